@@ -1,0 +1,1 @@
+"""The roof: settings, wiring, metrics, embedded servers, command line."""

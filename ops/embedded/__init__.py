@@ -1,0 +1,1 @@
+"""Real servers from wheels and jars, for a machine that has none running."""

@@ -1,0 +1,1 @@
+"""Hop 1: departmental databases become feeds."""

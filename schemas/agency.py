@@ -1,0 +1,45 @@
+"""Agency (机构): a department that provides tables, and the databases it provides them from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceConfig:
+    """One database or drop folder of an agency: `kind` is a key of `ops.wiring.SOURCES`.
+
+    Its address is a secret and not here: the capturing process finds it as `connections/<agency>.<name>` in the mesh's
+    directory, or in the environment variable that the agency's file named.
+    """
+
+    name: str
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agency:
+    """A department's entry: code, Chinese and English names, contact, sources."""
+
+    agency: str
+    name: str
+    name_en: str = ""
+    contact: str = ""
+    sources: tuple[SourceConfig, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The record on `mesh.agencies`."""
+        sources = [
+            {"name": source.name, "kind": source.kind, "options": dict(source.options)} for source in self.sources
+        ]
+        entry = {"agency": self.agency, "name": self.name, "name_en": self.name_en, "contact": self.contact}
+        return {**entry, "sources": sources}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Agency:
+        """Read a record of `mesh.agencies`."""
+        sources = tuple(SourceConfig(**source) for source in record.get("sources", ()))
+        return cls(**{**record, "sources": sources})

@@ -1,0 +1,65 @@
+"""Directory: what the mesh currently agrees on, folded from its control topics.
+
+Every process follows the control topics (ops/control.py) and hands its hop a callable that returns the present Directory.
+It is immutable: a hop that sees another object than last time takes up what is new, without a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.agency import Agency
+from schemas.contract import Contract
+from schemas.grant import Grant
+from schemas.subscriber import Subscriber
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedEntry:
+    """One onboarded feed: its contract, the registry ids of its wire schemas, and what the source sends of old rows.
+
+    `is_keyed_only`: updates and deletes carry only the key of the row as it was (no REPLICA IDENTITY FULL).
+    """
+
+    contract: Contract
+    version: int
+    key_schema_id: int
+    value_schema_id: int
+    partitions: int
+    is_keyed_only: bool = False
+
+    @property
+    def feed(self) -> str:
+        """The feed's name, which is its topic's."""
+        return self.contract.feed
+
+    def to_json(self) -> dict[str, Any]:
+        """The record on `mesh.contracts`."""
+        return {
+            "feed": self.feed,
+            "contract": dict(self.contract.record),
+            "version": self.version,
+            "key_schema_id": self.key_schema_id,
+            "value_schema_id": self.value_schema_id,
+            "partitions": self.partitions,
+            "is_keyed_only": self.is_keyed_only,
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> FeedEntry:
+        """Read a record of `mesh.contracts`."""
+        values = {**record, "contract": Contract(record["feed"], record["contract"])}
+        del values["feed"]
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """Agencies by code, feeds by name, subscribers by code, grants by id."""
+
+    agencies: Mapping[str, Agency] = field(default_factory=dict[str, Agency])
+    feeds: Mapping[str, FeedEntry] = field(default_factory=dict[str, FeedEntry])
+    subscribers: Mapping[str, Subscriber] = field(default_factory=dict[str, Subscriber])
+    grants: Mapping[str, Grant] = field(default_factory=dict[str, Grant])

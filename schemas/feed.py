@@ -1,0 +1,63 @@
+"""Feed: the only way to name a topic.
+
+| pattern                   | use                                                           |
+|---------------------------|---------------------------------------------------------------|
+| `<agency>.<table>`        | captured table                                                |
+| `base.<entity>`           | shared archives                                               |
+| `<flow>.<event>`          | output of a flow                                              |
+| `out.<grant_id>`          | what one grant delivers: projected, filtered, masked          |
+| `dlq.<topic>`             | what could not be taken from, or for, that topic              |
+| `mesh.<control>`          | control records, JSON, compacted                              |
+
+A grant's id is `<subscriber>.<feed>`, or `<subscriber>.<feed>.<purpose>` for a second purpose on the same feed, so an
+`out` topic reads `out.<subscriber>.<agency>.<table>`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from schemas.errors import Misconfigured
+
+AGENCIES = "mesh.agencies"
+CONTRACTS = "mesh.contracts"
+SUBSCRIBERS = "mesh.subscribers"
+GRANTS = "mesh.grants"
+CAPTURE = "mesh.capture"  # how far each source is durably captured (producers)
+EGRESS = "mesh.egress"  # from which offset each grant is live (streams)
+CONTROL = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, CAPTURE, EGRESS)
+
+_FEED = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+RESERVED = frozenset({"out", "dlq", "mesh"})
+
+
+def check_feed(name: str) -> str:
+    """Return the name if it can name a feed; raise Misconfigured with the fix otherwise."""
+    if not _FEED.fullmatch(name) or name.split(".", 1)[0] in RESERVED or len(name) > 120:
+        raise Misconfigured(
+            name,
+            "is no feed name",
+            fix="use <agency>.<table> in lower-case letters, digits and _, up to 120 characters; "
+            f"{', '.join(sorted(RESERVED))} are reserved",
+        )
+    return name
+
+
+def out_topic(grant_id: str) -> str:
+    """The topic that carries what one grant allows."""
+    return f"out.{grant_id}"
+
+
+def dead_letter_topic(topic: str) -> str:
+    """The dead-letter twin of a topic."""
+    return f"dlq.{topic}"
+
+
+def key_subject(topic: str) -> str:
+    """The registry subject of a topic's key (Confluent TopicNameStrategy)."""
+    return f"{topic}-key"
+
+
+def value_subject(topic: str) -> str:
+    """The registry subject of a topic's value (Confluent TopicNameStrategy)."""
+    return f"{topic}-value"

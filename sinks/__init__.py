@@ -1,0 +1,1 @@
+"""Hop 3: granted feeds reach their subscribers."""

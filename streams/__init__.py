@@ -1,0 +1,1 @@
+"""Hop 2: feeds are enriched and cut to what each grant allows."""
