@@ -20,7 +20,7 @@ contract says of the column, because a delete may know only the key (DESIGN §4)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -173,12 +173,10 @@ class Contract:
         )
 
 
-def wire_fields(contract: Contract, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """The fields of the wire row, in contract order; `columns` narrows them (key columns always stay)."""
+def wire_fields(contract: Contract) -> list[dict[str, Any]]:
+    """The fields of the wire row, in contract order."""
     fields: list[dict[str, Any]] = []
     for field in contract.fields:
-        if columns is not None and field.name not in columns and not field.is_key:
-            continue
         entry: dict[str, Any] = {"name": field.name, "type": field.wire_type()}
         if entry["type"][0] == "null":
             entry["default"] = None

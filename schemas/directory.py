@@ -56,10 +56,32 @@ class FeedEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrantEntry:
+    """One grant with the registry ids of what its `out` topic carries, and the contract version they were cut from."""
+
+    grant: Grant
+    key_schema_id: int
+    value_schema_id: int
+    version: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The record on `mesh.grants`."""
+        wire = {"key_schema_id": self.key_schema_id, "value_schema_id": self.value_schema_id, "version": self.version}
+        return {**self.grant.to_json(), "wire": wire}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> GrantEntry:
+        """Read a record of `mesh.grants`."""
+        values = dict(record)
+        wire = values.pop("wire")
+        return cls(grant=Grant.from_json(values), **wire)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
     """Agencies by code, feeds by name, subscribers by code, grants by id."""
 
     agencies: Mapping[str, Agency] = field(default_factory=dict[str, Agency])
     feeds: Mapping[str, FeedEntry] = field(default_factory=dict[str, FeedEntry])
     subscribers: Mapping[str, Subscriber] = field(default_factory=dict[str, Subscriber])
-    grants: Mapping[str, Grant] = field(default_factory=dict[str, Grant])
+    grants: Mapping[str, GrantEntry] = field(default_factory=dict[str, GrantEntry])

@@ -11,11 +11,11 @@ Framing is Confluent's: a zero byte, the schema id as four bytes big-endian, the
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from typing import Any
 
 from schemas.contract import Contract, wire_fields
 from schemas.errors import Rejected
+from schemas.grant import Grant, Mask
 
 _HEADER = struct.Struct(">bI")
 
