@@ -59,17 +59,35 @@ def key_schema(contract: Contract) -> dict[str, Any]:
     return {"type": "record", "name": "Key", "namespace": contract.feed, "fields": fields}
 
 
-def value_schema(
-    contract: Contract, columns: Sequence[str] | None = None, *, lost: Sequence[str] = ()
-) -> dict[str, Any]:
-    """The envelope's schema for the contract, or for the granted `columns` of it.
+def out_key_schema(contract: Contract, grant: Grant) -> dict[str, Any]:
+    """The key's schema on the grant's `out` topic: the feed's own, but for hashed key columns, which become text."""
+    schema = key_schema(contract)
+    for field in schema["fields"]:
+        if grant.mask.get(field["name"]) is Mask.HASH:
+            field["type"] = "string"
+    return schema
 
-    `lost` names columns whose type a mask changes to text.
-    """
-    fields = wire_fields(contract, columns)
+
+def out_value_schema(contract: Contract, grant: Grant) -> dict[str, Any]:
+    """The envelope's schema on the grant's `out` topic: key and granted columns only, hashed columns as text."""
+    fields = [
+        field
+        for field in wire_fields(contract)
+        if field["name"] in contract.key
+        or (field["name"] in grant.columns and grant.mask.get(field["name"]) is not Mask.DROP)
+    ]
     for field in fields:
-        if field["name"] in lost:
+        if grant.mask.get(field["name"]) is Mask.HASH:
             field["type"] = ["null", "string"] if isinstance(field["type"], list) else "string"
+    return _envelope(contract, fields)
+
+
+def value_schema(contract: Contract) -> dict[str, Any]:
+    """The envelope's schema on the feed's own topic: every column of the contract."""
+    return _envelope(contract, wire_fields(contract))
+
+
+def _envelope(contract: Contract, fields: list[dict[str, Any]]) -> dict[str, Any]:
     row = {"type": "record", "name": "Value", "fields": fields}
     namespace = contract.feed
     return {
