@@ -1,0 +1,274 @@
+"""The command `mesh`: a thin door; each command's work is in the file named after it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from ops.settings import DEFAULT_DIRECTORY, load
+from schemas.errors import MeshError
+
+_Command = Callable[..., Any]
+
+
+class _MeshGroup(click.Group):
+    """Turns the mesh's own errors into one readable line and exit status 1; anything else keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MeshError as error:
+            _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"mesh: {message}", err=True)
+    sys.exit(1)
+
+
+def _dir_option(command: _Command) -> _Command:
+    return click.option(
+        "--dir",
+        "directory",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=DEFAULT_DIRECTORY,
+        envvar="MESH_DIR",
+        show_default=True,
+        show_envvar=True,
+        help="The mesh's directory: state, logs, connections.",
+    )(command)
+
+
+def _json_option(command: _Command) -> _Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
+
+
+@click.group(cls=_MeshGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="pearlmesh", prog_name="mesh")
+def main() -> None:
+    """A change-data-capture mesh: department tables to granted subscribers, live and provably complete.
+
+    \b
+    Try it:       mesh demo
+    Run it:       mesh up, then mesh onboard <folder>, then mesh status
+    A new agency: mesh draft <database> --agency <code>, mesh check <folder>, mesh onboard <folder>
+    """
+
+
+@main.command()
+@_dir_option
+def up(directory: Path) -> None:
+    """Start the mesh: Kafka, PostgreSQL, registry, capture, streams, delivery; Ctrl-C stops them all.
+
+    Servers of your own are used instead by settings alone: MESH_KAFKA, MESH_REGISTRY, MESH_DATABASE.
+    Addresses are in <dir>/endpoints.json, logs in <dir>/log/.
+    """
+    from ops.up import up as start
+    from ops.wiring import processes
+
+    sys.exit(start(directory, processes))
+
+
+@main.command()
+@_dir_option
+def down(directory: Path) -> None:
+    """Stop what `mesh up` started in this directory, and nothing else."""
+    from ops.up import down as stop
+
+    sys.exit(stop(directory))
+
+
+@main.command()
+@click.argument("hop", type=click.Choice(["registry", "capture", "streams", "delivery", "console"]))
+@_dir_option
+@click.option("--port", type=int, default=0, help="The registry's or console's port; 0 takes a free one.")
+@click.option("--source", "only", multiple=True, help="Capture only this <agency>.<source>; may be repeated.")
+@click.option("--name", default="", help="This process's name among others of the same hop; default: the hop's.")
+def run(hop: str, directory: Path, port: int, only: tuple[str, ...], name: str) -> None:
+    """Run one hop of the mesh in the foreground, for a cluster where something else supervises it."""
+    from ops import wiring
+
+    logging.basicConfig(
+        level=os.environ.get("MESH_LOG_LEVEL", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    wiring.run(hop, directory, stop, port=port, only=frozenset(only), name=name or hop)
+
+
+@main.command()
+@click.argument("source")
+@click.option("--agency", required=True, help="The agency's code: it prefixes the feeds, such as `aic`.")
+@click.option("--table", "tables", multiple=True, help="Only this <schema>.<table>; may be repeated. Default: all.")
+@click.option("--into", type=click.Path(path_type=Path), help="Folder for the draft. Default: ./<agency>.")
+@click.option("--lossless", is_flag=True, help="Give every column a text branch for values its type cannot hold.")
+@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@_json_option
+def draft(
+    source: str, agency: str, tables: tuple[str, ...], into: Path | None, lossless: bool, force: bool, as_json: bool
+) -> None:
+    """Write a draft contract for each table of a live database.
+
+    SOURCE is the database's address, such as postgresql://user:password@host:5432/name, or the name of an environment
+    variable that holds it, written ${NAME}.
+    """
+    from ops.draft import draft as write
+
+    written = write(source, tables, into or Path(agency), agency, lossless=lossless, force=force)
+    _report(written, as_json)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@_dir_option
+@_json_option
+def check(folder: Path, directory: Path, as_json: bool) -> None:
+    """Check an agency's, a subscriber's or a whole city's folder; explain every problem with its fix.
+
+    Where a mesh runs in --dir, also says what the change would break there, and for whom. Nothing is registered.
+    """
+    from ops.onboard import inspect
+
+    report = inspect(folder, directory)
+    _report(report, as_json)
+    sys.exit(1 if report.errors else 0)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@_dir_option
+@click.option("--wait", "wait_seconds", default=60.0, show_default=True, help="Seconds to watch for the first records.")
+@_json_option
+def onboard(folder: Path, directory: Path, wait_seconds: float, as_json: bool) -> None:
+    """Take a folder into the running mesh: register, create topics with ACLs, start capture and delivery. No restart.
+
+    Safe to repeat: what is already as the folder says stays as it is.
+    """
+    from ops.onboard import onboard as take
+
+    outcome = take(folder, load(directory), wait_seconds=wait_seconds, say=_say(as_json))
+    _report(outcome, as_json)
+    sys.exit(0 if outcome.is_ok else 1)
+
+
+@main.command()
+@_dir_option
+@click.option(
+    "--watch/--once",
+    default=None,
+    help="Keep the table on the terminal, or print it once (default without a terminal).",
+)
+@_json_option
+def status(directory: Path, watch: bool | None, as_json: bool) -> None:
+    """Show feeds, subscriptions and processes: volume, lag, latency, dead letters."""
+    from ops.wiring import show_status
+
+    show_status(load(directory), watch=sys.stdout.isatty() if watch is None else watch, as_json=as_json)
+
+
+@main.command()
+@click.argument("feed")
+@_dir_option
+@click.option("--from-start", is_flag=True, help="Begin with the oldest record instead of the next one.")
+@click.option("--count", type=int, help="Stop after so many changes.")
+@click.option("--reveal", is_flag=True, help="Show columns tagged PII, which are hidden by default.")
+@_json_option
+def tail(feed: str, directory: Path, from_start: bool, count: int | None, reveal: bool, as_json: bool) -> None:
+    """Follow the changes of a feed, or of a subscriber's `out.` topic, on the terminal."""
+    from ops.wiring import show_tail
+
+    show_tail(load(directory), feed, from_start=from_start, count=count, reveal=reveal, as_json=as_json)
+
+
+@main.command()
+@click.argument("name")
+@_dir_option
+@click.option(
+    "--within",
+    "within_seconds",
+    default=30.0,
+    show_default=True,
+    help="Seconds that what is under way may take to arrive.",
+)
+@_json_option
+def verify(name: str, directory: Path, within_seconds: float, as_json: bool) -> None:
+    """Compare a subscription with its source, row for row. NAME is a grant's id, or a feed for all its grants."""
+    from ops.verify import verify as compare
+
+    outcome = compare(name, load(directory), within_seconds=within_seconds)
+    _report(outcome, as_json)
+    sys.exit(0 if outcome.is_exact else 1)
+
+
+@main.command()
+@click.argument("grant_id")
+@click.argument("status", type=click.Choice(["ACTIVE", "SUSPENDED", "REVOKED"]))
+@_dir_option
+def grant(grant_id: str, status: str, directory: Path) -> None:
+    """Suspend, revoke or reactivate a grant; a running feed follows within seconds."""
+    from ops.onboard import set_grant_status
+
+    set_grant_status(load(directory), grant_id, status)
+    click.echo(f"{grant_id} is {status}")
+
+
+@main.command()
+@_dir_option
+@click.option(
+    "--for", "for_seconds", type=float, help="Run so many seconds, then compare and stop. Default: until Ctrl-C."
+)
+@click.option("--rate", default=200.0, show_default=True, help="Row changes a second in the departments' databases.")
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write the outcome here as JSON.")
+@click.option("--seed", default=20161031, show_default=True, help="The example city's seed.")
+@click.option(
+    "--kills", default=0, show_default=True, help="SIGKILL capture, streams and delivery so many times each on the way."
+)
+def demo(directory: Path, for_seconds: float | None, rate: float, report: Path | None, seed: int, kills: int) -> None:
+    """Run the example city at 1:1000 on real servers: fill, onboard, snapshot, live volume, and an exact comparison.
+
+    Exits 0 only if every committed row reached every subscriber that its grants entitle, by comparing the databases.
+    """
+    from ops.demo import demo as play
+
+    sys.exit(play(directory, for_seconds=for_seconds, rate=rate, report=report, seed=seed, kills=kills))
+
+
+@main.command()
+@click.option(
+    "--json", "report", type=click.Path(path_type=Path, dir_okay=False), help="Write the medians here as JSON."
+)
+@click.option("--runs", default=3, show_default=True, help="Runs of each measurement; medians are printed.")
+@click.option(
+    "--only", multiple=True, help="Only this measurement, such as capture, snapshot or egress; may be repeated."
+)
+def bench(report: Path | None, runs: int, only: tuple[str, ...]) -> None:
+    """Measure the mesh beside its peers on this machine, in one run, and print the ratios."""
+    from ops.bench.run import bench as measure
+
+    sys.exit(measure(report, runs=runs, only=only))
+
+
+def _say(as_json: bool) -> Callable[[str], None]:
+    return (lambda line: click.echo(line, err=True)) if as_json else click.echo
+
+
+def _report(outcome: Any, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(outcome.to_json(), ensure_ascii=False, indent=2))
+    else:
+        outcome.render()
+
+
+if __name__ == "__main__":
+    main()

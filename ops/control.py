@@ -1,0 +1,193 @@
+"""The control topics: JSON records, compacted, one partition each; every process follows them.
+
+`ControlTopics.publish` is durable when it returns. `Follower` folds them into a `Directory` and keeps it fresh.
+`ControlStore` keeps a hop's own progress on such a topic, so that any machine can take the hop over.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from schemas.agency import Agency
+from schemas.directory import Directory, FeedEntry, GrantEntry
+from schemas.errors import Transient
+from schemas.feed import AGENCIES, CONTRACTS, GRANTS, SUBSCRIBERS
+from schemas.subscriber import Subscriber
+
+log = logging.getLogger(__name__)
+
+FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS)
+Append = Callable[[str, bytes, bytes | None], None]
+"""Queue one control record: topic, key, value (None deletes)."""
+
+
+def _consumer(bootstrap: str) -> Consumer:
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "mesh.control",  # never joined: partitions are assigned by hand and nothing is committed
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 50,
+            "log_level": 3,
+        }
+    )
+
+
+def read_all(bootstrap: str, topics: Sequence[str], *, within_seconds: float = 30) -> Iterator[tuple[str, str, Any]]:
+    """Every (topic, key, record) from the start to the present end; a deleted key has record None."""
+    consumer = _consumer(bootstrap)
+    try:
+        yield from _read_to_end(consumer, topics, within_seconds)
+    finally:
+        consumer.close()
+
+
+def _read_to_end(consumer: Consumer, topics: Sequence[str], within_seconds: float) -> Iterator[tuple[str, str, Any]]:
+    ends: dict[str, int] = {}
+    for topic in topics:
+        try:
+            ends[topic] = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=within_seconds)[1]
+        except KafkaException as error:
+            raise Transient(f"{topic}: cannot be read ({error.args[0].str()})", fix="is Kafka up?") from error
+    consumer.assign([TopicPartition(topic, 0, 0) for topic in topics])
+    behind = {topic for topic, end in ends.items() if end > 0}
+    while behind:
+        message = consumer.poll(within_seconds)
+        if message is None:
+            raise Transient(f"{', '.join(sorted(behind))}: not read to the end within {within_seconds} s")
+        if error := message.error():
+            raise Transient(f"control topics: {error.str()}")
+        topic = message.topic() or ""
+        yield topic, *_decode(message.key(), message.value())
+        if consumer.position([TopicPartition(topic, 0)])[0].offset >= ends[topic]:
+            behind.discard(topic)
+
+
+def _decode(key: Any, value: Any) -> tuple[str, Any]:
+    name = bytes(key or b"").decode("utf-8", "replace")
+    try:
+        return name, json.loads(value) if value else None
+    except ValueError:
+        log.exception("a control record is no JSON; its key counts as deleted")
+        return name, None
+
+
+class DirectoryFold:
+    """Folds control records into a Directory. A record that cannot be read is left out, loudly, and the rest stands."""
+
+    _READERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+        AGENCIES: Agency.from_json,
+        CONTRACTS: FeedEntry.from_json,
+        SUBSCRIBERS: Subscriber.from_json,
+        GRANTS: GrantEntry.from_json,
+    }
+
+    def __init__(self) -> None:
+        self._entries: dict[str, dict[str, Any]] = {topic: {} for topic in FOLLOWED}
+
+    def apply(self, topic: str, key: str, record: Mapping[str, Any] | None) -> None:
+        """Take one control record."""
+        entries = self._entries[topic]
+        entries.pop(key, None)  # an unreadable grant must not leave its wider predecessor in force (invariant 6)
+        if record is not None:
+            try:
+                entries[key] = self._READERS[topic](record)
+            except Exception:
+                log.exception("%s: the record of %s cannot be read; it is left out", topic, key)
+
+    def directory(self) -> Directory:
+        """The Directory as of the records taken so far."""
+        return Directory(
+            agencies=dict(self._entries[AGENCIES]),
+            feeds=dict(self._entries[CONTRACTS]),
+            subscribers=dict(self._entries[SUBSCRIBERS]),
+            grants=dict(self._entries[GRANTS]),
+        )
+
+
+def read_directory(bootstrap: str) -> Directory:
+    """The Directory at this moment."""
+    fold = DirectoryFold()
+    for topic, key, record in read_all(bootstrap, FOLLOWED):
+        fold.apply(topic, key, record)
+    return fold.directory()
+
+
+class Follower:
+    """Keeps a Directory fresh in a thread; calling it gives the present one, another object after every change."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._fold = DirectoryFold()
+        self._consumer = _consumer(bootstrap)
+        self._stop = threading.Event()
+        for topic, key, record in _read_to_end(self._consumer, FOLLOWED, 30):
+            self._fold.apply(topic, key, record)
+        self._directory = self._fold.directory()
+        self._thread = threading.Thread(target=self._follow, name="directory", daemon=True)
+        self._thread.start()
+
+    def __call__(self) -> Directory:
+        """The present Directory; the same object until something changes."""
+        return self._directory
+
+    def close(self) -> None:
+        """Stop following."""
+        self._stop.set()
+        self._thread.join(5)
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            messages = self._consumer.consume(500, 0.2)
+            fresh = [message for message in messages if message.error() is None]
+            for message in messages:
+                error = message.error()
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    log.warning("control topics: %s", error.str())
+            for message in fresh:
+                self._fold.apply(message.topic() or "", *_decode(message.key(), message.value()))
+            if fresh:
+                self._directory = self._fold.directory()
+        self._consumer.close()
+
+
+class ControlStore:
+    """A hop's own progress, by key, on one compacted control topic. `save` is durable when it returns."""
+
+    def __init__(self, bootstrap: str, topic: str, append: Append, flush: Callable[[float], None]) -> None:
+        self._topic = topic
+        self._append = append
+        self._flush = flush
+        self._lock = threading.Lock()
+        self._records: dict[str, Any] = {}
+        for _, key, record in read_all(bootstrap, [topic]):
+            self._records.pop(key, None)
+            if record is not None:
+                self._records[key] = record
+
+    def load(self, key: str) -> dict[str, Any] | None:
+        """The record last saved under the key."""
+        with self._lock:
+            return self._records.get(key)
+
+    def all(self) -> dict[str, dict[str, Any]]:
+        """Every record, by key."""
+        with self._lock:
+            return dict(self._records)
+
+    def save(self, key: str, record: Mapping[str, Any] | None) -> None:
+        """Keep the record (None removes it); returns once the broker has it on disk."""
+        with self._lock:
+            self._append(self._topic, key.encode(), json.dumps(record).encode() if record is not None else None)
+            self._flush(30)
+            if record is None:
+                self._records.pop(key, None)
+            else:
+                self._records[key] = dict(record)

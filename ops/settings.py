@@ -1,0 +1,111 @@
+"""Settings: where the mesh's servers are, for one directory.
+
+One loader for every command. Each value comes from the environment, else from the `endpoints.json` that `mesh up` wrote:
+
+| setting         | environment     | meaning                                        |
+|-----------------|-----------------|------------------------------------------------|
+| `kafka`         | `MESH_KAFKA`    | bootstrap servers                              |
+| `registry`      | `MESH_REGISTRY` | URL of the Confluent-compatible schema registry |
+| `hub_database`  | `MESH_DATABASE` | PostgreSQL address of the hub's own database   |
+| `directory`     | `MESH_DIR`      | state, logs and connections of this mesh       |
+
+Addresses of departments' databases and of subscribers' sinks are secrets: they live as files of mode 0600 under
+`<directory>/connections/`, or in the environment as `MESH_CONNECTION_<OWNER>_<NAME>`; never on a topic, never in a log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import Misconfigured
+
+DEFAULT_DIRECTORY = ".mesh"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a command needs to find the running mesh."""
+
+    directory: Path
+    kafka: str
+    registry: str
+    hub_database: str = field(repr=False)
+    kafka_sasl: str | None = None
+
+
+def endpoints(directory: Path) -> dict[str, Any]:
+    """What `mesh up` wrote for this directory; empty when it never ran."""
+    path = directory / "endpoints.json"
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise Misconfigured(str(path), f"is no JSON ({error})", fix="run `mesh down`, then `mesh up` again") from error
+
+
+def load(directory: Path) -> Settings:
+    """Read the settings of a mesh directory. Raises Misconfigured when the mesh is not up and nothing replaces it."""
+    known = endpoints(directory)
+
+    def setting(name: str, variable: str) -> str:
+        value = os.environ.get(variable) or known.get(name)
+        if not value:
+            raise Misconfigured(
+                str(directory),
+                f"no mesh runs here (no {name})",
+                fix=f"start one with `mesh up --dir {directory}`, or set {variable} to a server of yours",
+            )
+        return value
+
+    return Settings(
+        directory=directory,
+        kafka=setting("kafka", "MESH_KAFKA"),
+        registry=setting("registry", "MESH_REGISTRY"),
+        hub_database=setting("hub_database", "MESH_DATABASE"),
+        kafka_sasl=known.get("kafka_sasl"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """The addresses of departments' databases and subscribers' sinks, kept apart from everything that is shared."""
+
+    directory: Path
+
+    def _path(self, owner: str, name: str) -> Path:
+        return self.directory / "connections" / f"{owner}.{name}"
+
+    def address_of(self, owner: str, name: str) -> str:
+        """The address of one source or sink. Raises Misconfigured when nobody gave one."""
+        variable = "MESH_CONNECTION_" + re.sub(r"\W", "_", f"{owner}_{name}").upper()
+        path = self._path(owner, name)
+        if address := os.environ.get(variable):
+            return address
+        if path.is_file():
+            return path.read_text().strip()
+        raise Misconfigured(
+            f"{owner}.{name}", "has no address", fix=f"give it `connection:` and onboard again, or set {variable}"
+        )
+
+    def save(self, owner: str, name: str, address: str) -> None:
+        """Keep an address where only this user reads it."""
+        path = self._path(owner, name)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(address)
+        fresh.replace(path)
+
+    def hash_key(self, subscriber: str) -> bytes:
+        """The key of a subscriber's HASH masks: made once, kept here, so that hashes join only within that subscriber."""
+        path = self._path(subscriber, "hash-key")
+        if not path.is_file():
+            self.save(subscriber, "hash-key", secrets.token_hex(32))
+        return bytes.fromhex(path.read_text())
