@@ -55,7 +55,7 @@ def _json_option(command: _Command) -> _Command:
 @click.group(cls=_MeshGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="pearlmesh", prog_name="mesh")
 def main() -> None:
-    """A change-data-capture mesh: department tables to granted subscribers, live and provably complete.
+    r"""A change-data-capture mesh: department tables to granted subscribers, live and provably complete.
 
     \b
     Try it:       mesh demo
