@@ -55,13 +55,13 @@ def _json_option(command: _Command) -> _Command:
 @click.group(cls=_MeshGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="pearlmesh", prog_name="mesh")
 def main() -> None:
-    r"""A change-data-capture mesh: department tables to granted subscribers, live and provably complete.
+    """A change-data-capture mesh: department tables to granted subscribers, live and provably complete.
 
     \b
     Try it:       mesh demo
     Run it:       mesh up, then mesh onboard <folder>, then mesh status
     A new agency: mesh draft <database> --agency <code>, mesh check <folder>, mesh onboard <folder>
-    """
+    """  # noqa: D301 - click's mark for "do not wrap" is the control character
 
 
 @main.command()
