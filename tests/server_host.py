@@ -1,0 +1,83 @@
+"""Holds one embedded server for a whole test run: `python -m tests.server_host KIND DIRECTORY`.
+
+Every process of the run (pytest, and each of its workers) holds a shared lock on `DIRECTORY/users.lock` from its start to its end,
+however it ends. The host waits for the exclusive lock, which the kernel grants once the last of them is gone; then it
+stops its server and removes the directory. So a killed test run leaves nothing behind either.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ops.embedded.kafka import Kafka
+from ops.embedded.postgres import Postgres
+
+ROOT = Path(__file__).parent.parent
+_STARTS_WITHIN_SECONDS = 240
+
+
+def address(kind: str, directory: Path) -> str:
+    """The address of the run's server of that kind, started by whoever asks first."""
+    with (directory / f"{kind}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        answer = directory / f"{kind}.json"
+        log = directory / f"{kind}-host.log"
+        if not answer.exists():
+            with log.open("ab") as output:
+                host = subprocess.Popen(
+                    [sys.executable, "-m", "tests.server_host", kind, str(directory)],
+                    cwd=ROOT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+            deadline = time.monotonic() + _STARTS_WITHIN_SECONDS
+            while not answer.exists():
+                if host.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError(f"{kind} did not start:\n{log.read_text()}")
+                time.sleep(0.05)
+            host.returncode = 0  # it outlives us on purpose: no warning when this handle goes
+        return json.loads(answer.read_text())["address"]
+
+
+def hold(kind: str, directory: Path) -> None:
+    start: Callable[[Path], tuple[str, Callable[[], None]]] = {"kafka": _kafka, "postgres": _postgres}[kind]
+    found, stop = start(directory / kind)
+    written = directory / f"{kind}.tmp"
+    written.write_text(json.dumps({"address": found, "pid": os.getpid()}))
+    written.replace(directory / f"{kind}.json")
+    with (directory / "users.lock").open("a") as users:
+        fcntl.flock(users, fcntl.LOCK_EX)
+        stop()
+        # The last host to stop takes the directory along.
+        (directory / f"{kind}.json").unlink()
+        if not list(directory.glob("*.json")):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _kafka(directory: Path) -> tuple[str, Callable[[], None]]:
+    kafka = Kafka(directory)
+    kafka.start()
+    return f"{kafka.bootstrap} {kafka.bootstrap_sasl}", kafka.stop
+
+
+def _postgres(directory: Path) -> tuple[str, Callable[[], None]]:
+    postgres = Postgres(directory, is_durable=False)
+    postgres.start()
+    return postgres.dsn("postgres"), postgres.stop
+
+
+if __name__ == "__main__":
+    # A Ctrl-C at the terminal is for pytest; this host ends when pytest has.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    hold(sys.argv[1], Path(sys.argv[2]))
