@@ -178,7 +178,7 @@ def wire_fields(contract: Contract) -> list[dict[str, Any]]:
     fields: list[dict[str, Any]] = []
     for field in contract.fields:
         entry: dict[str, Any] = {"name": field.name, "type": field.wire_type()}
-        if entry["type"][0] == "null":
+        if isinstance(entry["type"], list) and entry["type"][0] == "null":
             entry["default"] = None
         if field.doc:
             entry["doc"] = field.doc
