@@ -1,0 +1,378 @@
+"""The overview dashboard (交换总览), generated. `python -m ops.dashboards.overview` rewrites `overview.json` beside this file.
+
+A panel is a line in PANELS: title, what it shows, unit, and its queries. The lint of FIELD-NOTES OP-05 is a test
+(tests/unit/ops/test_dashboard.py), and so is that the committed JSON is what this file generates.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+OUTPUT = Path(__file__).with_name("overview.json")
+DATA_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+WHO = 'job=~"$job",instance=~"$instance"'
+"""On every query: which meshes and which processes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One panel. `queries` maps legend to PromQL; `kind` is a Grafana panel type; `width` is of 24 columns."""
+
+    title: str
+    description: str
+    unit: str
+    queries: Mapping[str, str]
+    kind: str = "timeseries"
+    width: int = 8
+    height: int = 8
+    thresholds: Sequence[tuple[float | None, str]] = ((None, "green"),)
+    mappings: Mapping[str, tuple[str, str]] | None = None
+    is_stacked: bool = False
+
+
+def rates(metric: str, by: str, where: str = "") -> str:
+    """PromQL: a counter per second, summed by a label."""
+    return f"sum by ({by}) (rate({metric}{{{WHO}{where}}}[$__rate_interval]))"
+
+
+def latency(q: float) -> str:
+    """PromQL: a quantile of the end-to-end latency over the chosen subscribers."""
+    rate = f"rate(mesh_delivery_latency_seconds_bucket{{{WHO},{SUBSCRIBER}}}[$__rate_interval])"
+    return f"histogram_quantile({q}, sum by (le) ({rate}))"
+
+
+FEED = 'feed=~"$feed"'
+SUBSCRIBER = 'subscriber=~"$subscriber"'
+_LAG = ((None, "green"), (5.0, "yellow"), (60.0, "red"))
+_ALARM = ((None, "green"), (1.0, "red"))
+_UP = {"0": ("down 断开", "red"), "1": ("up 正常", "green")}
+
+ROWS: Mapping[str, Sequence[Panel]] = {
+    "Now 当前": (
+        Panel(
+            title="Captured 采集速率",
+            description="Row changes per second that reached the feeds, all sources together.",
+            unit="cps",
+            queries={"captured": f"sum(rate(mesh_events_total{{{WHO},{FEED}}}[$__rate_interval]))"},
+            kind="stat",
+            width=4,
+            height=4,
+        ),
+        Panel(
+            title="Delivered 交付速率",
+            description="Changes per second that subscribers hold durably.",
+            unit="cps",
+            queries={"delivered": f"sum(rate(mesh_delivered_total{{{WHO},{FEED},{SUBSCRIBER}}}[$__rate_interval]))"},
+            kind="stat",
+            width=4,
+            height=4,
+        ),
+        Panel(
+            title="Latency p99 端到端时延",
+            description="99 of 100 changes are acknowledged by their subscriber within this time of the commit at the source.",
+            unit="s",
+            queries={"p99": latency(0.99)},
+            kind="stat",
+            width=4,
+            height=4,
+            thresholds=((None, "green"), (0.25, "yellow"), (1.0, "red")),
+        ),
+        Panel(
+            title="Oldest undelivered 最大积压",
+            description="Age of the oldest change that some subscriber should have and does not hold yet.",
+            unit="s",
+            queries={"lag": f"max(mesh_delivery_lag_seconds{{{WHO}}})"},
+            kind="stat",
+            width=4,
+            height=4,
+            thresholds=_LAG,
+        ),
+        Panel(
+            title="Dead letters, last hour 死信",
+            description="Changes set aside in the last hour: broken by contract or rule, or refused by a subscriber.",
+            unit="short",
+            queries={
+                "rejected": f"sum(increase(mesh_rejected_total{{{WHO},{FEED}}}[1h]))",
+                "refused": f"sum(increase(mesh_dead_total{{{WHO},{FEED},{SUBSCRIBER}}}[1h]))",
+            },
+            kind="stat",
+            width=4,
+            height=4,
+            thresholds=_ALARM,
+        ),
+        Panel(
+            title="Unwell 异常",
+            description="Sources, grants and sinks that are cut off, parked, or have lag and do not move.",
+            unit="short",
+            queries={"unwell": f'sum(mesh_entity_health{{{WHO},status=~"stuck|down"}})'},
+            kind="stat",
+            width=4,
+            height=4,
+            thresholds=_ALARM,
+        ),
+    ),
+    "Volume 流量": (
+        Panel(
+            title="Captured by feed 各数据源采集",
+            description="Row changes per second by feed.",
+            unit="cps",
+            queries={"{{feed}}": rates("mesh_events_total", "feed", f",{FEED}")},
+            is_stacked=True,
+        ),
+        Panel(
+            title="Captured bytes by feed 采集字节",
+            description="Bytes per second written to each feed, keys and values, before compression.",
+            unit="Bps",
+            queries={"{{feed}}": rates("mesh_event_bytes_total", "feed", f",{FEED}")},
+            is_stacked=True,
+        ),
+        Panel(
+            title="Captured by operation 操作类型",
+            description="Row changes per second: c insert, u update, d delete, r snapshot row, t truncate.",
+            unit="cps",
+            queries={"{{op}}": rates("mesh_events_total", "op", f",{FEED}")},
+            is_stacked=True,
+        ),
+        Panel(
+            title="Delivered by subscriber 各订阅方交付",
+            description="Changes per second that each subscriber holds durably.",
+            unit="cps",
+            queries={"{{subscriber}}": rates("mesh_delivered_total", "subscriber", f",{FEED},{SUBSCRIBER}")},
+            is_stacked=True,
+        ),
+        Panel(
+            title="Delivered bytes by subscriber 交付字节",
+            description="Bytes per second delivered to each subscriber.",
+            unit="Bps",
+            queries={"{{subscriber}}": rates("mesh_delivered_bytes_total", "subscriber", f",{FEED},{SUBSCRIBER}")},
+            is_stacked=True,
+        ),
+        Panel(
+            title="Suppressed by grant 授权过滤",
+            description="Changes per second that a grant's row filter or columns held back from its subscriber.",
+            unit="cps",
+            queries={"{{grant_id}}": rates("mesh_suppressed_total", "grant_id", f",{FEED},{SUBSCRIBER}")},
+        ),
+    ),
+    "Timeliness 时效": (
+        Panel(
+            title="End-to-end latency 端到端时延",
+            description="From the commit in the department's database to the subscriber's acknowledgement.",
+            unit="s",
+            queries={"p50": latency(0.5), "p95": latency(0.95), "p99": latency(0.99)},
+        ),
+        Panel(
+            title="Capture lag by source 采集滞后",
+            description="Age of the oldest commit of each source that is not captured yet.",
+            unit="s",
+            queries={"{{source}}": f"max by (source) (mesh_capture_lag_seconds{{{WHO}}})"},
+            thresholds=_LAG,
+        ),
+        Panel(
+            title="Delivery lag by grant 交付滞后",
+            description="Age of the oldest change of each grant that its subscriber does not hold yet.",
+            unit="s",
+            queries={"{{grant_id}}": f"max by (grant_id) (mesh_delivery_lag_seconds{{{WHO}}})"},
+            thresholds=_LAG,
+        ),
+    ),
+    "Trouble 异常": (
+        Panel(
+            title="Dead letters by reason 死信原因",
+            description="Changes set aside per second: at a hop by contract or rule, or because a subscriber refused them.",
+            unit="cps",
+            queries={
+                "{{hop}}: {{reason}}": rates("mesh_rejected_total", "hop, reason", f",{FEED}"),
+                "{{subscriber}}: {{reason}}": rates("mesh_dead_total", "subscriber, reason", f",{FEED},{SUBSCRIBER}"),
+            },
+        ),
+        Panel(
+            title="Retries and parked sinks 重试与暂停",
+            description="Batches given again per second, and sinks that are parked because their subscriber is unwell.",
+            unit="short",
+            queries={
+                "retries {{subscriber}}/{{sink}}": rates("mesh_retries_total", "subscriber, sink", f",{SUBSCRIBER}"),
+                "parked {{subscriber}}/{{sink}}": f"max by (subscriber, sink) (mesh_parked{{{WHO},{SUBSCRIBER}}})",
+            },
+        ),
+        Panel(
+            title="Unwell now 当前异常",
+            description="What is cut off, parked, or has lag and does not move; empty when all is well.",
+            unit="short",
+            queries={
+                "{{kind}} {{entity}}: {{status}}": "max by (kind, entity, status) "
+                f'(mesh_entity_health{{{WHO},status=~"stuck|down"}}) > 0'
+            },
+            thresholds=_ALARM,
+        ),
+    ),
+    "Sources 数据源": (
+        Panel(
+            title="Capture connected 采集连接",
+            description="Whether the change log of each source is being read.",
+            unit="none",
+            queries={"{{source}}": f"max by (source) (mesh_capture_connected{{{WHO}}})"},
+            kind="stat",
+            mappings=_UP,
+            thresholds=((None, "red"), (1.0, "green")),
+        ),
+        Panel(
+            title="Log kept by the source 源端日志保留",
+            description="Bytes of change log that each source keeps on its disk until the mesh has captured them.",
+            unit="bytes",
+            queries={"{{source}}": f"max by (source) (mesh_capture_retained_bytes{{{WHO}}})"},
+        ),
+        Panel(
+            title="Snapshot progress 初始快照进度",
+            description="Part of the expected rows of each feed's initial snapshot that has been read.",
+            unit="percentunit",
+            queries={
+                "{{feed}}": f"max by (feed) (mesh_snapshot_rows{{{WHO},{FEED}}}) / "
+                f"(max by (feed) (mesh_snapshot_rows_expected{{{WHO},{FEED}}}) > 0)"
+            },
+            kind="bargauge",
+        ),
+        Panel(
+            title="Processed by streams 治理处理",
+            description="Changes per second that streams enriched and routed, by feed.",
+            unit="cps",
+            queries={"{{feed}}": rates("mesh_processed_total", "feed", f",{FEED}")},
+        ),
+        Panel(
+            title="Backfill by grant 存量补发",
+            description="Changes per second of a feed's past that go to grants which joined later.",
+            unit="cps",
+            queries={"{{grant_id}}": rates("mesh_backfilled_total", "grant_id")},
+        ),
+        Panel(
+            title="CPU by process 进程 CPU",
+            description="Processor time of each process of the mesh; 1 is one core.",
+            unit="percentunit",
+            queries={"{{instance}}": rates("process_cpu_seconds_total", "instance")},
+        ),
+    ),
+}
+
+
+def generate() -> dict[str, Any]:
+    """The dashboard, in Grafana's JSON model."""
+    panels: list[dict[str, Any]] = []
+    y = 0
+    for title, row in ROWS.items():
+        panels.append(_row(title, len(panels) + 1, y))
+        x, y = 0, y + 1
+        for panel in row:
+            if x + panel.width > 24:
+                x, y = 0, y + panel.height
+            panels.append(_panel(panel, len(panels) + 1, x, y))
+            x += panel.width
+        y += row[-1].height
+    return {
+        "uid": "pearlmesh-overview",
+        "title": "pearlmesh · exchange overview 交换总览",
+        "description": "What moves through the mesh, how late, to whom, and what is unwell.",
+        "tags": ["pearlmesh"],
+        "schemaVersion": 39,
+        "version": 1,
+        "editable": False,
+        "graphTooltip": 1,
+        "refresh": "5s",
+        "time": {"from": "now-15m", "to": "now"},
+        "timezone": "browser",
+        "templating": {"list": _variables()},
+        "annotations": {"list": []},
+        "links": [],
+        "panels": panels,
+    }
+
+
+def _variables() -> list[dict[str, Any]]:
+    queries = {
+        "job": ("Mesh 平台", "label_values(mesh_build_info, job)"),
+        "instance": ("Process 进程", 'label_values(mesh_build_info{job=~"$job"}, instance)'),
+        "feed": ("Feed 数据", f"label_values(mesh_events_total{{{WHO}}}, feed)"),
+        "subscriber": ("Subscriber 订阅方", f"label_values(mesh_delivered_total{{{WHO}}}, subscriber)"),
+    }
+    source = {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"}
+    return [
+        {**source, "current": {}, "refresh": 1},
+        *(
+            {
+                "name": name,
+                "label": label,
+                "type": "query",
+                "datasource": DATA_SOURCE,
+                "query": {"query": query, "refId": f"variable-{name}"},
+                "refresh": 2,
+                "sort": 1,
+                "multi": True,
+                "includeAll": True,
+                "allValue": ".*",
+                "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+            }
+            for name, (label, query) in queries.items()
+        ),
+    ]
+
+
+def _row(title: str, number: int, y: int) -> dict[str, Any]:
+    place = {"h": 1, "w": 24, "x": 0, "y": y}
+    return {"id": number, "type": "row", "title": title, "collapsed": False, "gridPos": place, "panels": []}
+
+
+def _panel(panel: Panel, number: int, x: int, y: int) -> dict[str, Any]:
+    defaults: dict[str, Any] = {
+        "unit": panel.unit,
+        "min": 0,
+        "thresholds": {
+            "mode": "absolute",
+            "steps": [{"value": value, "color": color} for value, color in panel.thresholds],
+        },
+    }
+    if panel.kind == "timeseries":
+        defaults["custom"] = {
+            "drawStyle": "line",
+            "lineWidth": 1,
+            "fillOpacity": 20 if panel.is_stacked else 5,
+            "showPoints": "never",
+            "stacking": {"mode": "normal" if panel.is_stacked else "none", "group": "A"},
+        }
+        options: dict[str, Any] = {
+            "legend": {"displayMode": "table", "placement": "bottom", "calcs": ["lastNotNull", "max"]},
+            "tooltip": {"mode": "multi", "sort": "desc"},
+        }
+    else:
+        options = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}}
+    if panel.kind == "bargauge":
+        defaults["max"] = 1
+        options["orientation"] = "horizontal"
+    if panel.mappings:
+        texts = {value: {"text": text, "color": color} for value, (text, color) in panel.mappings.items()}
+        defaults["mappings"] = [{"type": "value", "options": texts}]
+    return {
+        "id": number,
+        "type": panel.kind,
+        "title": panel.title,
+        "description": panel.description,
+        "datasource": DATA_SOURCE,
+        "gridPos": {"h": panel.height, "w": panel.width, "x": x, "y": y},
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "options": options,
+        "targets": [
+            {"refId": chr(ord("A") + index), "datasource": DATA_SOURCE, "expr": expr, "legendFormat": legend}
+            for index, (legend, expr) in enumerate(panel.queries.items())
+        ],
+    }
+
+
+def render() -> str:
+    """The text of `overview.json`."""
+    return json.dumps(generate(), ensure_ascii=False, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    OUTPUT.write_text(render())

@@ -1,0 +1,187 @@
+"""Lag (积压): how far a consumer group is behind, in records and in seconds (FIELD-NOTES OP-02).
+
+Seconds come from a real record: the age of the oldest one that the group has not confirmed. That is right under compaction,
+where a difference of offsets counts records that no longer exist, and it says when retention has passed the group.
+"""
+
+# pyright: reportPrivateImportUsage=false
+# confluent_kafka.admin re-exports its documented names without saying so in a way that the type checker reads.
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from schemas.errors import Transient
+
+STREAMS_GROUP = "mesh.streams"
+WITHIN_SECONDS = 10.0
+_Key = tuple[str, int]
+
+
+def delivery_group(subscriber: str, sink: str) -> str:
+    """The consumer group of one delivery lane."""
+    return f"sub.{subscriber}.{sink}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicLag:
+    """How far a group is behind on one topic.
+
+    `records` counts offsets, an upper bound on a compacted topic; `seconds` is the age of the oldest unconfirmed record, 0
+    when there is none; `confirmed` is the sum of the committed offsets: it grows when the group moves.
+    `is_passed`: records that the group had not read are gone (FIELD-NOTES KF-12).
+    """
+
+    records: int
+    seconds: float
+    confirmed: int
+    is_passed: bool = False
+
+
+class LagReader:
+    """Asks the brokers, as often as wanted, without joining any group. Not shared between threads; `close` it."""
+
+    def __init__(self, bootstrap: str, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "mesh.lag",  # never joined: partitions are assigned by hand and nothing is committed
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+                "fetch.message.max.bytes": 65536,
+                "queued.max.messages.kbytes": 1024,
+                "log_level": 3,
+            }
+        )
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._consumer.close()
+
+    def read(self, groups: Mapping[str, Iterable[str]]) -> dict[str, dict[str, TopicLag]]:
+        """The lag of each group on each of its topics; topics that do not exist are left out. Raises Transient."""
+        wanted = {group: sorted(set(topics)) for group, topics in groups.items()}
+        try:
+            return self._read(wanted)
+        except KafkaException as error:
+            raise Transient(f"lag: {error.args[0].str()}", fix="are the brokers up?") from error
+
+    def _read(self, groups: Mapping[str, Sequence[str]]) -> dict[str, dict[str, TopicLag]]:
+        known = self._admin.list_topics(timeout=WITHIN_SECONDS).topics
+        partitions = {
+            topic: list(known[topic].partitions) for topics in groups.values() for topic in topics if topic in known
+        }
+        places = [TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers]
+        starts = self._offsets(places, OffsetSpec.earliest())
+        ends = self._offsets(places, OffsetSpec.latest())
+        committed = {group: self._committed(group) for group in groups}
+        behind: set[tuple[str, int, int]] = set()  # topic, partition, and from where the oldest is to be found
+        for group, topics in groups.items():
+            for topic, number in _places(topics, partitions):
+                offset = _next(committed[group], starts, (topic, number))
+                if offset < ends[topic, number]:
+                    behind.add((topic, number, offset))
+        oldest = self._timestamps(sorted(behind))
+        return {
+            group: {
+                topic: self._lag(topic, partitions[topic], committed[group], starts, ends, oldest)
+                for topic in topics
+                if topic in partitions
+            }
+            for group, topics in groups.items()
+        }
+
+    def _lag(
+        self,
+        topic: str,
+        numbers: Iterable[int],
+        committed: Mapping[_Key, int],
+        starts: Mapping[_Key, int],
+        ends: Mapping[_Key, int],
+        oldest: Mapping[tuple[str, int, int], int],
+    ) -> TopicLag:
+        now_ms = self._clock() * 1000
+        records, seconds, confirmed, is_passed = 0, 0.0, 0, False
+        for number in numbers:
+            key = (topic, number)
+            offset = _next(committed, starts, key)
+            records += max(0, ends[key] - offset)
+            confirmed += offset
+            is_passed |= committed.get(key, starts[key]) < starts[key]
+            if (timestamp_ms := oldest.get((topic, number, offset))) is not None:
+                seconds = max(seconds, (now_ms - timestamp_ms) / 1000)
+        return TopicLag(records=records, seconds=seconds, confirmed=confirmed, is_passed=is_passed)
+
+    def _offsets(self, places: Sequence[TopicPartition], which: Any) -> dict[_Key, int]:
+        if not places:
+            return {}
+        futures = self._admin.list_offsets({place: which for place in places}, request_timeout=WITHIN_SECONDS)
+        return {(place.topic, place.partition): future.result().offset for place, future in futures.items()}
+
+    def _committed(self, group: str) -> dict[_Key, int]:
+        request = [ConsumerGroupTopicPartitions(group)]
+        (future,) = self._admin.list_consumer_group_offsets(request, request_timeout=WITHIN_SECONDS).values()
+        try:
+            answer = future.result()
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return {}
+            raise
+        return {(place.topic, place.partition): place.offset for place in answer.topic_partitions if place.offset >= 0}
+
+    def _timestamps(self, places: Sequence[tuple[str, int, int]]) -> dict[tuple[str, int, int], int]:
+        """The timestamp in ms of the first record at or after each offset; none where compaction left nothing."""
+        found: dict[tuple[str, int, int], int] = {}
+        # Two groups may stand at two places of one partition: each round takes one place of every partition.
+        left = list(places)
+        while left:
+            round_of: dict[_Key, tuple[str, int, int]] = {}
+            for place in left:
+                round_of.setdefault(place[:2], place)
+            left = [place for place in left if round_of[place[:2]] != place]
+            found.update(self._first_records(round_of))
+        return found
+
+    def _first_records(self, places: Mapping[_Key, tuple[str, int, int]]) -> dict[tuple[str, int, int], int]:
+        found: dict[tuple[str, int, int], int] = {}
+        waiting = set(places)
+        self._consumer.assign([TopicPartition(topic, number, offset) for topic, number, offset in places.values()])
+        try:
+            deadline = time.monotonic() + WITHIN_SECONDS
+            while waiting and time.monotonic() < deadline:
+                message = self._consumer.poll(0.5)
+                if message is None:
+                    continue
+                key = (message.topic() or "", message.partition() or 0)
+                if key not in waiting:
+                    continue
+                if (error := message.error()) is None:
+                    found[places[key]] = message.timestamp()[1]
+                elif error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                waiting.discard(key)
+                self._consumer.pause([TopicPartition(*key)])
+        finally:
+            self._consumer.unassign()
+        if waiting:
+            raise Transient(f"lag: {len(waiting)} partitions did not answer within {WITHIN_SECONDS:.0f} s")
+        return found
+
+
+def _places(topics: Iterable[str], partitions: Mapping[str, Iterable[int]]) -> Iterable[_Key]:
+    return [(topic, number) for topic in topics for number in partitions.get(topic, ())]
+
+
+def _next(committed: Mapping[_Key, int], starts: Mapping[_Key, int], key: _Key) -> int:
+    """The offset that the group reads next: where it committed, or where the log starts."""
+    return max(committed.get(key, 0), starts[key])

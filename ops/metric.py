@@ -1,0 +1,56 @@
+"""Metric names: the whole list of what the mesh exports, by name.
+
+`ops/measure.py` exports exactly these, and dashboards and alerts are tested against them. Labels are codes of feeds, grants,
+subscribers, sources and reasons: bounded, and never a key, an address or a message (FIELD-NOTES OP-01).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LATENCY_BUCKETS_SECONDS = (
+    *(0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075),
+    *(0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
+    *(1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """One exported metric: counter, gauge or histogram; its labels; what it says."""
+
+    kind: str
+    labels: tuple[str, ...]
+    help: str
+
+
+_GRANT = ("subscriber", "feed", "grant_id")
+
+METRICS = {
+    # Capture:
+    "mesh_events_total": Exported("counter", ("feed", "op"), "Row changes captured into a feed (c, u, d, r, t)."),
+    "mesh_event_bytes_total": Exported("counter", ("feed",), "Bytes captured into a feed, keys and values."),
+    "mesh_rejected_total": Exported("counter", ("feed", "hop", "reason"), "Changes dead-lettered on the way to the grants."),
+    "mesh_capture_lag_seconds": Exported("gauge", ("source",), "Age of the oldest commit that is not captured yet."),
+    "mesh_capture_connected": Exported("gauge", ("source",), "1 while the change log of the source is being read."),
+    "mesh_capture_retained_bytes": Exported("gauge", ("source",), "Log that the source keeps on disk for the mesh."),
+    "mesh_snapshot_rows": Exported("gauge", ("feed",), "Rows of the initial snapshot read so far."),
+    "mesh_snapshot_rows_expected": Exported("gauge", ("feed",), "Rows that the initial snapshot has to read, as estimated."),
+    # Streams:
+    "mesh_processed_total": Exported("counter", ("feed",), "Changes of a feed that streams took."),
+    "mesh_routed_total": Exported("counter", _GRANT, "Changes routed to a grant."),
+    "mesh_suppressed_total": Exported("counter", _GRANT, "Changes that a grant's row filter or columns held back."),
+    "mesh_routed_bytes_total": Exported("counter", _GRANT, "Bytes routed to a grant."),
+    "mesh_backfilled_total": Exported("counter", ("grant_id",), "Changes routed to a grant while catching up on the feed's past."),
+    # Delivery:
+    "mesh_delivered_total": Exported("counter", _GRANT, "Changes that the subscriber's sink holds durably."),
+    "mesh_delivered_bytes_total": Exported("counter", _GRANT, "Bytes of the changes delivered."),
+    "mesh_delivery_latency_seconds": Exported("histogram", ("subscriber",), "Commit at the source to acknowledgement."),
+    "mesh_dead_total": Exported("counter", (*_GRANT, "reason"), "Changes that a subscriber's sink could not take; dead-lettered."),
+    "mesh_retries_total": Exported("counter", ("subscriber", "sink"), "Batches given to a sink again."),
+    "mesh_delivery_lag_seconds": Exported("gauge", ("grant_id",), "Age of the oldest change of a grant not delivered yet."),
+    "mesh_parked": Exported("gauge", ("subscriber", "sink"), "1 while a sink is parked because its subscriber is unwell."),
+    # Every process:
+    "mesh_entity_health": Exported("gauge", ("kind", "entity", "status"), "1 for the present status: ok, stuck or down."),
+    "mesh_build_info": Exported("gauge", ("version", "python"), "Always 1; the labels say what runs."),
+}  # fmt: skip
