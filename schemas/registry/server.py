@@ -1,0 +1,141 @@
+"""The registry's process: take the port, fence, replay, serve, follow; end loudly when its topic cannot be trusted.
+
+The port is taken first, so that a second registry on the same address fails before it fences the first; callers that come
+during the replay wait in the listen queue instead of being turned away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from schemas.errors import Misconfigured, Transient
+from schemas.registry.record import Entry
+from schemas.registry.refusal import Code, Refusal
+from schemas.registry.routes import application
+from schemas.registry.service import Service
+from schemas.registry.state import State
+from schemas.registry.topic import SchemaTopic
+
+READ_BACK_SECONDS = 10.0
+SHUTDOWN_SECONDS = 5.0
+_logger = logging.getLogger(__name__)
+
+
+class RegistryServer:
+    """A schema registry on one topic. `port` 0 takes a free one; `port` and `url` are true once `ready` is set."""
+
+    def __init__(self, bootstrap: str, host: str = "127.0.0.1", port: int = 0, topic: str = "_schemas") -> None:
+        self._bootstrap = bootstrap
+        self.host = host
+        self.port = port
+        self._topic_name = topic
+        self.ready = threading.Event()
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{self.host}:{self.port}"
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until stopped, then return.
+
+        Raises Transient when the broker does not answer at the start, Misconfigured when the port is taken or another
+        registry took over the topic, ContractBroken when a record of the topic cannot be read.
+        """
+        try:
+            listener = socket.create_server((self.host, self.port), backlog=1024)
+        except OSError as error:
+            fix = "end what listens there, or choose another port"
+            raise Misconfigured(f"registry on {self.host}:{self.port}", str(error.strerror), fix=fix) from error
+        with listener:
+            self.port = listener.getsockname()[1]
+            topic = SchemaTopic(self._bootstrap, self._topic_name)
+            try:
+                topic.open()
+                state = State()
+                topic.replay(lambda _offset, key, value: state.apply(key, value), stop)
+                if not stop.is_set():
+                    asyncio.run(_Serving(topic, state).serve(listener, stop, self.ready))
+            finally:
+                topic.close()
+
+
+class _Serving:
+    """One run: the event loop owns the state; a thread follows the topic and hands each record into the loop."""
+
+    def __init__(self, topic: SchemaTopic, state: State) -> None:
+        self._topic = topic
+        self._state = state
+        self._read_to = -1
+        self._read = asyncio.Condition()
+        self._ended = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def serve(self, listener: socket.socket, stop: threading.Event, ready: threading.Event) -> None:
+        loop = asyncio.get_running_loop()
+        halt = threading.Event()
+
+        def take(offset: int, key: bytes | None, value: bytes | None) -> None:
+            asyncio.run_coroutine_threadsafe(self._take(offset, key, value), loop).result()
+
+        def follow() -> None:
+            try:
+                self._topic.follow(take, is_over)
+            except Exception as error:  # noqa: BLE001 - handed to the loop, which raises it
+                loop.call_soon_threadsafe(self._fail, error)
+
+        def is_over() -> bool:
+            # Writes under way still need their records read back, so reading goes on while the server winds up.
+            if stop.is_set():
+                loop.call_soon_threadsafe(self._ended.set)
+            return halt.is_set()
+
+        runner = web.AppRunner(application(Service(self._state, self._append)), access_log=None)
+        await runner.setup()
+        follower = threading.Thread(target=follow, name="registry-reader")
+        follower.start()
+        try:
+            await web.SockSite(runner, listener, shutdown_timeout=SHUTDOWN_SECONDS).start()
+            ready.set()
+            await self._ended.wait()
+        finally:
+            await runner.cleanup()
+            halt.set()
+            await asyncio.to_thread(follower.join)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _take(self, offset: int, key: bytes | None, value: bytes | None) -> None:
+        self._state.apply(key, value)
+        async with self._read:
+            self._read_to = offset
+            self._read.notify_all()
+
+    async def _append(self, entries: Sequence[Entry]) -> None:
+        """Write, and wait until the records were read back: only then is the state what the topic says (SR-03)."""
+        if self._failure is not None:
+            raise Refusal(Code.FORWARDING, "This registry is stopping; ask again")
+        try:
+            offset = await asyncio.to_thread(self._topic.append, entries)
+            async with asyncio.timeout(READ_BACK_SECONDS), self._read:
+                await self._read.wait_for(lambda: self._read_to >= offset)
+        except Transient as error:
+            _logger.warning("%s", error)
+            raise Refusal(Code.TIMEOUT, "The broker did not take the record in time; nothing was changed") from error
+        except Misconfigured as error:
+            self._fail(error)
+            raise Refusal(Code.FORWARDING, "Another registry writes now; ask that one") from error
+        except Exception as error:
+            # Whether the record was written is open: only reading the topic again can tell, so this process ends.
+            self._fail(error)
+            raise Refusal(Code.STORE, "The outcome of the write is not known; ask again") from error
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        self._ended.set()

@@ -1,0 +1,295 @@
+"""What may be registered, deleted and configured: the registry's rules, between its state and its REST interface.
+
+Reads answer from the state. A write is judged and appended under one lock, and answered only after its own record came back
+from the topic (FIELD-NOTES SR-03), so that an id that was handed out is durable and unique (invariant 5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from schemas.compatibility import LEVELS, breaches
+from schemas.registry.candidate import CANDIDATE_BYTES_MAX, Candidate, read_candidate, standing_alone
+from schemas.registry.record import Entry, config_entry, id_entry, mode_entry, schema_entry
+from schemas.registry.refusal import Code, Refusal
+from schemas.registry.state import DEFAULT_LEVEL, DEFAULT_MODE, State, Version
+
+MODES = ("READWRITE", "READONLY", "IMPORT")
+Append = Callable[[Sequence[Entry]], Awaitable[None]]
+"""Makes records durable; returns once the state has taken them in."""
+
+
+class Service:
+    """The registry's rules over one state. Lives in one event loop."""
+
+    def __init__(self, state: State, append: Append) -> None:
+        self.state = state
+        self._append = append
+        self._writing = asyncio.Lock()
+
+    # --- reads ------------------------------------------------------------------------------------------------------
+
+    def subjects(self, prefix: str, *, with_deleted: bool, only_deleted: bool) -> list[str]:
+        """The names of the subjects, sorted; `:*:` asks for every context, as no prefix does."""
+        prefix = "" if prefix == ":*:" else prefix
+        names: list[str] = []
+        for name in sorted(self.state.subjects):
+            is_live = bool(self.state.versions(name))
+            if name.startswith(prefix) and (not is_live if only_deleted else is_live or with_deleted):
+                names.append(name)
+        return names
+
+    def versions(self, subject: str, *, with_deleted: bool, only_deleted: bool = False) -> list[Version]:
+        """The versions of a subject, oldest first. Raises Refusal when there are none."""
+        with_deleted = with_deleted or only_deleted
+        versions = self.state.versions(subject, with_deleted=with_deleted)
+        if only_deleted:
+            versions = [version for version in versions if version.is_deleted]
+        if not versions:
+            raise _no_subject(subject)
+        return versions
+
+    def version(self, subject: str, wanted: str, *, with_deleted: bool) -> Version:
+        """One version: a number, or `latest`. Raises Refusal."""
+        number = _version_number(wanted)
+        versions = self.versions(subject, with_deleted=with_deleted)
+        if number is None:
+            return versions[-1]
+        for version in versions:
+            if version.version == number:
+                return version
+        raise Refusal(Code.VERSION_NOT_FOUND, f"Version {number} not found.")
+
+    def latest_with(self, subject: str, properties: Mapping[str, str], *, with_deleted: bool) -> Version:
+        """The latest version whose metadata has these properties. Raises Refusal."""
+        for version in reversed(self.versions(subject, with_deleted=with_deleted)):
+            given = (version.extra.get("metadata") or {}).get("properties") or {}
+            if all(given.get(name) == value for name, value in properties.items()):
+                return version
+        raise Refusal(Code.VERSION_NOT_FOUND, "No version has this metadata.")
+
+    def find(self, subject: str, body: Any, *, is_normalised: bool, with_deleted: bool) -> Version:
+        """The version of a subject that is this schema. Raises Refusal."""
+        versions = self.versions(subject, with_deleted=with_deleted)
+        candidate = self._candidate(subject, body, is_normalised=is_normalised)
+        for version in reversed(versions):
+            if candidate.is_same_as(version):
+                return version
+        raise Refusal(Code.SCHEMA_NOT_FOUND, "Schema not found")
+
+    def by_id(self, wanted: str) -> Version:
+        """Any version with this id. Raises Refusal."""
+        version = self.state.by_id(int(wanted)) if wanted.isascii() and wanted.isdigit() and len(wanted) < 12 else None
+        if version is None:
+            raise Refusal(Code.SCHEMA_NOT_FOUND, f"Schema {wanted} not found")
+        return version
+
+    def breaches(self, subject: str, wanted: str | None, body: Any, *, is_normalised: bool) -> list[str]:
+        """What a schema would break: against one version, or (`wanted` None) against those its level names."""
+        one = None if wanted is None else self.version(subject, wanted, with_deleted=False)
+        versions = self.state.versions(subject) if one is None else [one]
+        return self._judge(subject, self._candidate(subject, body, is_normalised=is_normalised), versions)
+
+    def config(self, subject: str | None, *, is_inherited: bool) -> dict[str, Any]:
+        """The configuration as it is kept, with `compatibilityLevel`. Raises Refusal when a subject has none of its own."""
+        config = self.state.configs.get(subject)
+        if config is None and subject is not None and not is_inherited:
+            raise Refusal(Code.NO_SUBJECT_CONFIG, f"Subject '{subject}' does not have subject-level configuration.")
+        if config is None:
+            config = self.state.configs.get(None)
+        return {"compatibilityLevel": DEFAULT_LEVEL, **(config or {})}
+
+    def mode(self, subject: str | None, *, is_inherited: bool) -> str:
+        """The mode. Raises Refusal when a subject has none of its own."""
+        if subject is None:
+            return self.state.modes.get(None, DEFAULT_MODE)
+        if subject not in self.state.modes and not is_inherited:
+            raise Refusal(Code.NO_SUBJECT_MODE, f"Subject '{subject}' does not have subject-level mode.")
+        return self.state.mode(subject)
+
+    # --- writes -----------------------------------------------------------------------------------------------------
+
+    async def register(self, subject: str, body: Any, *, is_normalised: bool) -> Version:
+        """A version with this schema: the one that is there already, or a new one. Raises Refusal."""
+        _check_subject(subject)
+        async with self._writing:
+            candidate = self._candidate(subject, body, is_normalised=is_normalised)
+            versions = self.state.versions(subject)
+            for version in reversed(versions):
+                if candidate.is_same_as(version) and candidate.id in (None, version.id):
+                    return version
+            if not self._is_importing(subject, candidate):
+                found = self._judge(subject, candidate, versions)
+                if found:
+                    level = self.state.level(subject)
+                    text = f"Schema is incompatible with an earlier schema for subject '{subject}' ({level}): "
+                    raise Refusal(Code.INCOMPATIBLE, text + "; ".join(found))
+            version = self._new_version(subject, candidate)
+            await self._append([schema_entry(subject, version.version, version.to_value())])
+            return version
+
+    async def delete_subject(self, subject: str, *, is_permanent: bool) -> list[int]:
+        """Delete all versions of a subject; permanently only after they were deleted softly. Raises Refusal."""
+        async with self._writing:
+            every, live = self.state.versions(subject, with_deleted=True), self.state.versions(subject)
+            self._check_writable(subject)
+            if not every:
+                raise _no_subject(subject)
+            if is_permanent and live:
+                text = f"Subject '{subject}' was not deleted first before being permanently deleted"
+                raise Refusal(Code.SUBJECT_NOT_SOFT_DELETED, text)
+            if not is_permanent and not live:
+                raise Refusal(Code.SUBJECT_SOFT_DELETED, f"Subject '{subject}' was soft deleted.")
+            versions = every if is_permanent else live
+            entries = [self._deletion(version, is_permanent=is_permanent) for version in versions]
+            if subject in self.state.configs:
+                entries.append(config_entry(subject, None))
+            if subject in self.state.modes:
+                entries.append(mode_entry(subject, None))
+            await self._append([*entries, id_entry(self.state.id_max)] if is_permanent else entries)
+            return [version.version for version in versions]
+
+    async def delete_version(self, subject: str, wanted: str, *, is_permanent: bool) -> int:
+        """Delete one version; permanently only after it was deleted softly. Raises Refusal."""
+        async with self._writing:
+            self._check_writable(subject)
+            if wanted in {"latest", "-1"}:
+                version = self.version(subject, wanted, with_deleted=False)
+            else:
+                version = self.version(subject, wanted, with_deleted=True)
+            if is_permanent and not version.is_deleted:
+                text = f"Subject '{subject}' Version {version.version} was not deleted first before being permanently deleted"
+                raise Refusal(Code.VERSION_NOT_SOFT_DELETED, text)
+            if not is_permanent and version.is_deleted:
+                text = f"Subject '{subject}' Version {version.version} was soft deleted."
+                raise Refusal(Code.VERSION_SOFT_DELETED, text)
+            entries = [self._deletion(version, is_permanent=is_permanent)]
+            await self._append([*entries, id_entry(self.state.id_max)] if is_permanent else entries)
+            return version.version
+
+    async def set_config(self, subject: str | None, body: Any) -> dict[str, Any]:
+        """Set compatibility and what else a configuration holds, which is kept and returned. Raises Refusal."""
+        if subject is not None:
+            _check_subject(subject)
+        if not isinstance(body, Mapping):
+            raise Refusal(Code.INVALID_LEVEL, 'The request has no "compatibility".')
+        config = dict(body)
+        level = config.pop("compatibility", None) or config.pop("compatibilityLevel", None)
+        if level is not None and (not isinstance(level, str) or level.upper() not in LEVELS):
+            raise Refusal(Code.INVALID_LEVEL, f"Invalid compatibility level. Valid values are {', '.join(LEVELS)}")
+        if level is None and not config:
+            raise Refusal(Code.INVALID_LEVEL, f"No compatibility level. Valid values are {', '.join(LEVELS)}")
+        async with self._writing:
+            self._check_writable(subject)
+            kept = {**self.state.configs.get(subject, {}), **config}
+            if level is not None:
+                kept["compatibilityLevel"] = level.upper()
+            kept.pop("subject", None)
+            entry = config_entry(subject, {name: part for name, part in kept.items() if part is not None})
+            if len(entry.value or b"") > CANDIDATE_BYTES_MAX:
+                raise Refusal(Code.INVALID_LEVEL, f"The configuration has more than {CANDIDATE_BYTES_MAX} bytes")
+            await self._append([entry])
+        return {"compatibility": level.upper(), **config} if level is not None else config
+
+    async def delete_config(self, subject: str | None) -> dict[str, Any]:
+        """Back to what is inherited; returns what was set. Raises Refusal when nothing was."""
+        async with self._writing:
+            self._check_writable(subject)
+            config = self.config(subject, is_inherited=False)
+            await self._append([config_entry(subject, None)])
+            return config
+
+    async def set_mode(self, subject: str | None, body: Any, *, is_forced: bool) -> str:
+        """Set READWRITE, READONLY or IMPORT. Raises Refusal."""
+        mode = body.get("mode") if isinstance(body, Mapping) else None
+        if not isinstance(mode, str) or mode.upper() not in MODES:
+            raise Refusal(Code.INVALID_MODE, f"Invalid mode. Valid values are {', '.join(MODES)}")
+        if subject is not None:
+            _check_subject(subject)
+        async with self._writing:
+            subjects = self.state.subjects if subject is None else (subject,)
+            has_schemas = any(self.state.versions(name) for name in subjects)
+            if mode.upper() == "IMPORT" and has_schemas and not is_forced:
+                raise Refusal(Code.NOT_PERMITTED, "Cannot import since found existing subjects; use force=true")
+            await self._append([mode_entry(subject, mode.upper())])
+        return mode.upper()
+
+    async def delete_mode(self, subject: str | None) -> str:
+        """Back to what is inherited; returns what was set. Raises Refusal when nothing was."""
+        async with self._writing:
+            mode = self.mode(subject, is_inherited=False)
+            await self._append([mode_entry(subject, None)])
+            return mode
+
+    # --- how it judges ----------------------------------------------------------------------------------------------
+
+    def _candidate(self, subject: str, body: Any, *, is_normalised: bool) -> Candidate:
+        is_configured = any((self.state.configs.get(scope) or {}).get("normalize") is True for scope in (subject, None))
+        return read_candidate(body, self.state, is_normalised=is_normalised or is_configured)
+
+    def _judge(self, subject: str, candidate: Candidate, versions: Sequence[Version]) -> list[str]:
+        level = self.state.level(subject)
+        if level == "NONE" or not versions:
+            return []
+        compared = versions if level.endswith("_TRANSITIVE") else versions[-1:]
+        return breaches([standing_alone(version, self.state) for version in compared], candidate.schema, level)
+
+    def _new_version(self, subject: str, candidate: Candidate) -> Version:
+        number = self.state.next_version(subject)
+        if candidate.version is not None and self.state.mode(subject) == "IMPORT":
+            number = candidate.version
+            if number in self.state.subjects.get(subject, {}):
+                raise Refusal(
+                    Code.NOT_PERMITTED, f"Version {number} of '{subject}' exists already; a version never changes"
+                )
+        schema_id = candidate.id or self.state.id_of(candidate.identity) or self.state.id_max + 1
+        text, extra = candidate.text, candidate.extra
+        return Version(subject=subject, version=number, id=schema_id, schema=text, extra=extra)
+
+    def _is_importing(self, subject: str, candidate: Candidate) -> bool:
+        mode = self.state.mode(subject)
+        if mode == "READONLY":
+            raise Refusal(Code.NOT_PERMITTED, f"Subject '{subject}' is in read-only mode")
+        if mode != "IMPORT":
+            if candidate.id is not None:
+                raise Refusal(Code.NOT_PERMITTED, f"Subject '{subject}' is not in import mode, so it takes no id")
+            return False
+        known = self.state.by_id(candidate.id) if candidate.id is not None else None
+        if known is not None and known.identity != candidate.identity:
+            raise Refusal(Code.NOT_PERMITTED, f"Overwriting id {candidate.id} with another schema is not permitted")
+        return True
+
+    def _check_writable(self, subject: str | None) -> None:
+        if (self.state.mode(subject) if subject else self.mode(None, is_inherited=True)) == "READONLY":
+            raise Refusal(Code.NOT_PERMITTED, f"Subject '{subject or 'all'}' is in read-only mode")
+
+    def _deletion(self, version: Version, *, is_permanent: bool) -> Entry:
+        if self.state.referenced_by(version.subject, version.version, with_deleted=is_permanent):
+            text = f"One or more references exist to version {version.version} of subject '{version.subject}'"
+            raise Refusal(Code.REFERENCE_EXISTS, text)
+        value = None if is_permanent else replace(version, is_deleted=True).to_value()
+        return schema_entry(version.subject, version.version, value)
+
+
+def _no_subject(subject: str) -> Refusal:
+    return Refusal(Code.SUBJECT_NOT_FOUND, f"Subject '{subject}' not found.")
+
+
+def _check_subject(subject: str) -> None:
+    is_plain = all(unicodedata.category(character) not in {"Cc", "Cs"} for character in subject)
+    if not subject.strip() or not is_plain or len(subject) > 500 or subject == "__GLOBAL":
+        raise Refusal(Code.INVALID_SUBJECT, "The subject is empty, too long, reserved or holds control characters.")
+
+
+def _version_number(wanted: str) -> int | None:
+    """A version's number; None for the latest."""
+    if wanted in {"latest", "-1"}:
+        return None
+    if wanted.isascii() and wanted.isdigit() and 0 < int(wanted[:12]) < 1 << 31 and len(wanted) < 12:
+        return int(wanted)
+    text = 'The specified version is not a valid version id. Allowed values are between [1, 2^31-1] and the string "latest"'
+    raise Refusal(Code.INVALID_VERSION, text)

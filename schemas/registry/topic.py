@@ -1,0 +1,216 @@
+"""The registry's topic: one fenced writer, one reader.
+
+Fencing is the broker's: the writer is transactional under a name made of the topic's, so a registry that starts later takes
+over, and the earlier one can no longer write: its next write ends it. What it read stays true, since it keeps following the
+topic. Records are read committed, hence a write cut off half-way was never there (invariant 7).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigResource,  # pyright: ignore[reportPrivateImportUsage] - re-exported without saying so
+    NewTopic,  # pyright: ignore[reportPrivateImportUsage]
+    ResourceType,  # pyright: ignore[reportPrivateImportUsage]
+)
+
+from schemas.errors import ContractBroken, Misconfigured, Transient
+from schemas.registry.record import Entry
+
+CONNECT_SECONDS = 30.0
+WRITE_SECONDS = 10.0
+POLL_SECONDS = 0.2
+RECORDS_MAX = 500
+
+_FENCED = {
+    KafkaError._FENCED,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.FENCED_INSTANCE_ID,
+}
+_logger = logging.getLogger(__name__)
+
+Take = Callable[[int, bytes | None, bytes | None], None]
+"""Takes one record: offset, key, value. Raises ValueError for one that cannot be ours."""
+
+
+class SchemaTopic:
+    """The topic of one registry. `open`, then `replay`, then `append` from one thread and `follow` from another."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._topic = topic
+        connection = {"bootstrap.servers": bootstrap, "socket.keepalive.enable": True}
+        self._admin = AdminClient(connection, logger=_logger)
+        self._producer = Producer(
+            {
+                **connection,
+                "transactional.id": f"{topic}.writer",
+                "transaction.timeout.ms": int(WRITE_SECONDS * 2000),
+                "linger.ms": 0,
+                "message.max.bytes": 1_048_576,
+            },
+            logger=_logger,
+        )
+        self._consumer = Consumer(
+            {
+                **connection,
+                "group.id": f"{topic}.reader",  # librdkafka wants a name; nothing is committed under it
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+            },
+            logger=_logger,
+        )
+
+    def open(self) -> None:
+        """Create the topic if it is not there, check that it forgets nothing, and fence any earlier writer.
+
+        Raises Transient when the broker does not answer, Misconfigured when the topic would lose schemas.
+        """
+        try:
+            self._create()
+            self._producer.init_transactions(CONNECT_SECONDS)
+        except KafkaException as error:
+            text = f"topic {self._topic}: {error.args[0].str()}"
+            raise Transient(text, fix="check that the broker runs and that we may write there") from error
+
+    def _create(self) -> None:
+        if self._topic not in self._admin.list_topics(timeout=CONNECT_SECONDS).topics:
+            policy = {"cleanup.policy": "compact"}
+            made = self._admin.create_topics(
+                [NewTopic(self._topic, num_partitions=1, replication_factor=-1, config=policy)],
+                operation_timeout=CONNECT_SECONDS,
+            )
+            try:
+                made[self._topic].result()
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+        if len(self._admin.list_topics(self._topic, timeout=CONNECT_SECONDS).topics[self._topic].partitions) > 1:
+            fix = "name another topic: records of several partitions have no order"
+            raise Misconfigured(f"topic {self._topic}", "has more than one partition", fix=fix)
+        resource = ConfigResource(ResourceType.TOPIC, self._topic)
+        config = self._admin.describe_configs([resource], request_timeout=CONNECT_SECONDS)[resource].result()
+        if "compact" not in (policy := config["cleanup.policy"].value) or "delete" in policy:
+            raise Misconfigured(
+                f"topic {self._topic}",
+                f"has cleanup.policy={policy}, under which schemas are lost",
+                fix=f"kafka-configs --alter --topic {self._topic} --add-config cleanup.policy=compact",
+            )
+
+    def replay(self, take: Take, stop: threading.Event) -> None:
+        """Read everything that is there. Returns at the end of the topic, or when stopped.
+
+        Raises ContractBroken for a record that cannot be one of ours, Transient when the broker stops answering.
+        """
+        partition = TopicPartition(self._topic, 0, OFFSET_BEGINNING)
+        self._consumer.assign([partition])
+        _, end = self._consumer.get_watermark_offsets(partition, timeout=CONNECT_SECONDS)
+        deadline = time.monotonic() + CONNECT_SECONDS
+        reached = 0
+        while reached < end and not stop.is_set():
+            for message in self._consumer.consume(RECORDS_MAX, POLL_SECONDS):
+                reached = self._took(message, take, reached)
+                deadline = time.monotonic() + CONNECT_SECONDS
+            if time.monotonic() > deadline:
+                text = f"topic {self._topic}: reading stopped at offset {reached} of {end}"
+                raise Transient(text, fix="check the broker; a transaction may be left open there")
+
+    def follow(self, take: Take, is_over: Callable[[], bool]) -> None:
+        """Go on reading until it is over, asked several times a second. Raises as `replay` does."""
+        while not is_over():
+            for message in self._consumer.consume(RECORDS_MAX, POLL_SECONDS):
+                self._took(message, take, 0)
+
+    def _took(self, message: Message, take: Take, reached: int) -> int:
+        """Hand one message on; returns the offset up to which the topic was read."""
+        error, offset = message.error(), message.offset()
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF:
+                return max(reached, offset if offset is not None else 0)
+            if error.fatal() or error.code() in {KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET}:
+                raise ContractBroken(
+                    self._topic,
+                    f"cannot be read on: {error.str()}",
+                    fix="restore the topic; start the registry again to read it from its beginning",
+                )
+            _logger.warning("%s: %s", self._topic, error.str())  # librdkafka reconnects by itself
+            return reached
+        offset = offset or 0
+        try:
+            take(offset, message.key(), message.value())
+        except ValueError as problem:
+            raise ContractBroken(
+                self._topic,
+                f"the record at offset {offset} {problem}",
+                fix="no schema can be trusted after it: restore the topic, or replace that key's record by a good one",
+            ) from problem
+        return offset + 1
+
+    def append(self, entries: Sequence[Entry]) -> int:
+        """Write all entries or none; returns the offset of the last once they are committed.
+
+        Raises Transient when nothing was written, Misconfigured when another registry took over. Any other exception
+        leaves open whether they were written: the process must end and read again.
+        """
+        offsets: list[int] = []
+        failed: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                failed.append(error)
+            else:
+                offsets.append(message.offset() or 0)
+
+        try:
+            self._producer.begin_transaction()
+            for entry in entries:
+                self._producer.produce(self._topic, entry.value, entry.key, 0, on_delivery=delivered)
+            if self._producer.flush(WRITE_SECONDS) or failed:
+                reason = failed[0].str() if failed else "the broker does not acknowledge"
+                self._abort(reason, failed[0] if failed else None)
+            self._producer.commit_transaction(WRITE_SECONDS)
+        except KafkaException as error:
+            problem = error.args[0]
+            if not problem.txn_requires_abort():
+                raise self._fenced(problem) or error from error
+            self._abort(problem.str(), problem)
+        return max(offsets)
+
+    def _abort(self, reason: str, error: KafkaError | None) -> None:
+        if error is not None and (fenced := self._fenced(error)) is not None:
+            raise fenced
+        try:
+            self._producer.purge()
+            self._producer.abort_transaction(WRITE_SECONDS)
+        except KafkaException as problem:
+            raise self._fenced(problem.args[0]) or problem from problem
+        raise Transient(f"topic {self._topic}: nothing was written: {reason}", fix="check the broker")
+
+    def _fenced(self, error: KafkaError) -> Misconfigured | None:
+        if error.code() not in _FENCED and not error.fatal():
+            return None
+        return Misconfigured(
+            f"topic {self._topic}",
+            f"another registry writes there now ({error.str()})",
+            fix="run one registry per topic; the one that started last goes on",
+        )
+
+    def close(self) -> None:
+        """Leave the broker. Nothing is pending, since every append waits."""
+        self._consumer.close()
