@@ -1,0 +1,389 @@
+"""The run transport for Faust: one event carries a whole fetched run of records of one partition.
+
+Stock Faust 0.15.3 spends its time per record; here a record costs one tuple (FIELD-NOTES §4.6). Registered under the
+entry point `faust.transports` as `meshrun`, so that the broker address `meshrun://host:port` selects it. What differs
+from the stock transport, besides the runs:
+
+- Only the contiguous finished prefix of a partition is committed, and a failed commit stays due (FA-03, FA-04).
+- Every assignment begins with an explicit rewind: to the committed offset, and to the start of the log where there is
+  none. Stock Faust leaves a partition without a committed offset wherever a fetch that was under way has carried it.
+- Before partitions are given up, the group in work is waited for and its offsets are committed.
+- Reads committed records only, in bounded fetches (FA-21), and never writes: producing is confluent-kafka's work (FA-05).
+
+Threads: aiokafka lives on its own event loop in `RunThread`, which keeps the heart beating; everything else here runs on
+Faust's loop. All of it leans on private methods, hence the check in `streams/pins.py` at import (FA-24).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, cast
+
+import aiokafka
+import uvloop
+from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.app.base import App
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
+from faust.transport.conductor import Conductor
+from faust.transport.consumer import Consumer
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage, Message
+
+from schemas.change import Batch, Record
+from streams.pins import check_pins
+from streams.prefix import Prefix
+
+FETCH_BYTES_MAX = 8 << 20
+FETCH_PARTITION_BYTES_MAX = 1 << 20
+FETCH_WAIT_MS = 100
+"""How long a fetch may lie at the broker. Short, because a partition that was not part of it waits for its return."""
+HELD_BYTES_MAX = 16 << 20
+HELD_RECORDS_MAX = 40_000
+"""How much may wait in this process for its turn, beside the group in work and one fetch (FA-21)."""
+PACE_SECONDS = 0.004
+"""The pause after a small fetch: with a hundred quiet partitions, fetching costs more than what it brings."""
+PACE_BELOW_RECORDS = 500
+
+Runs = Mapping[TP, tuple[Sequence[Record], int]]
+
+PINS: Mapping[Callable[..., Any], str] = {
+    App._on_partitions_revoked: "d5c895bbe57dc73a",
+    App._on_partitions_assigned: "de932b7927db85b3",
+    Consumer._drain_messages: "44a2500309e83c63",
+    Consumer.ack: "5fcf41cf45153475",
+    Consumer.commit: "a354437baaa08bf8",
+    Consumer.force_commit: "cc094614d22c70fb",
+    Consumer.on_partitions_assigned: "29ce96596f05a18c",
+    Consumer.on_partitions_revoked: "d04b7ae72c6fc206",
+    Consumer.perform_seek: "0e8c130ff4b0afd8",
+    Conductor._build_handler: "5c071d1277988c57",
+    Conductor._flag_changes: "43eb94e0048312fc",
+    Conductor._update_indices: "619b3247b96ac7d5",
+    Conductor._update_tp_index: "e8e3ac9025ef44f7",
+    Recovery._resume_streams: "d986a6710c1aca98",
+    Recovery.on_rebalance: "aa4d997a1795ceae",
+    TableManager.on_start: "365dd25fbc0e0684",
+    driver.AIOKafkaConsumerThread._commit: "932852ce7a23f658",
+    driver.AIOKafkaConsumerThread._create_worker_consumer: "c2701bfc3e6f6cad",
+    driver.AIOKafkaConsumerThread._fetch_records: "39a2c6c79fc1455a",
+    driver.ConsumerRebalanceListener.on_partitions_revoked: "348c3aec879faf80",
+}
+AIOKAFKA_PINS: Mapping[Callable[..., Any], str] = {
+    Fetcher.fetched_records: "be4348896b9b66af",
+    FetchResult.getall: "3e717e30de5068d5",
+    GroupCoordinator._on_join_prepare: "4d9524afc0ee2c2f",
+    GroupCoordinator.fetch_committed_offsets: "6c049c7379165952",
+    GroupCoordinator.request_rejoin: "f70a261c91c38cb5",
+}
+check_pins("faust-streaming", "0.15.3", PINS)
+check_pins("aiokafka", "0.14.0", AIOKAFKA_PINS)
+
+
+class RunThread(driver.AIOKafkaConsumerThread):
+    """aiokafka's consumer on its own loop. `rewinds` counts how often the reading positions were set."""
+
+    rewinds = 0
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
+        conf = self.app.conf
+        self.assignor = type("MeshAssignor", (_Assignor,), {})
+        return aiokafka.AIOKafkaConsumer(
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            group_instance_id=conf.consumer_group_instance_id or None,
+            bootstrap_servers=cast("Any", driver.server_list(transport.url, transport.default_port)),
+            partition_assignment_strategy=(self.assignor,),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            fetch_max_bytes=FETCH_BYTES_MAX,
+            max_partition_fetch_bytes=FETCH_PARTITION_BYTES_MAX,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            max_poll_records=conf.broker_max_poll_records,
+            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
+            check_crcs=conf.broker_check_crcs,
+            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
+        )
+
+    async def runs(self, partitions: frozenset[TP], within_seconds: float) -> tuple[int, Runs]:
+        """What was fetched for these partitions, with the count of rewinds it was read under."""
+        return await self.call_thread(self._runs, partitions, within_seconds)
+
+    async def _runs(self, partitions: frozenset[TP], within_seconds: float) -> tuple[int, Runs]:
+        consumer: Any = self._ensure_consumer()  # its fetcher and its coordinator are untyped
+        fetcher = consumer._fetcher
+        if not self.consumer.flow_active:
+            return self.rewinds, {}
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        with fetcher._subscriptions.fetch_context():
+            fetched = await fetcher.fetched_records(partitions, within_seconds, self.app.conf.broker_max_poll_records)
+        # Nothing is awaited between taking the records and reading the count: they belong to this rewind and no other.
+        return self.rewinds, {TP(*partition): _run(records) for partition, records in fetched.items()}
+
+    async def rewind(self) -> int:
+        """Set every assigned partition to where its reading must go on; return the new count of rewinds."""
+        return await self.call_thread(self._rewind)
+
+    async def _rewind(self) -> int:
+        consumer: Any = self._ensure_consumer()
+        partitions = sorted(consumer.assignment())
+        committed = await consumer._coordinator.fetch_committed_offsets(partitions)
+        starts = await consumer.beginning_offsets(partitions)
+        assigned = consumer.assignment()
+        for partition in assigned.intersection(partitions):
+            wanted = starts[partition]
+            if partition in committed:
+                if committed[partition].offset < wanted:
+                    # Invariant 9, KF-12: what retention took is gone; going on without a word would hide it.
+                    self.log.critical(
+                        "%s partition %d: records %d to %d were removed before they were read; request a new snapshot",
+                        *(*partition, committed[partition].offset, wanted - 1),
+                    )
+                wanted = max(wanted, committed[partition].offset)
+            state = consumer._subscription.subscription.assignment.state_value(partition)
+            if not state.has_valid_position or state.position != wanted:
+                consumer.seek(partition, wanted)
+        self.rewinds += 1
+        return self.rewinds
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        consumer: Any = self._ensure_consumer()
+        owned = consumer.assignment()
+        mine = {TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items() if tp in owned}
+        if not mine:
+            return False
+        try:
+            await consumer.commit(mine)
+        except (CommitFailedError, IllegalStateError) as error:
+            # The group has moved on: whoever owns these partitions now reads them again.
+            self.log.info("offsets were not committed, the group is rebalancing: %s", error)
+            return False
+        return True
+
+    async def lagging(self) -> bool:
+        """Whether the broker holds committed records that were not yet read. Asks the broker."""
+        return await self.call_thread(self._lagging)
+
+    async def _lagging(self) -> bool:
+        consumer: Any = self._ensure_consumer()
+        partitions = consumer.assignment()
+        ends = await consumer.end_offsets(partitions) if partitions else {}
+        subscription = consumer._subscription.subscription
+        if subscription is None or subscription.assignment is None:
+            return False  # between two assignments nobody can say
+        states = [(end, subscription.assignment.state_value(partition)) for partition, end in ends.items()]
+        return any(state and (not state.has_valid_position or state.position < end) for end, state in states)
+
+    async def rejoin(self) -> None:
+        """Ask for a fresh assignment, with a changed greeting: an unchanged one would be answered from memory."""
+        await self.call_thread(self._rejoin)
+
+    async def _rejoin(self) -> None:
+        self.assignor.greeting += b"+"
+        cast("Any", self._ensure_consumer())._coordinator.request_rejoin()
+
+
+class _Assignor(RoundRobinPartitionAssignor):
+    greeting: ClassVar[bytes] = b""
+
+    @classmethod
+    def metadata(cls, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
+        return ConsumerProtocolMemberMetadata(cls.version, sorted(topics), cls.greeting)
+
+
+def _run(records: Sequence[Any]) -> tuple[Sequence[Record], int]:
+    """Records of aiokafka as ours, and their size in bytes."""
+    size = sum([(len(r.value) if r.value else 0) + (len(r.key) if r.key else 0) for r in records])
+    return [Record(r.offset, r.key, r.value, r.headers or None, r.timestamp) for r in records], size
+
+
+async def _nothing() -> None: ...
+
+
+class RunConsumer(driver.Consumer):
+    """Hands runs to Faust's conductor and keeps account of them.
+
+    `settle` is awaited before partitions are given up: it returns when no group is in work any more. `epoch` counts
+    rewinds; a message of another epoch than the present one belongs to a past assignment and will be read again.
+    """
+
+    _thread: RunThread  # pyright: ignore[reportIncompatibleVariableOverride]  set once, by _new_consumer_thread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.prefix = Prefix()
+        self.settle: Callable[[], Awaitable[None]] = _nothing
+        self.epoch = 0
+        self._held_bytes = 0
+        self._held_records = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> RunThread:
+        return RunThread(self, loop=self.loop, thread_loop=uvloop.new_event_loop(), beacon=self.beacon)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                await self._room.wait()
+                if not self.flow_active:
+                    await self.wait(cast("Any", self.can_resume_flow))
+                elif partitions := frozenset(self._get_active_partitions()):
+                    await self._hand_on(*await self._thread.runs(partitions, 1.0))
+                else:
+                    await self.sleep(0.05)
+        except (*self.consumer_stopped_errors, asyncio.CancelledError):
+            if not self.app.should_stop:
+                raise
+
+    async def _hand_on(self, epoch: int, runs: Runs) -> None:
+        if epoch > self.epoch:  # read right behind a rewind whose end has not come round to this loop yet
+            await self.wait(cast("Any", self.can_resume_flow))
+        fetched = 0
+        for tp, (records, size) in runs.items():
+            # Flow stops for a rebalance only, and every rebalance ends in a rewind: what is dropped here is read again.
+            if epoch != self.epoch or not self.flow_active:
+                return
+            message = ConsumerMessage(
+                tp.topic,
+                tp.partition,
+                records[-1].offset,
+                records[-1].timestamp_ms / 1000,
+                0,
+                None,
+                None,
+                cast("Any", Batch(topic=tp.topic, partition=tp.partition, records=records)),
+                None,
+                serialized_value_size=size,
+                tp=tp,
+                generation_id=epoch,
+            )
+            self.prefix.open(tp, message.offset)
+            fetched += len(records)
+            self._hold(size, len(records))
+            await self.callback(message)
+        if fetched < PACE_BELOW_RECORDS:
+            await asyncio.sleep(PACE_SECONDS)
+
+    def _hold(self, size_bytes: int, records: int) -> None:
+        self._held_bytes += size_bytes
+        self._held_records += records
+        if self._held_bytes > HELD_BYTES_MAX or self._held_records > HELD_RECORDS_MAX:
+            self._room.clear()
+        else:
+            self._room.set()
+
+    def release(self, message: Message) -> None:
+        """A message left the queue: there is room for further runs."""
+        batch = cast("Any", message.value)
+        self._hold(-cast("int", message.serialized_value_size), -len(batch.records))
+
+    def ack(self, message: Message) -> bool:
+        """A run is durable downstream. False when its partition was taken away meanwhile."""
+        message.acked = True
+        return message.generation_id == self.epoch and self.prefix.finish(message.tp, message.offset)
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002
+        """Commit what is due, of these topics or of all. False when nothing was, or the broker did not take it."""
+        due = {tp: end for tp, end in self.prefix.due().items() if topics is None or tp in topics or tp[0] in topics}
+        if not due or not await self._commit(cast("Any", due)):
+            return False
+        self.prefix.committed(due)
+        return True
+
+    async def perform_seek(self) -> None:
+        """Begin an assignment: every partition is read on from its committed offset."""
+        self._begin_anew()
+        self.epoch = await self._thread.rewind()
+
+    async def give_up(self) -> None:
+        """Stop handing on, wait for the group in work, and commit what is finished."""
+        self.stop_flow()
+        self.app.flow_control.suspend()
+        self.app.flow_control.clear()
+        await self.settle()
+        await self.commit()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Partitions are taken away: finish and commit first, then let go of them."""
+        if not self.app.should_stop:
+            await self.give_up()
+        await super().on_partitions_revoked(revoked)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self.prefix.forget()
+        self._held_bytes = self._held_records = 0
+        self._room.set()
+
+    async def lagging(self) -> bool:
+        """Whether the broker holds records that were not yet read."""
+        return await self._thread.lagging()
+
+    async def rejoin(self) -> None:
+        """Ask the group for a fresh assignment."""
+        await self.give_up()
+        await self._thread.rejoin()
+
+    async def verify_all_partitions_active(self) -> None:
+        """Nothing: the worker's own watch looks at progress (FA-13)."""
+
+
+class RunConductor(Conductor):
+    """Routes runs to the channels that want them. A grown channel is covered by `renew`, never by Faust's own timer."""
+
+    def _flag_changes(self) -> None:
+        """Nothing: Faust would subscribe again 45 s later, and not at all if the change fell into a rebalance."""
+
+    def _build_handler(self, tp: TP, channels: Any) -> Callable[[Message], Awaitable[None]]:  # noqa: ARG002
+        app = self.app
+
+        async def hand_over(message: Message) -> None:
+            await app.flow_control.acquire()
+            message.incref(len(channels))
+            for channel in channels:
+                channel.queue.force_put_nowait(app.create_event(None, message.value, None, message))
+
+        return hand_over
+
+    async def renew(self) -> None:
+        """Subscribe to what the channels want now. Leads to a rebalance."""
+        consumer = cast("RunConsumer", self.app.consumer)
+        await consumer.give_up()
+        await consumer.subscribe(await self._update_indices())
+
+
+class SilentProducer(driver.Producer):
+    """Faust's producer, never connected: whatever this process writes, it writes through producers/log.py."""
+
+    async def on_start(self) -> None:
+        """Nothing to start."""
+
+    async def on_stop(self) -> None:
+        """Nothing to stop."""
+
+    async def flush(self) -> None:
+        """Nothing to flush."""
+
+
+class Transport(driver.Transport):
+    """What `meshrun://` addresses stand for."""
+
+    Consumer: ClassVar[Any] = RunConsumer
+    Producer: ClassVar[Any] = SilentProducer
+    Conductor: ClassVar[Any] = RunConductor
+
+    driver_version = f"{driver.Transport.driver_version} in runs"
