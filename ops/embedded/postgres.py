@@ -12,6 +12,7 @@ import os
 import pwd
 import re
 import secrets
+import shutil
 import signal
 import tempfile
 from contextlib import suppress
@@ -19,7 +20,6 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from ops.embedded.program import Program, Running, User, free_ports, last_lines, launch, said_since, wait_ready
 from schemas.errors import Misconfigured, Transient
@@ -113,7 +113,7 @@ class Postgres:
             death_signal=signal.SIGQUIT,  # the postmaster ends its backends at once, and recovers at the next start
         )
 
-    def start(self) -> None:
+    def start(self) -> Running:
         """Start the server and return once it takes logins. Raises Transient with the end of its log when it does not."""
         for attempt in range(_PORT_ATTEMPTS):
             started = self._log.stat().st_size if self._log.exists() else 0
@@ -126,7 +126,8 @@ class Postgres:
                     continue
                 raise
             self._running = running
-            return
+            return running
+        raise AssertionError("the last attempt returns or raises")
 
     def is_ready(self) -> bool:
         """Whether the server takes logins."""
@@ -163,35 +164,37 @@ class Postgres:
             return
         if not self._password_file.exists():
             _write_secret(self._password_file, secrets.token_urlsafe(24))
-        self._data.mkdir(mode=0o700, exist_ok=True)
-        if self._user:
-            os.chown(self._data, self._user.uid, self._user.gid)
-        with tempfile.NamedTemporaryFile("w", encoding="ascii", dir=self._data.parent) as given:
-            # initdb reads the password as the server's user, who may not read ours.
+        # Made aside and renamed when whole: an interrupted initdb leaves no half of a data directory behind.
+        fresh = self._directory / "data.fresh"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        with tempfile.NamedTemporaryFile("w", encoding="ascii", dir=self._directory) as given:
             given.write(self._password())
             given.flush()
             if self._user:
+                # initdb reads the password as the server's user, who may not read ours.
+                os.chown(fresh, self._user.uid, self._user.gid)
                 os.chown(given.name, self._user.uid, self._user.gid)
-            running = launch(
-                Program(
-                    name="initdb",
-                    argv=[
-                        str(binaries / "initdb"),
-                        *("-D", str(self._data), "-U", SUPERUSER, "-E", "UTF8", "-A", "scram-sha-256"),
-                        *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-                        *(f"--pwfile={given.name}", "--no-instructions"),
-                        *(("--no-sync",) if self._settings.get("fsync") == "off" else ()),
-                    ],
-                    log=self._log,
-                    user=self._user,
-                )
+            initdb = Program(
+                name="initdb",
+                argv=[
+                    str(binaries / "initdb"),
+                    *("-D", str(fresh), "-U", SUPERUSER, "-E", "UTF8", "-A", "scram-sha-256"),
+                    *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                    *(f"--pwfile={given.name}", "--no-instructions"),
+                    *(("--no-sync",) if self._settings.get("fsync") == "off" else ()),
+                ],
+                log=self._log,
+                lives_in=self._directory,
+                user=self._user,
             )
-            if status := running.wait():
+            if status := launch(initdb).wait():
                 raise Misconfigured(
-                    str(self._data),
+                    str(self._directory),
                     f"PostgreSQL cannot prepare it (status {status}); its last lines:\n{last_lines(self._log)}",
                     fix="choose a directory on a disk that can be written to and has room",
                 )
+        fresh.rename(self._data)
 
     def _clear_stale_pid(self) -> None:
         # The directory's lock is ours, so neither a postmaster nor a backend of this data is alive; the file is a killed
@@ -207,10 +210,9 @@ def ensure_database(dsn: str, name: str) -> None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
 
-def without_password(dsn: str) -> str:
+def without_password(address: str) -> str:
     """The address with its password hidden, for messages."""
-    password = conninfo_to_dict(dsn).get("password")
-    return re.sub(rf":{re.escape(str(password))}@", ":***@", dsn) if password else dsn
+    return re.sub(r"(?<=password=)\S+", "***", re.sub(r"(://[^:/@]+):[^@]*@", r"\1:***@", address))
 
 
 def unprivileged_user(binaries: Path, directory: Path) -> User | None:

@@ -195,20 +195,22 @@ def said_since(log: Path, start: int) -> str:
 
 
 def wait_ready(running: Running, is_ready: Callable[[], bool], within_seconds: float) -> None:
-    """Return once `is_ready`; raise Transient with the end of its log when the program ends or takes too long."""
+    """Return once `is_ready`; otherwise end the program, and raise Transient with the end of its log."""
     deadline = time.monotonic() + within_seconds
     program = running.program
-    while not is_ready():
-        status = running.ended()
-        if status is None and time.monotonic() < deadline:
+    try:
+        while not is_ready():
+            status = running.ended()
+            if status is not None or time.monotonic() >= deadline:
+                what = "did not answer in time" if status is None else f"ended with status {status}"
+                raise Transient(
+                    f"{program.name} {what}; its last lines:\n{last_lines(program.log)}",
+                    fix=f"read {program.log}; a full disk and too little memory are the usual causes",
+                )
             time.sleep(_POLL_SECONDS)
-            continue
-        what = "did not answer in time" if status is None else f"ended with status {status}"
+    except BaseException:
         running.kill()
-        raise Transient(
-            f"{program.name} {what}; its last lines:\n{last_lines(program.log)}",
-            fix=f"read {program.log}; a full disk and too little memory are the usual causes",
-        )
+        raise
 
 
 def free_ports(count: int, preferred: Sequence[int] = ()) -> list[int]:
@@ -227,8 +229,11 @@ def free_ports(count: int, preferred: Sequence[int] = ()) -> list[int]:
     return ports
 
 
-def answers(port: int) -> bool:
-    """Whether something listens on that port of 127.0.0.1."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def reaches(address: str) -> bool:
+    """Whether something listens at `host:port`."""
+    host, _, port = address.strip().rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+    except (OSError, ValueError):
+        return False
+    return True
