@@ -1,0 +1,385 @@
+"""The transcoder: one generated function per relation version, from PostgreSQL's binary tuples to Avro bytes.
+
+Transcode, don't decode: text is copied, integers become varints, no dict and no object in between (DESIGN §6). The function
+is straight-line Python written for exactly these columns: fixed-width neighbours are unpacked by one struct call together
+with the header of the column behind them, small results come from tables, recurring numerics and dates from a bounded memo.
+`Transcoder.source` is the text of what runs. The same templates serve both dialects in which PostgreSQL sends a row, the
+log's and the snapshot's, so that both give the same bytes (FIELD-NOTES PG-21):
+
+| dialect  | a value                                         | null       | not sent   |
+|----------|-------------------------------------------------|------------|------------|
+| pgoutput | `b`, length as int32, bytes                     | `n`        | `u`        |
+| copy     | length as int32, bytes                          | length -1  | never      |
+"""
+
+from __future__ import annotations
+
+import linecache
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from producers.pg_avro import Encode, Misfit, PgType, Unmapped, encoder
+from producers.varint import LAST, LAST_IN_UNION, MORE, MORE_IN_UNION, varint, varint_in_union
+from schemas.contract import Contract, Field
+from schemas.envelope import frame
+from schemas.errors import ContractBroken, Rejected
+
+Row = Callable[[bytes, int], tuple[bytes, bytes]]
+"""From a message and the offset of its first column to the Avro row and the framed key.
+
+Raises Unsent when a value is in no binary form; Rejected when a value fits no branch of its field. The message must be
+followed by PADDING: the look-ahead of a short tuple reads past its end.
+"""
+
+PADDING = bytes(128)
+MEMO_SIZE = 20_000
+NULL, BINARY, TEXTUAL, UNCHANGED = b"nbtu"
+
+
+class Unsent(Exception):
+    """The tuple has a column that was not sent, or was sent as text: `Transcoder.mend` makes it whole first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a relation as the log announces it."""
+
+    name: str
+    type: PgType
+
+
+class _Memo(dict[Any, bytes]):
+    """Remembers encodings of values that recur; stops learning when it is full."""
+
+    __slots__ = ("_encode",)
+
+    def __init__(self, encode: Callable[[Any], bytes]) -> None:
+        self._encode = encode
+
+    def __missing__(self, value: Any) -> bytes:
+        encoded = self._encode(value)
+        if len(self) < MEMO_SIZE:
+            self[value] = encoded
+        return encoded
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How one column is written.
+
+    `code` is its struct code, empty when its width varies; `lines` the body for a value, `null` for NULL; `parts` are the
+    names whose bytes are the encoded field, none for a column that no field takes.
+    """
+
+    index: int
+    code: str
+    lines: tuple[str, ...] = ()
+    null: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+
+
+_CODES = {
+    "bool": "?",
+    "int2": "h",
+    "int4": "i",
+    "oid": "I",
+    "int8": "q",
+    "float4": "4s",
+    "float8": "8s",
+    "date": "i",
+    "timestamp": "q",
+    "timestamptz": "q",
+    "time": "q",
+    "uuid": "16s",
+}
+_TEXTUAL = frozenset({"text", "varchar", "bpchar", "name", "json", "xml", "citext", "bytea"})
+# In a template {i} is the column, {t} LAST or LAST_IN_UNION, {m} MORE or MORE_IN_UNION; the result is c{i}.
+_INTEGER = (
+    "if 0 <= v{i} < 134217728:",
+    "    z = v{i} + v{i}",
+    "    c{i} = {t}[z] if z < 65536 else {m}[z & 16383] + LAST[z >> 14]",
+    "elif 0 < v{i} < 2199023255552:",
+    "    z = v{i} + v{i}",
+    "    c{i} = {m}[z & 16383] + MORE[z >> 14 & 16383] + LAST[z >> 28]",
+    "elif -32768 <= v{i} < 0:",
+    "    c{i} = {t}[-v{i} - v{i} - 1]",
+    "else:",
+    "    c{i} = far{i}(v{i})",
+)
+_MOMENT = (
+    "z = v{i} + v{i} + 1893369600000000",  # twice the microseconds between 1970 and 2000, PostgreSQL's zero
+    "if 4398046511104 <= z < 288230376151711744:",  # 1970-01-26 to the year 6536: eight bytes in 14-bit pieces
+    "    c{i} = {m}[z & 16383] + MORE[z >> 14 & 16383] + MORE[z >> 28 & 16383] + LAST[z >> 42]",
+    "else:",
+    "    c{i} = far{i}(v{i})",
+)
+_TIME = (
+    "if 134217728 <= v{i} < 86400000000:",
+    "    z = v{i} + v{i}",
+    "    c{i} = {m}[z & 16383] + MORE[z >> 14 & 16383] + LAST[z >> 28]",
+    "else:",
+    "    c{i} = far{i}(v{i})",
+)
+_INLINE: Mapping[str, tuple[str, ...]] = {
+    "int2": _INTEGER,
+    "int4": _INTEGER,
+    "int8": _INTEGER,
+    "oid": _INTEGER,
+    "timestamp": _MOMENT,
+    "timestamptz": _MOMENT,
+    "time": _TIME,
+    "date": ("c{i} = memo{i}[v{i}]",),
+    "bool": ("c{i} = yes{i} if v{i} else no{i}",),
+}
+_COPIED = ("h{i} = {t}[n{i} + n{i}] if n{i} < 32768 else wide{i}(n{i} + n{i})", "c{i} = m[q:p]")
+
+_DIALECTS = {
+    # struct code of a header, names it gives, test for a value, test for NULL, width of NULL, and of a header
+    "pgoutput": ("Bi", "k{i}, n{i}", "k{i} == 98", "k{i} == 110", 1, 5),
+    "copy": ("i", "n{i}", "n{i} >= 0", "n{i} == -1", 4, 4),
+}
+
+
+class Transcoder:
+    """The two generated functions for one relation version under one contract, and the mending of partial tuples.
+
+    `columns` are the relation's, in its order; columns that the contract does not name are skipped. Raises ContractBroken
+    when a field has no column, or a column no exact mapping (FIELD-NOTES PG-46).
+    """
+
+    def __init__(
+        self, contract: Contract, columns: Sequence[Column], key_schema_id: int, *, is_text_checked: bool = False
+    ) -> None:
+        self.columns = tuple(columns)
+        self._contract = contract
+        self._is_text_checked = is_text_checked
+        self._names: dict[str, Any] = {
+            "LAST": LAST,
+            "LAST_IN_UNION": LAST_IN_UNION,
+            "MORE": MORE,
+            "MORE_IN_UNION": MORE_IN_UNION,
+            "NULL": b"\0",
+            "FRAME": frame(key_schema_id),
+            "Unsent": Unsent,
+            "join": b"".join,
+        }
+        fields = {field.column: field for field in contract.fields}
+        if missing := sorted(set(fields) - {column.name for column in columns}):
+            raise ContractBroken(
+                contract.feed,
+                f"the table no longer publishes {', '.join(missing)}",
+                fix="restore the columns, or register a successor of the contract without them (generated columns are "
+                "published from PostgreSQL 18 on, with publish_generated_columns = stored)",
+            )
+        self._plans = [self._plan(i, column, fields.get(column.name)) for i, column in enumerate(columns)]
+        self._fields = fields
+        self.source = "\n\n\n".join(self._function(dialect) for dialect in _DIALECTS) + "\n"
+        name = f"<transcoder of {contract.feed} {id(self):x}>"
+        linecache.cache[name] = (len(self.source), None, self.source.splitlines(keepends=True), name)
+        exec(compile(self.source, name, "exec"), self._names)  # noqa: S102 - text generated above, from templates alone
+        self.row: Row = self._names["pgoutput"]
+        self.copied_row: Row = self._names["copy"]
+
+    def mend(self, message: bytes, start: int, old: int | None) -> tuple[bytes, list[str]]:
+        """The tuple at `start` with every column in binary form, and the fields whose value was not sent at all.
+
+        A value that the log leaves out (unchanged TOAST) is taken from the whole old tuple at `old`, if there is one;
+        otherwise it stays out and is named, since "not sent" is not NULL (PG-27).
+        """
+        former = list(_values(message, old)) if old is not None else None
+        out = [message[start - 2 : start]]
+        unchanged: list[str] = []
+        for i, (kind, value) in enumerate(_values(message, start)):
+            if kind == UNCHANGED and former is not None:
+                kind, value = former[i]  # noqa: PLW2901 - the old tuple speaks for this column
+            if kind == BINARY:
+                out.append(b"b" + struct.pack(">i", len(value)) + value)
+            elif kind == TEXTUAL:
+                out.append(b"b" + struct.pack(">i", len(value)) + self._from_text(i, value))
+            else:
+                if kind == UNCHANGED and (field := self._fields.get(self.columns[i].name)):
+                    unchanged.append(field.name)
+                out.append(b"n")
+        return b"".join((*out, PADDING)), unchanged
+
+    def keyed(self, message: bytes, start: int) -> bytes:
+        """The tuple at `start` reduced to its key, for an old row of which another column does not fit."""
+        out = [message[start - 2 : start]]
+        for column, (kind, value) in zip(self.columns, _values(message, start), strict=True):
+            field = self._fields.get(column.name)
+            is_kept = field is not None and field.is_key and kind == BINARY
+            out.append(b"b" + struct.pack(">i", len(value)) + value if is_kept else b"n")
+        return b"".join((*out, PADDING))
+
+    def _from_text(self, index: int, value: bytes) -> bytes:
+        column = self.columns[index]
+        if self._fields.get(column.name) is None or column.type.name in _TEXTUAL - {"bytea"} or column.type.is_enum:
+            return value
+        if column.type.name in _SENT_AS_TEXT:
+            return value
+        raise ContractBroken(
+            self._contract.feed, f"column {column.name} arrived as text", fix="report this: no type should"
+        )
+
+    def _plan(self, i: int, column: Column, field: Field | None) -> _Plan:
+        if field is None:
+            return _Plan(i, "")
+        try:
+            encode, tag = encoder(column.type, field)
+        except Unmapped as error:
+            raise ContractBroken(
+                self._contract.feed, f"column {column.name}: {error}", fix="correct the contract"
+            ) from None
+        encode = _naming(encode, column.name)
+        code = "" if column.type.is_enum else _CODES.get(column.type.name, "")
+        is_plain = tag in (b"", b"\x02")
+        tables = {"i": i, "t": "LAST_IN_UNION" if tag else "LAST", "m": "MORE_IN_UNION" if tag else "MORE"}
+        is_text = column.type.name in _TEXTUAL or column.type.is_enum
+        null = f"c{i} = NULL"
+        if isinstance(field.wire_type(), str | dict) or field.wire_type()[0] != "null":
+            self._names[f"none{i}"] = _refusing_null(column.name)
+            null = f"c{i} = none{i}()"
+        if is_text and is_plain and field.branches[0] == ("bytes" if column.type.name == "bytea" else "string"):
+            self._names[f"wide{i}"] = varint_in_union if tag else varint
+            lines = tuple(line.format(**tables) for line in _COPIED)
+            if self._is_text_checked and column.type.name != "bytea":
+                self._names[f"check{i}"] = _checking(column.name)
+                lines = (*lines, f"check{i}(c{i})")
+            return _Plan(i, "", lines, (f"h{i} = b''", null), (f"h{i}", f"c{i}"))
+        if not code:
+            is_memo = column.type.name in ("numeric", "inet", "bit", "varbit")
+            self._names[f"far{i}"] = _Memo(encode) if is_memo else encode
+            call = f"c{i} = far{i}[m[q:p]]" if is_memo else f"c{i} = far{i}(m[q:p])"
+            return _Plan(i, "", (call,), (null,), (f"c{i}",))
+        far = encode if code.endswith("s") else _packing(code, encode)
+        self._names[f"far{i}"] = far
+        template = _INLINE.get(column.type.name) if is_plain and field.branches[0] != "string" else None
+        if column.type.name == "date":
+            self._names[f"memo{i}"] = _Memo(far)
+        if column.type.name == "bool" and template:
+            self._names |= {f"yes{i}": encode(b"\x01"), f"no{i}": encode(b"\x00")}
+        lines = template or ("c{i} = far{i}(v{i})",)
+        return _Plan(i, code, tuple(line.format(**tables) for line in lines), (null,), (f"c{i}",))
+
+    def _function(self, dialect: str) -> str:
+        lines = [f"def {dialect}(m, p):"]
+        for group in _groups(self._plans):
+            lines += (f"    {line}" for line in self._group(dialect, group))
+        by_column = {self.columns[plan.index].name: plan for plan in self._plans}
+        parts = [part for field in self._contract.fields for part in by_column[field.column].parts]
+        key_parts = [
+            part for name in self._contract.key for part in by_column[self._contract.by_name[name].column].parts
+        ]
+        lines.append(f"    return join(({', '.join(parts)},)), join((FRAME, {', '.join(key_parts)}))")
+        return "\n".join(lines)
+
+    def _group(self, dialect: str, group: Sequence[_Plan]) -> Iterator[str]:
+        """Fixed-width neighbours and the header behind them by one unpack; one by one when any of them is no value."""
+        if len(group) == 1:
+            yield from self._single(dialect, group[0])
+            return
+        head, names, is_value, _, _, _ = _DIALECTS[dialect]
+        unpack = f"group{group[0].index}_{dialect}"
+        layout = ">" + "".join(f"{head}{plan.code}" for plan in group)
+        self._names[unpack] = struct.Struct(layout).unpack_from
+        targets = ", ".join(names.format(i=p.index) + (f", v{p.index}" if p.code else "") for p in group)
+        yield f"{targets} = {unpack}(m, p)"
+        yield f"if {' and '.join(is_value.format(i=plan.index) for plan in group)}:"
+        width = struct.calcsize(layout)
+        if group[-1].code:
+            yield f"    p += {width}"
+        else:
+            yield f"    q = p + {width}"
+            yield f"    p = q + n{group[-1].index}"
+        for plan in group:
+            yield from (f"    {line}" for line in plan.lines)
+        yield "else:"
+        for plan in group:
+            yield from (f"    {line}" for line in self._single(dialect, plan))
+
+    def _single(self, dialect: str, plan: _Plan) -> Iterator[str]:
+        head, names, is_value, is_null, null_width, width = _DIALECTS[dialect]
+        i = plan.index
+        layout = f">{head}{plan.code}"
+        unpack = f"one{i}_{dialect}"
+        self._names[unpack] = struct.Struct(layout).unpack_from
+        targets = names.format(i=i) + (f", v{i}" if plan.code else "")
+        yield f"{targets}{'' if ',' in targets else ','} = {unpack}(m, p)"
+        yield f"if {is_value.format(i=i)}:"
+        if plan.code:
+            yield f"    p += {struct.calcsize(layout)}"
+        else:
+            yield f"    q = p + {width}"
+            yield f"    p = q + n{i}"
+        yield from (f"    {line}" for line in plan.lines)
+        yield f"elif {is_null.format(i=i)}:"
+        yield f"    p += {null_width}"
+        yield from (f"    {line}" for line in plan.null)
+        yield "else:"
+        yield "    raise Unsent"
+
+
+_SENT_AS_TEXT = frozenset({"aclitem"})
+
+
+def _groups(plans: Sequence[_Plan]) -> Iterator[list[_Plan]]:
+    """Runs of fixed-width columns, each closed by the variable-width column behind it."""
+    group: list[_Plan] = []
+    for plan in plans:
+        group.append(plan)
+        if not plan.code or len(group) == 6:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _values(message: bytes, start: int) -> Iterator[tuple[int, bytes]]:
+    """Kind and bytes of each column of the tuple whose first column is at `start`."""
+    (count,) = struct.unpack_from(">h", message, start - 2)
+    at = start
+    for _ in range(count):
+        kind = message[at]
+        at += 1
+        if kind in (BINARY, TEXTUAL):
+            (size,) = struct.unpack_from(">i", message, at)
+            at += 4 + size
+            yield kind, message[at - size : at]
+        else:
+            yield kind, b""
+
+
+def _naming(encode: Encode, column: str) -> Encode:
+    def named(raw: bytes) -> bytes:
+        try:
+            return encode(raw)
+        except Misfit as error:
+            raise Rejected(error.reason, f"column {column}") from error
+        except (ValueError, struct.error, IndexError, KeyError) as error:
+            raise Rejected("not_decodable", f"column {column}") from error
+
+    return named
+
+
+def _packing(code: str, encode: Encode) -> Callable[[Any], bytes]:
+    pack = struct.Struct(f">{code}").pack
+    return lambda value: encode(pack(value))
+
+
+def _refusing_null(column: str) -> Callable[[], bytes]:
+    def refuse() -> bytes:
+        raise Rejected("key_is_null", f"column {column}")
+
+    return refuse
+
+
+def _checking(column: str) -> Callable[[bytes], None]:
+    def check(text: bytes) -> None:
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:  # PG-35: never replaced, never passed on
+            raise Rejected("not_utf8", f"column {column}") from error
+
+    return check
