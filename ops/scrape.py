@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ops.measure import parse
-from ops.metric import METRICS
 from ops.prometheus.configuration import targets
 from schemas.errors import Transient
 
@@ -19,27 +18,20 @@ Buckets = Sequence[tuple[float, float]]
 
 
 class Samples:
-    """What all processes together exported at one moment (`at_seconds`, monotonic clock).
+    """What processes exported at one moment (`at_seconds`, monotonic clock).
 
-    Counters and histograms of several processes add up; of a gauge that several report, the largest counts.
+    `gather` gives every series the label `process`, so that one process's restart cannot be taken for another's.
     """
 
     def __init__(self, samples: Iterable[Sample], at_seconds: float = 0.0) -> None:
         self.at_seconds = at_seconds
-        self._values: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+        self._series: dict[str, list[tuple[dict[str, str], float]]] = {}
         for name, labels, value in samples:
-            exported = METRICS.get(name)
-            values = self._values.setdefault(name, {})
-            series = tuple(sorted(labels.items()))
-            if exported and exported.kind == "gauge":
-                values[series] = max(value, values.get(series, value))
-            else:
-                values[series] = values.get(series, 0.0) + value
+            self._series.setdefault(name, []).append((dict(labels), value))
 
     def series(self, name: str, **where: str) -> list[tuple[dict[str, str], float]]:
         """Labels and value of each series of a metric that has these labels."""
-        found = ((dict(series), value) for series, value in self._values.get(name, {}).items())
-        return [(labels, value) for labels, value in found if where.items() <= labels.items()]
+        return [(labels, value) for labels, value in self._series.get(name, ()) if where.items() <= labels.items()]
 
     def total(self, name: str, **where: str) -> float:
         """The sum over the series; 0 when there is none."""
@@ -78,7 +70,9 @@ def gather(directory: Path, clock: Callable[[], float] = time.monotonic) -> tupl
     at_seconds = clock()
     for target in targets(directory):
         try:
-            samples.extend(scrape(target.port))
+            samples.extend(
+                (name, {**labels, "process": target.process}, value) for name, labels, value in scrape(target.port)
+            )
         except Transient:
             continue  # a crashed process: `mesh status` names it, and its successor will answer
         answered.add(target.process)

@@ -1,0 +1,301 @@
+"""`mesh status`: feeds, subscriptions and processes at one moment, from what the processes export and the brokers know.
+
+Health is progress (FIELD-NOTES OP-03): what lags and does not move is unwell, however alive its process is, and says why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ops.health import DOWN, OK, STUCK, STUCK_AFTER_SECONDS
+from ops.lag import STREAMS_GROUP, LagReader, TopicLag, delivery_group
+from ops.prometheus.configuration import targets
+from ops.scrape import Samples, gather, increase, quantile, rate
+from ops.settings import Settings
+from schemas.directory import Directory, FeedEntry, GrantEntry
+from schemas.errors import Transient
+from schemas.feed import out_topic
+
+OFF = "off"
+"""The health of a subscription whose grant lets nothing flow."""
+
+_WINDOW = 5
+_LATENCY = "mesh_delivery_latency_seconds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedStatus:
+    """One feed. Counts are since its processes started; lag is that of streams on the feed, None when unknown."""
+
+    feed: str
+    captured: int
+    per_second: float
+    rejected: int
+    lag_records: int | None
+    lag_seconds: float | None
+    capture_lag_seconds: float | None
+    snapshot: float | None
+    health: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionStatus:
+    """One grant's delivery. Latencies are those of its subscriber, from commit to acknowledgement."""
+
+    grant_id: str
+    subscriber: str
+    feed: str
+    sink: str
+    delivered: int
+    per_second: float
+    suppressed: int
+    dead: int
+    lag_records: int | None
+    lag_seconds: float | None
+    p50_seconds: float | None
+    p99_seconds: float | None
+    health: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessStatus:
+    """One process: `up`, `down` (no such process), or `silent` (it lives, and its metrics page does not answer)."""
+
+    process: str
+    state: str
+    pid: int | None
+    restarts: int
+    uptime_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Everything at one moment (`at`, UTC). `notices` say what could not be asked."""
+
+    at: datetime
+    feeds: tuple[FeedStatus, ...]
+    subscriptions: tuple[SubscriptionStatus, ...]
+    processes: tuple[ProcessStatus, ...]
+    p50_seconds: float | None
+    p99_seconds: float | None
+    notices: tuple[str, ...] = ()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether everything is up, and moves or has nothing to do."""
+        entities = (*self.feeds, *self.subscriptions)
+        return all(entity.health in {OK, OFF} for entity in entities) and all(
+            process.state == "up" for process in self.processes
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The report of `mesh status --json`; the fields' names are stable."""
+        return {**asdict(self), "at": self.at.isoformat(), "is_well": self.is_well}
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    samples: Samples
+    lags: Mapping[str, Mapping[str, TopicLag]]
+
+
+class StatusReader:
+    """Reads the status again and again; rates and progress are those of the last few readings. `close` it.
+
+    `directory` gives the present Directory; times come from `clock` (UTC seconds).
+    """
+
+    def __init__(
+        self, settings: Settings, directory: Callable[[], Directory], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._path = settings.directory
+        self._directory = directory
+        self._clock = clock
+        self._lag = LagReader(settings.kafka, clock)
+        self._readings: deque[_Reading] = deque(maxlen=_WINDOW)
+
+    def close(self) -> None:
+        """Let the connections to the brokers go."""
+        self._lag.close()
+
+    def read(self) -> Status:
+        """The status now. What cannot be asked is left open, with a notice; nothing is raised for it."""
+        directory = self._directory()
+        samples, answered = gather(self._path)
+        notices: list[str] = []
+        lags: Mapping[str, Mapping[str, TopicLag]] = {}
+        try:
+            lags = self._lag.read(groups(directory))
+        except Transient as error:
+            notices.append(str(error))
+        self._readings.append(_Reading(samples, lags))
+        view = _View(self._readings[0], self._readings[-1], datetime.fromtimestamp(self._clock(), UTC))
+        return Status(
+            at=view.now,
+            feeds=tuple(view.feed(entry) for _, entry in sorted(directory.feeds.items())),
+            subscriptions=tuple(view.subscription(entry) for _, entry in sorted(directory.grants.items())),
+            processes=tuple(processes(self._path, samples, answered, self._clock())),
+            p50_seconds=view.latency(0.5),
+            p99_seconds=view.latency(0.99),
+            notices=tuple(notices),
+        )
+
+
+def status(settings: Settings, directory: Directory, *, over_seconds: float = 2.0) -> Status:
+    """The status once: rates are those of the `over_seconds` that it takes."""
+    reader = StatusReader(settings, lambda: directory)
+    try:
+        reader.read()
+        threading.Event().wait(over_seconds)
+        return reader.read()
+    finally:
+        reader.close()
+
+
+def groups(directory: Directory) -> dict[str, list[str]]:
+    """The consumer groups that should be reading, with the topics that each should read."""
+    wanted: dict[str, list[str]] = {STREAMS_GROUP: list(directory.feeds)}
+    for grant_id, entry in directory.grants.items():
+        group = delivery_group(entry.grant.subscriber, entry.grant.sink)
+        wanted.setdefault(group, []).append(out_topic(grant_id))
+    return wanted
+
+
+def processes(directory: Path, samples: Samples, answered: Iterable[str], now: float) -> Iterator[ProcessStatus]:
+    """The processes of a mesh: those that its supervisor entered under `run/`, and those that serve metrics."""
+    entries: dict[str, dict[str, Any]] = {}
+    for target in targets(directory):
+        entries[target.process] = {"pid": target.pid, "is_serving": True}
+    for path in sorted((directory / "run").glob("*.json")):
+        if path.name.endswith(".metrics.json"):
+            continue
+        try:
+            entry = json.loads(path.read_text())
+        except (FileNotFoundError, ValueError):  # it ends, or is being written, at this moment
+            continue
+        if isinstance(entry, dict) and "pid" in entry:
+            entries[path.stem] = {**entries.get(path.stem, {}), **entry}
+    for name, entry in sorted(entries.items()):
+        is_up = entry["pid"] is not None and _is_alive(entry["pid"])
+        is_silent = entry.get("is_serving") and name not in answered
+        started = entry.get("started_at") or samples.latest("process_start_time_seconds", process=name)
+        yield ProcessStatus(
+            process=name,
+            state="down" if not is_up else "silent" if is_silent else "up",
+            pid=entry["pid"],
+            restarts=int(entry.get("restarts", 0)),
+            uptime_seconds=max(0.0, now - float(started)) if is_up and started else None,
+        )
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it lives, as another user
+        return True
+    return True
+
+
+class _View:
+    """Two readings, looked at together."""
+
+    def __init__(self, before: _Reading, after: _Reading, now: datetime) -> None:
+        self.now = now
+        self._before = before
+        self._after = after
+
+    def feed(self, entry: FeedEntry) -> FeedStatus:
+        samples = self._after.samples
+        feed, contract = entry.feed, entry.contract
+        source = f"{contract.agency}.{contract.source}"
+        lag = self._after.lags.get(STREAMS_GROUP, {}).get(feed)
+        expected = samples.latest("mesh_snapshot_rows_expected", feed=feed)
+        done = samples.latest("mesh_snapshot_rows", feed=feed)
+        is_connected = samples.latest("mesh_capture_connected", source=source)
+        if is_connected == 0:
+            health, reason = DOWN, f"the change log of {source} is not being read"
+        elif self._is_stuck("source", source):
+            health, reason = STUCK, f"capture of {source} has lag and does not move"
+        else:
+            health, reason = self._progress(STREAMS_GROUP, feed, lag, rate_of=("mesh_processed_total", {"feed": feed}))
+        return FeedStatus(
+            feed=feed,
+            captured=int(samples.total("mesh_events_total", feed=feed)),
+            per_second=self._rate("mesh_events_total", feed=feed),
+            rejected=int(samples.total("mesh_rejected_total", feed=feed)),
+            lag_records=lag.records if lag else None,
+            lag_seconds=lag.seconds if lag else None,
+            capture_lag_seconds=samples.latest("mesh_capture_lag_seconds", source=source),
+            snapshot=min(1.0, done / expected) if expected and done is not None else None,
+            health=health,
+            reason=reason,
+        )
+
+    def subscription(self, entry: GrantEntry) -> SubscriptionStatus:
+        samples, grant = self._after.samples, entry.grant
+        group, topic = delivery_group(grant.subscriber, grant.sink), out_topic(grant.grant_id)
+        lag = self._after.lags.get(group, {}).get(topic)
+        if not grant.is_active(self.now):
+            health, reason = OFF, f"the grant is {grant.status}" if grant.status != "ACTIVE" else "outside its validity"
+        elif samples.latest("mesh_parked", subscriber=grant.subscriber, sink=grant.sink) == 1:
+            health, reason = DOWN, f"{grant.subscriber}/{grant.sink} is parked: the subscriber is unwell"
+        else:
+            counted = ("mesh_delivered_total", {"grant_id": grant.grant_id})
+            health, reason = self._progress(group, topic, lag, rate_of=counted)
+        return SubscriptionStatus(
+            grant_id=grant.grant_id,
+            subscriber=grant.subscriber,
+            feed=grant.feed,
+            sink=grant.sink,
+            delivered=int(samples.total("mesh_delivered_total", grant_id=grant.grant_id)),
+            per_second=self._rate("mesh_delivered_total", grant_id=grant.grant_id),
+            suppressed=int(samples.total("mesh_suppressed_total", grant_id=grant.grant_id)),
+            dead=int(samples.total("mesh_dead_total", grant_id=grant.grant_id)),
+            lag_records=lag.records if lag else None,
+            lag_seconds=lag.seconds if lag else None,
+            p50_seconds=self.latency(0.5, subscriber=grant.subscriber),
+            p99_seconds=self.latency(0.99, subscriber=grant.subscriber),
+            health=health,
+            reason=reason,
+        )
+
+    def latency(self, q: float, **where: str) -> float | None:
+        """A quantile of what came between the two readings; of everything, when nothing came."""
+        everything = self._after.samples.buckets(_LATENCY, **where)
+        recent = increase(self._before.samples.buckets(_LATENCY, **where), everything)
+        latest = quantile(recent, q)
+        return quantile(everything, q) if latest is None else latest
+
+    def _rate(self, name: str, **where: str) -> float:
+        return rate(self._before.samples, self._after.samples, name, **where)
+
+    def _is_stuck(self, kind: str, entity: str) -> bool:
+        return self._after.samples.latest("mesh_entity_health", kind=kind, entity=entity, status=STUCK) == 1
+
+    def _progress(
+        self, group: str, topic: str, lag: TopicLag | None, rate_of: tuple[str, Mapping[str, str]]
+    ) -> tuple[str, str]:
+        if lag is None:
+            return OK, ""
+        if lag.is_passed:
+            return DOWN, "retention removed records that were not read yet"
+        before = self._before.lags.get(group, {}).get(topic)
+        has_moved = (before is not None and before.confirmed != lag.confirmed) or self._rate(
+            rate_of[0], **rate_of[1]
+        ) > 0
+        if lag.seconds > STUCK_AFTER_SECONDS and not has_moved:
+            return STUCK, f"the oldest change waits for {lag.seconds:.0f} s and nothing moves"
+        return OK, f"{lag.records} records behind" if lag.seconds > 5 else ""
