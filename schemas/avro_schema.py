@@ -132,7 +132,7 @@ def _union_faults(branches: list[AvroSchema], path: Path, scope: Scope) -> Itera
             yield Fault(at, "a union directly inside a union", "merge the two lists")
             continue
         kind = kind_of(branch)
-        if kind in NAMED:
+        if isinstance(branch, Mapping) and kind in NAMED:
             kind = full_name(branch, scope.namespace)
         elif kind not in PRIMITIVES:
             kind = scope.resolve(kind) or kind
@@ -156,6 +156,7 @@ def _named_faults(schema: Mapping[str, Any], kind: str, path: Path, scope: Scope
     if known_as in PRIMITIVES or known_as in scope.named:
         yield Fault((*path, "name"), f"{known_as} is already defined", "name each type once; refer to it by name")
         return
+    yield from _alias_faults(schema, path)
     scope.named[known_as] = schema
     inner = Scope(namespace_of(known_as), scope.named)
     if kind == "enum":
@@ -166,6 +167,12 @@ def _named_faults(schema: Mapping[str, Any], kind: str, path: Path, scope: Scope
             yield Fault((*path, "size"), "fixed has no size", 'add "size": <bytes>')
     else:
         yield from _record_faults(schema, path, inner)
+
+
+def _alias_faults(schema: Mapping[str, Any], path: Path) -> Iterator[Fault]:
+    aliases = schema.get("aliases", [])
+    if not isinstance(aliases, list) or not all(isinstance(a, str) and _FULL_NAME.fullmatch(a) for a in aliases):
+        yield Fault((*path, "aliases"), "aliases is no list of names", "correct or remove it")
 
 
 def _enum_faults(schema: Mapping[str, Any], path: Path) -> Iterator[Fault]:
@@ -200,6 +207,7 @@ def _record_faults(schema: Mapping[str, Any], path: Path, scope: Scope) -> Itera
                 'start with a letter or _, then letters, digits, _; keep the column\'s own name in "column"',
             )
             continue
+        yield from _alias_faults(field, at)
         if name in seen:
             yield Fault((*at, "name"), f"field {name} is there twice", "remove one of them")
         seen.add(name)
@@ -335,7 +343,7 @@ def _tidy(schema: AvroSchema, is_normalised: bool) -> AvroSchema:
         return [_tidy(branch, is_normalised) for branch in schema]
     if not isinstance(schema, Mapping):
         return schema
-    if set(schema) == {"type"} and schema["type"] in PRIMITIVES:
+    if set(schema) == {"type"} and kind_of(schema) in PRIMITIVES:
         return schema["type"]
     tidy: dict[str, Any] = {}
     for name, value in schema.items():
@@ -367,13 +375,14 @@ def _collect(schema: AvroSchema, namespace: str, named: dict[str, AvroSchema]) -
         for branch in schema:
             _collect(branch, namespace, named)
     elif isinstance(schema, Mapping):
-        if schema.get("type") in NAMED:
+        if kind_of(schema) in NAMED:
             name = full_name(schema, namespace)
             named[name] = {**schema, "name": name}
             namespace = namespace_of(name)
         for part in ("items", "values"):
             _collect(schema.get(part), namespace, named)
-        for field in schema.get("fields") or ():
+        fields = schema.get("fields")
+        for field in fields if isinstance(fields, list) else ():
             if isinstance(field, Mapping):
                 _collect(field.get("type"), namespace, named)
 
@@ -389,7 +398,7 @@ def _inlined(schema: AvroSchema, namespace: str, named: Mapping[str, AvroSchema]
         return [_inlined(branch, namespace, named, done) for branch in schema]
     if not isinstance(schema, Mapping):
         return schema
-    if schema.get("type") in NAMED:
+    if kind_of(schema) in NAMED:
         name = full_name(schema, namespace)
         if name in done:
             return name

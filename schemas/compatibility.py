@@ -273,7 +273,7 @@ def _resolved(schema: AvroSchema, scope: Scope) -> tuple[AvroSchema, Scope]:
 
 def _branch_name(branch: AvroSchema, scope: Scope) -> str:
     kind = kind_of(branch)
-    if kind in NAMED:
+    if isinstance(branch, Mapping) and kind in NAMED:
         _define(branch, scope)
         return full_name(branch, scope.namespace)
     return kind if kind in PRIMITIVES | {"array", "map"} else scope.resolve(kind) or kind

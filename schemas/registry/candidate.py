@@ -48,18 +48,16 @@ def read_candidate(body: Any, state: State, *, is_normalised: bool) -> Candidate
     extra = _extra(body)
     try:
         schema = json.loads(body["schema"], parse_constant=_no_constant)
+        alone = with_references(schema, referenced_schemas(extra.get("references", ()), state))
+        if found := faults(alone):
+            where = "/".join(map(str, found[0].path)) or "the schema"
+            raise invalid(f"{where}: {found[0].message}; {found[0].fix}")
         text = canonical_text(schema, is_normalised=is_normalised)
         size = len(text.encode()) + len(json.dumps(extra).encode())
-        alone = with_references(schema, referenced_schemas(extra.get("references", ()), state))
-        found = faults(alone)
     except (ValueError, RecursionError) as error:
         raise invalid(f"the schema is not readable JSON: {_brief(error)}") from error
     if size > CANDIDATE_BYTES_MAX:
         raise invalid(f"the schema has more than {CANDIDATE_BYTES_MAX} bytes")
-    if found:
-        fault = found[0]
-        where = "/".join(map(str, fault.path)) or "the schema"
-        raise invalid(f"{where}: {fault.message}; {fault.fix}")
     try:
         parse_avro(alone)
     except ValueError as error:

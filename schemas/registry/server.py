@@ -96,12 +96,14 @@ class _Serving:
                 loop.call_soon_threadsafe(self._ended.set)
             return halt.is_set()
 
-        runner = web.AppRunner(application(Service(self._state, self._append)), access_log=None)
+        runner = web.AppRunner(
+            application(Service(self._state, self._append)), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
+        )
         await runner.setup()
         follower = threading.Thread(target=follow, name="registry-reader")
         follower.start()
         try:
-            await web.SockSite(runner, listener, shutdown_timeout=SHUTDOWN_SECONDS).start()
+            await web.SockSite(runner, listener).start()
             ready.set()
             await self._ended.wait()
         finally:

@@ -90,26 +90,36 @@ class SchemaTopic:
             raise Transient(text, fix="check that the broker runs and that we may write there") from error
 
     def _create(self) -> None:
-        if self._topic not in self._admin.list_topics(timeout=CONNECT_SECONDS).topics:
-            policy = {"cleanup.policy": "compact"}
-            made = self._admin.create_topics(
-                [NewTopic(self._topic, num_partitions=1, replication_factor=-1, config=policy)],
-                operation_timeout=CONNECT_SECONDS,
-            )
-            try:
-                made[self._topic].result()
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise
-        if len(self._admin.list_topics(self._topic, timeout=CONNECT_SECONDS).topics[self._topic].partitions) > 1:
+        if self._topic in self._admin.list_topics(timeout=CONNECT_SECONDS).topics:
+            self._check_settings()
+            return
+        new = NewTopic(self._topic, num_partitions=1, replication_factor=-1, config={"cleanup.policy": "compact"})
+        try:
+            self._admin.create_topics([new])[self._topic].result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while not self._partitions():
+            if time.monotonic() > deadline:
+                raise Transient(f"topic {self._topic} was created but has no leader", fix="check the brokers")
+            time.sleep(0.1)
+
+    def _partitions(self) -> int:
+        """How many partitions can be written to."""
+        partitions = self._admin.list_topics(self._topic, timeout=CONNECT_SECONDS).topics[self._topic].partitions
+        return sum(partition.leader >= 0 for partition in partitions.values())
+
+    def _check_settings(self) -> None:
+        if self._partitions() > 1:
             fix = "name another topic: records of several partitions have no order"
             raise Misconfigured(f"topic {self._topic}", "has more than one partition", fix=fix)
         resource = ConfigResource(ResourceType.TOPIC, self._topic)
         config = self._admin.describe_configs([resource], request_timeout=CONNECT_SECONDS)[resource].result()
-        if "compact" not in (policy := config["cleanup.policy"].value) or "delete" in policy:
+        if config["cleanup.policy"].value != "compact":
             raise Misconfigured(
                 f"topic {self._topic}",
-                f"has cleanup.policy={policy}, under which schemas are lost",
+                f"has cleanup.policy={config['cleanup.policy'].value}, under which schemas are lost",
                 fix=f"kafka-configs --alter --topic {self._topic} --add-config cleanup.policy=compact",
             )
 
