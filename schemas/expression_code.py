@@ -71,9 +71,9 @@ def kind_of(avro_type: AvroType) -> ColumnKind:
     base, logical, scale = first, None, 0
     if isinstance(first, Mapping):
         base, logical, scale = first.get("type"), first.get("logicalType"), int(first.get("scale", 0))
-    if base in {"bytes", "fixed"}:
+    if base in ("bytes", "fixed"):
         return ColumnKind("decimal", scale) if logical == "decimal" else ColumnKind("opaque")
-    if base in {"int", "long"}:
+    if base in ("int", "long"):
         if logical == "date":
             return ColumnKind("date")
         name, _, unit = (logical or "").rpartition("-")
