@@ -6,8 +6,6 @@ Health is progress (FIELD-NOTES OP-03): what lags and does not move is unwell, h
 from __future__ import annotations
 
 import json
-import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +16,7 @@ from typing import Any
 
 from ops.health import DOWN, OK, STUCK, STUCK_AFTER_SECONDS
 from ops.lag import STREAMS_GROUP, LagReader, TopicLag, delivery_group
-from ops.prometheus.configuration import targets
+from ops.prometheus.configuration import is_alive, targets
 from ops.scrape import Samples, gather, increase, quantile, rate
 from ops.settings import Settings
 from schemas.directory import Directory, FeedEntry, GrantEntry
@@ -27,6 +25,9 @@ from schemas.feed import out_topic
 
 OFF = "off"
 """The health of a subscription whose grant lets nothing flow."""
+
+Lags = Callable[[Mapping[str, Iterable[str]]], Mapping[str, Mapping[str, TopicLag]]]
+"""Takes topics by consumer group; gives the lag of each group on each topic that exists."""
 
 _WINDOW = 5
 _LATENCY = "mesh_delivery_latency_seconds"
@@ -111,23 +112,20 @@ class _Reading:
 
 
 class StatusReader:
-    """Reads the status again and again; rates and progress are those of the last few readings. `close` it.
+    """Reads the status again and again; rates and progress are those of the last few readings.
 
-    `directory` gives the present Directory; times come from `clock` (UTC seconds).
+    `path` is the mesh's directory; `directory` gives the present Directory; `lags` is `LagReader(...).read`, or in its place
+    anything that raises Transient when it cannot ask; `clock` gives UTC seconds.
     """
 
     def __init__(
-        self, settings: Settings, directory: Callable[[], Directory], clock: Callable[[], float] = time.time
+        self, path: Path, directory: Callable[[], Directory], lags: Lags, clock: Callable[[], float] = time.time
     ) -> None:
-        self._path = settings.directory
+        self._path = path
         self._directory = directory
+        self._lags = lags
         self._clock = clock
-        self._lag = LagReader(settings.kafka, clock)
         self._readings: deque[_Reading] = deque(maxlen=_WINDOW)
-
-    def close(self) -> None:
-        """Let the connections to the brokers go."""
-        self._lag.close()
 
     def read(self) -> Status:
         """The status now. What cannot be asked is left open, with a notice; nothing is raised for it."""
@@ -136,7 +134,7 @@ class StatusReader:
         notices: list[str] = []
         lags: Mapping[str, Mapping[str, TopicLag]] = {}
         try:
-            lags = self._lag.read(groups(directory))
+            lags = self._lags(groups(directory))
         except Transient as error:
             notices.append(str(error))
         self._readings.append(_Reading(samples, lags))
@@ -154,13 +152,14 @@ class StatusReader:
 
 def status(settings: Settings, directory: Directory, *, over_seconds: float = 2.0) -> Status:
     """The status once: rates are those of the `over_seconds` that it takes."""
-    reader = StatusReader(settings, lambda: directory)
+    lag = LagReader(settings.kafka)
     try:
+        reader = StatusReader(settings.directory, lambda: directory, lag.read)
         reader.read()
-        threading.Event().wait(over_seconds)
+        time.sleep(over_seconds)
         return reader.read()
     finally:
-        reader.close()
+        lag.close()
 
 
 def groups(directory: Directory) -> dict[str, list[str]]:
@@ -178,8 +177,6 @@ def processes(directory: Path, samples: Samples, answered: Iterable[str], now: f
     for target in targets(directory):
         entries[target.process] = {"pid": target.pid, "is_serving": True}
     for path in sorted((directory / "run").glob("*.json")):
-        if path.name.endswith(".metrics.json"):
-            continue
         try:
             entry = json.loads(path.read_text())
         except (FileNotFoundError, ValueError):  # it ends, or is being written, at this moment
@@ -187,26 +184,20 @@ def processes(directory: Path, samples: Samples, answered: Iterable[str], now: f
         if isinstance(entry, dict) and "pid" in entry:
             entries[path.stem] = {**entries.get(path.stem, {}), **entry}
     for name, entry in sorted(entries.items()):
-        is_up = entry["pid"] is not None and _is_alive(entry["pid"])
+        is_up = entry["pid"] is not None and is_alive(entry["pid"])
         is_silent = entry.get("is_serving") and name not in answered
-        started = entry.get("started_at") or samples.latest("process_start_time_seconds", process=name)
+        started = _seconds_of(entry.get("started_at")) or samples.latest("process_start_time_seconds", process=name)
         yield ProcessStatus(
             process=name,
             state="down" if not is_up else "silent" if is_silent else "up",
             pid=entry["pid"],
             restarts=int(entry.get("restarts", 0)),
-            uptime_seconds=max(0.0, now - float(started)) if is_up and started else None,
+            uptime_seconds=max(0.0, now - started) if is_up and started else None,
         )
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it lives, as another user
-        return True
-    return True
+def _seconds_of(started_at: str | None) -> float | None:
+    return datetime.fromisoformat(started_at).timestamp() if started_at else None
 
 
 class _View:

@@ -1,10 +1,10 @@
 """Prometheus' configuration in the mesh's directory, and the list of processes it scrapes.
 
-| file                            | written by                              | read by                                |
-|---------------------------------|-----------------------------------------|----------------------------------------|
-| `run/<process>.metrics.json`    | the process, when it serves `/metrics`  | `mesh status`                          |
-| `prometheus/targets.json`       | the same, from all of the above         | Prometheus (`file_sd_configs`)         |
-| `prometheus/prometheus.yml`, `prometheus/alerts.yml` | `mesh up`          | Prometheus                             |
+| file                                | written by                              | read by                                |
+|-------------------------------------|-----------------------------------------|----------------------------------------|
+| `prometheus/process/<process>.json` | the process, when it serves `/metrics`  | `mesh status`                          |
+| `prometheus/targets.json`           | the same, from all of the above         | Prometheus (`file_sd_configs`)         |
+| `prometheus/prometheus.yml`, `prometheus/alerts.yml` | `mesh up`              | Prometheus                             |
 
 A process that ends in order takes its entry away. One that crashed keeps it, so that `up` turns 0 and an alert fires; its
 successor overwrites the entry. The `instance` label is the process's name and not its port, so that a line in a graph goes on
@@ -32,7 +32,6 @@ JOB = "pearlmesh"
 SCRAPE_INTERVAL = "5s"
 RULES = Path(__file__).with_name("alerts.yml")
 _PROCESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SUFFIX = ".metrics.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +46,10 @@ class Target:
 def write_prometheus_config(directory: Path) -> Path:
     """Write `prometheus/prometheus.yml` with the rules and targets beside it; returns its path. Safe to repeat.
 
-    Start Prometheus with `--config.file` on that path; it takes up new processes by itself.
+    Start Prometheus with `--config.file` on that path; it takes up new processes by itself. Entries of processes that an
+    earlier run left behind are dropped.
     """
     home = directory / "prometheus"
-    home.mkdir(parents=True, exist_ok=True)
-    _replace(home / "alerts.yml", RULES.read_text())
     config = {
         "global": {"scrape_interval": SCRAPE_INTERVAL, "evaluation_interval": SCRAPE_INTERVAL},
         "rule_files": ["alerts.yml"],
@@ -60,8 +58,12 @@ def write_prometheus_config(directory: Path) -> Path:
         ],
     }
     path = home / "prometheus.yml"
-    _replace(path, yaml.safe_dump(config, sort_keys=False))
     with _locked(directory):
+        _replace(home / "alerts.yml", RULES.read_text())
+        _replace(path, yaml.safe_dump(config, sort_keys=False))
+        for target in targets(directory):
+            if not is_alive(target.pid):
+                _entry_path(directory, target.process).unlink(missing_ok=True)
         _write_targets(directory)
     return path
 
@@ -95,12 +97,23 @@ def targets(directory: Path) -> list[Target]:
     return sorted(_read_targets(directory), key=lambda target: target.process)
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process of this number exists, of whatever user."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def _entry_path(directory: Path, process: str) -> Path:
-    return directory / "run" / f"{process}{_SUFFIX}"
+    return directory / "prometheus" / "process" / f"{process}.json"
 
 
 def _read_targets(directory: Path) -> Iterator[Target]:
-    for path in (directory / "run").glob(f"*{_SUFFIX}"):
+    for path in (directory / "prometheus" / "process").glob("[!.]*.json"):
         try:
             entry: dict[str, Any] = json.loads(path.read_text())
         except FileNotFoundError:  # its process has just ended
@@ -125,8 +138,7 @@ def _replace(path: Path, text: str) -> None:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    for name in ("run", "prometheus"):
-        (directory / name).mkdir(parents=True, exist_ok=True)
+    (directory / "prometheus" / "process").mkdir(parents=True, exist_ok=True)
     with (directory / "prometheus" / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # closing the file releases it
         yield
