@@ -45,6 +45,8 @@ _logger = logging.getLogger(__name__)
 class _NoTables(TableManager):
     """Faust's tables, of which we have none (FA-08), without the second for which their start waits."""
 
+    mundane_level = "debug"
+
     async def on_start(self) -> None:
         await self._update_channels()
         await self.recovery.start()

@@ -17,6 +17,7 @@ Faust's loop. All of it leans on private methods, hence the check in `streams/pi
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
@@ -42,14 +43,14 @@ from streams.prefix import Prefix
 
 FETCH_BYTES_MAX = 8 << 20
 FETCH_PARTITION_BYTES_MAX = 1 << 20
-FETCH_WAIT_MS = 100
+FETCH_WAIT_MS = 200
 """How long a fetch may lie at the broker. Short, because a partition that was not part of it waits for its return."""
+PACE_SECONDS_PER_PARTITION = 0.0001
+"""The least time between two fetches. aiokafka names every partition in every fetch, about 25 us each on either side: without
+a pace, a hundred partitions of a few records each spend a core on asking."""
 HELD_BYTES_MAX = 16 << 20
 HELD_RECORDS_MAX = 40_000
 """How much may wait in this process for its turn, beside the group in work and one fetch (FA-21)."""
-PACE_SECONDS = 0.004
-"""The pause after a small fetch: with a hundred quiet partitions, fetching costs more than what it brings."""
-PACE_BELOW_RECORDS = 500
 
 Runs = Mapping[TP, tuple[Sequence[Record], int]]
 
@@ -76,6 +77,8 @@ PINS: Mapping[Callable[..., Any], str] = {
     driver.ConsumerRebalanceListener.on_partitions_revoked: "348c3aec879faf80",
 }
 AIOKAFKA_PINS: Mapping[Callable[..., Any], str] = {
+    Fetcher._fetch_requests_routine: "2a8ec5932644c9b0",
+    Fetcher._get_actions_per_node: "1dab2cf937d165d0",
     Fetcher.fetched_records: "be4348896b9b66af",
     FetchResult.getall: "3e717e30de5068d5",
     GroupCoordinator._on_join_prepare: "4d9524afc0ee2c2f",
@@ -90,6 +93,24 @@ class RunThread(driver.AIOKafkaConsumerThread):
     """aiokafka's consumer on its own loop. `rewinds` counts how often the reading positions were set."""
 
     rewinds = 0
+    mundane_level = "debug"
+    _fetch_at = 0.0
+
+    async def on_start(self) -> None:
+        """Start aiokafka's consumer, with paced fetches."""
+        await super().on_start()
+        fetcher: Any = self._ensure_consumer()._fetcher
+        self._fetch_actions = fetcher._get_actions_per_node
+        fetcher._get_actions_per_node = self._paced_actions
+
+    def _paced_actions(self, assignment: Any) -> Any:
+        now = time.monotonic()
+        if now < self._fetch_at:
+            return [], {}, self._fetch_at - now, False, []
+        actions = self._fetch_actions(assignment)
+        if actions[0]:
+            self._fetch_at = now + PACE_SECONDS_PER_PARTITION * len(assignment.tps)
+        return actions
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
@@ -220,6 +241,7 @@ class RunConsumer(driver.Consumer):
     rewinds; a message of another epoch than the present one belongs to a past assignment and will be read again.
     """
 
+    mundane_level = "debug"
     _thread: RunThread  # pyright: ignore[reportIncompatibleVariableOverride]  set once, by _new_consumer_thread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -252,7 +274,6 @@ class RunConsumer(driver.Consumer):
     async def _hand_on(self, epoch: int, runs: Runs) -> None:
         if epoch > self.epoch:  # read right behind a rewind whose end has not come round to this loop yet
             await self.wait(cast("Any", self.can_resume_flow))
-        fetched = 0
         for tp, (records, size) in runs.items():
             # Flow stops for a rebalance only, and every rebalance ends in a rewind: what is dropped here is read again.
             if epoch != self.epoch or not self.flow_active:
@@ -272,11 +293,8 @@ class RunConsumer(driver.Consumer):
                 generation_id=epoch,
             )
             self.prefix.open(tp, message.offset)
-            fetched += len(records)
             self._hold(size, len(records))
             await self.callback(message)
-        if fetched < PACE_BELOW_RECORDS:
-            await asyncio.sleep(PACE_SECONDS)
 
     def _hold(self, size_bytes: int, records: int) -> None:
         self._held_bytes += size_bytes
@@ -345,6 +363,8 @@ class RunConsumer(driver.Consumer):
 class RunConductor(Conductor):
     """Routes runs to the channels that want them. A grown channel is covered by `renew`, never by Faust's own timer."""
 
+    mundane_level = "debug"
+
     def _flag_changes(self) -> None:
         """Nothing: Faust would subscribe again 45 s later, and not at all if the change fell into a rebalance."""
 
@@ -368,6 +388,8 @@ class RunConductor(Conductor):
 
 class SilentProducer(driver.Producer):
     """Faust's producer, never connected: whatever this process writes, it writes through producers/log.py."""
+
+    mundane_level = "debug"
 
     async def on_start(self) -> None:
         """Nothing to start."""
