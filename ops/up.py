@@ -68,8 +68,9 @@ def up(directory: Path, processes: Processes, console: Console | None = None) ->
         _clear(directory)
         with _stopping_in_order(Supervisor(directory, lambda line: console.print(line, soft_wrap=True))) as mesh:
             try:
-                _start_all(directory, processes, mesh.supervisor, console)
+                endpoints = _start_all(directory, processes, mesh.supervisor, console)
                 mesh.is_started = True
+                _write_secret(directory / "endpoints.json", json.dumps(endpoints, indent=2))
                 console.print(f"up; addresses are in {directory / 'endpoints.json'}; Ctrl-C stops", soft_wrap=True)
                 mesh.supervisor.watch(lambda: mesh.is_asked_to_stop)
             except KeyboardInterrupt:
@@ -144,8 +145,10 @@ def _stopping_in_order(supervisor: Supervisor) -> Iterator[_Mesh]:
                 signal.signal(number, handler)
 
 
-def _start_all(directory: Path, processes: Processes, supervisor: Supervisor, console: Console) -> None:
-    """Start everything, then write the addresses: who finds the file finds a mesh that answers."""
+def _start_all(
+    directory: Path, processes: Processes, supervisor: Supervisor, console: Console
+) -> dict[str, str | int | None]:
+    """Start everything; the addresses, not yet written down: who finds them in the file finds a mesh that answers."""
     kafka, kafka_sasl = _kafka(directory, supervisor, console)
     database = _database(directory, supervisor, console)
     port, registry = _registry(directory, console)
@@ -166,7 +169,7 @@ def _start_all(directory: Path, processes: Processes, supervisor: Supervisor, co
             is_ready = partial(_lists_subjects, registry) if name == "registry" else None
             running = supervisor.start(program, is_ready)
             ready.append(registry if name == "registry" else f"process {running.pid}")
-    endpoints = {
+    return {
         "kafka": kafka,
         "kafka_sasl": kafka_sasl,
         "registry": registry,
@@ -174,7 +177,6 @@ def _start_all(directory: Path, processes: Processes, supervisor: Supervisor, co
         "console": None,
         "pid": os.getpid(),
     }
-    _write_secret(directory / "endpoints.json", json.dumps(endpoints, indent=2))
 
 
 def _kafka(directory: Path, supervisor: Supervisor, console: Console) -> tuple[str, str | None]:

@@ -66,7 +66,7 @@ def hold(kind: str, directory: Path) -> None:
 
 
 def _kafka(directory: Path) -> tuple[str, Callable[[], None]]:
-    kafka = Kafka(directory)
+    kafka = Kafka(directory, is_brief=True)
     kafka.start()
     return f"{kafka.bootstrap} {kafka.bootstrap_sasl}", kafka.stop
 
