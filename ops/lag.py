@@ -170,7 +170,7 @@ class LagReader:
                 elif error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
                 waiting.discard(key)
-                self._consumer.pause([TopicPartition(*key)])
+                self._consumer.incremental_unassign([TopicPartition(*key)])  # not pause: that outlives the assignment
         finally:
             self._consumer.unassign()
         if waiting:

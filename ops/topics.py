@@ -140,8 +140,8 @@ def withdraw_read(bootstrap: str, user: str, topics: Iterable[str]) -> Access:
         )
         for topic in topics
     ]
-    futures = _admin(bootstrap).delete_acls(filters, request_timeout=WITHIN_SECONDS).values()
-    return _outcome(futures, f"reading by {user}")
+    admin = _admin(bootstrap)
+    return _outcome(admin.delete_acls(filters, request_timeout=WITHIN_SECONDS).values(), f"reading by {user}")
 
 
 def allow_write(bootstrap: str, user: str, topic_prefix: str) -> Access:
@@ -160,10 +160,12 @@ def create_scram_user(bootstrap: str, user: str, password: str, *, iterations: i
         raise Misconfigured(f"user {user}", "has too short a password", fix="generate one of 16 characters or more")
     credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, iterations)
     change = UserScramCredentialUpsertion(user, credential, password.encode())
-    _results(_admin(bootstrap).alter_user_scram_credentials([change], request_timeout=WITHIN_SECONDS))
+    admin = _admin(bootstrap)
+    _results(admin.alter_user_scram_credentials([change], request_timeout=WITHIN_SECONDS))
 
 
 def _admin(bootstrap: str) -> AdminClient:
+    """Keep it in a variable until the answer is there: its futures fail when it is collected before."""
     return AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
 
 
@@ -249,7 +251,8 @@ def _allow(bootstrap: str, user: str, rights: Iterable[tuple[Any, str, Any, Any]
         AclBinding(kind, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
         for kind, name, pattern, operation in rights
     ]
-    return _outcome(_admin(bootstrap).create_acls(bindings, request_timeout=WITHIN_SECONDS).values(), what)
+    admin = _admin(bootstrap)
+    return _outcome(admin.create_acls(bindings, request_timeout=WITHIN_SECONDS).values(), what)
 
 
 def _outcome(futures: Iterable[Future[Any]], what: str) -> Access:

