@@ -1,0 +1,29 @@
+"""Days and amounts at random, around the day the city opens."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from random import Random
+
+OPENING = date(2016, 10, 31)
+"""The day the figures stand for; what happens live happens after it."""
+
+
+def days_ago(rng: Random, least: int, most: int) -> date:
+    """A day at random, that many days before the opening day."""
+    return OPENING - timedelta(days=least + int(rng.random() * (most - least)))
+
+
+def at(period: str, day: int) -> datetime:
+    """A moment in the period (yyyymm), in UTC."""
+    return datetime(int(period[:4]), int(period[4:]), day, 2, 0, tzinfo=UTC)
+
+
+def money(rng: Random, least: int, most: int) -> str:
+    """An amount as the text of a decimal with two places."""
+    return f"{least + int(rng.random() * (most - least))}.{int(rng.random() * 100):02}"
+
+
+def age_of(born: date, today: date) -> int:
+    """Full years since birth, to within a day."""
+    return (today - born).days * 4 // 1461

@@ -1,0 +1,82 @@
+"""What happens in the living city: each event is a function of a Scene, and `EVENTS` says how often each is drawn.
+
+An event that finds nothing to act on leaves the scene as it is; the next draw makes up for it. The weights keep the registers
+at about the size they opened with: what grows by births, runs and filings shrinks by archiving, which deletes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ops.city.events import asset, firm, month, paper, person
+from ops.city.scene import Scene
+
+EVENTS: Mapping[Callable[[Scene], None], float] = {
+    person.birth: 10,
+    person.household_moves: 14,
+    person.person_moves: 14,
+    person.mobile_changes: 110,
+    person.name_changes: 5,
+    person.number_changes: 2,
+    person.wedding: 8,
+    person.divorce: 4,
+    person.death: 7,
+    person.leaves_the_city: 4,
+    person.archived: 12,
+    person.permit_issued: 12,
+    person.permit_changes: 24,
+    person.permit_archived: 9,
+    person.pupil_enrols: 16,
+    person.pupil_transfers: 14,
+    person.class_moves_up: 6,
+    person.card_issued: 1.5,
+    person.card_changes: 3,
+    firm.founded: 5,
+    firm.moves: 12,
+    firm.renamed: 5,
+    firm.capital_changes: 6,
+    firm.representative_changes: 5,
+    firm.shareholder_changes: 8,
+    firm.scope_changes: 10,
+    firm.listed: 6,
+    firm.delisted: 8,
+    firm.closes: 4,
+    firm.erased: 4,
+    firm.tax_status_changes: 8,
+    firm.institution_changes: 0.5,
+    firm.social_organisation_changes: 0.5,
+    month.insurance_due: 7,
+    month.insurance_paid: 7,
+    month.insurance_archived: 7,
+    month.pensions_paid: 1.5,
+    month.pensions_archived: 1.5,
+    month.state_taxes_filed: 3,
+    month.local_taxes_filed: 3,
+    month.filing_amended: 40,
+    month.filings_archived: 4,
+    asset.car_sold: 80,
+    asset.car_bought: 8,
+    asset.car_struck_off: 12,
+    asset.home_sold: 20,
+    asset.home_mortgaged: 40,
+    asset.sale_archived: 14,
+    asset.quota_applied: 36,
+    asset.quota_reviewed: 70,
+    asset.quota_archived: 60,
+    paper.licence_issued: 6,
+    paper.licence_changes: 14,
+    paper.licence_archived: 8,
+    paper.penalty_decided: 8,
+    paper.penalty_revoked: 2,
+    paper.penalty_expired: 6,
+    paper.debtor_listed: 5,
+    paper.debtor_removed: 4,
+    paper.debtor_archived: 4,
+    paper.permit_issued: 2,
+    paper.permit_changes: 4,
+    paper.check_accepted: 3,
+    paper.check_moves_on: 9,
+    paper.check_archived: 3,
+    paper.certificate_issued: 8,
+    paper.certificate_changes: 10,
+}

@@ -1,0 +1,83 @@
+"""Scene: what an event of the living city acts on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from ops.city.chance import OPENING
+from ops.city.city import City
+from ops.city.roll import Row
+from ops.city.statement import RowChange, Statements
+
+CHANGES_A_DAY = 4000
+"""Row changes after which the city's own calendar shows the next day."""
+
+
+_TEN = time(2, 0)
+
+
+class Scene:
+    """What an event acts on: it changes the city's memory and says the same to the departments.
+
+    Everything one event does at one department is one transaction there.
+    """
+
+    def __init__(self, city: City) -> None:
+        self.city = city
+        self.rng = city.rng
+        self.now = datetime(OPENING.year, OPENING.month, OPENING.day, 16, 0, tzinfo=UTC)
+        self._statements = Statements(city.contracts.values())
+        self._open: dict[str, list[RowChange]] = defaultdict(list)
+        self._agencies = {feed: contract.agency for feed, contract in city.contracts.items()}
+        self.changes = 0
+        self.memory: dict[str, Any] = {}  # what a kind of event keeps from one time to the next
+
+    @property
+    def today(self) -> date:
+        """The city's own date: it follows what has happened, not the clock."""
+        return OPENING + timedelta(days=1 + self.changes // CHANGES_A_DAY)
+
+    @property
+    def moment(self) -> datetime:
+        """Ten in the morning (北京时间) of the city's own date."""
+        return datetime.combine(self.today, _TEN, UTC)
+
+    def pick(self, feed: str) -> Row | None:
+        """A row at random."""
+        return self.city.rolls[feed].pick(self.rng)
+
+    def insert(self, feed: str, columns: Mapping[str, Any]) -> Row:
+        """A new row."""
+        row = self.city.new_row(feed, columns, self.now)
+        self.city.rolls[feed].add(row)
+        self._say(feed, self._statements.insert(feed, row))
+        return row
+
+    def update(self, feed: str, row: Row, **changes: Any) -> None:
+        """Change a row; a change of its key keeps the row and changes its identity."""
+        roll = self.city.rolls[feed]
+        key = roll.key_of(row)
+        row.update(changes)
+        row["updated_at"] = changes["updated_at"] = self.now
+        row["source_row_version"] += 1
+        if roll.key_of(row) != key:
+            roll.move(key, row)
+        self._say(feed, self._statements.update(feed, key, changes))
+
+    def delete(self, feed: str, row: Row) -> None:
+        """Delete a row: gone from the source, which is not the same as cancelled (注销)."""
+        roll = self.city.rolls[feed]
+        roll.remove(row)
+        self._say(feed, self._statements.delete(feed, roll.key_of(row)))
+
+    def _say(self, feed: str, change: RowChange) -> None:
+        self._open[self._agencies[feed]].append(change)
+        self.changes += 1
+
+    def transactions(self) -> Iterator[tuple[str, list[RowChange]]]:
+        """What has been said since the last call: at most one transaction per department."""
+        said, self._open = self._open, defaultdict(list)
+        yield from said.items()
