@@ -187,6 +187,17 @@ def test_alerts_watch_what_is_exported_and_say_what_to_do() -> None:
     assert set(statuses) <= set(STATUSES)
 
 
+def test_every_alert_has_a_firing_a_quiet_and_a_no_data_case_for_promtool() -> None:
+    (group,) = yaml.safe_load(RULES.read_text())["groups"]
+    alerts = {rule["alert"] for rule in group["rules"]}
+    cases = yaml.safe_load(RULES.with_name("alerts_test.yml").read_text())["tests"]
+    assert [case["name"] for case in cases] == ["trouble", "all well", "no data"]
+    for case in cases:
+        assert {rule["alertname"] for rule in case["alert_rule_test"]} == alerts, case["name"]
+        for rule in case["alert_rule_test"]:
+            assert bool(rule.get("exp_alerts")) == (case["name"] == "trouble")
+
+
 def test_provisioning_files_are_what_grafana_reads() -> None:
     for name in ("dashboards", "datasource"):
         assert yaml.safe_load((HOME / "provisioning" / f"{name}.yml").read_text())["apiVersion"] == 1
