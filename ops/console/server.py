@@ -1,0 +1,83 @@
+"""The console's server: `/` the page, `/status` the report as JSON, `/health` 200 while everything moves and 503 otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from ops.status import Status
+
+PAGE = Path(__file__).with_name("page.html")
+FRESH_SECONDS = 1.0
+_SECURITY = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Console:
+    """Serves on 127.0.0.1 until stopped. `read` gives the present status and may take a second; it runs in a thread."""
+
+    def __init__(self, read: Callable[[], Status], port: int = 0) -> None:
+        self._read = read
+        self._port = port
+        self._status: Status | None = None
+        self.url = ""
+
+    def run(self, stop: threading.Event, announce: Callable[[str], None] = lambda _: None) -> None:
+        """Serve until `stop`. `announce` receives the address once it answers."""
+        asyncio.run(self._serve(stop, announce))
+
+    async def _serve(self, stop: threading.Event, announce: Callable[[str], None]) -> None:
+        app = web.Application()
+        app.router.add_get("/", self._file("page.html", "text/html"))
+        app.router.add_get("/console.js", self._file("console.js", "text/javascript"))
+        app.router.add_get("/console.css", self._file("console.css", "text/css"))
+        app.router.add_get("/status", self._report)
+        app.router.add_get("/health", self._health)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", self._port)
+        try:
+            await site.start()
+            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            announce(self.url)
+            while not stop.is_set():
+                self._status = await asyncio.to_thread(self._read)
+                await asyncio.sleep(FRESH_SECONDS)
+        finally:
+            await runner.cleanup()
+
+    def _file(self, name: str, kind: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+        body = PAGE.with_name(name).read_bytes()
+
+        async def serve(_: web.Request) -> web.Response:
+            return web.Response(body=body, content_type=kind, charset="utf-8", headers=_SECURITY)
+
+        return serve
+
+    async def _report(self, _: web.Request) -> web.Response:
+        status = self._status
+        body = json.dumps(status.to_json() if status else {"starting": True}, ensure_ascii=False, default=str)
+        return web.Response(text=body, content_type="application/json", headers=_SECURITY)
+
+    async def _health(self, _: web.Request) -> web.Response:
+        status = self._status
+        if status is None:
+            return web.Response(status=503, text="starting\n")
+        unwell = [
+            f"{name}: {entity.health} {entity.reason}".rstrip()
+            for name, entity in [
+                *((feed.feed, feed) for feed in status.feeds),
+                *((subscription.grant_id, subscription) for subscription in status.subscriptions),
+            ]
+            if entity.health not in {"ok", "off"}
+        ]
+        unwell += [f"{process.process}: {process.state}" for process in status.processes if process.state != "up"]
+        return web.Response(status=200 if status.is_well else 503, text="\n".join(unwell or ["ok"]) + "\n")

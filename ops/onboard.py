@@ -1,0 +1,330 @@
+"""Onboarding (入网): a checked folder becomes part of the running mesh, without a restart.
+
+The order is the safety: schemas are registered first, then topics exist with their rights, and only then do the control topics
+tell the hops. Whatever stops it half way can be run again; what is already as the folder says stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ops.check import Report, check
+from ops.control import read_directory
+from ops.folder import AgencyFolder, Folder, SubscriberFolder, load, resolved
+from ops.settings import Connections, Settings, endpoints
+from ops.settings import load as load_settings
+from ops.topics import (
+    TopicSpec,
+    allow_read,
+    create_scram_user,
+    end_offsets,
+    ensure_control_topics,
+    ensure_topics,
+    withdraw_read,
+)
+from producers.log import Log
+from producers.postgres_preflight import Finding, describe, preflight
+from schemas.contract import Contract
+from schemas.directory import Directory, FeedEntry, GrantEntry
+from schemas.envelope import key_schema, out_key_schema, out_value_schema, value_schema
+from schemas.errors import Misconfigured
+from schemas.feed import (
+    AGENCIES,
+    CONTRACTS,
+    GRANTS,
+    SUBSCRIBERS,
+    dead_letter_topic,
+    key_subject,
+    out_topic,
+    value_subject,
+)
+from schemas.grant import Grant, Status
+from schemas.registry.client import RegistryClient
+
+PARTITIONS = 4
+COMPATIBILITY = "FULL_TRANSITIVE"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Onboarded:
+    """What onboarding did.
+
+    `first_record_seconds`: for each new feed whose table has rows, from the call to its first record; None if none came in
+    time.
+    """
+
+    feeds: Sequence[str]
+    first_record_seconds: Mapping[str, float | None]
+    grants: Sequence[str]
+    notices: Sequence[str]
+    report: Report
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether everything in the folder is now part of the mesh."""
+        return not self.report.errors
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        feeds = {feed: {"first_record_seconds": self.first_record_seconds.get(feed)} for feed in self.feeds}
+        return {
+            "ok": self.is_ok,
+            "feeds": feeds,
+            "grants": list(self.grants),
+            "notices": list(self.notices),
+            "check": self.report.to_json(),
+        }
+
+    def render(self) -> None:
+        """For people."""
+        if not self.is_ok:
+            self.report.render()
+            return
+        console = Console(highlight=False)
+        table = Table("feed", "first record after", box=None, header_style="bold", padding=(0, 2, 0, 0))
+        for feed, seconds in self.first_record_seconds.items():
+            table.add_row(feed, "none yet: see `mesh status`" if seconds is None else f"{seconds:.1f} s")
+        if self.first_record_seconds:
+            console.print(table)
+        for notice in self.notices:
+            console.print(f"note: {notice}", style="yellow")
+        console.print(f"onboarded: {len(self.feeds)} feeds, {len(self.grants)} grants")
+
+
+def inspect(folder: Path, directory: Path) -> Report:
+    """Check a folder by itself and, where a mesh runs in `directory`, against what runs there."""
+    if not (endpoints(directory) or os.environ.get("MESH_REGISTRY")):
+        return check(folder)
+    settings = load_settings(directory)
+    ensure_control_topics(settings.kafka)
+    return check(folder, RegistryClient(settings.registry), read_directory(settings.kafka))
+
+
+def onboard(folder: Path, settings: Settings, *, wait_seconds: float, say: Say) -> Onboarded:
+    """Take a folder into the running mesh. Raises MeshError when a server or a database refuses; see `Onboarded`."""
+    started = time.monotonic()
+    ensure_control_topics(settings.kafka)
+    registry = RegistryClient(settings.registry)
+    directory = read_directory(settings.kafka)
+    report = check(folder, registry, directory)
+    if report.errors:
+        return Onboarded(feeds=[], first_record_seconds={}, grants=[], notices=[], report=report)
+    content = load(folder)
+    log = Log(settings.kafka, client_id="mesh-onboard")
+    try:
+        work = _Onboarding(settings, registry, directory, log, say)
+        work.take(content)
+    finally:
+        log.close()
+    first = _first_records(settings, work.awaited, started, wait_seconds, say)
+    return Onboarded(
+        feeds=list(work.feeds), first_record_seconds=first, grants=work.grants, notices=work.notices, report=report
+    )
+
+
+def set_grant_status(settings: Settings, grant_id: str, status: str) -> None:
+    """Suspend, revoke or reactivate a grant; running hops follow the control topic within seconds."""
+    entry = read_directory(settings.kafka).grants.get(grant_id)
+    if entry is None:
+        raise Misconfigured(f"grant {grant_id}", "does not exist", fix="`mesh status` lists the grants")
+    grant = replace(entry.grant, status=Status(status))
+    log = Log(settings.kafka, client_id="mesh-grant")
+    try:
+        _publish(log, GRANTS, grant_id, replace(entry, grant=grant).to_json())
+        log.flush(30)
+    finally:
+        log.close()
+    if grant.status is Status.ACTIVE:
+        allow_read(settings.kafka, grant.subscriber, [out_topic(grant_id)], f"sub.{grant.subscriber}.")
+    else:
+        withdraw_read(settings.kafka, grant.subscriber, [out_topic(grant_id)])
+
+
+class _Onboarding:
+    """One run: collects what it did."""
+
+    def __init__(self, settings: Settings, registry: RegistryClient, directory: Directory, log: Log, say: Say) -> None:
+        self._settings = settings
+        self._connections = Connections(settings.directory)
+        self._registry = registry
+        self._directory = directory
+        self._log = log
+        self._say = say
+        self.feeds: dict[str, FeedEntry] = {}
+        self.grants: list[str] = []
+        self.awaited: list[str] = []
+        self.notices: list[str] = []
+
+    def take(self, content: Folder) -> None:
+        """Agencies first, so that subscribers find their feeds."""
+        for agency in content.agencies:
+            self._agency(agency)
+        self._topics(entry.feed for entry in self.feeds.values())
+        for agency in content.agencies:
+            _publish(self._log, AGENCIES, agency.agency.agency, agency.agency.to_json())
+        for feed, entry in self.feeds.items():
+            _publish(self._log, CONTRACTS, feed, entry.to_json())
+        self._log.flush(30)
+        for subscriber in content.subscribers:
+            self._subscriber(subscriber)
+        self._recut()
+        self._log.flush(30)
+
+    def _agency(self, folder: AgencyFolder) -> None:
+        agency = folder.agency
+        addresses = {
+            source.name: self._address(agency.agency, source.name, folder.connections) for source in agency.sources
+        }
+        for source in agency.sources:
+            contracts = [contract for contract in folder.contracts if contract.source == source.name]
+            name, address = f"{agency.agency}.{source.name}", addresses[source.name]
+            self._heed(name, preflight(address, contracts, name=name))
+            tables = describe(address, [contract.table for contract in contracts], name=name)
+            for contract in contracts:
+                table = tables[contract.table]
+                self.feeds[contract.feed] = self._register(contract, is_keyed_only=not table.is_whole_row)
+                if table.blocks and contract.feed not in self._directory.feeds:
+                    self.awaited.append(contract.feed)
+            self._say(f"{agency.agency} {agency.name}: {len(contracts)} tables of {source.name} registered")
+        for name, address in addresses.items():
+            self._connections.save(agency.agency, name, address)
+
+    def _heed(self, source: str, findings: Sequence[Finding]) -> None:
+        """Stop at what capture would refuse; remember the rest for the end."""
+        errors = [finding for finding in findings if finding.severity == "error"]
+        if errors:
+            problem = "; ".join(f"{finding.subject}: {finding.message}" for finding in errors)
+            raise Misconfigured(source, problem, fix="\n       ".join(finding.fix for finding in errors))
+        self.notices += [f"{source}, {finding.subject}: {finding.message}; {finding.fix}" for finding in findings]
+
+    def _address(self, owner: str, name: str, connections: Mapping[str, str]) -> str:
+        if name in connections:
+            try:
+                return resolved(connections[name], os.environ, f"{owner}.{name}")
+            except Misconfigured:
+                pass  # the mesh may keep the address from an earlier onboarding; if not, that says what is missing
+        return self._connections.address_of(owner, name)
+
+    def _register(self, contract: Contract, *, is_keyed_only: bool) -> FeedEntry:
+        running = self._directory.feeds.get(contract.feed)
+        version = 1 if running is None else running.version
+        if running is not None and running.contract.record != contract.record:
+            version += 1  # invariant 5: a changed contract is a successor
+        return FeedEntry(
+            contract=contract,
+            version=version,
+            key_schema_id=self._schema(key_subject(contract.feed), key_schema(contract)),
+            value_schema_id=self._schema(value_subject(contract.feed), value_schema(contract)),
+            partitions=running.partitions if running else PARTITIONS,
+            is_keyed_only=is_keyed_only,
+        )
+
+    def _schema(self, subject: str, schema: Mapping[str, Any]) -> int:
+        if self._registry.latest(subject) is None:
+            self._registry.set_compatibility(subject, COMPATIBILITY)
+        return self._registry.register(subject, schema)
+
+    def _topics(self, feeds: Iterable[str], *, prefix: Callable[[str], str] = str) -> None:
+        specs: dict[str, TopicSpec] = {}
+        for feed in feeds:
+            topic = prefix(feed)
+            specs[topic] = TopicSpec(partitions=PARTITIONS)
+            specs[dead_letter_topic(topic)] = TopicSpec(partitions=1, is_compacted=False)
+        if specs:
+            ensure_topics(self._settings.kafka, specs)
+
+    def _subscriber(self, folder: SubscriberFolder) -> None:
+        subscriber = folder.subscriber
+        code = subscriber.subscriber
+        for sink in subscriber.sinks:
+            self._connections.save(code, sink.name, self._address(code, sink.name, folder.connections))
+        topics = [out_topic(grant.grant_id) for grant in folder.grants]
+        self._topics((grant.grant_id for grant in folder.grants), prefix=out_topic)
+        self._credentials(code)
+        access = allow_read(self._settings.kafka, code, topics, f"sub.{code}.")
+        if access.notice:
+            self.notices.append(access.notice)
+        _publish(self._log, SUBSCRIBERS, code, subscriber.to_json())
+        for grant in folder.grants:
+            self._grant(grant)
+        self._say(f"{code} {subscriber.name}: {len(folder.grants)} grants")
+
+    def _credentials(self, code: str) -> None:
+        """The subscriber's own login for reading its topics itself; made once, kept with the connections."""
+        try:
+            self._connections.address_of(code, "kafka")
+        except Misconfigured:
+            password = secrets.token_urlsafe(24)
+            create_scram_user(self._settings.kafka, code, password)
+            self._connections.save(code, "kafka", password)
+
+    def _grant(self, grant: Grant) -> None:
+        entry = self.feeds.get(grant.feed) or self._directory.feeds.get(grant.feed)
+        if entry is None:
+            fix = f"onboard the folder of {grant.feed.split('.', maxsplit=1)[0]} first"
+            raise Misconfigured(f"grant {grant.grant_id}", f"no feed {grant.feed} is onboarded", fix=fix)
+        if grant.row_filter and entry.is_keyed_only:
+            raise Misconfigured(
+                f"grant {grant.grant_id}",
+                f"has a row filter, but {grant.feed}'s table does not send rows as they were: a row that leaves the filter "
+                "could not be told from one that was never in it",
+                fix=f"ALTER TABLE {entry.contract.table} REPLICA IDENTITY FULL; then onboard the agency again",
+            )
+        topic = out_topic(grant.grant_id)
+        cut = GrantEntry(
+            grant=grant,
+            key_schema_id=self._schema(key_subject(topic), out_key_schema(entry.contract, grant)),
+            value_schema_id=self._out_schema(value_subject(topic), out_value_schema(entry.contract, grant)),
+            version=entry.version,
+        )
+        if self._directory.grants.get(grant.grant_id) != cut:
+            _publish(self._log, GRANTS, grant.grant_id, cut.to_json())
+        self.grants.append(grant.grant_id)
+
+    def _out_schema(self, subject: str, schema: Mapping[str, Any]) -> int:
+        """A grant may narrow, so what leaves the mesh promises less than a feed: old readers read new records."""
+        if self._registry.latest(subject) is None:
+            self._registry.set_compatibility(subject, COMPATIBILITY)
+        return self._registry.register(subject, schema)
+
+    def _recut(self) -> None:
+        """Grants on feeds whose contract got a successor: their schemas follow, their columns do not grow."""
+        for grant_id, entry in self._directory.grants.items():
+            feed = self.feeds.get(entry.grant.feed)
+            if feed is not None and feed.version != entry.version and grant_id not in self.grants:
+                self._grant(entry.grant)
+
+
+def _publish(log: Log, topic: str, key: str, record: Mapping[str, Any]) -> None:
+    log.append(topic, key.encode(), json.dumps(record, ensure_ascii=False).encode())
+
+
+def _first_records(
+    settings: Settings, feeds: Sequence[str], started: float, wait_seconds: float, say: Say
+) -> dict[str, float | None]:
+    """How long each feed took from the call to its first record on the broker; None where none came in time."""
+    first: dict[str, float | None] = dict.fromkeys(feeds)
+    deadline, told = started + wait_seconds, started
+    while missing := [feed for feed, seconds in first.items() if seconds is None]:
+        now = time.monotonic()
+        for feed, count in end_offsets(settings.kafka, missing).items():
+            if count:
+                first[feed] = now - started
+        if now >= deadline:
+            break
+        if now - told > 5:
+            told = now
+            say(f"waiting for the first records of {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}")
+        time.sleep(0.2)
+    return first
