@@ -13,8 +13,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -24,12 +23,11 @@ import jgo
 from jgo.config import GlobalSettings
 from jgo.constants import MAVEN_CENTRAL_URL
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from schemas.errors import Misconfigured, Transient
 
-_ATTEMPTS = 4
-_CHUNK_BYTES = 1 << 16
+_PAUSES_SECONDS = (0.5, 1.0, 2.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,25 +95,32 @@ def _mirror(settings_xml: Path) -> str | None:
     return None
 
 
-def class_path(lock_file: Path, console: Console | None = None) -> list[Path]:
+def class_path(
+    lock_file: Path, console: Console | None = None, pause: Callable[[float], None] = time.sleep
+) -> list[Path]:
     """Every jar of the lock file as a verified file; downloads what is missing, with a progress bar.
 
     Safe for any number of processes at once: one downloads, the others wait. Raises Transient when the network is to blame
-    and Misconfigured when no repository has the jar as it was locked.
+    and Misconfigured when no repository has the jar as it was locked. `pause` waits between attempts.
     """
     jars = read_lock(lock_file)
     folder = cache_directory() / "jars"
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / ".lock"):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = (folder / ".lock").open("a")
+    except OSError as error:
+        fix = "set MESH_CACHE to a directory that this user may write to"
+        raise Misconfigured(str(folder), f"cannot be written to ({error.strerror})", fix=fix) from error
+    with opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        files = [folder / jar.path for jar in jars]
         seal = folder / f"{lock_file.stem}-{hashlib.sha256(lock_file.read_bytes()).hexdigest()[:16]}.verified"
-        files = [folder / jar.file_name for jar in jars]
-        if _is_sealed(seal, jars, files):
-            return files
-        missing = [jar for jar, file in zip(jars, files, strict=True) if not jar.is_at(file)]
-        missing = [jar for jar in missing if not _take_local(jar, folder / jar.file_name)]
-        if missing:
-            _download_all(missing, folder, console or Console(stderr=True))
-        seal.touch()
+        if not _is_sealed(seal, jars, files):
+            missing = [jar for jar, file in zip(jars, files, strict=True) if not jar.is_at(file)]
+            missing = [jar for jar in missing if not _take_local(jar, folder / jar.path)]
+            if missing:
+                _download_all(missing, folder, console or Console(stderr=True), pause)
+            seal.touch()
     return files
 
 
@@ -132,101 +137,100 @@ def _is_sealed(seal: Path, jars: Sequence[Jar], files: Sequence[Path]) -> bool:
     )
 
 
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    with file.open("a") as opened:
-        fcntl.flock(opened, fcntl.LOCK_EX)
-        yield
-
-
 def _take_local(jar: Jar, target: Path) -> bool:
     """Copy the jar from the local Maven repository if it is there and intact."""
     local = GlobalSettings.load().repo_cache / jar.path
     if not jar.is_at(local):
         return False
+    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(".part")
     shutil.copyfile(local, partial)
     partial.replace(target)
     return True
 
 
-def _download_all(jars: Sequence[Jar], folder: Path, console: Console) -> None:
-    bases = repositories()
+def _download_all(jars: Sequence[Jar], folder: Path, console: Console, pause: Callable[[float], None]) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    timeouts = httpx.Timeout(30, connect=10)
     with (
-        httpx.Client(follow_redirects=True, timeout=timeouts) as client,
+        httpx.Client(follow_redirects=True, timeout=httpx.Timeout(30, connect=10)) as client,
         Progress(*columns, console=console) as progress,
     ):
         task = progress.add_task(f"{len(jars)} jars", total=sum(jar.size_bytes for jar in jars))
+        done = 0
         for jar in jars:
             progress.update(task, description=jar.file_name)
-            _download(jar, folder / jar.file_name, bases, client, progress, task)
+
+            def show(have: int, before: int = done) -> None:
+                progress.update(task, completed=before + have)
+
+            _Download(jar, folder / jar.path, client, show).run(repositories(), pause)
+            done += jar.size_bytes
+            show(0, done)
         progress.update(task, description=f"{len(jars)} jars")
 
 
-def _download(
-    jar: Jar, target: Path, bases: Sequence[str], client: httpx.Client, progress: Progress, task: TaskID
-) -> None:
-    partial = target.with_suffix(".part")
-    causes: list[str] = []
-    is_reachable = False
-    for attempt in range(_ATTEMPTS):
-        for base in bases:
-            try:
-                _fetch(client, f"{base}/{jar.path}", partial, progress, task)
-            except httpx.HTTPStatusError as error:
-                causes.append(f"{base} answers {error.response.status_code}")
-                is_reachable = is_reachable or error.response.status_code in (404, 410)
-                continue
-            except httpx.HTTPError as error:
-                causes.append(f"{base}: {type(error).__name__} {error}".rstrip())
-                continue
-            if jar.is_at(partial):
-                partial.replace(target)
+class _Download:
+    """One jar on its way: bytes go to `<jar>.part`, which a later attempt, also of a later run, goes on with."""
+
+    def __init__(self, jar: Jar, target: Path, client: httpx.Client, show: Callable[[int], None]) -> None:
+        self._jar = jar
+        self._target = target
+        self._client = client
+        self._show = show
+        self._partial = target.with_suffix(".part")
+        self._partial.parent.mkdir(parents=True, exist_ok=True)
+        self._causes: list[str] = []
+        self._is_answered = False
+
+    def run(self, bases: Sequence[str], pause: Callable[[float], None]) -> None:
+        """Get the jar from the first repository that has it; see `class_path` for the errors."""
+        for seconds in _PAUSES_SECONDS:
+            if any(self._attempt(base) for base in bases):
+                self._partial.replace(self._target)
                 return
-            causes.append(f"{base} sent other bytes than the locked SHA-256")
-            is_reachable = True
-            progress.advance(task, -partial.stat().st_size)
-            partial.unlink()
-        if is_reachable and attempt:
-            break
-        time.sleep(0.5 * 2**attempt)
-    said = "; ".join(dict.fromkeys(causes))
-    if is_reachable:
-        fix = "check the repositories in jgo.conf and the mirror in Maven's settings.xml: none has the locked jar"
-        raise Misconfigured(jar.coordinate, f"cannot be had: {said}", fix=fix)
-    fix = (
-        "check the network and proxy, name a mirror in Maven's settings.xml, or point MESH_KAFKA at a broker that runs; "
-        "a partial download is resumed"
-    )
-    raise Transient(f"{jar.coordinate} cannot be downloaded: {said}", fix=fix)
+            if seconds:
+                pause(seconds)
+        said = "; ".join(dict.fromkeys(self._causes))
+        if self._is_answered:
+            fix = "check the repositories in jgo.conf and the mirror in Maven's settings.xml: none has the locked jar"
+            raise Misconfigured(self._jar.coordinate, f"cannot be had: {said}", fix=fix)
+        fix = (
+            "check the network and the proxy, or name a mirror in Maven's settings.xml, and repeat: what has arrived is kept. "
+            "Or use servers that run already (MESH_KAFKA, MESH_DATABASE)"
+        )
+        raise Transient(f"{self._jar.coordinate} cannot be downloaded: {said}", fix=fix)
 
-
-def _fetch(client: httpx.Client, address: str, partial: Path, progress: Progress, task: TaskID) -> None:
-    """Download to `partial`, going on where an earlier attempt stopped."""
-    have = partial.stat().st_size if partial.exists() else 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
-    with client.stream("GET", address, headers=headers) as response:
-        if have and response.status_code in (200, 416):
-            # The server starts anew, or what we have is longer than the jar: so do we.
-            have = 0
-            partial.unlink()
-        if response.status_code == 416:
-            return _fetch(client, address, partial, progress, task)
-        response.raise_for_status()
-        progress.advance(task, have)
-        done = have
+    def _attempt(self, base: str) -> bool:
         try:
-            with partial.open("ab") as opened:
-                for chunk in response.iter_bytes(_CHUNK_BYTES):
+            self._fetch(f"{base}/{self._jar.path}")
+        except httpx.HTTPStatusError as error:
+            self._causes.append(f"{base} answers {error.response.status_code}")
+            self._is_answered = self._is_answered or error.response.status_code in (404, 410)
+            return False
+        except httpx.HTTPError as error:
+            self._causes.append(f"{base}: {type(error).__name__} {error}".rstrip())
+            return False
+        if self._jar.is_at(self._partial):
+            return True
+        self._partial.unlink()
+        self._causes.append(f"{base} sent other bytes than the locked SHA-256")
+        self._is_answered = True
+        return False
+
+    def _fetch(self, address: str) -> None:
+        have = self._partial.stat().st_size if self._partial.exists() else 0
+        if have >= self._jar.size_bytes:
+            have = 0
+        # Uncompressed: a range counts the bytes on the wire.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with self._client.stream("GET", address, headers=headers) as response:
+            response.raise_for_status()
+            # 206 continues; a server that knows no ranges starts anew, and so do we.
+            is_continued = response.status_code == httpx.codes.PARTIAL_CONTENT
+            with self._partial.open("ab" if is_continued else "wb") as opened:
+                for chunk in response.iter_raw():
                     opened.write(chunk)
-                    done += len(chunk)
-                    progress.advance(task, len(chunk))
-        except httpx.HTTPError:
-            progress.advance(task, -done)
-            raise
-    return None
+                    self._show(opened.tell())
 
 
 def lock_lines(coordinates: Sequence[str]) -> Iterator[str]:
