@@ -76,11 +76,29 @@ class LagReader:
         except KafkaException as error:
             raise Transient(f"lag: {error.args[0].str()}", fix="are the brokers up?") from error
 
-    def _read(self, groups: Mapping[str, Sequence[str]]) -> dict[str, dict[str, TopicLag]]:
+    def first_at_ms(self, topics: Iterable[str]) -> dict[str, int]:
+        """When the first record of each topic was made, in ms since 1970; topics without a record are left out."""
+        try:
+            partitions = self._partitions(topics)
+            places = [TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers]
+            starts = self._offsets(places, OffsetSpec.earliest())
+            ends = self._offsets(places, OffsetSpec.latest())
+            filled = [
+                (topic, number, start) for (topic, number), start in starts.items() if start < ends[topic, number]
+            ]
+            first: dict[str, int] = {}
+            for (topic, _, _), at_ms in self._timestamps(filled).items():
+                first[topic] = min(at_ms, first.get(topic, at_ms))
+        except KafkaException as error:
+            raise Transient(f"first records: {error.args[0].str()}", fix="are the brokers up?") from error
+        return first
+
+    def _partitions(self, topics: Iterable[str]) -> dict[str, list[int]]:
         known = self._admin.list_topics(timeout=WITHIN_SECONDS).topics
-        partitions = {
-            topic: list(known[topic].partitions) for topics in groups.values() for topic in topics if topic in known
-        }
+        return {topic: list(known[topic].partitions) for topic in topics if topic in known}
+
+    def _read(self, groups: Mapping[str, Sequence[str]]) -> dict[str, dict[str, TopicLag]]:
+        partitions = self._partitions({topic for topics in groups.values() for topic in topics})
         places = [TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers]
         starts = self._offsets(places, OffsetSpec.earliest())
         ends = self._offsets(places, OffsetSpec.latest())
@@ -176,6 +194,15 @@ class LagReader:
         if waiting:
             raise Transient(f"lag: {len(waiting)} partitions did not answer within {WITHIN_SECONDS:.0f} s")
         return found
+
+
+def first_record_at_ms(bootstrap: str, topics: Iterable[str]) -> dict[str, int]:
+    """`LagReader.first_at_ms`, once. Raises Transient."""
+    reader = LagReader(bootstrap)
+    try:
+        return reader.first_at_ms(topics)
+    finally:
+        reader.close()
 
 
 def _places(topics: Iterable[str], partitions: Mapping[str, Iterable[int]]) -> Iterable[_Key]:

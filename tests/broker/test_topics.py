@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from ops.lag import LagReader, delivery_group
+from ops.lag import LagReader, delivery_group, first_record_at_ms
 from ops.topics import (
     Access,
     TopicSpec,
@@ -255,6 +255,14 @@ def test_records_that_went_before_a_group_read_them_are_told(
     lag = lag_reader(now).read({group: [topic]})[group][topic]
     assert lag.is_passed
     assert lag.records == 2
+
+
+def test_the_first_record_of_a_topic_is_dated_over_all_its_partitions(kafka: str, unique: str) -> None:
+    filled, empty = f"{unique}.filled", f"{unique}.empty"
+    ensure_topics(kafka, {filled: TopicSpec(partitions=2), empty: TopicSpec(partitions=1)})
+    write(kafka, filled, 0, [5_000, 1_000])
+    write(kafka, filled, 1, [4_000])
+    assert first_record_at_ms(kafka, [filled, empty, f"{unique}.missing"]) == {filled: 4_000}
 
 
 def test_an_unreachable_broker_leaves_lag_transient(monkeypatch: pytest.MonkeyPatch) -> None:
