@@ -169,12 +169,18 @@ def _trailer(grant: Grant, out_columns: set[str], key: tuple[str, ...]) -> Calla
         if encoded is None:
             if len(memo) >= _MEMO_MAX:
                 memo.clear()
-            unchanged = [write_text(name.encode()) for name in extras.unchanged if name in sent]
-            marks = [_encode(mark) for mark in extras.marks if mark.columns and clear.issuperset(mark.columns)]
-            encoded = memo[extras] = _nullable_array(unchanged) + _nullable_array(marks)
+            unchanged = tuple(name for name in extras.unchanged if name in sent)
+            marks = tuple(mark for mark in extras.marks if mark.columns and clear.issuperset(mark.columns))
+            encoded = memo[extras] = encode_extras(Extras(unchanged, marks))
         return encoded
 
     return trailer
+
+
+def encode_extras(extras: Extras) -> bytes:
+    """The envelope's last two fields, `unchanged` and `dq`."""
+    unchanged = [write_text(name.encode()) for name in extras.unchanged]
+    return _nullable_array(unchanged) + _nullable_array([_encode(mark) for mark in extras.marks])
 
 
 def _encode(mark: Mark) -> bytes:
