@@ -17,7 +17,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -121,6 +121,32 @@ class Lane:
         if run.appended >= RUN_RECORDS:
             self.seal()
             self._poll(0)
+
+    def append_all(self, records: Iterable[tuple[str, bytes | None, bytes | None, int, Headers | None]]) -> None:
+        """`append` for many records of (topic, key, value, partition, headers), in one frame.
+
+        Raises as `append`; what follows a refused record is then not appended: `appended` tells how far it came.
+        """
+        if self._failure is not None:
+            raise self._failure
+        produce, run = self._produce, self._run
+        on_delivery = run.on_delivery
+        for topic, key, value, partition, headers in records:
+            try:
+                if headers is not None:
+                    raise BufferError  # the careful way
+                produce(topic, value, key, partition, on_delivery)
+                run.appended += 1
+                is_full = run.appended >= RUN_RECORDS
+            except (BufferError, KafkaException):
+                self.append(topic, key, value, partition=partition, headers=headers)
+                is_full = run is not self._run
+            if is_full:
+                if run is self._run:
+                    self.seal()
+                    self._poll(0)
+                run = self._run
+                on_delivery = run.on_delivery
 
     def seal(self) -> None:
         """Let the watermark reach what was appended so far. For the appending thread, whenever it pauses."""

@@ -26,8 +26,8 @@ from schemas.contract import Contract, Field
 from schemas.envelope import frame
 from schemas.errors import ContractBroken, Rejected
 
-Row = Callable[[bytes, int], tuple[bytes, bytes]]
-"""From a message and the offset of its first column to the Avro row and the framed key.
+Row = Callable[[bytes, int], tuple[bytes, bytes, int]]
+"""From a message and the offset of its first column to the Avro row, the framed key, and where the tuple ends.
 
 Raises Unsent when a value is in no binary form; Rejected when a value fits no branch of its field. The message must be
 followed by PADDING: the look-ahead of a short tuple reads past its end.
@@ -213,6 +213,13 @@ class Transcoder:
             out.append(b"b" + struct.pack(">i", len(value)) + value if is_kept else b"n")
         return b"".join((*out, PADDING))
 
+    def end(self, message: bytes, start: int) -> int:
+        """Where the tuple at `start` ends."""
+        at = start
+        for kind, value in _values(message, start):
+            at += 5 + len(value) if kind in (BINARY, TEXTUAL) else 1
+        return at
+
     def _from_text(self, index: int, value: bytes) -> bytes:
         column = self.columns[index]
         if self._fields.get(column.name) is None or column.type.name in _TEXTUAL - {"bytea"} or column.type.is_enum:
@@ -272,7 +279,7 @@ class Transcoder:
         key_parts = [
             part for name in self._contract.key for part in by_column[self._contract.by_name[name].column].parts
         ]
-        lines.append(f"    return join(({', '.join(parts)},)), join((FRAME, {', '.join(key_parts)}))")
+        lines.append(f"    return join(({', '.join(parts)},)), join((FRAME, {', '.join(key_parts)})), p")
         return "\n".join(lines)
 
     def _group(self, dialect: str, group: Sequence[_Plan]) -> Iterator[str]:

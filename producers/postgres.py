@@ -1,0 +1,467 @@
+"""The source kind `postgres`: one database of an agency, followed through one slot and one publication.
+
+Order matters and is fixed (FIELD-NOTES PG-13): publication, slot, snapshot, stream. Its record in `Progress` is ours alone:
+
+    phase       creating | ready | resync    a slot may be dropped and made anew in `creating` and `resync` only
+    epoch       raised by every resync       first part of every position
+    identity    system, timeline, database, slot, publication: compared at every start (PG-09)
+    confirmed   the commit end that is durable downstream; stored before the server hears of it (PG-04)
+    tables      per table: live, or copying with the next block and the file it counts in
+
+A feed that appears while the source runs joins the publication and is copied while the stream goes on (PG-14).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from psycopg import sql
+from psycopg.pq.abc import PGconn
+from psycopg.rows import dict_row
+
+from producers import pgoutput
+from producers.pg_envelope import FeedEnvelope, Transaction, truncate_value
+from producers.postgres_catalog import Table, Types, identifier, split, tables
+from producers.postgres_link import command, connect, connect_replication, database_of, translated
+from producers.postgres_preflight import findings
+from producers.postgres_relation import Relations
+from producers.postgres_snapshot import RangeDone, Reading, create_slot
+from producers.postgres_stream import TRUNCATE_KEY, Stream
+from producers.source import SourceBatch, SourceSetting
+from schemas.directory import FeedEntry
+from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
+
+SAVE_SECONDS = 1.0
+TICK_SECONDS = 5.0
+IDLE_SECONDS = 0.2
+RETAINED_WARNING_BYTES = 2 << 30
+EMPTIED = "emptied"  # the mark behind the truncates that open a new epoch
+
+_SLOT = """
+SELECT plugin, database, active_pid, confirmed_flush_lsn::text AS confirmed, wal_status,
+       pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint AS retained
+FROM pg_replication_slots WHERE slot_name = %s"""
+
+_logger = logging.getLogger(__name__)
+
+
+def slot_name(source: str) -> str:
+    """The name of slot and publication of `<agency>.<source>`."""
+    return f"mesh_{source.replace('.', '_')}"
+
+
+def resync(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The progress record that accepts a gap: the next start drops the slot, raises the epoch and copies every table anew."""
+    return {**record, "phase": "resync"}
+
+
+class PostgresSource:
+    """See `producers.source.Source`. Raises Transient while another process captures the same source (a standby)."""
+
+    def __init__(self, setting: SourceSetting) -> None:
+        self._setting = setting
+        self._name = setting.name
+        self._slot = slot_name(setting.name)
+        self._database = database_of(setting.address)
+        self._durable = self._stored = 0
+        self._saved_at = self._ticked_at = 0.0
+        self._is_dirty = False
+        self._stream: Stream | None = None
+        self._reading: Reading | None = None
+        self._seen: dict[str, set[bytes]] = {}
+        self._is_warned = False
+        self._statements = connect(setting.address, name=self._name)
+        try:
+            self._prepare()
+        except BaseException:
+            self._statements.close()
+            raise
+
+    # ── opening ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _prepare(self) -> None:
+        with translated(self._name):
+            row = self._statements.execute(
+                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (self._slot,)
+            ).fetchone()
+            if not (row and row[0]):
+                raise Transient(
+                    f"source {self._name} is captured by another process; standing by", retry_after_seconds=5.0
+                )
+            self._types = Types(self._statements)
+            encoding = self._statements.execute("SELECT getdatabaseencoding()").fetchone()
+        self._is_text_checked = encoding is None or encoding[0] != "UTF8"
+        self._feeds = self._setting.feeds()
+        self._preflight(self._feeds)
+        self._relations = Relations(self._name, self._database, self._types, is_text_checked=self._is_text_checked)
+        self._relations.carry(_by_table(self._feeds))
+        self._record = self._setting.progress.load(self._name) or {"phase": "new", "epoch": 1, "tables": {}}
+
+    def _preflight(self, feeds: Mapping[str, FeedEntry]) -> None:
+        with translated(self._name):
+            if self._setting.config.options.get("manage_identity"):
+                self._widen_identity(feeds)
+            found = findings(self._statements, self._types, [entry.contract for entry in feeds.values()])
+        errors = [finding for finding in found if finding.severity == "error"]
+        if errors:
+            raise Misconfigured(
+                f"source {self._name}",
+                "; ".join(f"{finding.subject}: {finding.message}" for finding in errors),
+                fix="\n       ".join(dict.fromkeys(finding.fix for finding in errors)),
+            )
+
+    def _widen_identity(self, feeds: Mapping[str, FeedEntry]) -> None:
+        for table in self._tables(feeds).values():
+            if not table.is_whole_row and table.is_owner:
+                _logger.info("%s: sets REPLICA IDENTITY FULL on %s", self._name, table.name)
+                self._statements.execute(sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(identifier(table.name)))
+
+    def _tables(self, feeds: Mapping[str, FeedEntry]) -> Mapping[str, Table]:
+        return tables(self._statements, self._types, [entry.contract.table for entry in feeds.values()])
+
+    # ── the run ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def batches(self) -> Iterator[SourceBatch]:
+        """See Source: first what is left to copy, then the stream, with later tables copied beside it."""
+        link = connect_replication(self._setting.address, name=self._name)
+        try:
+            system = command(link, "IDENTIFY_SYSTEM", self._name)[0]
+            identity = {
+                "system": system["systemid"],
+                "timeline": system["timeline"],
+                "database": self._database,
+                "slot": self._slot,
+                "publication": self._slot,
+            }
+            if self._record["phase"] == "ready":
+                self._compare(identity)
+                self._durable = self._stored = pgoutput.lsn_number(self._record["confirmed"])
+                if not self._record["is_emptied"]:
+                    yield self._emptied()
+                yield from self._copy_rest()
+            else:
+                yield from self._begin(link, identity)
+        finally:
+            link.finish()
+        yield from self._follow()
+
+    def _begin(self, link: PGconn, identity: Mapping[str, Any]) -> Iterator[SourceBatch]:
+        """First start, or a new one after a gap: publication, slot, snapshot of every table."""
+        former = self._record["phase"]
+        slot = self._slot_row()
+        if former == "new" and slot is not None:
+            raise Misconfigured(
+                f"source {self._name}",
+                f"a slot named {self._slot} exists, but nothing is recorded of it",
+                fix=f"if no other mesh uses it: SELECT pg_drop_replication_slot('{self._slot}');",
+            )
+        epoch = self._record["epoch"] + (1 if former == "resync" else 0)
+        creating = "resync" if former == "resync" else "creating"
+        self._save({**self._record, "phase": creating})
+        if slot is not None:
+            with translated(self._name):
+                self._statements.execute("SELECT pg_drop_replication_slot(%s)", (self._slot,))
+        self._publish(self._feeds)
+        for ready in create_slot(link, self._slot, is_temporary=False, statements=self._statements, name=self._name):
+            if ready is None:
+                yield SourceBatch()
+                time.sleep(0.1)
+                continue
+            position, exported = ready
+            self._durable = self._stored = position
+            present = self._tables(self._feeds)
+            copying = {name: _copying(table) for name, table in present.items()}
+            self._open_reading(exported, position, present)
+            self._save(
+                {
+                    "phase": "ready",
+                    "epoch": epoch,
+                    "identity": dict(identity),
+                    "confirmed": pgoutput.lsn_text(position),
+                    "tables": copying,
+                    "is_emptied": former != "resync",
+                }
+            )
+            if former == "resync":
+                yield self._emptied()
+            yield from self._copy(present)
+
+    def _compare(self, identity: Mapping[str, Any]) -> None:
+        """PG-09: what we left must be what we find; anything else is a gap that a person must accept (invariant 9)."""
+        fix = f"decide, then accept the gap and copy every table anew: mesh resync {self._name}"
+        former = self._record["identity"]
+        if former["system"] != identity["system"] or former["database"] != identity["database"]:
+            raise ContractBroken(f"source {self._name}", "the address leads to another database than before", fix=fix)
+        if former["timeline"] != identity["timeline"]:
+            raise ContractBroken(f"source {self._name}", "the database was restored or failed over", fix=fix)
+        slot = self._slot_row()
+        if slot is None:
+            raise ContractBroken(f"source {self._name}", f"its slot {self._slot} is gone: changes are lost", fix=fix)
+        if slot["wal_status"] == "lost" or slot["plugin"] != "pgoutput":  # PG-43: never heals
+            raise ContractBroken(f"source {self._name}", f"its slot {self._slot} is invalid: changes are lost", fix=fix)
+        if pgoutput.lsn_number(slot["confirmed"] or "0/0") > pgoutput.lsn_number(self._record["confirmed"]):
+            raise ContractBroken(
+                f"source {self._name}", f"its slot {self._slot} was moved or made anew by somebody else", fix=fix
+            )
+        live = {name for name, entry in self._record["tables"].items() if entry["state"] == "live"}
+        if missing := sorted((live & set(_by_table(self._feeds))) - self._published()):
+            raise ContractBroken(
+                f"source {self._name}", f"{', '.join(missing)} was taken out of publication {self._slot}", fix=fix
+            )
+
+    def _follow(self) -> Iterator[SourceBatch]:
+        """The stream, and beside it the copy of tables that were added."""
+        link = connect_replication(self._setting.address, name=self._name)
+        self._stream = Stream(
+            link, self._relations, name=self._name, epoch=self._record["epoch"], confirmed=lambda: self._stored
+        )
+        self._stream.start(self._slot, self._slot, self._durable)
+        _logger.info("%s: streaming from %s", self._name, pgoutput.lsn_text(self._durable))
+        added: Iterator[SourceBatch] | None = None
+        while True:
+            batch = self._stream.read(0 if added else IDLE_SECONDS)
+            if self._seen:
+                self._notice(batch)
+            yield batch
+            self._tick()
+            if added is None and (news := self._news()):
+                added = self._add(news)
+            if added is not None:
+                copied = next(added, None)
+                if copied is None:
+                    added = None
+                else:
+                    yield copied
+
+    def _news(self) -> Mapping[str, FeedEntry]:
+        """Feeds that are not being captured yet, by name."""
+        feeds = self._setting.feeds()
+        if feeds is not self._feeds:
+            self._relations.carry(_by_table(feeds))
+            self._feeds = feeds
+        return {name: entry for name, entry in feeds.items() if entry.contract.table not in self._record["tables"]}
+
+    # ── copying ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _copy_rest(self) -> Iterator[SourceBatch]:
+        """After a restart: ranges that were not done, and tables that were added meanwhile, before the stream goes on."""
+        self._publish(self._feeds)
+        yield from self._copy_from_temporary_slot(self._unfinished())
+
+    def _add(self, news: Mapping[str, FeedEntry]) -> Iterator[SourceBatch]:
+        """Tables that appear while the stream goes on.
+
+        Rows whose key the stream brought meanwhile are left out: their record is newer, and nothing older may follow it.
+        """
+        self._preflight(news)
+        self._seen = {entry.feed: set() for entry in news.values()}
+        self._publish(news)
+        yield from self._copy_from_temporary_slot(self._unfinished())
+        self._seen = {}
+
+    def _unfinished(self) -> Mapping[str, Table]:
+        """Tables to copy; one whose file was rewritten, or whose old rows are not logged whole, starts over (PG-16)."""
+        record = self._record["tables"]
+        unfinished: dict[str, Table] = {}
+        with translated(self._name):
+            present = self._tables(self._feeds)
+        for name, table in present.items():
+            entry = record.get(name)
+            if entry is not None and entry["state"] == "live":
+                continue
+            if entry is None or entry["filenode"] != table.filenode or not table.is_whole_row:
+                record[name] = _copying(table)
+            unfinished[name] = table
+        return unfinished
+
+    def _copy_from_temporary_slot(self, unfinished: Mapping[str, Table]) -> Iterator[SourceBatch]:
+        if not unfinished:
+            return
+        self._save(self._record)
+        link = connect_replication(self._setting.address, name=self._name)
+        try:
+            slot = f"{self._slot}_copy_{link.backend_pid}"
+            for ready in create_slot(link, slot, is_temporary=True, statements=self._statements, name=self._name):
+                if ready is None:
+                    yield SourceBatch()
+                    if self._stream is None:
+                        time.sleep(0.1)
+                    continue
+                self._open_reading(ready[1], ready[0], unfinished)
+        finally:
+            link.finish()  # PG-24: the temporary slot goes with it; the imported snapshot stays
+        yield from self._copy(unfinished)
+
+    def _open_reading(self, exported: str, position: int, wanted: Mapping[str, Table]) -> None:
+        self._reading = Reading(connect(self._setting.address, name=self._name), exported, position, self._name)
+        self._reading.hold(list(wanted))
+
+    def _copy(self, wanted: Mapping[str, Table]) -> Iterator[SourceBatch]:
+        assert self._reading is not None, "opened by the caller"
+        by_table = _by_table(self._feeds)
+        observer = self._setting.observer
+        for name, table in wanted.items():
+            entry, state = by_table[name], self._record["tables"][name]
+            done = state["rows"]
+            total = max(table.rows, done)
+            _logger.info("%s: copies %s from block %d", self._name, name, state["next_block"])
+            for batch in self._reading.rows(
+                entry,
+                table,
+                epoch=self._record["epoch"],
+                source=self._name,
+                database=self._database,
+                next_block=state["next_block"],
+                is_text_checked=self._is_text_checked,
+            ):
+                done += len(batch.records)
+                if seen := self._seen.get(entry.feed):
+                    _leave_out(batch, entry.feed, seen)
+                yield batch
+                observer.snapshot(feed=entry.feed, done_rows=done, total_rows=max(total, done))
+        self._reading.close()
+        self._reading = None
+
+    def _notice(self, batch: SourceBatch) -> None:
+        for topic, key, value, _, _ in batch.records:
+            if value is not None and key and (seen := self._seen.get(topic)) is not None:
+                seen.add(key)
+
+    def _emptied(self) -> SourceBatch:
+        """A gap may hide deletes: every feed first learns that all rows of the former epoch are gone (invariant 9)."""
+        batch = SourceBatch()
+        moment = Transaction(0, self._record["epoch"], 0, int(time.time() * 1000), None)
+        for name, entry in _by_table(self._feeds).items():
+            schema, table = split(name)
+            envelope = FeedEnvelope(
+                value_schema_id=entry.value_schema_id,
+                source=self._name,
+                database=self._database,
+                schema=schema,
+                table=table,
+            )
+            value = truncate_value(envelope, moment, 0, 0)
+            batch.records += [(entry.feed, TRUNCATE_KEY, value, number, None) for number in range(entry.partitions)]
+            batch.count(entry.feed, "t", 1, len(value))
+        batch.marks.append((len(batch.records), EMPTIED))
+        return batch
+
+    # ── the database's side ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _slot_row(self) -> dict[str, Any] | None:
+        with translated(self._name), self._statements.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(_SLOT, (self._slot,)).fetchone()
+
+    def _published(self) -> set[str]:
+        with translated(self._name):
+            rows = self._statements.execute(
+                "SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = %s", (self._slot,)
+            ).fetchall()
+        return {row[0] for row in rows}
+
+    def _publish(self, feeds: Mapping[str, FeedEntry]) -> None:
+        """An explicit list of tables (PG-14); tables are only ever added, so nobody else's view changes."""
+        wanted = sorted(_by_table(feeds))
+        publication = sql.Identifier(self._slot)
+        with translated(self._name):
+            exists = self._statements.execute("SELECT FROM pg_publication WHERE pubname = %s", (self._slot,)).fetchone()
+            if exists is None:
+                options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
+                if self._statements.info.server_version >= 180_000:
+                    options += ", publish_generated_columns = stored"
+                create = sql.SQL("CREATE PUBLICATION {} WITH (" + options + ")")  # pyright: ignore[reportArgumentType]
+                self._statements.execute(create.format(publication))
+            for table in sorted(set(wanted) - self._published()):
+                self._statements.execute(
+                    sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(publication, identifier(table))
+                )
+
+    # ── confirming ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def confirm(self, mark: Any) -> None:
+        """See Source. A mark is a commit end, or a copied range."""
+        if isinstance(mark, RangeDone):
+            entry = self._record["tables"][mark.table]
+            is_whole = mark.next_block is None
+            entry["rows"] += mark.rows
+            entry["next_block"] = mark.next_block
+            entry["state"] = "live" if is_whole else "copying"
+            self._is_dirty = True
+        elif mark is EMPTIED:
+            self._record["is_emptied"] = True
+            self._is_dirty = True
+        elif mark > self._durable:
+            self._durable = mark
+            self._is_dirty = True
+        self._save_if_due()
+
+    def _save_if_due(self) -> None:
+        if self._is_dirty and time.monotonic() - self._saved_at > SAVE_SECONDS:
+            self._save(self._record)
+
+    def _save(self, record: dict[str, Any]) -> None:
+        """Store our place first, only then may the server hear of it (PG-04)."""
+        durable = self._durable
+        self._record = {**record, "confirmed": pgoutput.lsn_text(durable)}
+        self._setting.progress.save(self._name, self._record)
+        self._stored = durable
+        self._saved_at = time.monotonic()
+        self._is_dirty = False
+
+    def _tick(self) -> None:
+        """Every few seconds: what the server keeps for us (stages 0 and 1 of the WAL guard)."""
+        now = time.monotonic()
+        self._save_if_due()
+        if now - self._ticked_at < TICK_SECONDS:
+            return
+        self._ticked_at = now
+        slot = self._slot_row()
+        if slot is None or slot["wal_status"] == "lost":
+            return  # the stream ends by itself, and the next start says why
+        retained = slot["retained"] or 0
+        self._setting.observer.retained(source=self._name, wal_bytes=retained)
+        limit = self._setting.config.options.get("retained_warning_bytes", RETAINED_WARNING_BYTES)
+        if (retained > limit) != self._is_warned:
+            self._is_warned = retained > limit
+            if self._is_warned:
+                behind = slot["confirmed"] or "0/0"
+                _logger.warning(
+                    "%s: the database keeps %d MB of log for us, confirmed %s: the broker or this process is behind, or a "
+                    "long transaction is open",
+                    self._name,
+                    retained >> 20,
+                    behind,
+                )
+
+    def close(self) -> None:
+        """See Source."""
+        try:
+            if self._is_dirty:
+                self._save(self._record)
+        except MeshError as error:
+            _logger.warning("%s: the last place was not stored; a little comes again: %s", self._name, error)
+        if self._stream is not None:
+            self._stream.close()
+        if self._reading is not None:
+            self._reading.close()
+        self._statements.close()
+
+
+def _by_table(feeds: Mapping[str, FeedEntry]) -> dict[str, FeedEntry]:
+    return {entry.contract.table: entry for entry in feeds.values()}
+
+
+def _copying(table: Table) -> dict[str, Any]:
+    return {"state": "copying", "filenode": table.filenode, "next_block": 0, "rows": 0}
+
+
+def _leave_out(batch: SourceBatch, feed: str, seen: set[bytes]) -> None:
+    """Take rows out of a batch of copied rows whose key is among `seen`."""
+    kept = [record for record in batch.records if record[1] not in seen]
+    gone = [len(value) for _, key, value, _, _ in batch.records if key in seen and value is not None]
+    if gone:
+        batch.records = kept
+        batch.count(feed, "r", -len(gone), -sum(gone))

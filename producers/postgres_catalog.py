@@ -1,0 +1,169 @@
+"""What the catalog says of captured tables: columns with their types resolved, identity, rights, size on disk.
+
+Read through an open statement connection; errors of the driver pass through to the caller's `translated`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from producers.pg_avro import PgType
+from producers.pg_text import TEXT
+
+_TYPES = """
+SELECT t.oid, t.typname, t.typtype, t.typbasetype, t.typelem, t.typcategory, coalesce(e.typdelim, ',') AS delimiter
+FROM pg_type t LEFT JOIN pg_type e ON e.oid = t.typelem"""
+
+_TABLES = """
+SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident,
+       pg_relation_filenode(c.oid) AS filenode,
+       c.reltuples::bigint AS rows, pg_relation_size(c.oid) / current_setting('block_size')::int AS blocks,
+       pg_has_role(c.relowner, 'USAGE') AS is_owner, r.rolname AS owner,
+       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS is_readable,
+       c.relrowsecurity AND NOT (o.rolsuper OR o.rolbypassrls
+         OR (pg_has_role(c.relowner, 'USAGE') AND NOT c.relforcerowsecurity)) AS is_row_secured,
+       EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS has_primary_key,
+       EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = c.oid) AS has_children
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
+JOIN pg_roles o ON o.rolname = current_user
+WHERE n.nspname || '.' || c.relname = ANY(%s)"""
+
+_COLUMNS = """
+SELECT a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated <> '' AS is_generated,
+       coalesce(x.is_key, false) AS is_key, coalesce(x.place, 0) AS key_place, col_description(a.attrelid, a.attnum) AS note,
+       format_type(a.atttypid, a.atttypmod) AS shown
+FROM pg_attribute a LEFT JOIN LATERAL (
+    SELECT true AS is_key, array_position(i.indkey::int2[], a.attnum) AS place FROM pg_index i
+    WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY(i.indkey)) x ON true
+WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableColumn:
+    """A column as the catalog has it; `shown` is its type as SQL writes it, `key_place` its place in the primary key."""
+
+    name: str
+    type: PgType
+    typmod: int
+    is_not_null: bool
+    is_generated: bool
+    is_key: bool
+    key_place: int
+    note: str | None
+    shown: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table as the catalog has it. `name` is `<schema>.<table>`, `rows` an estimate (-1: never analysed)."""
+
+    oid: int
+    name: str
+    kind: str
+    persistence: str
+    identity: str
+    filenode: int
+    rows: int
+    blocks: int
+    owner: str
+    is_owner: bool
+    is_readable: bool
+    is_row_secured: bool
+    has_primary_key: bool
+    has_children: bool
+    columns: tuple[TableColumn, ...]
+
+    @property
+    def is_whole_row(self) -> bool:
+        """Whether updates and deletes carry the row as it was (REPLICA IDENTITY FULL)."""
+        return self.identity == "f"
+
+
+class Types:
+    """Types by oid, domains resolved to what they are made of; asks again for an oid it does not know."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+        self._rows: dict[int, tuple[Any, ...]] = {}
+
+    def resolve(self, oid: int) -> PgType:
+        """The type of this oid; one without any mapping gets its name and no text."""
+        if oid not in self._rows:
+            self._rows = {row[0]: row for row in self._connection.execute(_TYPES)}
+        row = self._rows.get(oid)
+        if row is None:
+            return PgType(name=f"oid_{oid}")
+        _, name, kind, base, element, category, delimiter = row
+        if kind == "d":
+            return self.resolve(base)
+        if kind == "e":
+            return PgType(name=name, is_enum=True)
+        if category == "A" and element:
+            return PgType(name=name, element=self.resolve(element), delimiter=delimiter)
+        if kind == "b" or name in TEXT:
+            return PgType(name=name)
+        return PgType(name=f"{name} ({_KINDS.get(kind, kind)})")
+
+
+_KINDS = {"c": "composite", "r": "range", "m": "multirange", "p": "pseudo"}
+
+
+def split(name: str) -> tuple[str, str]:
+    """Schema and table of `<schema>.<table>`."""
+    schema, _, table = name.partition(".")
+    return schema, table
+
+
+def identifier(name: str) -> sql.Identifier:
+    """`<schema>.<table>` quoted for a statement."""
+    return sql.Identifier(*split(name))
+
+
+def tables(connection: psycopg.Connection[Any], types: Types, names: Iterable[str]) -> Mapping[str, Table]:
+    """The named tables that exist, by name."""
+    found: dict[str, Table] = {}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        for row in cursor.execute(_TABLES, (list(names),)).fetchall():
+            name = f"{row['nspname']}.{row['relname']}"
+            found[name] = Table(
+                oid=row["oid"],
+                name=name,
+                kind=row["relkind"],
+                persistence=row["relpersistence"],
+                identity=row["relreplident"],
+                filenode=row["filenode"] or 0,
+                rows=row["rows"],
+                blocks=row["blocks"] or 0,
+                owner=row["owner"],
+                is_owner=row["is_owner"],
+                is_readable=row["is_readable"],
+                is_row_secured=row["is_row_secured"],
+                has_primary_key=row["has_primary_key"],
+                has_children=row["has_children"],
+                columns=_columns(cursor, types, row["oid"]),
+            )
+    return found
+
+
+def _columns(cursor: psycopg.Cursor[dict[str, Any]], types: Types, oid: int) -> tuple[TableColumn, ...]:
+    rows: Sequence[dict[str, Any]] = cursor.execute(_COLUMNS, (oid,)).fetchall()
+    return tuple(
+        TableColumn(
+            name=row["attname"],
+            type=types.resolve(row["atttypid"]),
+            typmod=row["atttypmod"],
+            is_not_null=row["attnotnull"],
+            is_generated=row["is_generated"],
+            is_key=row["is_key"],
+            key_place=row["key_place"],
+            note=row["note"],
+            shown=row["shown"],
+        )
+        for row in rows
+    )

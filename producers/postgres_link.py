@@ -1,0 +1,134 @@
+"""Connections to a captured PostgreSQL: one for statements, one for replication, both with the same fixed settings.
+
+The settings decide how values without a binary form print, so they are the same on both connections (FIELD-NOTES PG-21).
+Failures leave this door as Transient or Misconfigured, with the statement that mends them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq.abc import PGconn, PGresult
+
+from schemas.errors import MeshError, Misconfigured, Transient
+
+OPTIONS = " ".join(
+    f"-c {name}={value}"
+    for name, value in {
+        "DateStyle": "ISO",
+        "IntervalStyle": "postgres",
+        "extra_float_digits": "1",
+        "bytea_output": "hex",
+        "TimeZone": "UTC",
+        "lc_monetary": "C",
+        "xmloption": "content",
+        "statement_timeout": "0",
+        "idle_in_transaction_session_timeout": "0",
+    }.items()
+)
+
+_PARAMETERS = {
+    "client_encoding": "UTF8",
+    "options": OPTIONS,
+    "connect_timeout": "10",
+    # A half-open socket would otherwise look like a quiet database for ever (PG-12).
+    "keepalives": "1",
+    "keepalives_idle": "20",
+    "keepalives_interval": "5",
+    "keepalives_count": "4",
+    "tcp_user_timeout": "60000",
+}
+
+_NO_DATABASE, _BAD_PASSWORD, _BAD_ROLE, _NO_PRIVILEGE = "3D000", "28P01", "28000", "42501"
+_OBJECT_IN_USE, _FULL = "55006", "53400"
+
+
+def database_of(address: str) -> str:
+    """The database's name in an address."""
+    return str(conninfo_to_dict(address).get("dbname") or conninfo_to_dict(address).get("user") or "")
+
+
+def _conninfo(address: str, **extra: str) -> str:
+    try:
+        return make_conninfo(address, **_PARAMETERS, **extra)
+    except psycopg.ProgrammingError:
+        raise Misconfigured(
+            "address", "is no PostgreSQL address", fix="write postgresql://user:password@host:port/database"
+        ) from None
+
+
+def connect(address: str, *, name: str) -> psycopg.Connection[Any]:
+    """A connection for statements, in autocommit. Raises Transient or Misconfigured."""
+    with translated(name):
+        return psycopg.connect(_conninfo(address, application_name=f"pearlmesh {name}"), autocommit=True)
+
+
+def connect_replication(address: str, *, name: str) -> PGconn:
+    """A walsender connection. Raises Transient or Misconfigured."""
+    conninfo = _conninfo(address, application_name=f"pearlmesh {name}", replication="database")
+    connection = pq.PGconn.connect(conninfo.encode())
+    if connection.status != pq.ConnStatus.OK:
+        raise _judge(None, connection.get_error_message(), name)
+    return connection
+
+
+def command(connection: PGconn, statement: str, name: str) -> list[dict[str, str | None]]:
+    """Run one replication command and return its rows as text. Raises Transient or Misconfigured."""
+    return rows_of(connection.exec_(statement.encode()), name)
+
+
+def rows_of(result: PGresult, name: str) -> list[dict[str, str | None]]:
+    """The rows of a result as text. Raises Transient or Misconfigured when it is an error."""
+    check(result, name)
+    names = [(result.fname(column) or b"").decode() for column in range(result.nfields)]
+    return [
+        {
+            column: value.decode() if (value := result.get_value(row, i)) is not None else None
+            for i, column in enumerate(names)
+        }
+        for row in range(result.ntuples)
+    ]
+
+
+def check(result: PGresult, name: str) -> None:
+    """Raise Transient or Misconfigured if the result is an error."""
+    if result.status in (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE, pq.ExecStatus.EMPTY_QUERY):
+        state = result.error_field(pq.DiagnosticField.SQLSTATE)
+        message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"connection lost"
+        raise _judge(state.decode() if state else None, message.decode(errors="replace"), name)
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Turn a driver's exception into ours."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _judge(error.sqlstate, str(error.diag.message_primary or error), name) from error
+
+
+def _judge(state: str | None, message: str, name: str) -> MeshError:
+    text = " ".join(message.split())
+    if (fix := _fix(state, text)) is not None:
+        return Misconfigured(f"source {name}", text, fix=fix)
+    return Transient(f"source {name}: {text}", retry_after_seconds=5.0 if state == _OBJECT_IN_USE else None)
+
+
+def _fix(state: str | None, text: str) -> str | None:
+    """What a person must do; None for what may heal by itself."""
+    if state in (_BAD_PASSWORD, _BAD_ROLE) or "authentication failed" in text or "no password supplied" in text:
+        return "correct the user and password in the source's address file"
+    if state == _NO_DATABASE or ("database" in text and "does not exist" in text):
+        return "correct the database in the source's address file"
+    if state == _NO_PRIVILEGE or "permission denied" in text or "must be owner" in text:
+        return "run `mesh check` on the agency's folder: it prints the GRANT statements"
+    if state == _FULL and "slot" in text:
+        return "ALTER SYSTEM SET max_replication_slots = 20; then restart the database"
+    if state is not None and state[:2] in ("42", "22"):
+        return f"run `mesh check` on the agency's folder (SQLSTATE {state})"
+    return None

@@ -1,0 +1,208 @@
+"""Preflight: what must be true of a database before its tables can be captured, and the statement that makes it so.
+
+`mesh check` and `mesh onboard` show all findings; capture itself refuses to start on any error among them (FIELD-NOTES §1.9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from producers.pg_avro import Unmapped, encoder
+from producers.postgres_catalog import Table, Types, tables
+from producers.postgres_link import connect, translated
+from schemas.contract import Contract
+
+_SERVER = """
+SELECT current_setting('wal_level'), current_setting('server_version_num')::int, getdatabaseencoding(),
+       current_setting('max_slot_wal_keep_size'), current_user,
+       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user),
+       current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots),
+       has_database_privilege(current_database(), 'CREATE'), current_database(), pg_is_in_recovery()"""
+
+_OLDEST = 140_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing found. `severity` is "error" (capture refuses to start) or "warning"; `fix` is mostly SQL."""
+
+    severity: str
+    subject: str
+    message: str
+    fix: str
+
+
+def describe(address: str, names: Iterable[str], *, name: str = "check") -> Mapping[str, Table]:
+    """The named tables (`<schema>.<table>`) as the catalog has them. Raises Transient or Misconfigured."""
+    with connect(address, name=name) as connection, translated(name):
+        return tables(connection, Types(connection), names)
+
+
+def preflight(address: str, contracts: Sequence[Contract], *, name: str = "check") -> list[Finding]:
+    """Everything that stands in the way of capturing these contracts. Raises Transient when the database is unreachable."""
+    with connect(address, name=name) as connection, translated(name):
+        return findings(connection, Types(connection), contracts)
+
+
+def findings(connection: psycopg.Connection[Any], types: Types, contracts: Sequence[Contract]) -> list[Finding]:
+    """As `preflight`, on an open connection."""
+    found = list(_server(connection))
+    present = tables(connection, types, [contract.table for contract in contracts])
+    for contract in contracts:
+        table = present.get(contract.table)
+        if table is None:
+            found.append(
+                Finding(
+                    severity="error",
+                    subject=contract.feed,
+                    message=f"table {contract.table} does not exist, or the role may not see it",
+                    fix='correct "gov": {"table": "<schema>.<table>"} in the contract, or create the table',
+                )
+            )
+        else:
+            found.extend(_table(contract, table))
+    return found
+
+
+def _server(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    row = connection.execute(_SERVER).fetchone()
+    assert row is not None, "a SELECT without FROM has one row"
+    wal_level, version, encoding, keep_size, role, may_replicate, free_slots, may_create, database, is_standby = row
+    if wal_level != "logical":
+        yield Finding(
+            severity="error",
+            subject="server",
+            message=f"wal_level is {wal_level}",
+            fix="ALTER SYSTEM SET wal_level = 'logical'; then restart the database",
+        )
+    if version < _OLDEST:
+        yield Finding(
+            severity="error", subject="server", message="PostgreSQL is older than 14", fix="upgrade to 14 or newer"
+        )
+    if is_standby:
+        yield Finding(
+            severity="error", subject="server", message="is a standby", fix="give the address of the primary server"
+        )
+    if not may_replicate:
+        yield Finding(
+            severity="error",
+            subject="server",
+            message=f"role {role} may not replicate",
+            fix=f'ALTER ROLE "{role}" WITH REPLICATION;',
+        )
+    if not may_create:
+        yield Finding(
+            severity="error",
+            subject="server",
+            message=f"role {role} may not create a publication",
+            fix=f'GRANT CREATE ON DATABASE "{database}" TO "{role}";',
+        )
+    if free_slots < 2:
+        yield Finding(
+            severity="warning",
+            subject="server",
+            message=f"{free_slots} replication slots are free; one is needed, and one more during a later snapshot",
+            fix="ALTER SYSTEM SET max_replication_slots = 20; then restart the database",
+        )
+    if keep_size == "-1":
+        yield Finding(
+            severity="warning",
+            subject="server",
+            message="max_slot_wal_keep_size is unlimited: a stopped capture could fill the disk",
+            fix="ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();",
+        )
+    if encoding != "UTF8":
+        yield Finding(
+            severity="warning",
+            subject="server",
+            message=f"the database's encoding is {encoding}; text that is not UTF-8 goes to the dead letters",
+            fix="none needed where all text converts; otherwise migrate the database to UTF8",
+        )
+
+
+def _table(contract: Contract, table: Table) -> Iterator[Finding]:
+    if table.kind not in "rp":
+        yield _error(
+            contract, f"{table.name} is no table (views and foreign tables have no log)", "name the table behind it"
+        )
+    if table.persistence != "p":
+        yield _error(contract, f"{table.name} is not logged", f"ALTER TABLE {table.name} SET LOGGED;")
+    if not table.is_readable:
+        yield _error(
+            contract,
+            f"{table.name} may not be read",
+            f"GRANT USAGE ON SCHEMA {table.name.split('.')[0]} TO CURRENT_ROLE; GRANT SELECT ON {table.name} TO CURRENT_ROLE;",
+        )
+    if table.is_row_secured:
+        yield _error(
+            contract,
+            f"{table.name}: row security would hide rows from the snapshot",
+            "ALTER ROLE <role> WITH BYPASSRLS;",
+        )
+    if not table.is_owner:
+        yield _error(
+            contract,
+            f"{table.name} belongs to {table.owner}: only its owner can publish it",
+            f'GRANT "{table.owner}" TO <role>; or let the owner create the publication',
+        )
+    yield from _identity(contract, table)
+    yield from _columns(contract, table)
+
+
+def _error(contract: Contract, message: str, fix: str) -> Finding:
+    return Finding(severity="error", subject=contract.feed, message=message, fix=fix)
+
+
+def _columns(contract: Contract, table: Table) -> Iterator[Finding]:
+    columns = {column.name: column for column in table.columns}
+    for field in contract.fields:
+        column = columns.get(field.column)
+        if column is None:
+            yield _error(contract, f"{table.name} has no column {field.column}", "remove the field, or add the column")
+            continue
+        try:
+            encoder(column.type, field)
+        except Unmapped as unmapped:
+            yield _error(
+                contract,
+                f"column {field.column} ({column.shown}): {unmapped}",
+                "correct the field's type in the contract",
+            )
+        if field.is_key and not field.is_nullable and not column.is_not_null:
+            yield _error(
+                contract,
+                f"key column {field.column} may be null",
+                f"ALTER TABLE {table.name} ALTER {field.column} SET NOT NULL;",
+            )
+
+
+def _identity(contract: Contract, table: Table) -> Iterator[Finding]:
+    full = f"ALTER TABLE {table.name} REPLICA IDENTITY FULL;"
+    if table.identity == "n" or (table.identity == "d" and not table.has_primary_key):
+        yield Finding(
+            severity="error",
+            subject=contract.feed,
+            message=f"{table.name} has no replica identity: once published, its updates and deletes would fail",
+            fix=full,
+        )
+        return
+    keys = {contract.by_name[name].column for name in contract.key}
+    if table.identity == "d" and not keys <= {column.name for column in table.columns if column.is_key}:
+        yield Finding(
+            severity="error",
+            subject=contract.feed,
+            message=f"the contract's key {', '.join(sorted(keys))} is not within {table.name}'s primary key",
+            fix=full,
+        )
+    elif not table.is_whole_row:
+        yield Finding(
+            severity="warning",
+            subject=contract.feed,
+            message=f"{table.name} does not log the row as it was: the feed is keyed-only, row filters cost more, "
+            "large unchanged columns stay out of updates",
+            fix=full,
+        )

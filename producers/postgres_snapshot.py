@@ -1,0 +1,235 @@
+"""Snapshots: the rows that a table had before its changes are followed, read once, resumable range by range.
+
+A snapshot's position is the consistent point of a replication slot that exported it: everything committed before is in the
+rows, everything after comes through the stream, nothing is in neither (FIELD-NOTES PG-15). A first snapshot comes with the
+source's own slot; a resumed one, or that of a table added later, with a temporary slot that is dropped once its snapshot
+is imported (PG-16, PG-24).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.pq.abc import PGconn
+
+from producers.pg_envelope import IN_SNAPSHOT, READ, FeedEnvelope, Transaction
+from producers.pgoutput import lsn_number
+from producers.postgres_catalog import Table, identifier
+from producers.postgres_link import check, rows_of, translated
+from producers.source import SourceBatch
+from producers.transcode import PADDING, Column, Transcoder
+from schemas.dead_letter import DeadLetter
+from schemas.directory import FeedEntry
+from schemas.errors import Rejected, Transient
+from schemas.feed import dead_letter_topic
+from schemas.position import Position
+
+RANGE_BLOCKS = 2_048  # 16 MB of table: what a crash costs at most
+CHUNK_ROWS = 2_000
+SLOT_WARNING_SECONDS = 20.0
+
+_COPY_HEADER = 19
+_logger = logging.getLogger(__name__)
+
+_BLOCKERS = """
+SELECT 'process ' || pid || ' (' || coalesce(application_name, '') || ', since ' || xact_start::timestamp(0) || ')'
+FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
+UNION ALL SELECT 'prepared transaction ' || gid FROM pg_prepared_xacts"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeDone:
+    """The mark behind a range's last row: the table is copied up to `next_block`, or whole when that is None."""
+
+    table: str
+    filenode: int
+    next_block: int | None
+    rows: int
+
+
+def create_slot(
+    link: PGconn, slot: str, *, is_temporary: bool, statements: psycopg.Connection[Any], name: str
+) -> Iterator[tuple[int, str] | None]:
+    """Create a slot without blocking: yields None while the server waits, then consistent point and snapshot name.
+
+    The server waits for every transaction that runs now, in any database; after a while the blockers are named (PG-10).
+    """
+    kind = "TEMPORARY " if is_temporary else ""
+    link.send_query(f"CREATE_REPLICATION_SLOT {slot} {kind}LOGICAL pgoutput (SNAPSHOT 'export')".encode())
+    warn_at = time.monotonic() + SLOT_WARNING_SECONDS
+    with translated(name):
+        while True:
+            link.consume_input()
+            if not link.is_busy():
+                break
+            if time.monotonic() > warn_at:
+                blockers = "; ".join(row[0] for row in statements.execute(_BLOCKERS)) or "none found"
+                _logger.warning("%s: the new slot waits for running transactions: %s", name, blockers)
+                warn_at = time.monotonic() + 3 * SLOT_WARNING_SECONDS
+            yield None
+        result = link.get_result()
+    if result is None:
+        raise Transient(f"source {name}: no answer to CREATE_REPLICATION_SLOT")
+    row = rows_of(result, name)[0]
+    yield lsn_number(row["consistent_point"] or "0/0"), row["snapshot_name"] or ""
+
+
+class Reading:
+    """One open snapshot: a transaction that sees the database as it was at `position`, and copies tables out of it."""
+
+    def __init__(self, connection: psycopg.Connection[Any], exported: str, position: int, name: str) -> None:
+        self._connection = connection
+        self._name = name
+        self.position = position
+        with translated(name):
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(exported))
+            moment = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetchone()
+        assert moment is not None, "a SELECT without FROM has one row"
+        self.read_at_ms: int = moment[0]
+
+    def hold(self, tables: list[str]) -> None:
+        """Keep the tables' files in place: TRUNCATE and rewrites wait until the snapshot is over."""
+        with translated(self._name):
+            for table in tables:
+                self._connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(identifier(table)))
+
+    def rows(
+        self,
+        entry: FeedEntry,
+        table: Table,
+        *,
+        epoch: int,
+        source: str,
+        database: str,
+        next_block: int,
+        is_text_checked: bool,
+    ) -> Iterator[SourceBatch]:
+        """The table's rows from a block on, in chunks; a RangeDone mark closes each range."""
+        contract = entry.contract
+        wanted = {field.column for field in contract.fields}
+        columns = [Column(column.name, column.type) for column in table.columns if column.name in wanted]
+        transcoder = Transcoder(contract, columns, entry.key_schema_id, is_text_checked=is_text_checked)
+        schema, _, relation = table.name.partition(".")
+        envelope = FeedEnvelope(
+            value_schema_id=entry.value_schema_id, source=source, database=database, schema=schema, table=relation
+        )
+        moment = Transaction(0, epoch, self.position, self.read_at_ms, None)
+        rest = envelope.head(moment, IN_SNAPSHOT) + b"00000000" + envelope.tail(moment, READ)
+        position = str(Position(epoch, self.position, 0))
+        for start, end in _ranges(table, next_block):
+            rows = 0
+            for batch in self._copy(entry.feed, table, columns, transcoder, start, end, (envelope.new, rest, position)):
+                rows += len(batch.records)
+                yield batch
+            done = RangeDone(table=table.name, filenode=table.filenode, next_block=end, rows=rows)
+            yield SourceBatch(marks=[(0, done)])
+
+    def _copy(
+        self,
+        feed: str,
+        table: Table,
+        columns: list[Column],
+        transcoder: Transcoder,
+        start: int,
+        end: int | None,
+        parts: tuple[bytes, bytes, str],
+    ) -> Iterator[SourceBatch]:
+        link = self._connection.pgconn
+        statement = _copy_statement(table, columns, start, end).as_bytes(self._connection)
+        with translated(self._name):
+            result = link.exec_(statement)
+            check(result, self._name)
+            is_first = True
+            while True:
+                batch = SourceBatch()
+                is_done = _chunk(link, batch, feed, transcoder, parts, is_first=is_first)
+                is_first = False
+                if batch.records:
+                    yield batch
+                if is_done:
+                    break
+            while (result := link.get_result()) is not None:
+                check(result, self._name)
+
+    def close(self) -> None:
+        """End the transaction, and with it what it holds back in the source (PG-17)."""
+        self._connection.close()
+
+
+def _chunk(
+    link: PGconn,
+    batch: SourceBatch,
+    feed: str,
+    transcoder: Transcoder,
+    parts: tuple[bytes, bytes, str],
+    *,
+    is_first: bool,
+) -> bool:
+    """Up to CHUNK_ROWS rows into the batch; whether the copy has ended."""
+    start, rest, position = parts
+    get, row_of, append, join = link.get_copy_data, transcoder.copied_row, batch.records.append, b"".join
+    expected = len(transcoder.columns)
+    size_bytes = rows = 0
+    is_done = False
+    for _ in range(CHUNK_ROWS):
+        size, data = get(0)
+        if size < 0:
+            is_done = True
+            break
+        m = join((data, PADDING))
+        if is_first:  # the file header shares a message with the first row
+            m = m[_COPY_HEADER + int.from_bytes(m[15:19], "big") :]
+            is_first = False
+        if int.from_bytes(m[:2], "big") != expected:
+            continue  # the trailer
+        try:
+            row, key, _ = row_of(m, 2)
+        except Rejected as error:
+            letter = DeadLetter(
+                topic=feed,
+                partition=-1,
+                offset=-1,
+                key=None,
+                value=m[: -len(PADDING)],
+                hop="capture",
+                reason=error.reason,
+                detail=str(error),
+                position=position,
+            )
+            append((dead_letter_topic(feed), None, letter.value, -1, letter.headers()))
+            batch.reject(feed, error.reason)
+            continue
+        value = join((start, row, rest))
+        append((feed, key, value, -1, None))
+        rows += 1
+        size_bytes += len(value)
+    if rows:
+        batch.count(feed, "r", rows, size_bytes)
+    return is_done
+
+
+def _ranges(table: Table, next_block: int) -> Iterator[tuple[int, int | None]]:
+    """Block ranges from `next_block` on; the last one is open-ended, since the table may have grown."""
+    if table.kind == "r":
+        while next_block + RANGE_BLOCKS < table.blocks:
+            yield next_block, next_block + RANGE_BLOCKS
+            next_block += RANGE_BLOCKS
+    yield next_block, None
+
+
+def _copy_statement(table: Table, columns: list[Column], start: int, end: int | None) -> sql.Composed:
+    names = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
+    if table.kind != "r":  # a partitioned table has no blocks of its own
+        return sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT (FORMAT binary)").format(names, identifier(table.name))
+    # PG-22: ONLY, or an inheritance parent would bring its children's rows.
+    until = sql.SQL("") if end is None else sql.SQL(" AND ctid < {}::tid").format(f"({end},0)")
+    return sql.SQL("COPY (SELECT {} FROM ONLY {} WHERE ctid >= {}::tid{}) TO STDOUT (FORMAT binary)").format(
+        names, identifier(table.name), f"({start},0)", until
+    )

@@ -1,0 +1,136 @@
+"""Source: what capture asks of a kind of database, and what it keeps of one between two runs.
+
+A source reads committed changes in order and hands them on as batches of ready-made records. Capture appends them to the
+log, and tells the source by `confirm` which marks are durable: only those may the source confirm upstream (invariant 1).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from producers.log import Headers
+from schemas.agency import Agency, SourceConfig
+from schemas.directory import FeedEntry
+
+Feeds = Callable[[], Mapping[str, FeedEntry]]
+"""The feeds that a source is to capture now. The same object as last time says that nothing has changed."""
+
+Outgoing = tuple[str, bytes | None, bytes | None, int, Headers | None]
+"""Topic, key, value, partition (-1 lets the key decide), headers: what `Lane.append` takes."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened to one feed by one operation within a batch."""
+
+    count: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(slots=True)
+class SourceBatch:
+    """A run of records in source order, and what may be confirmed once they are durable.
+
+    `marks` pairs a number of leading records of this batch with a token: when so many are durable, and all of earlier
+    batches, the token goes to `Source.confirm`. `tallies` counts by (feed, operation), `rejected` by (feed, reason);
+    `committed_at_ms` is the newest commit's time, None when the batch has none.
+    """
+
+    records: list[Outgoing] = field(default_factory=list[Outgoing])
+    marks: list[tuple[int, Any]] = field(default_factory=list[tuple[int, Any]])
+    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict[tuple[str, str], Tally])
+    rejected: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    committed_at_ms: int | None = None
+
+    def count(self, feed: str, op: str, count: int, size_bytes: int) -> None:
+        """Add to a tally."""
+        tally = self.tallies.setdefault((feed, op), Tally())
+        tally.count += count
+        tally.size_bytes += size_bytes
+
+    def reject(self, feed: str, reason: str) -> None:
+        """Count a row that went to the dead letters."""
+        self.rejected[feed, reason] = self.rejected.get((feed, reason), 0) + 1
+
+
+class Source(Protocol):
+    """One open source. Used by one thread; after any error it is closed and opened anew."""
+
+    def batches(self) -> Iterator[SourceBatch]:
+        """Batches without end, empty ones while nothing happens (at least every half second).
+
+        Raises Transient when the database cannot be reached, ContractBroken or Misconfigured when a person must decide.
+        """
+        ...
+
+    def confirm(self, mark: Any) -> None:
+        """Take note that everything up to this mark is durable; the source tells the database when it sees fit."""
+        ...
+
+    def close(self) -> None:
+        """Say goodbye: store and send what is confirmed, release connections. Never raises."""
+        ...
+
+
+class Progress(Protocol):
+    """Where a source keeps its place; the record is JSON."""
+
+    def load(self, source: str) -> dict[str, Any] | None:
+        """The last saved record of `<agency>.<source>`, None if there is none."""
+        ...
+
+    def save(self, source: str, record: dict[str, Any]) -> None:
+        """Replace the record; returns once it is durable. Raises Transient otherwise."""
+        ...
+
+
+class SourceObserver(Protocol):
+    """What a source reports of itself."""
+
+    def snapshot(self, *, feed: str, done_rows: int, total_rows: int) -> None:
+        """How far a table's snapshot is; `total_rows` is an estimate."""
+        ...
+
+    def retained(self, *, source: str, wal_bytes: int) -> None:
+        """How much log the database holds back for us."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSetting:
+    """What a source kind is built from. `name` is `<agency>.<source>`; `address` is a secret."""
+
+    agency: Agency
+    config: SourceConfig
+    address: str = field(repr=False)
+    feeds: Feeds
+    progress: Progress
+    observer: SourceObserver
+
+    @property
+    def name(self) -> str:
+        """The source's name in metrics, logs and progress."""
+        return f"{self.agency.agency}.{self.config.name}"
+
+
+OpenSource = Callable[[SourceSetting], Source]
+"""A source kind: opens one source. Raises Transient, Misconfigured or ContractBroken."""
+
+
+class MemoryProgress:
+    """Progress that lives as long as the process, for tests and rehearsals."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, str] = {}
+
+    def load(self, source: str) -> dict[str, Any] | None:
+        """See Progress."""
+        text = self._records.get(source)
+        return json.loads(text) if text else None
+
+    def save(self, source: str, record: dict[str, Any]) -> None:
+        """See Progress."""
+        self._records[source] = json.dumps(record)
