@@ -1,0 +1,209 @@
+"""What is wrong with an agency's or a subscriber's file, its grants above all: every problem with its line and its fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ops.folder import CODE, agency_of, grant_of, subscriber_of, variable_of
+from ops.lint_column import did_you_mean
+from ops.located import Located, Path
+from ops.report import Problem, Severity
+from schemas.agency import Agency
+from schemas.contract import Contract
+from schemas.errors import Misconfigured
+from schemas.expression import parse as parse_expression
+from schemas.feed import check_feed, out_topic
+from schemas.grant import Grant, Mask
+from schemas.subscriber import Subscriber
+
+SINK_KINDS = ("postgres", "webhook", "files")
+SOURCE_KINDS = ("postgres",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFeed:
+    """A feed that a grant can name, from the checked folder or from the running mesh."""
+
+    contract: Contract
+    is_keyed_only: bool
+
+
+class FileLint:
+    """One YAML file under inspection."""
+
+    def __init__(self, file: str, located: Located) -> None:
+        self._file = file
+        self._located = located
+        self.problems: list[Problem] = []
+        for path, line in located.twice:
+            self._add(Severity.ERROR, path, "", f"{path[-1]} is given twice; the first is lost", "keep one", line)
+
+    def _add(self, severity: Severity, path: Path, field: str, message: str, fix: str, line: int | None = None) -> None:
+        at = self._located.line(path) if line is None else line
+        self.problems.append(
+            Problem(severity=severity, file=self._file, line=at, field=field, message=message, fix=fix)
+        )
+
+    def _reject(self, path: Path, field: str, error: Misconfigured) -> None:
+        self._add(Severity.ERROR, path, field, str(error.args[0]), error.fix)
+
+    def agency(self) -> Agency | None:
+        """The agency in the file, if it can be read."""
+        try:
+            agency, connections = agency_of(self._located.value)
+        except Misconfigured as error:
+            self._reject((), "", error)
+            return None
+        if not agency.sources:
+            fix = "add `sources:` with a name, a kind and a connection"
+            self._add(Severity.ERROR, ("agency",), "", "has no source, so nothing can be captured", fix)
+        if "name" not in self._located.value:
+            self._add(Severity.WARNING, ("agency",), "", "has no Chinese name", "add `name: <中文名>`")
+        self._ends("sources", "AGENCY" if not agency.agency else agency.agency, connections, SOURCE_KINDS)
+        return agency
+
+    def subscriber(self) -> Subscriber | None:
+        """The subscriber in the file, if it can be read."""
+        try:
+            subscriber, connections = subscriber_of(self._located.value)
+        except Misconfigured as error:
+            self._reject((), "", error)
+            return None
+        if not subscriber.sinks:
+            fix = "add `sinks:` with a name, a kind and a connection"
+            self._add(Severity.ERROR, ("subscriber",), "", "has no sink, so nothing can be delivered", fix)
+        self._ends("sinks", subscriber.subscriber, connections, SINK_KINDS)
+        return subscriber
+
+    def _ends(self, name: str, owner: str, connections: Mapping[str, str], kinds: tuple[str, ...]) -> None:
+        for index, entry in enumerate(self._located.value.get(name) or ()):
+            at, label = (name, index), str(entry.get("name", "main"))
+            if entry["kind"] not in kinds:
+                fix = did_you_mean(str(entry["kind"]), kinds)
+                self._add(Severity.ERROR, (*at, "kind"), label, f"there is no kind {entry['kind']}", fix)
+            variable = f"${{MESH_{owner.upper()}_DSN}}"
+            if label not in connections:
+                self._add(Severity.ERROR, at, label, "has no connection", f"add `connection: {variable}`")
+            elif variable_of(connections[label]) is None:
+                fix = f"write `connection: {variable}` and keep the address in the environment"
+                text = "its address stands in the file, with whatever secret it holds"
+                self._add(Severity.WARNING, (*at, "connection"), label, text, fix)
+
+    # --- grants -----------------------------------------------------------------------------------------------------
+
+    def grants(self, subscriber: Subscriber, feeds: Mapping[str, KnownFeed | None]) -> Iterator[Grant]:
+        """The grants in the file that can be read, each looked at; a feed whose contract is broken maps to None."""
+        entries = self._located.value.get("grants") or []
+        if not isinstance(entries, list):
+            fix = "write `grants:` and then `- feed: …`"
+            self._add(Severity.ERROR, ("grants",), "", "grants is no list", fix)
+            return
+        if not entries:
+            fix = "add `grants:`; without one nothing flows"
+            self._add(Severity.WARNING, ("subscriber",), "", "has no grants", fix)
+        seen: set[str] = set()
+        for index, entry in enumerate(entries):
+            at: Path = ("grants", index)
+            feed = self._feed(entry, at, feeds)
+            try:
+                grant = grant_of(entry, subscriber.subscriber)
+            except Misconfigured as error:
+                self._unreadable(entry, at, feed, error)
+                continue
+            self._grant(grant, at, subscriber, feed, seen)
+            yield grant
+
+    def _feed(self, entry: Any, at: Path, feeds: Mapping[str, KnownFeed | None]) -> KnownFeed | None:
+        name = entry.get("feed") if isinstance(entry, Mapping) else None
+        if not isinstance(name, str):
+            return None
+        try:
+            check_feed(name)
+        except Misconfigured as error:
+            self._reject((*at, "feed"), name, error)
+            return None
+        if name not in feeds:
+            fix = did_you_mean(name, sorted(feeds)) if feeds else "check it together with the agency's folder"
+            self._add(Severity.ERROR, (*at, "feed"), name, "there is no such feed, here or in the running mesh", fix)
+        return feeds.get(name)
+
+    def _unreadable(self, entry: Any, at: Path, feed: KnownFeed | None, error: Misconfigured) -> None:
+        columns = entry.get("columns") if isinstance(entry, Mapping) else None
+        name = str(entry.get("feed", "")) if isinstance(entry, Mapping) else ""
+        if columns in ("*", ["*"]) or (isinstance(columns, str | None) and feed is not None):
+            names = ", ".join(field.name for field in feed.contract.fields) if feed else "<each column by name>"
+            fix = f"list what the purpose needs, out of: columns: [{names}]"
+            text = "does not name its columns; nothing is granted that is not named (default deny)"
+            self._add(Severity.ERROR, (*at, "columns"), name, text, fix)
+        else:
+            self._reject(at, name, error)
+
+    def _grant(self, grant: Grant, at: Path, subscriber: Subscriber, feed: KnownFeed | None, seen: set[str]) -> None:
+        name = grant.feed
+        if grant.grant_id in seen:
+            fix = f"give the second its own id, `grant_id: {subscriber.subscriber}.{name}.<purpose>`"
+            self._add(Severity.ERROR, at, name, f"grant {grant.grant_id} is there twice", fix)
+        seen.add(grant.grant_id)
+        if not all(CODE.fullmatch(part) for part in grant.grant_id.split(".")) or len(out_topic(grant.grant_id)) > 240:
+            fix = "use lower-case letters, digits and _, joined by dots, up to 200 characters"
+            self._add(Severity.ERROR, (*at, "grant_id"), name, f"{grant.grant_id} cannot name a topic", fix)
+        if subscriber.sink(grant.sink) is None:
+            fix = did_you_mean(grant.sink, [sink.name for sink in subscriber.sinks])
+            self._add(Severity.ERROR, (*at, "sink"), name, f"there is no sink {grant.sink}", fix)
+        if grant.valid_from and grant.valid_to and grant.valid_from >= grant.valid_to:
+            fix = "correct the two dates; the end is exclusive"
+            self._add(Severity.ERROR, (*at, "valid_to"), name, "ends before it begins", fix)
+        if feed is not None:
+            self._columns(grant, at, feed.contract)
+            self._filter(grant, at, feed)
+
+    def _columns(self, grant: Grant, at: Path, contract: Contract) -> None:
+        names = [field.name for field in contract.fields]
+        if "*" in grant.columns:
+            fix = f"list what the purpose needs, out of: columns: [{', '.join(names)}]"
+            text = "does not name its columns; nothing is granted that is not named (default deny)"
+            self._add(Severity.ERROR, (*at, "columns"), grant.feed, text, fix)
+            return
+        for index, column in enumerate(grant.columns):
+            field = contract.by_name.get(column)
+            place = (*at, "columns", index)
+            if field is None:
+                fix = did_you_mean(column, names)
+                self._add(Severity.ERROR, place, grant.feed, f"the contract has no column {column}", fix)
+            elif field.gov.get("class") == "NOT_SHARED" and grant.mask.get(column) is not Mask.DROP:
+                fix = f"remove it, or let the department change the class of {column} in its contract"
+                text = f"column {column} is NOT_SHARED 不予共享 ({field.gov.get('basis', 'no basis given')})"
+                self._add(Severity.ERROR, place, grant.feed, text, fix)
+        for column, mask in grant.mask.items():
+            if column not in grant.columns and column not in contract.key:
+                fix = f"add {column} to its columns, or remove the mask"
+                self._add(
+                    Severity.ERROR, (*at, "mask", column), grant.feed, f"masks {column}, which it does not grant", fix
+                )
+            if column in contract.key and mask in {Mask.DROP, Mask.MASK}:
+                fix = "use HASH: the key stays distinct and says nothing"
+                text = f"key column {column} cannot be {mask}: rows could not be told apart"
+                self._add(Severity.ERROR, (*at, "mask", column), grant.feed, text, fix)
+        granted = [contract.by_name[column] for column in grant.columns if column in contract.by_name]
+        conditional = [field.name for field in granted if field.gov.get("class") == "CONDITIONAL"]
+        if conditional and not grant.legal_basis:
+            fix = "add `legal_basis:`, and `matter_code:` where there is one"
+            text = f"gives no legal basis for {', '.join(conditional)} (CONDITIONAL 有条件共享)"
+            self._add(Severity.WARNING, at, grant.feed, text, fix)
+
+    def _filter(self, grant: Grant, at: Path, feed: KnownFeed) -> None:
+        if grant.row_filter is None:
+            return
+        place = (*at, "row_filter")
+        try:
+            expression = parse_expression(grant.row_filter)
+            expression.check(feed.contract)
+        except Misconfigured as error:
+            self._reject(place, grant.feed, error)
+            return
+        if feed.is_keyed_only and expression.columns - set(feed.contract.key):
+            text = "filters rows, but the source does not send the row as it was, so leaving the filter would go unseen"
+            fix = f"let the department run: ALTER TABLE {feed.contract.table} REPLICA IDENTITY FULL;"
+            self._add(Severity.ERROR, place, grant.feed, text, fix)
