@@ -1,4 +1,4 @@
-"""The status on a terminal: three tables under one line that says how the mesh is."""
+"""The status on a terminal: how the mesh is, what is unwell and why, then a table each of feeds, subscriptions, processes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from ops.health import DOWN, OK, STUCK
-from ops.status import FeedStatus, ProcessStatus, Status, SubscriptionStatus
+from ops.status import OFF, FeedStatus, ProcessStatus, Status, SubscriptionStatus
 
 Entry = TypeVar("Entry", FeedStatus, SubscriptionStatus)
 
@@ -21,14 +21,13 @@ _COLORS = {OK: "green", "up": "green", STUCK: "red", DOWN: "red", "silent": "red
 
 def render(status: Status, *, rows_max: int | None = None) -> RenderableType:
     """The tables; with `rows_max`, of feeds and subscriptions only so many: the unwell first, then the busiest."""
-    parts: list[RenderableType] = [
+    return Group(
         _headline(status),
+        *_reasons(status),
         _feeds(status.feeds, rows_max),
         _subscriptions(status.subscriptions, rows_max),
-    ]
-    parts.append(_processes(status.processes))
-    parts.extend(Text(notice, style="yellow") for notice in status.notices)
-    return Group(*parts)
+        _processes(status.processes),
+    )
 
 
 def _headline(status: Status) -> Text:
@@ -36,35 +35,59 @@ def _headline(status: Status) -> Text:
     line.append(
         f"{_count(sum(feed.per_second for feed in status.feeds))}/s captured 采集  "
         f"{_count(sum(entry.per_second for entry in status.subscriptions))}/s delivered 交付  "
-        f"commit → acknowledged p50 {_seconds(status.p50_seconds)}, p99 {_seconds(status.p99_seconds)}  "
+        f"commit → acknowledged p50 {_seconds(status.p50_seconds)}, p99 {_seconds(status.p99_seconds)}  ",
+        style="not bold",
     )
-    line.append("all well" if status.is_well else "unwell: see below", style="green" if status.is_well else "bold red")
+    line.append("all well" if status.is_well else "unwell:", style="green" if status.is_well else "bold red")
     return line
 
 
+def _reasons(status: Status) -> list[Text]:
+    """Each reason once, with what it holds for: one parked sink is one trouble, however many grants it has."""
+    concerned: dict[tuple[str, str], list[str]] = {}
+    for feed in status.feeds:
+        if feed.health not in {OK, OFF}:
+            concerned.setdefault((feed.health, feed.reason), []).append(feed.feed)
+    for entry in status.subscriptions:
+        if entry.health not in {OK, OFF}:
+            concerned.setdefault((entry.health, entry.reason), []).append(entry.grant_id)
+    for process in status.processes:
+        if process.state != "up":
+            concerned.setdefault((process.state, "see its log"), []).append(process.process)
+    lines = [
+        Text(
+            f"  {health}: {reason}: {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}",
+            "red",
+        )
+        for (health, reason), names in concerned.items()
+    ]
+    return lines + [Text(f"  {notice}", style="yellow") for notice in status.notices]
+
+
 def _feeds(feeds: Sequence[FeedStatus], rows_max: int | None) -> Table:
-    table = _table("Feed 数据", ("captured", "/s", "rejected", "lag", "behind", "snapshot"))
     shown = _first(feeds, rows_max)
-    for feed in shown:
-        table.add_row(
-            escape(feed.feed),
+    rows = [
+        (
+            feed.feed,
             _count(feed.captured),
             _count(feed.per_second),
             _alarming(feed.rejected),
             _seconds(feed.lag_seconds),
             _count(feed.lag_records),
             f"{feed.snapshot:.0%}" if feed.snapshot is not None else "",
-            _health(feed.health, feed.reason),
+            _state(feed.health),
         )
-    return _with_rest(table, len(feeds) - len(shown))
+        for feed in shown
+    ]
+    names = ("captured", "/s", "rejected", "lag", "behind", "snapshot")
+    return _table("Feed 数据", names, rows, left_out=len(feeds) - len(shown))
 
 
 def _subscriptions(subscriptions: Sequence[SubscriptionStatus], rows_max: int | None) -> Table:
-    table = _table("Subscription 订阅", ("delivered", "/s", "suppressed", "dead", "lag", "behind", "p50", "p99"))
     shown = _first(subscriptions, rows_max)
-    for entry in shown:
-        table.add_row(
-            escape(entry.grant_id),
+    rows = [
+        (
+            entry.grant_id,
             _count(entry.delivered),
             _count(entry.per_second),
             _count(entry.suppressed),
@@ -73,30 +96,40 @@ def _subscriptions(subscriptions: Sequence[SubscriptionStatus], rows_max: int | 
             _count(entry.lag_records),
             _seconds(entry.p50_seconds),
             _seconds(entry.p99_seconds),
-            _health(entry.health, entry.reason),
+            _state(entry.health),
         )
-    return _with_rest(table, len(subscriptions) - len(shown))
+        for entry in shown
+    ]
+    names = ("delivered", "/s", "suppressed", "dead", "lag", "behind", "p50", "p99")
+    return _table("Subscription 订阅", names, rows, left_out=len(subscriptions) - len(shown))
 
 
 def _processes(processes: Iterable[ProcessStatus]) -> Table:
-    table = _table("Process 进程", ("pid", "restarts", "uptime"))
-    for process in processes:
-        table.add_row(
-            escape(process.process),
+    rows = [
+        (
+            process.process,
             str(process.pid) if process.pid is not None else "-",
             _alarming(process.restarts),
             _duration(process.uptime_seconds),
-            _health(process.state, ""),
+            _state(process.state),
         )
-    return table
+        for process in processes
+    ]
+    return _table("Process 进程", ("pid", "restarts", "uptime"), rows)
 
 
-def _table(subject: str, numbers: Iterable[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column(subject, no_wrap=True, overflow="ellipsis", min_width=24)
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("state", overflow="fold")
+def _table(subject: str, numbers: Sequence[str], rows: Sequence[tuple[str | Text, ...]], left_out: int = 0) -> Table:
+    """On a narrow terminal the names fold, so that the numbers stay whole."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column(subject, overflow="fold", min_width=16)
+    for index, name in enumerate((*numbers, "state"), 1):
+        width = max((cell_len(str(row[index])) for row in rows), default=0)
+        justify = "left" if name == "state" else "right"
+        table.add_column(name, justify=justify, no_wrap=True, min_width=max(width, cell_len(name)))
+    for name, *cells in rows:
+        table.add_row(Text(str(name)), *cells)
+    if left_out > 0:
+        table.add_row(f"… and {left_out} more", style="dim")
     return table
 
 
@@ -106,14 +139,8 @@ def _first(entries: Sequence[Entry], rows_max: int | None) -> Sequence[Entry]:
     return sorted(entries, key=lambda entry: (entry.health == OK, -entry.per_second))[:rows_max]
 
 
-def _with_rest(table: Table, left_out: int) -> Table:
-    if left_out > 0:
-        table.add_row(f"… and {left_out} more", style="dim")
-    return table
-
-
-def _health(status: str, reason: str) -> Text:
-    return Text(f"{status}: {reason}" if reason else status, style=_COLORS.get(status, "dim"))
+def _state(status: str) -> Text:
+    return Text(status, style=_COLORS.get(status, "dim"))
 
 
 def _count(value: float | None) -> str:
