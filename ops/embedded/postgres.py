@@ -27,7 +27,6 @@ from schemas.errors import Misconfigured, Transient
 SUPERUSER = "mesh"
 _READY_WITHIN_SECONDS = 60.0
 _PORT_ATTEMPTS = 3
-_NOBODY = 65534
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -216,16 +215,25 @@ def without_password(address: str) -> str:
 
 
 def unprivileged_user(binaries: Path, directory: Path) -> User | None:
-    """The user to run as when we are root, None otherwise."""
-    if os.geteuid() != 0:
+    """The user to run as when we are root, None otherwise: `nobody`, or any other that the system knows.
+
+    Raises Misconfigured when the system knows neither such a user nor ourselves: initdb asks for the name.
+    """
+    fix = "add an entry to /etc/passwd, run as another user, or point MESH_DATABASE at a server that runs"
+    own = os.geteuid()
+    if own != 0:
+        try:
+            pwd.getpwuid(own)
+        except KeyError as error:
+            raise Misconfigured("embedded PostgreSQL", f"user {own} has no name on this system", fix=fix) from error
         return None
-    try:
-        entry = pwd.getpwnam("nobody")
-        uid, gid = entry.pw_uid, entry.pw_gid
-    except KeyError:
-        uid = gid = _NOBODY
+    known = sorted(
+        (entry for entry in pwd.getpwall() if entry.pw_uid != 0), key=lambda entry: entry.pw_name != "nobody"
+    )
+    if not known:
+        raise Misconfigured("embedded PostgreSQL", "refuses to run as root, and there is no other user", fix=fix)
     needs_override = not (_is_open(binaries / "postgres") and _is_open(directory))
-    return User(uid=uid, gid=gid, needs_override=needs_override)
+    return User(uid=known[0].pw_uid, gid=known[0].pw_gid, needs_override=needs_override)
 
 
 def _is_open(path: Path) -> bool:
