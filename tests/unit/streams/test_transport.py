@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from faust.transport.consumer import Consumer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.change import Batch, Record
+from schemas.errors import ContractBroken, Misconfigured, Transient
+from streams import transport
+from streams.pins import check_pins, fingerprint
+from streams.prefix import Prefix
+from streams.worker import EXIT_CRASHED, EXIT_STOPPED, Attempt, Watch, exit_code, join_runs, sole_owner
+
+PLACE = ("police.resident", 0)
+
+
+def opened(*ends: int) -> Prefix:
+    prefix = Prefix()
+    for end in ends:
+        prefix.open(PLACE, end)
+    return prefix
+
+
+def test_in_flight_record_at_the_committed_head_is_not_skipped():
+    prefix = opened(2585, 2586, 2587, 2588, 2589)  # FA-03: stock 0.15.3 commits 2590 here
+    for end in (2586, 2587, 2588, 2589):
+        assert prefix.finish(PLACE, end)
+    assert prefix.due() == {}
+    prefix.finish(PLACE, 2585)
+    assert prefix.due() == {PLACE: 2590}
+
+
+def test_new_group_does_not_commit_over_its_first_records():
+    prefix = opened(4, 6)  # FA-03: with nothing committed yet stock 0.15.3 commits 7 here
+    prefix.finish(PLACE, 6)
+    assert prefix.due() == {}
+
+
+@given(st.data(), st.lists(st.integers(1, 50), min_size=1, max_size=20))
+def test_what_is_due_is_the_finished_prefix_whatever_the_order(data: st.DataObject, lengths: list[int]):
+    ends, at = [], -1
+    for length in lengths:
+        at += length
+        ends.append(at)
+    prefix, finished = opened(*ends), set()
+    for end in data.draw(st.permutations(ends)):
+        prefix.finish(PLACE, end)
+        finished.add(end)
+        whole = [end for index, end in enumerate(ends) if finished.issuperset(ends[: index + 1])]
+        assert prefix.due() == ({PLACE: whole[-1] + 1} if whole else {})
+    assert prefix.is_idle
+
+
+def test_failed_commit_stays_due():
+    prefix = opened(9, 19)
+    prefix.finish(PLACE, 9)
+    due = prefix.due()
+    prefix.finish(PLACE, 19)
+    prefix.committed(due)  # the broker has 10; 20 became due while it answered
+    assert prefix.due() == {PLACE: 20}
+    prefix.committed(prefix.due())
+    assert prefix.due() == {}
+
+
+def test_acknowledgement_of_a_past_assignment_is_ignored():
+    prefix = opened(9)
+    prefix.forget()
+    assert not prefix.finish(PLACE, 9)
+    prefix.open(PLACE, 4)
+    assert not prefix.finish(PLACE, 9)
+    assert prefix.due() == {}
+
+
+def test_changed_library_is_refused_with_what_to_do():
+    assert transport.PINS[Consumer.commit] == fingerprint(Consumer.commit)
+    with pytest.raises(Misconfigured, match="Consumer.commit differ") as refused:
+        check_pins("faust-streaming", "0.15.3", {Consumer.commit: "0" * 16})
+    assert "faust-streaming==0.15.3" in refused.value.fix
+
+
+def run(topic: str, partition: int, *offsets: int) -> Batch:
+    return Batch(topic=topic, partition=partition, records=[Record(offset, None, None, None, 0) for offset in offsets])
+
+
+def test_runs_of_a_partition_become_one_batch_in_order():
+    joined = join_runs([run("a.a", 0, 1, 2), run("a.b", 0, 7), run("a.a", 1, 3), run("a.a", 0, 3, 5)])
+    shapes = [(batch.topic, batch.partition, [record.offset for record in batch.records]) for batch in joined]
+    assert shapes == [("a.a", 0, [1, 2, 3, 5]), ("a.b", 0, [7]), ("a.a", 1, [3])]
+
+
+def test_unwell_other_side_gets_the_same_group_again():
+    seen = []
+
+    def handle(batches: object) -> None:
+        seen.append(batches)
+        if len(seen) < 3:
+            raise Transient("not now", retry_after_seconds=0.0)
+
+    group = [run("a.a", 0, 1)]
+    assert Attempt(handle, give_up_seconds=60, alive=lambda: None)(group)
+    assert seen == [group] * 3
+
+
+def test_retries_end():
+    def handle(batches: object) -> None:
+        raise Transient("never")
+
+    with pytest.raises(Transient):
+        Attempt(handle, give_up_seconds=0, alive=lambda: None)([])
+
+
+def test_abandoned_group_is_tried_no_more():
+    tries = []
+
+    def handle(batches: object) -> None:
+        tries.append(batches)
+        attempt.abandon()
+        raise Transient("not now")
+
+    attempt = Attempt(handle, give_up_seconds=60, alive=lambda: None)
+    assert not attempt([])
+    assert len(tries) == 1
+
+
+def test_agreement_that_broke_asks_for_a_human():
+    assert exit_code(ContractBroken("a.a-value", "a column is gone")) == EXIT_STOPPED
+    assert exit_code(KeyError("x")) == EXIT_CRASHED
+
+
+def test_stall_is_noticed():
+    stalled = threading.Event()
+    watch = Watch(0.05, stalled.set)
+    watch.start()
+    assert stalled.wait(10)
+    watch.stop()
+
+
+def test_instance_id_has_one_living_owner(tmp_path: Path):
+    with sole_owner(tmp_path, "streams-0"):
+        with pytest.raises(Misconfigured, match="already runs"), sole_owner(tmp_path, "streams-0"):
+            pass
+        with sole_owner(tmp_path, "streams-1"):
+            pass
+    with sole_owner(tmp_path, "streams-0"):
+        pass
