@@ -382,16 +382,24 @@ def row_reader(envelope: Mapping[str, Any]) -> RowReader:
     return RowReader(columns, read)
 
 
-def moment_reader(envelope: Mapping[str, Any]) -> Callable[[bytes], tuple[bytes, int]]:
-    """Reads only op and commit time (UTC milliseconds) of an envelope."""
+class Moment(NamedTuple):
+    """What a lane wants to know of a change. `committed_at_ms` is UTC."""
+
+    op: bytes
+    committed_at_ms: int
+    token: bytes
+
+
+def moment_reader(envelope: Mapping[str, Any]) -> Callable[[bytes], Moment]:
+    """Reads only op, commit time and token of an envelope."""
     walk = _envelope_walk(envelope, None)
 
-    def read(message: bytes) -> tuple[bytes, int]:
+    def read(message: bytes) -> Moment:
         try:
-            _, op, _, moment, _, _ = walk(message, 5)
+            _, op, token, moment, _, _ = walk(message, 5)
         except _BROKEN as error:
             raise Rejected("not_decodable", type(error).__name__) from error
-        return op, _moment(moment)
+        return Moment(op, _moment(moment), token)
 
     return read
 

@@ -154,23 +154,15 @@ class Reader:
         """Whether the batch's partition is still ours and its topic still followed."""
         return (batch.topic, batch.partition) in self._held and batch.topic in self._topics
 
+    @property
+    def has_partitions(self) -> bool:
+        """Whether the group gave us anything to read."""
+        return bool(self._held)
+
     def done(self, topic: str, partition: int, next_offset: int) -> None:
         """Everything below the offset is durable downstream; the broker hears of it within half a second."""
         if (topic, partition) in self._held:
             self._durable[topic, partition] = next_offset
-
-    def behind(self) -> dict[str, int]:
-        """Records not yet durable per topic, as far as the last fetch told."""
-        behind: dict[str, int] = {}
-        for topic, partition in self._held:
-            try:
-                _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-            except KafkaException:
-                continue
-            known = self._durable.get((topic, partition), self._committed.get((topic, partition)))
-            if end >= 0 and known is not None:
-                behind[topic] = behind.get(topic, 0) + max(0, end - known)
-        return behind
 
     def close(self) -> None:
         """Commit what is durable and leave the group."""

@@ -24,7 +24,6 @@ import hashlib
 import hmac
 import ipaddress
 import json
-import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -116,8 +115,8 @@ class _Item:
 class WebhookSink:
     """Posts changes to one URL.
 
-    Raises Transient with the time to wait, Rejected for a change that the receiver refuses for
-    good, ContractBroken when it refuses us (410, 401, redirects), Misconfigured for a forbidden target.
+    Raises Transient with the time to wait, Rejected for a change that the receiver refuses for good, ContractBroken when it
+    refuses us (410, 401, redirects), Misconfigured for a forbidden target.
     """
 
     def __init__(
@@ -147,7 +146,6 @@ class WebhookSink:
         self._failures = 0
         self._sent: set[tuple[str, int, int]] = set()
         self._refused: dict[tuple[str, int, int], Rejected] = {}
-        self._lock = threading.Lock()
         self._lanes = concurrency
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix=f"webhook-{subscriber}")
         limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
@@ -158,7 +156,7 @@ class WebhookSink:
 
     def write(self, batches: Sequence[Batch]) -> None:
         """Post every change and wait for the answers; what was acknowledged in an earlier try is not sent again."""
-        if len(self._sent) > SENT_MAX:  # places of earlier tries whose rest came in other batches
+        if len(self._sent) > SENT_MAX:  # a partition went elsewhere in the middle of a try, again and again
             self._sent.clear()
         lanes: list[list[_Item]] = [[] for _ in range(self._lanes)]
         for batch in batches:
@@ -170,8 +168,8 @@ class WebhookSink:
         failures = [error for error in self._pool.map(self._send_lane, work) if error is not None]
         if not failures:
             self._failures = 0
-            for item in (item for lane in work for item in lane):
-                self._sent.discard(item.place)
+            for batch in batches:
+                self._sent -= {(batch.topic, batch.partition, record.offset) for record in batch.records}
             return
         raise self._worst(failures)
 

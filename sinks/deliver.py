@@ -1,0 +1,142 @@
+"""Delivery: hop 3. Keeps one lane per subscriber and sink, as the directory of grants says, while it runs."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from schemas.codec import SchemaOf
+from schemas.dead_letter import DeadLetter
+from schemas.directory import Directory
+from schemas.feed import out_topic
+from schemas.subscriber import SinkConfig
+from sinks.lane import DeliveryObserver, Lane, Patience
+from sinks.sink import AddressOf, SinkKind, SinkSetup
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY_SECONDS = 0.2
+EXPIRY_EVERY_SECONDS = 1.0
+STOP_WITHIN_SECONDS = 8.0
+
+LaneKey = tuple[str, str]
+"""Subscriber and the name of its sink."""
+
+
+def wanted_lanes(directory: Directory, now: datetime) -> dict[LaneKey, tuple[SinkConfig, dict[str, str]]]:
+    """Per lane its sink and its topics with their grant ids: only active grants of known subscribers (invariant 6)."""
+    lanes: dict[LaneKey, tuple[SinkConfig, dict[str, str]]] = {}
+    for entry in directory.grants.values():
+        grant = entry.grant
+        subscriber = directory.subscribers.get(grant.subscriber)
+        sink = subscriber.sink(grant.sink) if subscriber else None
+        if sink is not None and grant.is_active(now):
+            _, topics = lanes.setdefault((grant.subscriber, grant.sink), (sink, {}))
+            topics[out_topic(grant.grant_id)] = grant.grant_id
+    return lanes
+
+
+class Delivery:
+    """Delivers every active grant through its subscriber's sink.
+
+    `directory` returns the present Directory; another object is news, taken up within a fraction of a second. `schema_of`,
+    `address_of`, `dead_letter` and the observer are called from every lane's thread; `dead_letter` returns once the record is
+    durable and raises Transient otherwise. `now` gives Unix seconds, `jitter` spreads a wait of so many seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: Callable[[], Directory],
+        address_of: AddressOf,
+        schema_of: SchemaOf,
+        dead_letter: Callable[[DeadLetter], None],
+        observer: DeliveryObserver,
+        bootstrap: str,
+        kinds: Mapping[str, SinkKind],
+        now: Callable[[], float] = time.time,
+        jitter: Callable[[float], float] = lambda seconds: seconds * random.uniform(0.75, 1.25),  # noqa: S311
+        patience: Patience | None = None,
+        reader_settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self._directory = directory
+        self._address_of = address_of
+        self._schema_of = schema_of
+        self._dead_letter = dead_letter
+        self._observer = observer
+        self._bootstrap = bootstrap
+        self._kinds = kinds
+        self._now = now
+        self._jitter = jitter
+        self._patience = patience or Patience()
+        self._reader_settings = dict(reader_settings or {})
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._ending: dict[LaneKey, Lane] = {}
+        self._unknown: set[tuple[LaneKey, str]] = set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Deliver until `stop` is set; return once every lane has confirmed what is durable."""
+        seen: Directory | None = None
+        looked_at = 0.0
+        try:
+            while not stop.is_set():
+                directory = self._directory()
+                # Also without news: a grant may begin or end by the clock alone.
+                if directory is not seen or time.monotonic() - looked_at >= EXPIRY_EVERY_SECONDS:
+                    seen, looked_at = directory, time.monotonic()
+                    self._settle(directory)
+                stop.wait(LOOK_EVERY_SECONDS)
+        finally:
+            self._stop_lanes(list(self._lanes))
+            until = time.monotonic() + STOP_WITHIN_SECONDS
+            for lane in self._ending.values():
+                if not lane.join(max(0.0, until - time.monotonic())):
+                    logger.warning("%s: still busy with its target; nothing unfinished is confirmed", lane.group)
+
+    def _settle(self, directory: Directory) -> None:
+        wanted = wanted_lanes(directory, datetime.fromtimestamp(self._now(), UTC))
+        changed = [key for key, lane in self._lanes.items() if key not in wanted or lane.setup.sink != wanted[key][0]]
+        self._stop_lanes(changed)
+        self._ending = {key: lane for key, lane in self._ending.items() if not lane.join(0)}
+        for key, (sink, topics) in wanted.items():
+            if key in self._ending:
+                continue  # its successor waits for it, and nobody else waits (invariant 8)
+            lane = self._lanes.get(key) or self._begin(key, sink, topics)
+            if lane is not None:
+                lane.follow(topics)
+
+    def _begin(self, key: LaneKey, sink: SinkConfig, topics: Mapping[str, str]) -> Lane | None:
+        kind = self._kinds.get(sink.kind)
+        if kind is None:
+            if (key, sink.kind) not in self._unknown:
+                self._unknown.add((key, sink.kind))
+                known = ", ".join(sorted(self._kinds))
+                logger.error("sub.%s.%s: parked: unknown sink kind %s; use one of: %s", *key, sink.kind, known)
+                self._observer.parked(subscriber=key[0], sink=key[1], is_parked=True)
+            return None
+        setup = SinkSetup(subscriber=key[0], sink=sink, address_of=self._address_of, schema_of=self._schema_of)
+        lane = self._lanes[key] = Lane(
+            setup=setup,
+            kind=kind,
+            bootstrap=self._bootstrap,
+            dead_letter=self._dead_letter,
+            observer=self._observer,
+            now=self._now,
+            jitter=self._jitter,
+            patience=self._patience,
+            reader_settings=self._reader_settings,
+        )
+        lane.follow(topics)
+        lane.start()
+        logger.info("%s: delivers %d grants by %s", lane.group, len(topics), sink.kind)
+        return lane
+
+    def _stop_lanes(self, keys: Sequence[LaneKey]) -> None:
+        for key in keys:
+            lane = self._ending[key] = self._lanes.pop(key)
+            lane.follow({})  # nothing more is read, even if the lane takes a while to end
+            lane.stop()

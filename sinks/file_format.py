@@ -1,0 +1,143 @@
+"""File formats of drops: JSON Lines, CSV (RFC 4180) and Parquet. Each writes the same columns.
+
+    op, _mesh_token, committed_at, then the columns of the contract
+
+A removal has op=d and the row as it was, as far as it is known; a truncate op=t and no values. CSV writes NULL as an empty field and
+empty text as "" (two quotes), so that the two stay apart.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.errors import Misconfigured
+from sinks.document import Document, utc_text
+from sinks.row import Column, RowView
+
+WriteFile = Callable[[Path, RowView, Sequence[Document]], None]
+META = ("op", "_mesh_token", "committed_at")
+
+
+def _meta(document: Document) -> dict[str, Any]:
+    change = document.change
+    return {"op": str(change.op), "_mesh_token": document.position, "committed_at": utc_text(change.committed_at_ms)}
+
+
+def write_json_lines(path: Path, view: RowView, documents: Sequence[Document]) -> None:
+    """One JSON object per line."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for document in documents:
+            row = view.json(document.flat()) or {}
+            file.write(json.dumps({**_meta(document), **row}, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def _csv_field(value: Any) -> str:  # noqa: PLR0911 -- one arm per type
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None).isoformat() + ("Z" if value.tzinfo else "")
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+    if not text or any(sign in text for sign in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def write_csv(path: Path, view: RowView, documents: Sequence[Document]) -> None:
+    """A header line, then one line per change."""
+    names = [column.name for column in view.columns]
+    nested = {column.name for column in view.columns if column.type_name in {"array", "map", "record"}}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(",".join([*META, *map(_csv_field, names)]) + "\r\n")
+        for document in documents:
+            flat = document.flat()
+            row, plain = view.python(flat), (view.json(flat) or {}) if nested else {}
+            fields = [*_meta(document).values(), *(plain[name] if name in nested else row[name] for name in names)]
+            file.write(",".join(map(_csv_field, fields)) + "\r\n")
+
+
+_ARROW: Mapping[str, pa.DataType] = {
+    "boolean": pa.bool_(),
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "bytes": pa.binary(),
+    "fixed": pa.binary(),
+    "date": pa.date32(),
+    "time-millis": pa.time64("us"),
+    "time-micros": pa.time64("us"),
+    "timestamp-millis": pa.timestamp("us", tz="UTC"),
+    "timestamp-micros": pa.timestamp("us", tz="UTC"),
+    "local-timestamp-millis": pa.timestamp("us"),
+    "local-timestamp-micros": pa.timestamp("us"),
+}
+
+
+def arrow_type(column: Column) -> pa.DataType:
+    """The Parquet type of a column. Lossless and nested columns are text, as JSON Lines writes them."""
+    if column.is_lossless:
+        return pa.string()
+    if column.logical_type == "decimal":
+        precision, scale = column.kind["precision"], column.kind.get("scale", 0)
+        return pa.decimal128(precision, scale) if precision <= 38 else pa.string()
+    return _ARROW.get(column.logical_type or "", _ARROW.get(column.type_name, pa.string()))
+
+
+def write_parquet(path: Path, view: RowView, documents: Sequence[Document]) -> None:
+    """One row group per file, zstd."""
+    flats = [document.flat() for document in documents]
+    fields = [pa.field("op", pa.string()), pa.field("_mesh_token", pa.string())]
+    fields.append(pa.field("committed_at", pa.timestamp("ms", tz="UTC")))
+    metas = [_meta(document) for document in documents]
+    arrays: list[pa.Array] = [pa.array([meta[name] for meta in metas], pa.string()) for name in META[:2]]
+    arrays.append(pa.array([document.change.committed_at_ms for document in documents], fields[2].type))
+    typed, plain = [view.python(flat) for flat in flats], [view.json(flat) or {} for flat in flats]
+    for column in view.columns:
+        kind = arrow_type(column)
+        if kind == pa.string():
+            values = [_text(row[column.name]) for row in plain]
+        elif column.logical_type is not None and column.logical_type.startswith(("timestamp", "local-timestamp")):
+            unit = 1000 if column.logical_type.endswith("millis") else 1
+            values = [None if flat[column.name] is None else flat[column.name] * unit for flat in flats]
+        else:
+            values = [row[column.name] for row in typed]
+        fields.append(pa.field(column.name, kind, metadata={"doc": column.doc} if column.doc else None))
+        arrays.append(pa.array(values, kind))
+    pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), path, compression="zstd")
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+FORMATS: Mapping[str, tuple[str, WriteFile]] = {
+    "jsonl": (".jsonl", write_json_lines),
+    "csv": (".csv", write_csv),
+    "parquet": (".parquet", write_parquet),
+}
+
+
+def format_of(name: str, label: str) -> tuple[str, WriteFile]:
+    """File name ending and writer of a format. Raises Misconfigured for an unknown one."""
+    if name not in FORMATS:
+        raise Misconfigured(f"{label}, format", f"{name} is unknown", fix=f"use one of: {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def moment_text(seconds: float) -> str:
+    """A moment in UTC, to the second."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
