@@ -257,7 +257,8 @@ def _say_what_runs(directory: Path, pid: int | None, console: Console) -> None:
     for file in sorted((directory / "run").glob("*.json")):
         with suppress(FileNotFoundError, ValueError):
             state = json.loads(file.read_text("utf-8"))
-            console.print(f"{file.stem}: process {state['pid']}, {state['restarts']} restarts")
+            where = f"process {state['pid']}" if state["pid"] else "ended, about to be started again"
+            console.print(f"{file.stem}: {where}, {state['restarts']} restarts")
 
 
 def _clear(directory: Path) -> None:
