@@ -84,29 +84,30 @@ class Plans:
         self._hash_key = hash_key
         self._shapes: dict[int, Shape] = {}
         self._plans: dict[Any, Plan] = {}
-        self._refused: set[str] = set()
+        self._usable: dict[str, bool] = {}
 
     def clear(self) -> None:
         """Forget every plan: contracts or grants have changed."""
         self._plans.clear()
-        self._refused.clear()
+        self._usable.clear()
 
     def is_usable(self, feed: FeedEntry, entry: GrantEntry) -> bool:
         """Whether the grant can be applied to its feed; one that cannot is not live, and is said so once."""
         name = entry.grant.grant_id
-        if name in self._refused:
-            return False
-        try:
-            self._cutting(self._shape(feed.value_schema_id), feed, Serving(entry=entry))
-        except (Misconfigured, Rejected) as error:
-            self._refused.add(name)
-            _logger.error("grant %s is not served: %s", name, error)  # noqa: TRY400  # the text says all
-            return False
-        return True
+        is_usable = self._usable.get(name)
+        if is_usable is None:
+            try:
+                self._cutting(self._shape(feed.value_schema_id), feed, Serving(entry=entry))
+                is_usable = True
+            except (Misconfigured, Rejected) as error:
+                _logger.error("grant %s is not served: %s", name, error)  # noqa: TRY400  # the text says all
+                is_usable = False
+            self._usable[name] = is_usable
+        return is_usable
 
     def plan(self, schema_id: int, feed: FeedEntry, servings: tuple[Serving, ...]) -> Plan:
         """The plan for records of this value schema. Raises Rejected for an unknown schema or one of another kind."""
-        key = (schema_id, feed.feed, tuple((s.entry.grant.grant_id, s.held) for s in servings))
+        key = (schema_id, feed.feed, tuple((s.entry.grant.grant_id, s.entry.value_schema_id, s.held) for s in servings))
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = self._build(self._shape(schema_id), feed, servings)

@@ -1,0 +1,170 @@
+"""Relay: what the stream worker does with a group of batches: check, cut for every live grant, and be sure.
+
+`handle` returns only when every output of the group is durable on `out.<grant>` or `dlq.<feed>`; otherwise it raises, and
+the same group comes again. Upholds invariants 1, 3, 6, 8 and 9. Nothing is read from the directory that is older than the
+call, and validity is judged by the clock at each batch, so that a revocation or an expiry stops a running feed at once
+(DOMAIN A6).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from schemas.change import Batch
+from schemas.codec import SchemaOf
+from schemas.directory import Directory, FeedEntry
+from schemas.errors import Transient
+from streams.backfill import FLUSH_SECONDS, Backfill, Replay
+from streams.egress import HashKey, definition_text
+from streams.liveness import Liveness, Progress
+from streams.plan import Plans, Serving
+from streams.route import Outlet, Router, Tally
+
+HAND_OVER_RECORDS = 40_000
+HAND_OVER_SECONDS = 2.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """What the relay tells whoever measures; called for what is durable."""
+
+    def processed(self, feed: str, count: int, size_bytes: int) -> None:
+        """Changes of a feed went through."""
+        ...
+
+    def rejected(self, feed: str, reason: str, count: int) -> None:
+        """Changes of a feed were dead-lettered, for all grants or for one."""
+        ...
+
+    def routed(self, grant_id: str, delivered: int, suppressed: int, size_bytes: int) -> None:
+        """What came of changes for one grant, live or of the past."""
+        ...
+
+    def backfilled(self, grant_id: str, count: int) -> None:
+        """So many changes of the past went by a grant."""
+        ...
+
+
+class Relay:
+    """The handle of a stream worker. `handle` and `idle` are called by one thread, never at once.
+
+    `open_outlet` makes a way to the broker with a failure of its own (`producers.log.Log.lane`). `now` gives aware datetimes.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: Callable[[], Directory],
+        schema_of: SchemaOf,
+        open_outlet: Callable[[], Outlet],
+        observer: Observer,
+        replay: Replay,
+        progress: Progress,
+        hash_key: HashKey,
+        now: Callable[[], datetime],
+        hand_over_records: int = HAND_OVER_RECORDS,
+    ) -> None:
+        self._directory = directory
+        self._open_outlet = open_outlet
+        self._observer = observer
+        self._now = now
+        self._plans = Plans(schema_of, hash_key)
+        self._outlet: Outlet | None = None
+        self._router: Router | None = None
+        backfill = Backfill(
+            replay=replay,
+            open_outlet=open_outlet,
+            new_plans=lambda: Plans(schema_of, hash_key),
+            allowed=self._allowed,
+            report=self._report_backfill,
+        )
+        self._liveness = Liveness(
+            progress=progress,
+            backfill=backfill,
+            is_usable=self._plans.is_usable,
+            hand_over_records=hand_over_records,
+            hand_over_seconds=HAND_OVER_SECONDS,
+        )
+        self._seen: Directory | None = None
+
+    def handle(self, batches: Sequence[Batch]) -> None:
+        """Take a group of batches to their outputs. Raises Transient for a feed that is not in the directory (yet)."""
+        directory = self._take_up()
+        done: list[tuple[str, Sequence[Serving], Tally]] = []
+        router, outlet = self._way_out()
+        try:
+            for batch in batches:
+                feed = directory.feeds.get(batch.topic)
+                if feed is None:
+                    raise Transient(
+                        f"feed {batch.topic} has records but is not in the directory",
+                        fix="onboard it: `mesh onboard <folder>`",
+                    )
+                first = batch.records[0].offset
+                servings = self._liveness.servings(feed, batch.partition, first, self._now())
+                done.append((batch.topic, servings, router.route(batch, feed, servings)))
+            outlet.flush(FLUSH_SECONDS)  # Invariant 1: one wait for the whole group.
+        except BaseException:
+            self._outlet = None  # a lane that failed stays so; what is under way must not overtake the next try
+            outlet.settle(FLUSH_SECONDS)
+            raise
+        for batch in batches:
+            self._liveness.passed(batch.topic, batch.partition, batch.next_offset)
+        for topic, servings, tally in done:
+            self._observer.processed(topic, tally.count, tally.size_bytes)
+            self._report(topic, servings, tally)
+
+    def idle(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """Look after the partitions that this worker has, records or not: topic and partition to next offset.
+
+        Called about once a second: it begins and ends backfills on feeds that are quiet, and drops what is no longer ours.
+        """
+        directory = self._take_up()
+        self._liveness.keep_only(positions.keys())
+        for (topic, partition), offset in positions.items():
+            feed = directory.feeds.get(topic)
+            if feed is not None:
+                self._liveness.servings(feed, partition, offset, self._now())
+
+    def _take_up(self) -> Directory:
+        directory = self._directory()
+        self._liveness.begin()
+        if directory is not self._seen:
+            self._plans.clear()
+            self._liveness.take_up(directory)
+            self._seen = directory
+        return directory
+
+    def _way_out(self) -> tuple[Router, Outlet]:
+        if self._outlet is None or self._router is None:
+            self._outlet = self._open_outlet()
+            self._router = Router(self._plans, self._outlet, is_live=True)
+        return self._router, self._outlet
+
+    def _allowed(self, topic: str, servings: Sequence[Serving]) -> tuple[FeedEntry | None, tuple[Serving, ...]]:
+        """For the backfill's thread: what of these servings the present directory still says, at this moment."""
+        directory, now = self._directory(), self._now()
+        present: list[Serving] = []
+        for serving in servings:
+            entry = directory.grants.get(serving.entry.grant.grant_id)
+            is_same = entry and definition_text(entry.grant) == definition_text(serving.entry.grant)
+            if entry and is_same and entry.grant.is_active(now):
+                present.append(Serving(entry=entry, held=serving.held))
+        return directory.feeds.get(topic), tuple(present)
+
+    def _report(self, topic: str, servings: Sequence[Serving], tally: Tally) -> None:
+        for reason, count in tally.rejected.items():
+            self._observer.rejected(topic, reason, count)
+        for index, serving in enumerate(servings):
+            self._observer.routed(
+                serving.entry.grant.grant_id, tally.delivered[index], tally.suppressed[index], tally.sizes[index]
+            )
+
+    def _report_backfill(self, topic: str, servings: Sequence[Serving], tally: Tally) -> None:
+        self._report(topic, servings, tally)
+        for serving in servings:
+            self._observer.backfilled(serving.entry.grant.grant_id, tally.count)
