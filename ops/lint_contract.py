@@ -21,7 +21,7 @@ TAGS = frozenset({"PII", "L1", "L2", "L3", "L4", "DIRECT_ID", "QUASI_ID", "SENSI
 UNDECIDED = "DRAFT"
 """A legal basis that starts so was put there by `mesh draft`: a person has yet to decide."""
 
-_TABLE = re.compile(r"[^.]+\.[^.]+")
+_TABLE = re.compile(r"[^.]+\..+")
 
 
 class ContractLint:

@@ -20,6 +20,8 @@ from schemas.subscriber import Subscriber
 
 SINK_KINDS = ("postgres", "webhook", "files")
 SOURCE_KINDS = ("postgres",)
+_WITHHELD = {False: {Mask.DROP}, True: {Mask.HASH}}
+"""The masks under which a NOT_SHARED column does not leave: a key column cannot be dropped, only made unreadable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,10 +174,25 @@ class FileLint:
             if field is None:
                 fix = did_you_mean(column, names)
                 self._add(Severity.ERROR, place, grant.feed, f"the contract has no column {column}", fix)
-            elif field.gov.get("class") == "NOT_SHARED" and grant.mask.get(column) is not Mask.DROP:
+            elif field.gov.get("class") == "NOT_SHARED" and grant.mask.get(column) not in _WITHHELD[field.is_key]:
                 fix = f"remove it, or let the department change the class of {column} in its contract"
                 text = f"column {column} is NOT_SHARED 不予共享 ({field.gov.get('basis', 'no basis given')})"
                 self._add(Severity.ERROR, place, grant.feed, text, fix)
+        self._masks(grant, at, contract)
+        granted = [contract.by_name[column] for column in grant.columns if column in contract.by_name]
+        conditional = [field.name for field in granted if field.gov.get("class") == "CONDITIONAL"]
+        if conditional and not grant.legal_basis:
+            fix = "add `legal_basis:`, and `matter_code:` where there is one"
+            text = f"gives no legal basis for {', '.join(conditional)} (CONDITIONAL 有条件共享)"
+            self._add(Severity.WARNING, at, grant.feed, text, fix)
+
+    def _masks(self, grant: Grant, at: Path, contract: Contract) -> None:
+        for column in contract.key:
+            is_shared = contract.by_name[column].gov.get("class") != "NOT_SHARED"
+            if not is_shared and column not in grant.columns and grant.mask.get(column) is not Mask.HASH:
+                text = f"key column {column} is NOT_SHARED 不予共享, and the key travels with every grant"
+                fix = f"write `mask: {{{column}: HASH}}`, or let the department change its class"
+                self._add(Severity.ERROR, at, grant.feed, text, fix)
         for column, mask in grant.mask.items():
             if column not in grant.columns and column not in contract.key:
                 fix = f"add {column} to its columns, or remove the mask"
@@ -186,12 +203,6 @@ class FileLint:
                 fix = "use HASH: the key stays distinct and says nothing"
                 text = f"key column {column} cannot be {mask}: rows could not be told apart"
                 self._add(Severity.ERROR, (*at, "mask", column), grant.feed, text, fix)
-        granted = [contract.by_name[column] for column in grant.columns if column in contract.by_name]
-        conditional = [field.name for field in granted if field.gov.get("class") == "CONDITIONAL"]
-        if conditional and not grant.legal_basis:
-            fix = "add `legal_basis:`, and `matter_code:` where there is one"
-            text = f"gives no legal basis for {', '.join(conditional)} (CONDITIONAL 有条件共享)"
-            self._add(Severity.WARNING, at, grant.feed, text, fix)
 
     def _filter(self, grant: Grant, at: Path, feed: KnownFeed) -> None:
         if grant.row_filter is None:

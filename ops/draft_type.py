@@ -1,0 +1,125 @@
+"""From a live table's columns to a contract's fields: names, types, and what a column's name gives away (FIELD-NOTES §1.4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ops.lint_column import looks_personal
+from ops.lint_contract import UNDECIDED
+from producers.pg_avro import PgType, Unmapped, encoder
+from producers.postgres_catalog import TableColumn
+from schemas.avro_schema import AvroSchema
+from schemas.contract import Field
+
+_ESCAPE = re.compile(r"_x[0-9A-F]{4,6}_")
+_ESCAPE_LIKE = re.compile(r"_x[0-9A-F]")
+_PLAIN: Mapping[str, AvroSchema] = {
+    "bool": "boolean",
+    "int2": "int",
+    "int4": "int",
+    "int8": "long",
+    "oid": "long",
+    "float4": "float",
+    "float8": "double",
+    "bytea": "bytes",
+    "uuid": {"type": "string", "logicalType": "uuid"},
+    "date": {"type": "int", "logicalType": "date"},
+    "time": {"type": "long", "logicalType": "time-micros"},
+    "timestamp": {"type": "long", "logicalType": "local-timestamp-micros"},
+    "timestamptz": {"type": "long", "logicalType": "timestamp-micros"},
+}
+_NARROWER = frozenset({"date", "time", "timestamp", "timestamptz", "interval"})
+"""Types with values that their typed branch cannot hold: infinity, years BC, 24:00."""
+
+PERSONAL_BASIS = f"{UNDECIDED}: 名称似为个人信息，由数源部门确定 (it looks personal; the department decides)"
+RECORD_BASIS = f"{UNDECIDED}: 由数源部门确定 (the department decides)"
+
+
+def avro_name(column: str) -> str:
+    """A column's name as an Avro name, reversibly: what Avro does not allow becomes `_x<code point>_` (PG-39)."""
+    out: list[str] = []
+    for place, character in enumerate(column):
+        is_letter = character.isascii() and (character.isalpha() or character == "_")
+        is_plain = is_letter or (place > 0 and character.isascii() and character.isdigit())
+        if is_plain and not (character == "_" and _ESCAPE_LIKE.match(column, place)):
+            out.append(character)
+        else:
+            out.append(f"_x{ord(character):04X}_")
+    return "".join(out)
+
+
+def column_name(name: str) -> str:
+    """The column's name back from its Avro name."""
+    return _ESCAPE.sub(lambda match: chr(int(match[0][2:-1], 16)), name)
+
+
+def field_of(column: TableColumn, *, typmod: int, is_key: bool, is_lossless: bool) -> dict[str, Any]:
+    """The contract's field for a column. Raises Unmapped, with the reason and what to do, when no type carries it."""
+    name = avro_name(column.name)
+    typed = _typed(column.type, typmod, name)
+    branches = [typed]
+    if is_lossless and not is_key and _is_narrower(column.type, typed):
+        branches.append("string")
+    if not (is_key or column.is_not_null):
+        branches.insert(0, "null")
+    entry: dict[str, Any] = {"name": name, "type": branches[0] if len(branches) == 1 else branches}
+    if branches[0] == "null":
+        entry["default"] = None
+    if note := (column.note or "").strip():
+        entry["doc"] = note
+    if name != column.name:
+        entry["column"] = column.name
+    entry |= {"pg.type": column.shown, "pg.typmod": typmod, "pg.notnull": column.is_not_null}
+    field = _as_field(entry, is_key=is_key)
+    encoder(column.type, field)
+    if looks_personal(field):
+        entry["confluent:tags"] = ["PII", "L3"]
+        entry["gov"] = {"class": "NOT_SHARED", "basis": PERSONAL_BASIS}
+    return entry
+
+
+def _as_field(entry: Mapping[str, Any], *, is_key: bool) -> Field:
+    kind = entry["type"]
+    branches = kind if isinstance(kind, list) else [kind]
+    return Field(
+        name=entry["name"],
+        branches=tuple(branch for branch in branches if branch != "null"),
+        is_nullable="null" in branches,
+        is_key=is_key,
+        doc=entry.get("doc", ""),
+        tags=frozenset(),
+        gov={},
+        properties=entry,
+    )
+
+
+def _typed(pg: PgType, typmod: int, name: str) -> AvroSchema:
+    if pg.element is not None:
+        item = _typed(pg.element, typmod, name)
+        is_plain = pg.element.element is None and pg.element.name != "interval"
+        return {"type": "array", "items": ["null", item]} if is_plain else "string"
+    if pg.is_enum:
+        return "string"
+    if pg.name == "numeric" and (digits := _digits(typmod)) is not None:
+        return {"type": "bytes", "logicalType": "decimal", "precision": digits[0], "scale": digits[1]}
+    if pg.name == "interval":
+        parts = [{"name": "months", "type": "int"}, {"name": "days", "type": "int"}, {"name": "micros", "type": "long"}]
+        return {"type": "record", "name": f"Interval_{name}", "fields": parts}
+    return _PLAIN.get(pg.name, "string")
+
+
+def _digits(typmod: int) -> tuple[int, int] | None:
+    """Precision and scale of a numeric; None where Avro has no such decimal (no limit, or a scale outside 0..precision)."""
+    if typmod < 4:
+        return None
+    precision, scale = (typmod - 4) >> 16 & 0xFFFF, ((typmod - 4 & 0x7FF) ^ 0x400) - 0x400
+    return (precision, scale) if 0 <= scale <= precision else None
+
+
+def _is_narrower(pg: PgType, typed: AvroSchema) -> bool:
+    return pg.name in _NARROWER or (typed != "string" and (pg.name == "numeric" or pg.element is not None))
+
+
+__all__ = ["RECORD_BASIS", "Unmapped", "avro_name", "column_name", "field_of"]
