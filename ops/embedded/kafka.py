@@ -61,7 +61,7 @@ log.cleaner.io.buffer.size=524288
 message.max.bytes=8388608
 replica.fetch.max.bytes=8388608
 broker.heartbeat.interval.ms=250
-broker.session.timeout.ms=4000
+broker.session.timeout.ms=6000
 auto.leader.rebalance.enable=false
 controlled.shutdown.enable=true
 """

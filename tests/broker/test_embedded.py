@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import sys
+from pathlib import Path
+
 import psycopg
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer
@@ -19,6 +23,10 @@ from confluent_kafka.admin import (
 )
 from psycopg.conninfo import conninfo_to_dict
 
+from ops.embedded import postgres as module
+from ops.embedded.postgres import SUPERUSER
+from ops.embedded.program import Program, launch, wait_ready
+from schemas.errors import Transient
 from tests.conftest import Database
 from tests.until import until
 
@@ -70,6 +78,40 @@ def test_subscriber_reads_what_its_acl_names_and_nothing_else(kafka: str, kafka_
     }
     assert read_one(login, granted) == b"yes"
     assert read_one(login, other) == KafkaError.TOPIC_AUTHORIZATION_FAILED
+
+
+def test_port_that_is_taken_after_it_was_chosen_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with socket.create_server(("127.0.0.1", 0)) as rival:
+        offers = iter([[rival.getsockname()[1]]])
+        choose = module.free_ports
+        monkeypatch.setattr(module, "free_ports", lambda count, known: next(offers, None) or choose(count, known))
+        server = module.Postgres(tmp_path, is_durable=False)
+        server.start()
+        try:
+            assert server.port != rival.getsockname()[1]
+            server.create_database(f"{SUPERUSER}_x")
+        finally:
+            server.stop()
+
+
+def test_directory_is_free_only_once_every_process_that_lived_in_it_is_gone(tmp_path: Path):
+    # The child forks and ends; what it forked lives on and, unlike a pid file, still holds the directory.
+    lingering = "import os, time; os.fork() or time.sleep(3600)"
+    program = Program(
+        name="lingering", argv=[sys.executable, "-c", lingering], log=tmp_path / "log", lives_in=tmp_path / "data"
+    )
+    first = launch(program)
+    assert first.wait() == 0
+    with pytest.raises(Transient, match="an earlier one still runs"):
+        launch(program, vacant_within_seconds=0.2)
+    first.stop()
+    launch(program, vacant_within_seconds=10).stop()
+
+
+def test_program_that_is_missing_says_so_in_its_log(tmp_path: Path):
+    running = launch(Program(name="missing", argv=[str(tmp_path / "nothing")], log=tmp_path / "log"))
+    with pytest.raises(Transient, match=r"missing ended with status 1.*(?s:.*)nothing"):
+        wait_ready(running, lambda: False, 10)
 
 
 def read_one(login: dict[str, str], topic: str) -> bytes | int | None:
