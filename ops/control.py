@@ -159,35 +159,30 @@ class Follower:
 
 
 class ControlStore:
-    """A hop's own progress, by key, on one compacted control topic. `save` is durable when it returns."""
+    """A hop's own progress, by key, on one compacted control topic: read anew each time, for others write there too."""
 
     def __init__(self, bootstrap: str, topic: str, append: Append, flush: Callable[[float], None]) -> None:
+        self._bootstrap = bootstrap
         self._topic = topic
         self._append = append
         self._flush = flush
         self._lock = threading.Lock()
-        self._records: dict[str, Any] = {}
-        for _, key, record in read_all(bootstrap, [topic]):
-            self._records.pop(key, None)
-            if record is not None:
-                self._records[key] = record
-
-    def load(self, key: str) -> dict[str, Any] | None:
-        """The record last saved under the key."""
-        with self._lock:
-            return self._records.get(key)
 
     def all(self) -> dict[str, dict[str, Any]]:
-        """Every record, by key."""
-        with self._lock:
-            return dict(self._records)
+        """Every record by key, as of now. Raises Transient."""
+        records: dict[str, dict[str, Any]] = {}
+        for _, key, record in read_all(self._bootstrap, [self._topic]):
+            records.pop(key, None)
+            if record is not None:
+                records[key] = record
+        return records
 
-    def save(self, key: str, record: Mapping[str, Any] | None) -> None:
-        """Keep the record (None removes it); returns once the broker has it on disk."""
+    def load(self, key: str) -> dict[str, Any] | None:
+        """The record last saved under the key, by whatever process. Raises Transient."""
+        return self.all().get(key)
+
+    def save(self, key: str, record: Mapping[str, Any]) -> None:
+        """Keep the record; returns once the broker has it. Raises Transient."""
         with self._lock:
-            self._append(self._topic, key.encode(), json.dumps(record).encode() if record is not None else None)
+            self._append(self._topic, key.encode(), json.dumps(record).encode())
             self._flush(30)
-            if record is None:
-                self._records.pop(key, None)
-            else:
-                self._records[key] = dict(record)

@@ -240,23 +240,31 @@ def _correct(admin: AdminClient, specs: Mapping[str, TopicSpec]) -> list[str]:
 
 def _wait_until_led(admin: AdminClient, specs: Mapping[str, TopicSpec]) -> None:
     deadline = time.monotonic() + WITHIN_SECONDS
-    while True:
-        known = admin.list_topics(timeout=WITHIN_SECONDS).topics
-        behind = [
-            topic
-            for topic, spec in specs.items()
-            if topic not in known
-            or len(known[topic].partitions) != spec.partitions
-            or any(partition.leader < 0 for partition in known[topic].partitions.values())
-        ]
-        if not behind:
-            return
+    while behind := _not_led(admin, specs):
         if time.monotonic() > deadline:
             raise Transient(
-                f"{', '.join(behind)}: no leader for every partition after {WITHIN_SECONDS:.0f} s",
+                f"{', '.join(sorted(behind))}: no leader for every partition after {WITHIN_SECONDS:.0f} s",
                 fix="look into the brokers' logs",
             )
         time.sleep(0.05)
+
+
+def _not_led(admin: AdminClient, specs: Mapping[str, TopicSpec]) -> set[str]:
+    """Topics that cannot be used yet. Metadata names a leader before that broker knows: so each leader is asked."""
+    present = _partitions(admin, specs)
+    behind = {topic for topic, spec in specs.items() if present.get(topic) != spec.partitions}
+    places = [TopicPartition(topic, number) for topic in set(specs) - behind for number in range(present[topic])]
+    latest: Any = OffsetSpec.latest()
+    wanted: dict[TopicPartition, Any] = dict.fromkeys(places, latest)
+    questions = admin.list_offsets(wanted, request_timeout=WITHIN_SECONDS) if places else {}
+    for place, future in questions.items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() in _FIXES:
+                raise _unwell(error, place.topic) from error
+            behind.add(place.topic)
+    return behind
 
 
 def _allow(bootstrap: str, user: str, rights: Iterable[tuple[Any, str, Any, Any]], what: str) -> Access:

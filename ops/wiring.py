@@ -5,30 +5,61 @@ A new kind of sink is one file in `sinks/`, one line in `SINKS` and one test; a 
 
 from __future__ import annotations
 
+import json
 import logging
-import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from ops.control import ControlStore, Follower
+import click
+from rich.console import Console
+from rich.live import Live
+
+from ops import status_table
+from ops import tail as tail_lines
+from ops.console.server import Console as StatusPage
+from ops.control import ControlStore, Follower, read_directory
+from ops.lag import LagReader
 from ops.measure import CaptureMetrics, DeliveryMetrics, StreamMetrics, serve
 from ops.prometheus.configuration import write_prometheus_config
 from ops.settings import Connections, Settings, load
+from ops.status import StatusReader, status
 from ops.topics import ensure_control_topics
 from ops.up import mesh_command
+from producers.capture import Capture
 from producers.log import Log
+from producers.postgres import PostgresSource
+from producers.source import OpenSource
+from schemas.codec import Codec
 from schemas.dead_letter import DeadLetter
+from schemas.errors import Misconfigured
 from schemas.feed import CAPTURE, EGRESS, dead_letter_topic
 from schemas.registry.client import RegistryClient
 from schemas.registry.server import RegistryServer
+from sinks.deliver import Delivery
+from sinks.files import build_files, files_pace
+from sinks.postgres import build_postgres
+from sinks.reader import read_range, tail
+from sinks.sink import SinkKind
+from sinks.webhook import build_webhook
+from streams.app import StreamWorker
+from streams.relay import Relay
+
+SOURCES: Mapping[str, OpenSource] = {"postgres": PostgresSource}
+SINKS: Mapping[str, SinkKind] = {
+    "postgres": SinkKind(build=build_postgres),
+    "webhook": SinkKind(build=build_webhook),
+    "files": SinkKind(build=build_files, pace=files_pace),
+}
 
 STREAMS_GROUP = "mesh.streams"
-GUANGZHOU = Path(__file__).parent.parent / "schemas" / "guangzhou"
-"""The example city's folders."""
-
 DURABLE_WITHIN_SECONDS = 60.0
 
 
@@ -53,14 +84,140 @@ def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: fr
             RegistryServer(settings.kafka, port=port).run(stop)
             return
         ensure_control_topics(settings.kafka)
+        if hop == "console":
+            _run_console(settings, port, stop)
+            return
         _HOPS[hop](settings, parts, stop, only, name)
 
 
-def dead_letters(log: Log) -> Callable[[DeadLetter], None]:
-    """A callable that returns once the dead letter is on its topic for good (invariant 3)."""
+def _run_capture(settings: Settings, parts: ExitStack, stop: threading.Event, only: frozenset[str], _name: str) -> None:
+    directory = parts.enter_context(closing(Follower(settings.kafka)))
+    log = parts.enter_context(closing(Log(settings.kafka, client_id="mesh-capture")))
+    store = _store(settings, parts, CAPTURE)
+    address_of = Connections(settings.directory).address_of
+    Capture(directory, address_of, log, store, CaptureMetrics(), SOURCES, only or None).run(stop)
+
+
+def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _only: frozenset[str], name: str) -> None:
+    directory = parts.enter_context(closing(Follower(settings.kafka)))
+    log = parts.enter_context(closing(Log(settings.kafka, client_id=f"mesh-{name}")))
+    relay = Relay(
+        directory=directory,
+        schema_of=RegistryClient(settings.registry).schema,
+        open_outlet=log.lane,
+        observer=StreamMetrics(directory=directory),
+        replay=partial(read_range, settings.kafka),
+        progress=_EgressProgress(_store(settings, parts, EGRESS)),
+        hash_key=Connections(settings.directory).hash_key,
+        now=lambda: datetime.now(UTC),
+    )
+    StreamWorker(
+        bootstrap=settings.kafka,
+        group=STREAMS_GROUP,
+        topics=lambda: frozenset(directory().feeds),
+        handle=relay.handle,
+        idle=relay.idle,
+        data_dir=settings.directory / "streams" / name,
+        instance_id=name,
+    ).run(stop)
+
+
+def _run_delivery(
+    settings: Settings, parts: ExitStack, stop: threading.Event, _only: frozenset[str], _name: str
+) -> None:
+    directory = parts.enter_context(closing(Follower(settings.kafka)))
+    log = parts.enter_context(closing(Log(settings.kafka, client_id="mesh-delivery")))
+    Delivery(
+        directory=directory,
+        address_of=Connections(settings.directory).address_of,
+        schema_of=RegistryClient(settings.registry).schema,
+        dead_letter=_dead_letters(log),
+        observer=DeliveryMetrics(directory=directory),
+        bootstrap=settings.kafka,
+        kinds=SINKS,
+    ).run(stop)
+
+
+_HOPS = {"capture": _run_capture, "streams": _run_streams, "delivery": _run_delivery}
+
+
+def _store(settings: Settings, parts: ExitStack, topic: str) -> ControlStore:
+    log = parts.enter_context(closing(Log(settings.kafka, client_id=f"{topic}-progress", linger_ms=0)))
+    return ControlStore(settings.kafka, topic, log.append, log.flush)
+
+
+@dataclass(frozen=True, slots=True)
+class _EgressProgress:
+    """`streams.liveness.Progress` on a control topic."""
+
+    store: ControlStore
+
+    def load(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.store.all()
+
+    def save(self, key: str, record: Mapping[str, Any]) -> None:
+        self.store.save(key, record)
+
+
+def _dead_letters(log: Log) -> Callable[[DeadLetter], None]:
+    """A callable that returns once the dead letter is on its topic for good (invariant 3). Lanes call it from many threads."""
+    lock = threading.Lock()
 
     def keep(letter: DeadLetter) -> None:
-        log.append(dead_letter_topic(letter.topic), letter.key, letter.value, headers=letter.headers())
-        log.flush(DURABLE_WITHIN_SECONDS)
+        with lock:
+            log.append(dead_letter_topic(letter.topic), letter.key, letter.value, headers=letter.headers())
+            log.flush(DURABLE_WITHIN_SECONDS)
 
     return keep
+
+
+def _run_console(settings: Settings, port: int, stop: threading.Event) -> None:
+    with closing(Follower(settings.kafka)) as directory, closing(LagReader(settings.kafka)) as lags:
+        reader = StatusReader(settings.directory, directory, lags.read)
+        StatusPage(reader.read, port).run(stop, lambda url: logging.getLogger(__name__).info("console: %s", url))
+
+
+def show_status(settings: Settings, *, watch: bool, as_json: bool) -> None:
+    """Print the status once, or keep it on the terminal until Ctrl-C."""
+    if as_json or not watch:
+        report = status(settings, read_directory(settings.kafka))
+        if as_json:
+            click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2, default=str))
+        else:
+            Console().print(status_table.render(report))
+        return
+    with (
+        closing(Follower(settings.kafka)) as directory,
+        closing(LagReader(settings.kafka)) as lags,
+        Live(auto_refresh=False, screen=False) as live,
+        suppress(KeyboardInterrupt),
+    ):
+        reader = StatusReader(settings.directory, directory, lags.read)
+        while True:
+            live.update(status_table.render(reader.read()), refresh=True)
+            time.sleep(1)
+
+
+def show_tail(
+    settings: Settings, topic: str, *, from_start: bool, count: int | None, reveal: bool, as_json: bool
+) -> None:
+    """Print the changes of a topic as they come, until Ctrl-C or `count` of them."""
+    directory = read_directory(settings.kafka)
+    entry = directory.feeds.get(topic)
+    if entry is None and (grant := directory.grants.get(topic.removeprefix("out."))):
+        entry = directory.feeds.get(grant.grant.feed)
+    if entry is None:
+        raise Misconfigured(topic, "is no feed and no `out.` topic of a grant", fix="`mesh status` lists both")
+    codec = Codec(RegistryClient(settings.registry).schema)
+    view = tail_lines.View(contract=entry.contract, is_revealed=reveal)
+    batches = (
+        batch
+        for several in tail(settings.kafka, [topic], threading.Event(), from_beginning=from_start)
+        for batch in several
+    )
+    lines = tail_lines.tail(topic, batches, codec, view, as_json=as_json)
+    if count is not None:
+        lines = islice(lines, count + (not as_json))
+    with suppress(KeyboardInterrupt):
+        for line in lines:
+            click.echo(line)

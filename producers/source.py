@@ -78,11 +78,11 @@ class Source(Protocol):
 class Progress(Protocol):
     """Where a source keeps its place; the record is JSON."""
 
-    def load(self, source: str) -> dict[str, Any] | None:
+    def load(self, source: str, /) -> dict[str, Any] | None:
         """The last saved record of `<agency>.<source>`, None if there is none."""
         ...
 
-    def save(self, source: str, record: dict[str, Any]) -> None:
+    def save(self, source: str, record: dict[str, Any], /) -> None:
         """Replace the record; returns once it is durable. Raises Transient otherwise."""
         ...
 
@@ -126,11 +126,11 @@ class MemoryProgress:
     def __init__(self) -> None:
         self._records: dict[str, str] = {}
 
-    def load(self, source: str) -> dict[str, Any] | None:
+    def load(self, source: str, /) -> dict[str, Any] | None:
         """See Progress."""
         text = self._records.get(source)
         return json.loads(text) if text else None
 
-    def save(self, source: str, record: dict[str, Any]) -> None:
+    def save(self, source: str, record: dict[str, Any], /) -> None:
         """See Progress."""
         self._records[source] = json.dumps(record)

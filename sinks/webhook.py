@@ -273,7 +273,7 @@ def _networks(setup: SinkSetup) -> list[Network]:
 def build_webhook(setup: SinkSetup) -> WebhookSink:
     """The sink of kind `webhook`."""
     setup.check_options(OPTIONS)
-    url = setup.option("url", "")
+    url = setup.option("url", "") or setup.address_of(setup.subscriber, setup.sink.name)
     schedule = setup.option("schedule_seconds", list(SCHEDULE_SECONDS))
     counts: Mapping[str, int] = {
         "batch_max": setup.option("batch_max", 1),

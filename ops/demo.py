@@ -1,0 +1,341 @@
+"""`mesh demo`: the example city on real servers, from empty databases to an exact comparison.
+
+The demo is a user of the mesh like any other: it starts `mesh up`, makes the departments' and subscribers' databases, onboards
+`schemas/guangzhou`, lets the city live, and at the end compares what each subscriber holds with what the sources say. It
+trusts the databases, never the mesh's own counters.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from ops.city.city import GUANGZHOU, City
+from ops.city.life import Life
+from ops.control import Follower
+from ops.demo_stage import Stage, make_room, running_mesh, set_up
+from ops.folder import load as load_folder
+from ops.lag import LagReader
+from ops.onboard import onboard
+from ops.scrape import Samples, gather, quantile
+from ops.status import StatusReader
+from ops.status_table import render
+from ops.tally import Tally
+from ops.verify import Verified, compare_until_exact
+from schemas.errors import Transient
+
+HOPS = ("capture", "streams", "delivery")
+SNAPSHOT_WITHIN_SECONDS = 300.0
+DRAIN_WITHIN_SECONDS = 180.0
+LATENCY = "mesh_delivery_latency_seconds"
+COUNTED = (
+    "mesh_events_total",
+    "mesh_rejected_total",
+    "mesh_routed_total",
+    "mesh_suppressed_total",
+    "mesh_delivered_total",
+    "mesh_dead_total",
+    f"{LATENCY}_bucket",
+)
+ROWS_SHOWN = 14
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The demo's report; `to_json` is what `--report` writes."""
+
+    feeds: Mapping[str, Mapping[str, float]]
+    subscriptions: Mapping[str, Mapping[str, float | None]]
+    latency: Mapping[str, float | None]
+    verified: Verified
+    committed: int
+    kills: Mapping[str, int]
+    seconds: Mapping[str, float]
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The report, in the names that scripts rely on."""
+        return {
+            "exact": self.verified.is_exact,
+            "feeds": self.feeds,
+            "subscriptions": self.subscriptions,
+            "latency": self.latency,
+            "committed": self.committed,
+            "comparisons": self.verified.to_json()["subscriptions"],
+            "kills": self.kills,
+            "seconds": self.seconds,
+            "seed": self.seed,
+        }
+
+
+def demo(directory: Path, *, for_seconds: float | None, rate: float, report: Path | None, seed: int, kills: int) -> int:
+    """Play it all. Returns 0 only if every subscriber holds exactly what its grants entitle it to."""
+    console = Console(stderr=True, highlight=False)
+    directory = directory.absolute()
+    make_room(directory)
+    folder = load_folder(GUANGZHOU)
+    started = time.monotonic()
+    with running_mesh(directory) as settings, set_up(settings, folder) as stage:
+        play = _Play(stage, console, seed=seed, rate=rate, kills=kills)
+        play.lap("up", started)
+        play.fill()
+        play.join()
+        play.watch_snapshot()
+        play.live(for_seconds)
+        outcome = play.finish()
+    if report:
+        report.write_text(json.dumps(outcome.to_json(), ensure_ascii=False, indent=2) + "\n")
+    _tell(outcome, console)
+    if outcome.verified.is_exact:
+        shutil.rmtree(directory)
+        return 0
+    console.print(f"logs and data stay in {directory}", soft_wrap=True)
+    return 1
+
+
+class _Play:
+    """One performance."""
+
+    def __init__(self, stage: Stage, console: Console, *, seed: int, rate: float, kills: int) -> None:
+        self._stage = stage
+        self._console = console
+        self._seed = seed
+        self._rate = rate
+        self._city = City(seed)
+        self._tally = Tally(COUNTED)
+        self._kills_wanted = kills
+        self._kills: dict[str, int] = dict.fromkeys(HOPS, 0)
+        self._seconds: dict[str, float] = {}
+        self._committed = 0
+        self._snapshot: Samples | None = None
+
+    def lap(self, name: str, since: float) -> None:
+        """Note how long a part took."""
+        self._seconds[name] = round(time.monotonic() - since, 1)
+
+    def fill(self) -> None:
+        """Make and fill the departments' databases."""
+        started = time.monotonic()
+        self._say(f"the city of seed {self._seed}: {len(self._city.agencies)} departments' databases")
+        self._city.create(self._stage.dsn_of_agency)
+        with self._progress() as progress:
+            task = progress.add_task("filling")
+            done: dict[str, tuple[int, int]] = {}
+
+            def tell(feed: str, rows: int, total: int) -> None:
+                done[feed] = (rows, total)
+                progress.update(
+                    task,
+                    description=f"filling {feed}",
+                    completed=sum(rows for rows, _ in done.values()),
+                    total=sum(total for _, total in done.values()),
+                )
+
+            filled = self._city.fill(self._stage.dsn_of_agency, tell)
+            progress.update(task, description=f"filled {len(filled)} tables")
+        self.lap("fill", started)
+
+    def join(self) -> None:
+        """Onboard the city: agencies first, then subscribers."""
+        started = time.monotonic()
+        outcome = onboard(GUANGZHOU, self._stage.settings, wait_seconds=0, say=self._say)
+        outcome.render()
+        if not outcome.is_ok:
+            raise Transient("the example city does not pass its own check", fix="`mesh check` says why")
+        self.lap("onboard", started)
+
+    def watch_snapshot(self) -> None:
+        """Show the snapshots until every table is done and delivered on."""
+        started = time.monotonic()
+        with self._progress() as progress:
+            task = progress.add_task("snapshot", total=None)
+            while True:
+                samples = self._read()
+                expected = samples.total("mesh_snapshot_rows_expected")
+                done = samples.total("mesh_snapshot_rows")
+                progress.update(task, completed=done, total=max(expected, done))
+                if expected and done >= expected and self._is_drained(samples):
+                    break
+                if time.monotonic() - started > SNAPSHOT_WITHIN_SECONDS:
+                    raise Transient(
+                        f"the snapshot is not delivered within {SNAPSHOT_WITHIN_SECONDS:g} s",
+                        fix=f"see the logs in {self._stage.settings.directory / 'log'}",
+                    )
+                time.sleep(0.5)
+            progress.update(task, description="snapshot delivered")
+        self.lap("snapshot", started)
+
+    def live(self, for_seconds: float | None) -> None:
+        """Let the city live, killing processes on the way if asked, until the time is up or Ctrl-C."""
+        started = time.monotonic()
+        self._read()
+        self._tally.start_anew(f"{LATENCY}_bucket")
+        stop = threading.Event()
+        life = Life(self._city, self._stage.dsn_of_agency, self._rate)
+        failures: list[BaseException] = []
+        living = threading.Thread(target=_guarded, args=(life.run, stop, failures), name="life")
+        living.start()
+        try:
+            due = self._schedule(for_seconds)
+            with self._shown(life) as show:
+                while (for_seconds is None or time.monotonic() - started < for_seconds) and not failures:
+                    while due and time.monotonic() - started >= due[0][0]:
+                        self._kill(due.pop(0)[1])
+                    self._read()
+                    show()
+                    time.sleep(0.5)
+        except KeyboardInterrupt:
+            self._say("stopping: the city rests, what is under way arrives")
+        finally:
+            stop.set()
+            living.join()
+        if failures:
+            raise failures[0]
+        self._committed = life.total
+        self.lap("live", started)
+
+    def finish(self) -> Outcome:
+        """Wait until what is under way has arrived, and compare the databases."""
+        started = time.monotonic()
+        self._say("comparing what each subscriber holds with its sources")
+        verified = compare_until_exact(
+            self._stage.settings,
+            within_seconds=DRAIN_WITHIN_SECONDS,
+            receiver_log=self._stage.receiver_log,
+            say=self._say,
+        )
+        self._read()
+        self.lap("compare", started)
+        return self._outcome(verified)
+
+    def _outcome(self, verified: Verified) -> Outcome:
+        tally = self._tally
+        feeds = {
+            feed: {
+                "captured": tally.total("mesh_events_total", feed=feed),
+                "rejected": tally.total("mesh_rejected_total", feed=feed),
+            }
+            for feed in sorted(self._city.contracts)
+        }
+        samples = gather(self._stage.settings.directory)[0]
+        subscriptions: dict[str, Mapping[str, float | None]] = {
+            grant_id: {
+                "delivered": tally.total("mesh_delivered_total", grant_id=grant_id),
+                "suppressed": tally.total("mesh_suppressed_total", grant_id=grant_id),
+                "dead": tally.total("mesh_dead_total", grant_id=grant_id),
+                "lag_seconds": samples.latest("mesh_delivery_lag_seconds", grant_id=grant_id),
+            }
+            for grant_id in sorted(verified.comparisons)
+        }
+        buckets = tally.buckets(LATENCY)
+        return Outcome(
+            feeds=feeds,
+            subscriptions=subscriptions,
+            latency={"p50": quantile(buckets, 0.5), "p99": quantile(buckets, 0.99)},
+            verified=verified,
+            committed=self._committed,
+            kills=self._kills,
+            seconds=self._seconds,
+            seed=self._seed,
+        )
+
+    def _read(self) -> Samples:
+        samples, _ = gather(self._stage.settings.directory)
+        self._tally.take(samples)
+        return samples
+
+    def _is_drained(self, samples: Samples) -> bool:
+        """Whether what was captured was processed, and what was routed was delivered, by the counters."""
+        captured = samples.total("mesh_events_total")
+        routed = samples.total("mesh_routed_total")
+        arrived = samples.total("mesh_delivered_total") + samples.total("mesh_dead_total")
+        return captured > 0 and samples.total("mesh_processed_total") >= captured and arrived >= routed
+
+    def _schedule(self, for_seconds: float | None) -> list[tuple[float, str]]:
+        """When to kill what: spread over the time, in an order drawn from the seed."""
+        rng = Random(self._seed)  # noqa: S311 - reproducible on purpose, guards nothing
+        victims = [hop for hop in HOPS for _ in range(self._kills_wanted)]
+        rng.shuffle(victims)
+        span = for_seconds or 120.0
+        return [(span * (place + 1) / (len(victims) + 1), hop) for place, hop in enumerate(victims)]
+
+    def _kill(self, hop: str) -> None:
+        """SIGKILL one process of the running mesh; its supervisor starts it again."""
+        state = self._stage.settings.directory / "run" / f"{hop}.json"
+        pid = json.loads(state.read_text())["pid"]
+        if pid is None:
+            return
+        os.kill(pid, signal.SIGKILL)
+        self._kills[hop] += 1
+        self._say(f"killed {hop} (process {pid})")
+
+    @contextmanager
+    def _shown(self, life: Life) -> Iterator[Callable[[], None]]:
+        """A live table on a terminal, a line every ten seconds elsewhere."""
+        with (
+            closing(Follower(self._stage.settings.kafka)) as directory,
+            closing(LagReader(self._stage.settings.kafka)) as lags,
+        ):
+            reader = StatusReader(self._stage.settings.directory, directory, lags.read)
+            if not self._console.is_terminal:
+                told = [time.monotonic()]
+
+                def line() -> None:
+                    if time.monotonic() - told[0] >= 10:
+                        told[0] = time.monotonic()
+                        self._say(self._headline(life))
+
+                yield line
+                return
+            with Live(console=self._console, auto_refresh=False, vertical_overflow="crop") as live:
+
+                def table() -> None:
+                    headline = Text(self._headline(life), style="bold")
+                    live.update(Group(headline, render(reader.read(), rows_max=ROWS_SHOWN)), refresh=True)
+
+                yield table
+
+    def _headline(self, life: Life) -> str:
+        buckets = self._tally.buckets(LATENCY)
+        p50, p99 = quantile(buckets, 0.5), quantile(buckets, 0.99)
+        latency = "" if p50 is None or p99 is None else f"; commit to subscriber p50 {p50:.3f} s, p99 {p99:.3f} s"
+        captured, delivered = self._tally.total("mesh_events_total"), self._tally.total("mesh_delivered_total")
+        return f"{life.total:,} row changes committed, {captured:,.0f} captured, {delivered:,.0f} delivered{latency}"
+
+    def _progress(self) -> Progress:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        return Progress(*columns, console=self._console)
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True)
+
+
+def _guarded(run: Callable[[threading.Event], None], stop: threading.Event, failures: list[BaseException]) -> None:
+    try:
+        run(stop)
+    except Exception as error:  # noqa: BLE001 - carried to the main thread, which raises it
+        failures.append(error)
+
+
+def _tell(outcome: Outcome, console: Console) -> None:
+    latency = outcome.latency
+    console.print(
+        f"{outcome.committed:,} row changes committed while live; "
+        f"latency p50 {latency['p50'] or 0:.3f} s, p99 {latency['p99'] or 0:.3f} s"
+    )
+    outcome.verified.render()

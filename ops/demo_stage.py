@@ -1,0 +1,140 @@
+"""The demo's stage: the mesh, the departments' databases, and the subscribers' own systems."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ops.city.receiver import Receiver
+from ops.embedded.postgres import ensure_database
+from ops.embedded.program import Program, Running, launch
+from ops.folder import Folder, variable_of
+from ops.settings import Connections, Settings, endpoints, load
+from ops.up import mesh_command
+from schemas.errors import Misconfigured, Transient
+
+MARKER = "demo"
+"""A file that says: this directory was made by the demo and may be made anew."""
+
+UP_WITHIN_SECONDS = 900.0  # the first start downloads the servers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What the demo plays on. `receiver_log` holds the webhook bodies, one a line."""
+
+    settings: Settings
+    dsn_of_agency: dict[str, str]
+    receiver_log: Path
+
+
+def make_room(directory: Path) -> None:
+    """Empty the directory if an earlier demo made it. Raises Misconfigured when it holds anything else."""
+    if directory.exists() and any(directory.iterdir()):
+        if not (directory / MARKER).exists():
+            raise Misconfigured(
+                str(directory),
+                "holds something that no demo made",
+                fix="name an empty or new directory with --dir; the demo begins with empty databases",
+            )
+        if endpoints(directory):
+            stop = subprocess.run(mesh_command("down", "--dir", str(directory)), check=False)
+            if stop.returncode != 0:
+                raise Transient(f"{directory}: an earlier demo still runs", fix=f"mesh down --dir {directory}")
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / MARKER).write_text("Made by `mesh demo`, which may remove all of it.\n")
+
+
+@contextmanager
+def running_mesh(directory: Path) -> Iterator[Settings]:
+    """`mesh up` as a child that dies with this process; its lines go to this terminal until it is up."""
+    program = Program(
+        name="up",
+        argv=mesh_command("up", "--dir", str(directory)),
+        log=directory / "log" / "up.log",
+        stop_within_seconds=120,
+    )
+    mesh = launch(program)
+    try:
+        _wait_until_up(mesh, directory)
+        yield load(directory)
+    finally:
+        mesh.stop()
+
+
+def _wait_until_up(mesh: Running, directory: Path) -> None:
+    deadline = time.monotonic() + UP_WITHIN_SECONDS
+    log = mesh.program.log
+    told = 0
+    while not (directory / "endpoints.json").exists():
+        told = _echo(log, told)
+        if mesh.ended() is not None:
+            raise Transient(f"`mesh up` ended with status {mesh.ended()}", fix=f"its last words are above and in {log}")
+        if time.monotonic() > deadline:
+            raise Transient(f"`mesh up` was not up within {UP_WITHIN_SECONDS:g} s", fix=f"see {log}")
+        time.sleep(0.1)
+    _echo(log, told)
+
+
+def _echo(log: Path, told: int) -> int:
+    with log.open("rb") as opened:
+        opened.seek(told)
+        text = opened.read()
+    sys.stderr.write(text.decode("utf-8", "replace"))
+    sys.stderr.flush()
+    return told + len(text)
+
+
+@contextmanager
+def set_up(settings: Settings, folder: Folder) -> Iterator[Stage]:
+    """Databases for departments and subscribers, a webhook endpoint, drop folders.
+
+    Their addresses go into the environment variables that the city's files name.
+    """
+    directory = settings.directory
+    hub = urlsplit(settings.hub_database)
+
+    def database(name: str) -> str:
+        ensure_database(settings.hub_database, name)
+        return hub._replace(path=f"/{name}").geturl()
+
+    dsns: dict[str, str] = {}
+    for agency in folder.agencies:
+        code = agency.agency.agency
+        dsns[code] = database(code)
+        for connection in agency.connections.values():
+            _name(connection, dsns[code])
+    secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
+    received = directory / "received.jsonl"
+    with closing(Receiver(received, secret)) as receiver:
+        for subscriber in folder.subscribers:
+            code = subscriber.subscriber.subscriber
+            for sink in subscriber.subscriber.sinks:
+                connection = subscriber.connections.get(sink.name, "")
+                if sink.kind == "postgres":
+                    _name(connection, database(f"at_{code}"))
+                elif sink.kind == "files":
+                    drops = directory / "drops" / code
+                    drops.mkdir(parents=True, exist_ok=True)
+                    _name(connection, str(drops))
+                elif sink.kind == "webhook":
+                    _name(connection, receiver.url)
+                    Connections(directory).save(code, f"{sink.name}.secret", secret)
+        yield Stage(settings=settings, dsn_of_agency=dsns, receiver_log=received)
+
+
+def _name(connection: str, address: str) -> None:
+    variable = variable_of(connection)
+    if variable:
+        os.environ[variable] = address

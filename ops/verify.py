@@ -1,0 +1,141 @@
+"""`mesh verify`: what each subscriber holds, compared with its source, row for row (对账).
+
+Counters prove nothing here: the expected rows are worked out from the source's table by ops/city/compare.py, which shares no
+code with the hops. A copy of a living table is behind by what is under way, so a comparison that is not exact is made again
+until it is or the time is up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ops.city.compare import Comparison, compare
+from ops.city.copies import Copy, FileCopy, TableCopy, WebhookCopy
+from ops.control import read_directory
+from ops.settings import Connections, Settings
+from schemas.directory import Directory, GrantEntry
+from schemas.errors import Misconfigured
+from schemas.grant import Mask, Status
+
+PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A comparison per grant; None for one whose subscriber's system cannot be read from here (a webhook)."""
+
+    comparisons: Mapping[str, Comparison | None]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether everything that can be compared is exact, and something was."""
+        compared = [comparison for comparison in self.comparisons.values() if comparison is not None]
+        return bool(compared) and all(comparison.is_exact for comparison in compared)
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        entries = {name: entry.to_json() if entry else None for name, entry in self.comparisons.items()}
+        return {"exact": self.is_exact, "subscriptions": entries}
+
+    def render(self) -> None:
+        """For people: what is not exact, and how much was compared."""
+        console = Console(highlight=False)
+        table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+        table.add_column("subscription")
+        for name in ("expected", "found", "missing", "surplus", "different"):
+            table.add_column(name, justify="right")
+        for name, entry in self.comparisons.items():
+            if entry is None:
+                table.add_row(name, "not readable from here")
+            else:
+                counts = (entry.expected, entry.found, entry.missing, entry.surplus, entry.different)
+                table.add_row(name, *(f"{count:,}" for count in counts), style="" if entry.is_exact else "red")
+        console.print(table)
+        rows = sum(entry.expected for entry in self.comparisons.values() if entry)
+        verdict = "exact" if self.is_exact else "NOT EXACT"
+        console.print(f"{verdict}: {len(self.comparisons)} subscriptions, {rows:,} rows", style="bold")
+
+
+def verify(name: str, settings: Settings, *, within_seconds: float) -> Verified:
+    """Compare one grant, or all active grants of a feed. Raises Misconfigured when nothing has that name."""
+    directory = read_directory(settings.kafka)
+    chosen = [
+        entry
+        for grant_id, entry in directory.grants.items()
+        if name in {grant_id, entry.grant.feed} and entry.grant.status is Status.ACTIVE
+    ]
+    if not chosen:
+        raise Misconfigured(name, "is no grant and no feed with active grants", fix="`mesh status` lists both")
+    return _until_exact(settings, directory, chosen, within_seconds, None, lambda _: None)
+
+
+def compare_until_exact(
+    settings: Settings, *, within_seconds: float, receiver_log: Path, say: Callable[[str], None]
+) -> Verified:
+    """Compare every active grant; `receiver_log` is what the example city's webhook endpoint kept."""
+    directory = read_directory(settings.kafka)
+    chosen = [entry for entry in directory.grants.values() if entry.grant.status is Status.ACTIVE]
+    return _until_exact(settings, directory, chosen, within_seconds, receiver_log, say)
+
+
+def _until_exact(
+    settings: Settings,
+    directory: Directory,
+    entries: Iterable[GrantEntry],
+    within_seconds: float,
+    receiver_log: Path | None,
+    say: Callable[[str], None],
+) -> Verified:
+    left = sorted(entries, key=lambda entry: entry.grant.grant_id)
+    comparisons: dict[str, Comparison | None] = {entry.grant.grant_id: None for entry in left}
+    deadline = time.monotonic() + within_seconds
+    while True:
+        for entry in left:
+            comparisons[entry.grant.grant_id] = _compare(settings, directory, entry, receiver_log)
+        left = [entry for entry in left if (found := comparisons[entry.grant.grant_id]) and not found.is_exact]
+        if not left or time.monotonic() >= deadline:
+            return Verified(comparisons=comparisons)
+        say(f"{len(left)} of {len(comparisons)} subscriptions are still under way")
+        time.sleep(PAUSE_SECONDS)
+
+
+def _compare(
+    settings: Settings, directory: Directory, entry: GrantEntry, receiver_log: Path | None
+) -> Comparison | None:
+    grant = entry.grant
+    contract = directory.feeds[grant.feed].contract
+    connections = Connections(settings.directory)
+    copy = _copy(directory, entry, connections, receiver_log)
+    if copy is None:
+        return None
+    hash_key = connections.hash_key(grant.subscriber) if Mask.HASH in grant.mask.values() else None
+    source = connections.address_of(contract.agency, contract.source)
+    return compare(grant, contract, source, copy, hash_key)
+
+
+def _copy(directory: Directory, entry: GrantEntry, connections: Connections, receiver_log: Path | None) -> Copy | None:
+    grant = entry.grant
+    sink = directory.subscribers[grant.subscriber].sink(grant.sink)
+    if sink is None:
+        raise Misconfigured(
+            f"grant {grant.grant_id}", f"names no sink of its subscriber: {grant.sink}", fix="correct it"
+        )
+    address = connections.address_of(grant.subscriber, sink.name)
+    match sink.kind:
+        case "postgres":
+            name = grant.grant_id.removeprefix(f"{grant.subscriber}.")
+            table = sink.options.get("tables", {}).get(name)
+            return TableCopy(dsn=address, schema=sink.options.get("schema", "public"), table=table)
+        case "files":
+            return FileCopy(directory=Path(address), format=sink.options.get("format", "jsonl"))
+        case "webhook" if receiver_log is not None:
+            return WebhookCopy(log=receiver_log)
+        case _:
+            return None
