@@ -1,0 +1,185 @@
+"""Copies: what a subscriber holds, read from its own system: tables, file drops, or the log of a webhook's receiver.
+
+Written from what a subscriber is told of each format, not from the sinks' code.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from pyarrow import parquet
+
+from schemas.contract import Contract, Field
+from schemas.errors import Misconfigured
+from schemas.grant import Grant, Mask
+
+Key = tuple[Any, ...]
+Rows = dict[Key, tuple[Any, ...]]
+"""Key values to the values of all granted columns, in the order of `granted`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableCopy:
+    """A table in the subscriber's PostgreSQL."""
+
+    dsn: str
+    schema: str = "public"
+    table: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileCopy:
+    """A folder of drops; `format` is jsonl or parquet."""
+
+    directory: Path
+    format: str = "jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookCopy:
+    """What a receiver kept: one request's body a line."""
+
+    log: Path
+
+
+Copy = TableCopy | FileCopy | WebhookCopy
+
+
+def granted(grant: Grant, contract: Contract) -> list[Field]:
+    """The columns that the subscriber gets, in contract order: the key, and what is granted and not dropped."""
+    return [
+        field
+        for field in contract.fields
+        if field.is_key or (field.name in grant.columns and grant.mask.get(field.name) is not Mask.DROP)
+    ]
+
+
+def delivered_name(grant: Grant) -> str:
+    """What the subscriber calls the feed: without its own code, and with the purpose of a second grant."""
+    return grant.grant_id.removeprefix(f"{grant.subscriber}.")
+
+
+def held(copy: Copy, grant: Grant, contract: Contract) -> Rows:
+    """The rows that the subscriber holds by this grant. Raises Misconfigured for a format that it cannot read."""
+    match copy:
+        case TableCopy():
+            return _from_table(copy, grant, contract)
+        case FileCopy():
+            return _folded(_dropped(copy, grant), grant, contract)
+        case WebhookCopy():
+            return _folded(_received(copy, grant), grant, contract)
+
+
+def plain(field: Field, mask: Mask, value: Any) -> Any:  # noqa: PLR0911 - one line per type
+    """A value as all formats agree on it: JSON writes times, decimals and bytes as text."""
+    if value is None or mask in {Mask.HASH, Mask.MASK}:
+        return value
+    branch = field.branches[0]
+    logical = field.logical_type or (branch if isinstance(branch, str) else branch["type"])
+    match logical:
+        case "decimal":
+            return Decimal(str(value))
+        case "date":
+            return value if isinstance(value, date) else date.fromisoformat(value)
+        case "timestamp-micros" | "local-timestamp-micros":
+            moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+            return moment.astimezone(UTC) if moment.tzinfo else moment
+        case "uuid":
+            return str(value)
+        case "bytes":
+            return base64.b64decode(value) if isinstance(value, str) else bytes(value)
+        case "array":
+            return tuple(json.loads(value) if isinstance(value, str) else value)
+        case _:
+            return value
+
+
+def _take(row: Mapping[str, Any], grant: Grant, fields: Iterable[Field]) -> tuple[Any, ...]:
+    masks = grant.mask
+    return tuple(plain(field, masks.get(field.name, Mask.FULL), row[field.name]) for field in fields)
+
+
+def _from_table(copy: TableCopy, grant: Grant, contract: Contract) -> Rows:
+    fields = granted(grant, contract)
+    keys = [place for place, field in enumerate(fields) if field.is_key]
+    table = sql.Identifier(copy.schema, copy.table or delivered_name(grant).replace(".", "_"))
+    columns = sql.SQL(", ").join(sql.Identifier(field.name) for field in fields)
+    names = [field.name for field in fields]
+    rows: Rows = {}
+    with psycopg.connect(copy.dsn) as connection:
+        if connection.execute("SELECT to_regclass(%s)", (table.as_string(connection),)).fetchone() == (None,):
+            return rows  # nothing ever came: the table is made with the first row
+        for values in connection.execute(sql.SQL("SELECT {} FROM {}").format(columns, table)):
+            row = _take(dict(zip(names, values, strict=True)), grant, fields)
+            rows[tuple(row[place] for place in keys)] = row
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    token: str
+    op: str
+    row: Mapping[str, Any]
+    unchanged: tuple[str, ...] = ()
+
+
+def _folded(events: Iterable[_Event], grant: Grant, contract: Contract) -> Rows:
+    """The newest state of each key: a greater token is newer, whatever the order of arrival."""
+    fields = granted(grant, contract)
+    key_fields = [field for field in fields if field.is_key]
+    newest: dict[Key, _Event] = {}
+    truncated = ""
+    for event in events:
+        if event.op == "t":
+            truncated = max(truncated, event.token)
+            continue
+        key = _take(event.row, grant, key_fields)
+        known = newest.get(key)
+        if known is None or known.token < event.token:
+            row = event.row
+            if event.unchanged and known is not None:
+                row = {**row, **{name: known.row[name] for name in event.unchanged if name in known.row}}
+            newest[key] = _Event(event.token, event.op, row)
+    return {
+        key: _take(event.row, grant, fields)
+        for key, event in newest.items()
+        if event.op != "d" and event.token >= truncated
+    }
+
+
+def _dropped(copy: FileCopy, grant: Grant) -> Iterator[_Event]:
+    name = delivered_name(grant)
+    for manifest in sorted((copy.directory / name).glob("*.done.json")):  # a file counts once its manifest is there
+        path = manifest.with_name(json.loads(manifest.read_text())["file"])
+        match copy.format:
+            case "jsonl":
+                rows: Iterable[dict[str, Any]] = _lines(path)
+            case "parquet":
+                rows = parquet.read_table(path).to_pylist()
+            case _:
+                raise Misconfigured(str(path), f"is {copy.format}", fix="compare drops of kind jsonl or parquet")
+        for row in rows:
+            yield _Event(row["_mesh_token"], row["op"], row)
+
+
+def _lines(path: Path) -> Iterator[Any]:
+    with path.open("rb") as file:  # as bytes: text mode would also break lines where JSON has none
+        for line in file:
+            yield json.loads(line)
+
+
+def _received(copy: WebhookCopy, grant: Grant) -> Iterator[_Event]:
+    for body in _lines(copy.log) if copy.log.exists() else ():
+        for change in body if isinstance(body, list) else [body]:
+            if change["grant_id"] == grant.grant_id:
+                row = {**change["key"], **(change["before" if change["op"] == "d" else "after"] or {})}
+                yield _Event(change["position"], change["op"], row, tuple(change["unchanged"]))
