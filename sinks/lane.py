@@ -29,7 +29,7 @@ from schemas.change import Batch, Record
 from schemas.dead_letter import DeadLetter
 from schemas.envelope import unframe
 from schemas.errors import ContractBroken, MeshError, Rejected, Transient
-from sinks.postgres_row import Moment, moment_reader
+from sinks.envelope_walk import Moment, moment_reader
 from sinks.reader import Reader
 from sinks.sink import Fenced, OffsetKeeper, Pace, Sink, SinkKind, SinkSetup
 

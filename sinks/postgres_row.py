@@ -8,13 +8,13 @@ itself reads that text into the column's type.
 from __future__ import annotations
 
 import json
-import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from schemas.errors import Rejected
+from sinks.envelope_walk import BROKEN, envelope_walk, moment_of
 from sinks.row import Column, columns_of, decimal_text, json_of, python_of, row_record
 from sinks.walk import AvroType, Walk, decode
 
@@ -246,162 +246,24 @@ class KeyReader:
     read: Callable[[bytes], tuple[bytes, ...]]
 
 
-_VARINT = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
-_TOKEN_BYTES = 38
-_LEARN_MAX = 32
-_BROKEN = (IndexError, struct.error, OverflowError, UnicodeDecodeError)
-
-
-def _envelope_walk(envelope: Mapping[str, Any], columns: tuple[Column, ...] | None) -> Callable[..., Any]:
-    """Generate `walk(m, p)`: cells, op, token, commit time, unchanged columns, end; `columns` None skips the row."""
-    walk = _Rows()
-    fields = {field["name"]: field["type"] for field in envelope["fields"]}
-    walk.skip(fields["before"])
-    walk.add("cells = None", "unchanged = ()", "source = None")
-
-    def after(_index: int, branch: AvroType) -> None:
-        if branch == "null":
-            return
-        record = walk.resolve(branch)
-        if columns is None:
-            walk.skip(record)
-        else:
-            names = walk.row(record, columns)
-            walk.add(f"cells = ({', '.join(names)},)")
-
-    walk.union(fields["after"], after)
-    walk.add("known = learned[0](m, p)")
-
-    def quick() -> None:
-        walk.add("moment, token, op = known.groups()", "p = known.end()")
-
-    def slow() -> None:
-        _source(walk, walk.resolve(fields["source"]))
-        walk.add("n, p = zigzag(m, p)", "op = m[p : p + n]", "p += n", "learn(m, source, token)")
-
-    walk.block("if known:", quick)
-    walk.block("else:", slow)
-    walk.skip(fields["ts_ms"])
-    walk.skip(fields["transaction"])
-
-    def unchanged(_index: int, branch: AvroType) -> None:
-        if branch != "null":
-            walk.scope["names"] = decode(walk, branch)
-            walk.add("unchanged, p = names(m, p)")
-
-    walk.union(fields["unchanged"], unchanged)
-    walk.skip(fields["dq"])
-    learned: list[Callable[[bytes, int], Any]] = [lambda _m, _p: None]
-    walk.scope |= {"learned": learned, "learn": _learner(learned)}
-    return walk.compile("walk", "(cells, op, token, moment, unchanged, p)")
-
-
-def _source(walk: Walk, record: Mapping[str, Any]) -> None:
-    walk.add("source = [p]", "token = b''")
-    for field in record["fields"]:
-        if field["name"] == "ts_ms":
-            walk.add("source.append(p)")
-            walk.skip(field["type"])
-            walk.add("source.append(p)", "moment = m[source[1] : p]")
-        elif field["name"] == "sequence":
-
-            def sequence(_index: int, branch: AvroType) -> None:
-                if branch != "null":
-                    length = walk.length()
-                    walk.add("source.append(p)", f"p += {length}", "source.append(p)", "token = m[source[3] : p]")
-
-            walk.union(field["type"], sequence)
-        elif field["name"] == "txId":
-            walk.add("source.append(p)")
-            walk.skip(field["type"])
-        else:
-            walk.skip(field["type"])
-    walk.add("source.append(p)")
-
-
-def _learner(learned: list[Callable[[bytes, int], Any]]) -> Callable[..., None]:
-    """Make of the first source block a pattern for the next ones.
-
-    Within one topic only its times and positions differ, so one match replaces walking fourteen fields. A pattern is only a
-    shorter way to the same answer: what it does not match is walked.
-    """
-    count = 0
-
-    def learn(m: bytes, source: list[int], token: bytes) -> None:
-        nonlocal count
-        if count >= _LEARN_MAX or len(token) != _TOKEN_BYTES or len(source) != 7:
-            return
-        start, before_time, after_time, before_token, after_token, before_tx, end = source
-        rest = m[before_tx:end]
-        # Behind the transaction id: lsn (PostgreSQL), then file, pos and gtid, all null. Binary logs are walked.
-        if not re.fullmatch(rb"(?:\x00|\x02" + _VARINT + rb"){2}\x00\x00\x00", rest, re.DOTALL):
-            return
-        count += 1
-        number = rb"(?:\x00|\x02" + _VARINT + rb")"
-        pattern = re.compile(
-            re.escape(m[start:before_time])
-            + rb"("
-            + _VARINT
-            + rb")"
-            + re.escape(m[after_time:before_token])
-            + rb"(.{38})"
-            + re.escape(m[after_token:before_tx])
-            + number
-            + number
-            + rb"\x00\x00\x00\x02(.)",
-            re.DOTALL,
-        )
-        learned[0] = pattern.match
-
-    return learn
-
-
-def _moment(raw: bytes) -> int:
-    value = 0
-    for byte in reversed(raw):
-        value = value << 7 | byte & 127
-    return (value >> 1) ^ -(value & 1)
-
-
 def row_reader(envelope: Mapping[str, Any]) -> RowReader:
     """The reader of an envelope schema's rows."""
     columns = columns_of(row_record(envelope))
-    walk = _envelope_walk(envelope, columns)
+    rows = _Rows()
+    walk = envelope_walk(rows, envelope, lambda record: rows.row(record, columns))
 
     def read(message: bytes) -> Taken:
         try:
             cells, op, token, moment, unchanged, end = walk(message, 5)
-        except _BROKEN as error:
+        except BROKEN as error:
             raise Rejected("not_decodable", type(error).__name__) from error
         if end != len(message):
             raise Rejected("not_decodable", "the message does not end where its schema says")
         if not token:
             raise Rejected("no_position", "the envelope has no source.sequence, so nothing can guard its order")
-        return Taken(cells, op, token, _moment(moment), tuple(unchanged))
+        return Taken(cells, op, token, moment_of(moment), tuple(unchanged))
 
     return RowReader(columns, read)
-
-
-class Moment(NamedTuple):
-    """What a lane wants to know of a change. `committed_at_ms` is UTC."""
-
-    op: bytes
-    committed_at_ms: int
-    token: bytes
-
-
-def moment_reader(envelope: Mapping[str, Any]) -> Callable[[bytes], Moment]:
-    """Reads only op, commit time and token of an envelope."""
-    walk = _envelope_walk(envelope, None)
-
-    def read(message: bytes) -> Moment:
-        try:
-            _, op, token, moment, _, _ = walk(message, 5)
-        except _BROKEN as error:
-            raise Rejected("not_decodable", type(error).__name__) from error
-        return Moment(op, _moment(moment), token)
-
-    return read
 
 
 def key_reader(record: Mapping[str, Any]) -> KeyReader:
@@ -414,7 +276,7 @@ def key_reader(record: Mapping[str, Any]) -> KeyReader:
     def read(message: bytes) -> tuple[bytes, ...]:
         try:
             found, end = read_cells(message, 5)
-        except _BROKEN as error:
+        except BROKEN as error:
             raise Rejected("key_not_decodable", type(error).__name__) from error
         if end != len(message):
             raise Rejected("key_not_decodable", "the key does not end where its schema says")

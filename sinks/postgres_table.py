@@ -184,6 +184,9 @@ def _cast(column: Column, types: Mapping[str, str]) -> str:
     """The staged value in the target column's own type."""
     target = types.get(column.name, printed_type(column))
     value = f"s.{quote(column.name)}"
+    if target.startswith("character"):
+        # A cast to char(n) or varchar(n) would clip in silence; the assignment refuses what is too long.
+        return value if target.startswith("character varying") else f"{value}::bpchar"
     return value if target == _AS_PRINTED.get(staging_type(column), staging_type(column)) else f"{value}::{target}"
 
 
