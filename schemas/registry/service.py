@@ -188,11 +188,12 @@ class Service:
             kept = {**self.state.configs.get(subject, {}), **config}
             if level is not None:
                 kept["compatibilityLevel"] = level.upper()
-            kept.pop("subject", None)
-            entry = config_entry(subject, {name: part for name, part in kept.items() if part is not None})
+            kept = {name: part for name, part in kept.items() if part is not None and name != "subject"}
+            entry = config_entry(subject, kept)
             if len(entry.value or b"") > CANDIDATE_BYTES_MAX:
                 raise Refusal(Code.INVALID_LEVEL, f"The configuration has more than {CANDIDATE_BYTES_MAX} bytes")
-            await self._append([entry])
+            if self.state.configs.get(subject) != kept:
+                await self._append([entry])
         return {"compatibility": level.upper(), **config} if level is not None else config
 
     async def delete_config(self, subject: str | None) -> dict[str, Any]:

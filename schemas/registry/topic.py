@@ -34,7 +34,6 @@ from schemas.registry.record import Entry
 CONNECT_SECONDS = 30.0
 WRITE_SECONDS = 10.0
 POLL_SECONDS = 0.2
-RECORDS_MAX = 500
 
 _FENCED = {
     KafkaError._FENCED,
@@ -134,17 +133,20 @@ class SchemaTopic:
         deadline = time.monotonic() + CONNECT_SECONDS
         reached = 0
         while reached < end and not stop.is_set():
-            for message in self._consumer.consume(RECORDS_MAX, POLL_SECONDS):
+            # One by one: asking for many waits for many, and every write waits for its record to come back.
+            message = self._consumer.poll(POLL_SECONDS)
+            if message is not None:
                 reached = self._took(message, take, reached)
                 deadline = time.monotonic() + CONNECT_SECONDS
-            if time.monotonic() > deadline:
+            elif time.monotonic() > deadline:
                 text = f"topic {self._topic}: reading stopped at offset {reached} of {end}"
                 raise Transient(text, fix="check the broker; a transaction may be left open there")
 
     def follow(self, take: Take, is_over: Callable[[], bool]) -> None:
         """Go on reading until it is over, asked several times a second. Raises as `replay` does."""
         while not is_over():
-            for message in self._consumer.consume(RECORDS_MAX, POLL_SECONDS):
+            message = self._consumer.poll(POLL_SECONDS)
+            if message is not None:
                 self._took(message, take, 0)
 
     def _took(self, message: Message, take: Take, reached: int) -> int:

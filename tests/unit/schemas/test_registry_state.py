@@ -99,6 +99,9 @@ def test_replaying_what_was_written_gives_the_same_state():
     asyncio.run(on.delete_version("b", "1", is_permanent=False))
     asyncio.run(on.delete_version("b", "1", is_permanent=True))
     asyncio.run(on.set_config("b", {"compatibility": "full", "compatibilityGroup": "g"}))
+    written = len(records)
+    asyncio.run(on.set_config("b", {"compatibility": "FULL", "compatibilityGroup": "g"}))
+    assert len(records) == written, "what is set already is not written again"
     again = State()
     for record in records:
         again.apply(record.key, record.value)
