@@ -55,13 +55,7 @@ def up(directory: Path, processes: Processes, console: Console | None = None) ->
     """
     console = console or Console(stderr=True, highlight=False)
     directory = directory.absolute()
-    try:
-        (directory / "run").mkdir(parents=True, exist_ok=True)
-        opened = _lock_file(directory)
-    except OSError as error:
-        fix = "choose a directory that this user may write to"
-        raise Misconfigured(str(directory), f"cannot be used ({error.strerror})", fix=fix) from error
-    with opened as lock:
+    with _opened(directory) as lock:
         if not _take(lock):
             _say_what_runs(directory, _holder(lock), console)
             return 0
@@ -91,7 +85,7 @@ def down(directory: Path, console: Console | None = None) -> int:
     if not (directory / "run" / "up.lock").exists():
         console.print(f"nothing runs in {directory}", soft_wrap=True)
         return 0
-    with _lock_file(directory) as lock:
+    with _opened(directory) as lock:
         if _take(lock):
             _clear(directory)
             console.print(f"nothing runs in {directory}", soft_wrap=True)
@@ -268,8 +262,14 @@ def _clear(directory: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _lock_file(directory: Path) -> IO[str]:
-    return (directory / "run" / "up.lock").open("a+")
+def _opened(directory: Path) -> IO[str]:
+    """The directory's lock file, open, not yet locked."""
+    try:
+        (directory / "run").mkdir(parents=True, exist_ok=True)
+        return (directory / "run" / "up.lock").open("a+")
+    except OSError as error:
+        fix = "choose a directory of this user's, or do it as the user whose directory it is"
+        raise Misconfigured(str(directory), f"cannot be used ({error.strerror})", fix=fix) from error
 
 
 def _take(lock: IO[str]) -> bool:
