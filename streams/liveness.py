@@ -96,6 +96,10 @@ class Liveness:
         """A new call of the relay: what other workers wrote is read again when it is needed."""
         self._loaded = None
 
+    def standing(self, feed: str, partition: int, position: int) -> int:
+        """Where a partition without waiting records stands: never behind what has passed already."""
+        return max(position, self._next.get((feed, partition), 0))
+
     def passed(self, feed: str, partition: int, next_offset: int) -> None:
         """Everything before `next_offset` of this partition is durable."""
         self._next[(feed, partition)] = next_offset
@@ -197,7 +201,9 @@ class Liveness:
         """The grant is not active any more: remember where, before anything passes it by."""
         self._leave_job((place, grant_id))
         record = self._records[place].get(grant_id)
-        if record is not None and record["definition"] is not None and record["stopped_at"] is None:
+        if record is None or record["definition"] is None:
+            return
+        if record["stopped_at"] is None or offset < record["stopped_at"]:
             self._save(place, grant_id, {**record, "stopped_at": offset})
             _logger.info("grant %s is stopped at offset %d of %s [%d]", grant_id, offset, *place)
 

@@ -122,13 +122,15 @@ class Relay:
         """Look after the partitions that this worker has, records or not: topic and partition to next offset.
 
         Called about once a second: it begins and ends backfills on feeds that are quiet, and drops what is no longer ours.
+        A next offset may be ahead of what `handle` was given so far, never behind it.
         """
         directory = self._take_up()
         self._liveness.keep_only(positions.keys())
         for (topic, partition), offset in positions.items():
             feed = directory.feeds.get(topic)
             if feed is not None:
-                self._liveness.servings(feed, partition, offset, self._now())
+                standing = self._liveness.standing(topic, partition, offset)
+                self._liveness.servings(feed, partition, standing, self._now())
 
     def _take_up(self) -> Directory:
         directory = self._directory()
