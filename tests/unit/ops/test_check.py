@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ops.check import check
 from ops.folder import SHANGHAI, load, resolved
+from ops.lint_subscriber import SINK_KINDS, SOURCE_KINDS
 from ops.report import Severity, Standing
 from schemas.agency import Agency
 from schemas.compatibility import breaches
@@ -225,6 +226,13 @@ def test_file_problem_is_found_on_its_line(tmp_path, where, old, new, severity, 
     assert match[0].fix
     if severity is WARNING:
         assert report.is_ok
+
+
+def test_kinds_are_those_that_can_be_built():
+    from ops.wiring import SINKS, SOURCES  # noqa: PLC0415  # it imports every wing
+
+    assert set(SINK_KINDS) == set(SINKS)
+    assert set(SOURCE_KINDS) == set(SOURCES)
 
 
 def test_star_is_answered_with_the_list_to_paste(tmp_path):
