@@ -15,9 +15,9 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -26,8 +26,10 @@ import uvloop
 from faust.tables.manager import TableManager
 from faust.types import Message
 
+from schemas.errors import Transient
+from streams.prefix import Partition
 from streams.transport import RunConductor, RunConsumer
-from streams.worker import EXIT_CRASHED, EXIT_STALLED, Attempt, Handle, Watch, exit_code, join_runs, sole_owner
+from streams.worker import EXIT_CRASHED, EXIT_STALLED, Attempt, Handle, Idle, Watch, exit_code, join_runs, sole_owner
 
 SESSION_TIMEOUT_SECONDS = 10.0
 HEARTBEAT_SECONDS = 2.5
@@ -37,6 +39,7 @@ SETTLE_SECONDS = 45.0
 COMMIT_SECONDS = 0.3
 TICK_SECONDS = 0.1
 LAG_LOOK_SECONDS = 5.0
+IDLE_LOOK_SECONDS = 1.0
 CLOSE_SECONDS = 8.0
 
 _logger = logging.getLogger(__name__)
@@ -83,8 +86,10 @@ class StreamWorker:
     A topic that `topics` names later is taken up within a second or two, from its first record, without a restart.
     `instance_id` makes the membership static: a worker that is killed and started again under the same id has its
     partitions back at once instead of after the session timeout; it must be unique in the group. `data_dir` is the
-    worker's own. A group has at most about `group_records_max` records or `group_bytes_max` bytes. `leave` ends the
-    process at once.
+    worker's own. `idle` is called about once a second between two groups, for work that must go on where no record
+    comes; it takes the next offset of each assigned partition, before which everything is durable, and may raise what
+    `handle` may raise. A group has at most about `group_records_max` records or `group_bytes_max` bytes. `leave` ends
+    the process at once.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class StreamWorker:
         handle: Handle,
         data_dir: Path,
         instance_id: str | None = None,
+        idle: Idle | None = None,
         group_records_max: int = 20_000,
         group_bytes_max: int = 16 << 20,
         stall_seconds: float = 60.0,
@@ -111,7 +117,9 @@ class StreamWorker:
         self._group_bytes_max = group_bytes_max
         self._leave = leave
         self._watch = Watch(stall_seconds, self._stalled)
+        self._idle = idle
         self._attempt = Attempt(handle, give_up_seconds=give_up_seconds, alive=self._watch.alive)
+        self._idle_at = 0.0
         self._in_work: asyncio.Future[None] | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -157,20 +165,30 @@ class StreamWorker:
         await self._close(app, consumer, tasks)
 
     async def _work(self, queue: Any, consumer: RunConsumer, executor: ThreadPoolExecutor) -> None:
-        """Group after group: gather, handle, acknowledge in order."""
+        """Group after group: gather, handle, acknowledge in order. Now and then, in between, what needs no records."""
         loop = asyncio.get_running_loop()
         while True:
-            messages = self._gather(await queue.get(), queue, consumer)
-            if not messages:
-                continue
+            messages: Sequence[Message] = ()
+            with suppress(TimeoutError):
+                messages = self._gather(await asyncio.wait_for(queue.get(), IDLE_LOOK_SECONDS), queue, consumer)
             self._in_work = loop.create_future()
             self._attempt.resume()
-            batches = join_runs([cast("Any", message.value) for message in messages])
-            if await loop.run_in_executor(executor, self._attempt, batches):
-                for message in messages:
-                    message.ack(consumer)  # Invariant 1: all outputs of the group are durable.
-                self._watch.alive()
+            if messages:
+                batches = join_runs([cast("Any", message.value) for message in messages])
+                if await loop.run_in_executor(executor, self._attempt, batches):
+                    for message in messages:
+                        message.ack(consumer)  # Invariant 1: all outputs of the group are durable.
+                    self._watch.alive()
+            if self._idle is not None and consumer.flow_active and loop.time() >= self._idle_at:
+                await loop.run_in_executor(executor, self._attend, self._idle, dict(consumer.standing))
+                self._idle_at = loop.time() + IDLE_LOOK_SECONDS
             self._in_work.set_result(None)
+
+    def _attend(self, idle: Idle, standing: Mapping[Partition, int]) -> None:
+        try:
+            idle(standing)
+        except Transient as error:
+            _logger.warning("what goes on without records is tried again: %s", error)
 
     def _gather(self, first: Any, queue: Any, consumer: RunConsumer) -> Sequence[Message]:
         """Everything that waits, up to the bounds of a group; nothing of a past assignment."""

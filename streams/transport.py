@@ -39,7 +39,7 @@ from faust.types import TP, ConsumerMessage, Message
 
 from schemas.change import Batch, Record
 from streams.pins import check_pins
-from streams.prefix import Prefix
+from streams.prefix import Partition, Prefix
 
 FETCH_BYTES_MAX = 8 << 20
 FETCH_PARTITION_BYTES_MAX = 1 << 20
@@ -90,9 +90,9 @@ check_pins("aiokafka", "0.14.0", AIOKAFKA_PINS)
 
 
 class RunThread(driver.AIOKafkaConsumerThread):
-    """aiokafka's consumer on its own loop. `rewinds` counts how often the reading positions were set."""
+    """aiokafka's consumer on its own loop. `epoch` is that of the last rewind which was carried out."""
 
-    rewinds = 0
+    epoch = 0
     mundane_level = "debug"
     _fetch_at = 0.0
 
@@ -139,32 +139,34 @@ class RunThread(driver.AIOKafkaConsumerThread):
         )
 
     async def runs(self, partitions: frozenset[TP], within_seconds: float) -> tuple[int, Runs]:
-        """What was fetched for these partitions, with the count of rewinds it was read under."""
+        """What was fetched for these partitions, with the epoch it was read in."""
         return await self.call_thread(self._runs, partitions, within_seconds)
 
     async def _runs(self, partitions: frozenset[TP], within_seconds: float) -> tuple[int, Runs]:
         consumer: Any = self._ensure_consumer()  # its fetcher and its coordinator are untyped
         fetcher = consumer._fetcher
         if not self.consumer.flow_active:
-            return self.rewinds, {}
+            return self.epoch, {}
         if consumer._closed or fetcher._closed:
             raise ConsumerStoppedError
         with fetcher._subscriptions.fetch_context():
             fetched = await fetcher.fetched_records(partitions, within_seconds, self.app.conf.broker_max_poll_records)
-        # Nothing is awaited between taking the records and reading the count: they belong to this rewind and no other.
-        return self.rewinds, {TP(*partition): _run(records) for partition, records in fetched.items()}
+        # Nothing is awaited between taking the records and reading the epoch: they were read behind its rewind.
+        return self.epoch, {TP(*partition): _run(records) for partition, records in fetched.items()}
 
-    async def rewind(self) -> int:
-        """Set every assigned partition to where its reading must go on; return the new count of rewinds."""
-        return await self.call_thread(self._rewind)
+    async def rewind(self, epoch: int) -> Mapping[Partition, int]:
+        """Set every assigned partition to where its reading must go on, and begin this epoch; return where that is."""
+        return await self.call_thread(self._rewind, epoch)
 
-    async def _rewind(self) -> int:
+    async def _rewind(self, epoch: int) -> Mapping[Partition, int]:
         consumer: Any = self._ensure_consumer()
         partitions = sorted(consumer.assignment())
         committed = await consumer._coordinator.fetch_committed_offsets(partitions)
         starts = await consumer.beginning_offsets(partitions)
-        assigned = consumer.assignment()
-        for partition in assigned.intersection(partitions):
+        if epoch != cast("RunConsumer", self.consumer).epoch:
+            return {}  # Faust gave up waiting for this rewind when the next rebalance began
+        standing: dict[Partition, int] = {}
+        for partition in consumer.assignment().intersection(partitions):
             wanted = starts[partition]
             if partition in committed:
                 if committed[partition].offset < wanted:
@@ -177,8 +179,9 @@ class RunThread(driver.AIOKafkaConsumerThread):
             state = consumer._subscription.subscription.assignment.state_value(partition)
             if not state.has_valid_position or state.position != wanted:
                 consumer.seek(partition, wanted)
-        self.rewinds += 1
-        return self.rewinds
+            standing[partition.topic, partition.partition] = wanted
+        self.epoch = epoch
+        return standing
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         consumer: Any = self._ensure_consumer()
@@ -237,8 +240,9 @@ async def _nothing() -> None: ...
 class RunConsumer(driver.Consumer):
     """Hands runs to Faust's conductor and keeps account of them.
 
-    `settle` is awaited before partitions are given up: it returns when no group is in work any more. `epoch` counts
-    rewinds; a message of another epoch than the present one belongs to a past assignment and will be read again.
+    `settle` is awaited before partitions are given up: it returns when no group is in work any more. Each assignment has
+    an `epoch`, which begins with a rewind; a message of an earlier one was read before that and will be read again.
+    `standing` is, for each assigned partition, the offset before which everything is durable.
     """
 
     mundane_level = "debug"
@@ -248,6 +252,7 @@ class RunConsumer(driver.Consumer):
         self.prefix = Prefix()
         self.settle: Callable[[], Awaitable[None]] = _nothing
         self.epoch = 0
+        self.standing: dict[Partition, int] = {}
         self._held_bytes = 0
         self._held_records = 0
         self._room = asyncio.Event()
@@ -272,11 +277,12 @@ class RunConsumer(driver.Consumer):
                 raise
 
     async def _hand_on(self, epoch: int, runs: Runs) -> None:
-        if epoch > self.epoch:  # read right behind a rewind whose end has not come round to this loop yet
-            await self.wait(cast("Any", self.can_resume_flow))
         for tp, (records, size) in runs.items():
-            # Flow stops for a rebalance only, and every rebalance ends in a rewind: what is dropped here is read again.
-            if epoch != self.epoch or not self.flow_active:
+            # A fetch of before the rebalance may bring records of behind the rewind, and before the flow is on again.
+            # They come once only, and must wait. Whereas a past epoch's records, here or there, will come again.
+            while epoch == self.epoch and not self.flow_active and not self.should_stop:
+                await self.wait(cast("Any", self.can_resume_flow))
+            if epoch != self.epoch or self.should_stop:
                 return
             message = ConsumerMessage(
                 tp.topic,
@@ -312,7 +318,10 @@ class RunConsumer(driver.Consumer):
     def ack(self, message: Message) -> bool:
         """A run is durable downstream. False when its partition was taken away meanwhile."""
         message.acked = True
-        return message.generation_id == self.epoch and self.prefix.finish(message.tp, message.offset)
+        if message.generation_id != self.epoch or not self.prefix.finish(message.tp, message.offset):
+            return False
+        self.standing[message.topic, message.partition] = message.offset + 1
+        return True
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002
         """Commit what is due, of these topics or of all. False when nothing was, or the broker did not take it."""
@@ -325,7 +334,8 @@ class RunConsumer(driver.Consumer):
     async def perform_seek(self) -> None:
         """Begin an assignment: every partition is read on from its committed offset."""
         self._begin_anew()
-        self.epoch = await self._thread.rewind()
+        self.epoch += 1
+        self.standing.update(await self._thread.rewind(self.epoch))
 
     async def give_up(self) -> None:
         """Stop handing on, wait for the group in work, and commit what is finished."""
@@ -344,6 +354,7 @@ class RunConsumer(driver.Consumer):
 
     def _begin_anew(self) -> None:
         self.prefix.forget()
+        self.standing.clear()
         self._held_bytes = self._held_records = 0
         self._room.set()
 

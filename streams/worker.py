@@ -6,7 +6,7 @@ import fcntl
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,8 @@ BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 5.0
 
 Handle = Callable[[Sequence[Batch]], None]
+Idle = Callable[[Mapping[tuple[str, int], int]], None]
+"""Takes the next offset of each assigned topic and partition."""
 
 _logger = logging.getLogger(__name__)
 
