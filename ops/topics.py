@@ -108,8 +108,8 @@ def ensure_topics(bootstrap: str, specs: Mapping[str, TopicSpec]) -> Ensured:
             )
     missing = [topic for topic in specs if topic not in existing]
     created = _create(admin, {topic: specs[topic] for topic in missing})
-    corrected = _correct(admin, {topic: specs[topic] for topic in specs if topic not in created})
     _wait_until_led(admin, specs)
+    corrected = _correct(admin, {topic: specs[topic] for topic in specs if topic not in created})
     return Ensured(created=tuple(created), corrected=tuple(corrected))
 
 
