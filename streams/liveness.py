@@ -74,6 +74,7 @@ class Liveness:
         self._records: dict[Place, dict[str, dict[str, Any]]] = {}
         self._by_feed: dict[str, list[GrantEntry]] = {}
         self._active: dict[str, tuple[GrantEntry, ...]] = {}
+        self._judged: dict[str, tuple[GrantEntry, ...]] = {}
         self._settled: dict[Place, _Settled] = {}
         self._next: dict[Place, int] = {}
         self._jobs: dict[tuple[Place, str], tuple[Job, str]] = {}
@@ -85,6 +86,7 @@ class Liveness:
         for entry in directory.grants.values():
             self._by_feed.setdefault(entry.grant.feed, []).append(entry)
         self._active.clear()
+        self._judged.clear()
         self._settled.clear()
 
     def keep_only(self, places: Collection[Place]) -> None:
@@ -93,8 +95,9 @@ class Liveness:
             self._forget(place)
 
     def begin(self) -> None:
-        """A new call of the relay: what other workers wrote is read again when it is needed."""
+        """A new call of the relay: grants are judged anew, and what other workers wrote is read again when needed."""
         self._loaded = None
+        self._judged.clear()
 
     def standing(self, feed: str, partition: int, position: int) -> int:
         """Where a partition without waiting records stands: never behind what has passed already."""
@@ -107,7 +110,9 @@ class Liveness:
     def servings(self, feed: FeedEntry, partition: int, offset: int, now: datetime) -> tuple[Serving, ...]:
         """The grants that are served live from `offset` of this partition on, until the next call."""
         place = (feed.feed, partition)
-        active = self._active_grants(feed, now)
+        active = self._judged.get(feed.feed)
+        if active is None:
+            active = self._judged[feed.feed] = self._active_grants(feed, now)
         is_next = self._next.get(place) == offset
         settled = self._settled.get(place)
         if settled is not None and settled.active is active and is_next:

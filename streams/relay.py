@@ -2,7 +2,7 @@
 
 `handle` returns only when every output of the group is durable on `out.<grant>` or `dlq.<feed>`; otherwise it raises, and
 the same group comes again. Upholds invariants 1, 3, 6, 8 and 9. Nothing is read from the directory that is older than the
-call, and validity is judged by the clock at each batch, so that a revocation or an expiry stops a running feed at once
+call, and validity is judged by the clock at each call, so that a revocation or an expiry stops a running feed at once
 (DOMAIN A6).
 """
 
@@ -114,9 +114,7 @@ class Relay:
             raise
         for batch in batches:
             self._liveness.passed(batch.topic, batch.partition, batch.next_offset)
-        for topic, servings, tally in done:
-            self._observer.processed(topic, tally.count, tally.size_bytes)
-            self._report(topic, servings, tally)
+        self._report_group(done)
 
     def idle(self, positions: Mapping[tuple[str, int], int]) -> None:
         """Look after the partitions that this worker has, records or not: topic and partition to next offset.
@@ -158,15 +156,32 @@ class Relay:
                 present.append(Serving(entry=entry, held=serving.held))
         return directory.feeds.get(topic), tuple(present)
 
-    def _report(self, topic: str, servings: Sequence[Serving], tally: Tally) -> None:
+    def _report_group(self, done: Sequence[tuple[str, Sequence[Serving], Tally]]) -> None:
+        """Once per feed and grant, however many partitions the group has."""
+        feeds: dict[str, Tally] = {}
+        routed: dict[str, list[int]] = {}
+        for topic, servings, tally in done:
+            total = feeds.setdefault(topic, Tally())
+            total.count += tally.count
+            total.size_bytes += tally.size_bytes
+            for reason, count in tally.rejected.items():
+                total.rejected[reason] = total.rejected.get(reason, 0) + count
+            for index, serving in enumerate(servings):
+                sums = routed.setdefault(serving.entry.grant.grant_id, [0, 0, 0])
+                sums[0] += tally.delivered[index]
+                sums[1] += tally.suppressed[index]
+                sums[2] += tally.sizes[index]
+        for topic, total in feeds.items():
+            self._observer.processed(topic, total.count, total.size_bytes)
+            for reason, count in total.rejected.items():
+                self._observer.rejected(topic, reason, count)
+        for grant_id, (delivered, suppressed, size_bytes) in routed.items():
+            self._observer.routed(grant_id, delivered, suppressed, size_bytes)
+
+    def _report_backfill(self, topic: str, servings: Sequence[Serving], tally: Tally) -> None:
         for reason, count in tally.rejected.items():
             self._observer.rejected(topic, reason, count)
         for index, serving in enumerate(servings):
-            self._observer.routed(
-                serving.entry.grant.grant_id, tally.delivered[index], tally.suppressed[index], tally.sizes[index]
-            )
-
-    def _report_backfill(self, topic: str, servings: Sequence[Serving], tally: Tally) -> None:
-        self._report(topic, servings, tally)
-        for serving in servings:
-            self._observer.backfilled(serving.entry.grant.grant_id, tally.count)
+            grant_id = serving.entry.grant.grant_id
+            self._observer.routed(grant_id, tally.delivered[index], tally.suppressed[index], tally.sizes[index])
+            self._observer.backfilled(grant_id, tally.count)

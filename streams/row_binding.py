@@ -87,28 +87,35 @@ def loader(types: Types, avro_type: AvroType) -> Load:
     first = next((index for index, branch in enumerate(branches) if branch != "null"), 0)
     is_union = isinstance(avro_type, list)
     read = _reader(types, branches[first], kind_of(avro_type).kind)
+    if not is_union:
+        return read
+    own = 2 * first  # a branch's number takes one byte: no column has 64 of them
 
     def load(b: bytes, i: int, j: int) -> Any:
-        if is_union:
-            branch, i = read_long(b, i)
-            if branch != first:
-                return None if branches[branch] == "null" else VERBATIM
-        return read(b, i, j)
+        tag = b[i]
+        if tag == own:
+            return read(b, i + 1, j)
+        return None if branches[tag >> 1] == "null" else VERBATIM
 
     return load
 
 
+def _payload(b: bytes, i: int, j: int) -> bytes:
+    """Bytes or text that ends at j, without the length in front."""
+    return b[i + 1 : j] if b[i] < 128 else read_text(b, i)[0]
+
+
 def _reader(types: Types, branch: AvroType, kind: str) -> Load:  # noqa: PLR0911  # one return per kind
     if kind == "text":
-        return lambda b, i, j: read_text(b, i)[0]  # noqa: ARG005  # a Load's shape
+        return _payload
     if kind == "boolean":
-        return lambda b, i, j: b[i] == 1  # noqa: ARG005
+        return lambda b, i, j: b[i] == 1  # noqa: ARG005  # a Load's shape
     if kind == "float":
         unpack = struct.Struct("<f" if types.resolve(branch) == "float" else "<d").unpack_from
         return lambda b, i, j: unpack(b, i)[0]  # noqa: ARG005
     if kind == "decimal":
         if branch == "bytes" or (isinstance(branch, Mapping) and branch["type"] == "bytes"):
-            return lambda b, i, j: int.from_bytes(read_text(b, i)[0], "big", signed=True)  # noqa: ARG005
+            return lambda b, i, j: int.from_bytes(_payload(b, i, j), "big", signed=True)
         return lambda b, i, j: int.from_bytes(b[i:j], "big", signed=True)
     if kind == "opaque":
         return lambda b, i, j: b[i:j]

@@ -380,3 +380,44 @@ def test_no_personal_value_is_in_errors_or_headers_of_dead_letters(mesh: MemoryM
     letters = mesh.topics[dead_letter_topic(FEED)]
     assert len(letters) == 2
     assert all(secret.encode() not in value for _, _, _, headers in letters for _, value in headers)
+
+
+def test_position_ahead_of_what_was_handled_loses_nothing_of_a_suspended_grant(mesh: MemoryMesh) -> None:
+    mesh.grant(grant_of())
+    relay = mesh.relay()
+    relay.handle([mesh.put(created(1))])
+    mesh.grant(grant_of(status=Status.SUSPENDED))
+    late = mesh.put(created(2))
+    relay.idle({(FEED, 0): 2})  # the record was fetched and is not handled yet
+    relay.handle([late])
+    mesh.grant(grant_of())
+    until(lambda: caught_up(mesh, relay, 2), 5, "the grant is live again")
+    assert [after["ent_id"] for _, after, _ in mesh.out(GRANT)] == ["e1", "e2"]
+
+
+def test_position_behind_what_was_handled_skips_nothing(mesh: MemoryMesh) -> None:
+    relay = mesh.relay()
+    relay.handle([mesh.put(created(1))])
+    relay.handle([mesh.put(created(2))])
+    mesh.grant(grant_of())
+    until(lambda: caught_up(mesh, relay, 1), 5, "the grant is live")
+    relay.handle([mesh.put(created(3))])
+    assert [after["ent_id"] for _, after, _ in mesh.out(GRANT)] == ["e1", "e2", "e3"]
+
+
+def test_what_another_worker_did_meanwhile_counts(mesh: MemoryMesh) -> None:
+    mesh.grant(grant_of())
+    first, second = mesh.relay(), mesh.relay()
+    first.handle([mesh.put(created(1))])
+    mesh.grant(grant_of(status=Status.SUSPENDED))
+    second.handle([mesh.put(created(2))])  # the partition has moved, and the grant is stopped there
+    mesh.grant(grant_of())
+    first.handle([mesh.put(created(3))])  # and has moved back
+    until(lambda: caught_up(mesh, first, 3), 5, "the grant is live again")
+    assert [after["ent_id"] for _, after, _ in mesh.out(GRANT)] == ["e1", "e2", "e3"]
+
+
+def test_group_of_many_partitions_is_reported_once(mesh: MemoryMesh) -> None:
+    mesh.grant(grant_of())
+    mesh.relay().handle([mesh.put(created(1)), mesh.put(created(2), partition=1)])
+    assert mesh.told == [("processed", 2), ("routed", GRANT, 2, 0)]
