@@ -28,7 +28,7 @@ DOORS = {
     },
     "aiokafka": {"streams/transport.py": "what Faust reads through"},
     "avro": {"schemas/compatibility.py": "Avro's own rules of compatibility"},
-    "click": {"ops/cli.py": "the command line"},
+    "click": {"ops/cli.py": "the command line", "ops/wiring.py": "prints what status and tail show"},
     "confluent_kafka": {
         "producers/log.py": "writes",
         "sinks/reader.py": "reads",
@@ -57,7 +57,7 @@ DOORS = {
         "ops/up.py": "asks the hub's database whether it answers",
         "ops/bench/": "measures beside the mesh",
     },
-    "pyarrow": {"sinks/": "Parquet drops"},
+    "pyarrow": {"sinks/": "Parquet drops", "ops/city/copies.py": "reads them back, apart from the sink"},
     "quixstreams": {"ops/bench/": "a peer"},
     "rich": {"ops/": "progress bars and tables"},
     "uvloop": {"streams/": "the stream worker's event loop"},
