@@ -72,6 +72,7 @@ class PostgresSource:
         self._stream: Stream | None = None
         self._reading: Reading | None = None
         self._seen: dict[str, set[bytes]] = {}
+        self._copied: set[str] = set()  # read to the end by this process, though not all is acknowledged yet
         self._is_warned = False
         self._statements = connect(setting.address, name=self._name)
         try:
@@ -141,7 +142,6 @@ class PostgresSource:
                 self._durable = self._stored = pgoutput.lsn_number(self._record["confirmed"])
                 if not self._record["is_emptied"]:
                     yield self._emptied()
-                yield from self._copy_rest()
             else:
                 yield from self._begin(link, identity)
         finally:
@@ -174,7 +174,7 @@ class PostgresSource:
             self._durable = self._stored = position
             present = self._tables(self._feeds)
             copying = {name: _copying(table) for name, table in present.items()}
-            self._open_reading(exported, position, present)
+            self._reading = self._open_reading(exported, position, present)
             self._save(
                 {
                     "phase": "ready",
@@ -220,66 +220,47 @@ class PostgresSource:
         )
         self._stream.start(self._slot, self._slot, self._durable)
         _logger.info("%s: streaming from %s", self._name, pgoutput.lsn_text(self._durable))
-        added: Iterator[SourceBatch] | None = None
+        adding: Iterator[SourceBatch] | None = None
         while True:
-            batch = self._stream.read(0 if added else IDLE_SECONDS)
+            wait_seconds = IDLE_SECONDS
+            if adding is None and (news := self._news()):
+                adding = self._add(news)
+            if adding is not None:
+                copied = next(adding, None)
+                if copied is None:
+                    adding = None
+                else:
+                    wait_seconds = 0 if copied.records else IDLE_SECONDS / 4
+                    yield copied
+            batch = self._stream.read(wait_seconds)
             if self._seen:
                 self._notice(batch)
             yield batch
             self._tick()
-            if added is None and (news := self._news()):
-                added = self._add(news)
-            if added is not None:
-                copied = next(added, None)
-                if copied is None:
-                    added = None
-                else:
-                    yield copied
 
     def _news(self) -> Mapping[str, FeedEntry]:
-        """Feeds that are not being captured yet, by name."""
+        """Feeds whose table is not wholly copied yet: added, or left unfinished by a stop."""
         feeds = self._setting.feeds()
         if feeds is not self._feeds:
             self._relations.carry(_by_table(feeds))
             self._feeds = feeds
-        return {name: entry for name, entry in feeds.items() if entry.contract.table not in self._record["tables"]}
+        record = self._record["tables"]
+        copied = {name for name, entry in record.items() if entry["state"] == "live"} | self._copied
+        return {name: entry for name, entry in feeds.items() if entry.contract.table not in copied}
 
     # ── copying ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _copy_rest(self) -> Iterator[SourceBatch]:
-        """After a restart: ranges that were not done, and tables that were added meanwhile, before the stream goes on."""
-        self._publish(self._feeds)
-        yield from self._copy_from_temporary_slot(self._unfinished())
-
     def _add(self, news: Mapping[str, FeedEntry]) -> Iterator[SourceBatch]:
-        """Tables that appear while the stream goes on.
+        """Copy tables while the stream goes on, in an order that never lets an older row follow a newer change.
 
-        Rows whose key the stream brought meanwhile are left out: their record is newer, and nothing older may follow it.
+        The stream first passes the snapshot's position; rows whose key it brought since are then left out (PG-16, PG-18).
         """
+        stream = self._stream
+        assert stream is not None, "called while streaming"
         self._preflight(news)
         self._seen = {entry.feed: set() for entry in news.values()}
         self._publish(news)
-        yield from self._copy_from_temporary_slot(self._unfinished())
-        self._seen = {}
-
-    def _unfinished(self) -> Mapping[str, Table]:
-        """Tables to copy; one whose file was rewritten, or whose old rows are not logged whole, starts over (PG-16)."""
-        record = self._record["tables"]
-        unfinished: dict[str, Table] = {}
-        with translated(self._name):
-            present = self._tables(self._feeds)
-        for name, table in present.items():
-            entry = record.get(name)
-            if entry is not None and entry["state"] == "live":
-                continue
-            if entry is None or entry["filenode"] != table.filenode or not table.is_whole_row:
-                record[name] = _copying(table)
-            unfinished[name] = table
-        return unfinished
-
-    def _copy_from_temporary_slot(self, unfinished: Mapping[str, Table]) -> Iterator[SourceBatch]:
-        if not unfinished:
-            return
+        wanted = self._unfinished(news)
         self._save(self._record)
         link = connect_replication(self._setting.address, name=self._name)
         try:
@@ -287,17 +268,32 @@ class PostgresSource:
             for ready in create_slot(link, slot, is_temporary=True, statements=self._statements, name=self._name):
                 if ready is None:
                     yield SourceBatch()
-                    if self._stream is None:
-                        time.sleep(0.1)
-                    continue
-                self._open_reading(ready[1], ready[0], unfinished)
+                else:
+                    self._reading = self._open_reading(ready[1], ready[0], wanted)
         finally:
             link.finish()  # PG-24: the temporary slot goes with it; the imported snapshot stays
-        yield from self._copy(unfinished)
+        assert self._reading is not None, "the slot's snapshot was imported"
+        while stream.position < self._reading.position:
+            stream.ask()
+            yield SourceBatch()
+        yield from self._copy(wanted)
+        self._seen = {}
 
-    def _open_reading(self, exported: str, position: int, wanted: Mapping[str, Table]) -> None:
-        self._reading = Reading(connect(self._setting.address, name=self._name), exported, position, self._name)
-        self._reading.hold(list(wanted))
+    def _unfinished(self, feeds: Mapping[str, FeedEntry]) -> Mapping[str, Table]:
+        """The feeds' tables; one whose file was rewritten, or whose old rows are not logged whole, starts over (PG-16)."""
+        record = self._record["tables"]
+        with translated(self._name):
+            present = self._tables(feeds)
+        for name, table in present.items():
+            entry = record.get(name)
+            if entry is None or entry["filenode"] != table.filenode or not table.is_whole_row:
+                record[name] = _copying(table)
+        return present
+
+    def _open_reading(self, exported: str, position: int, wanted: Mapping[str, Table]) -> Reading:
+        reading = Reading(connect(self._setting.address, name=self._name), exported, position, self._name)
+        reading.hold(list(wanted))
+        return reading
 
     def _copy(self, wanted: Mapping[str, Table]) -> Iterator[SourceBatch]:
         assert self._reading is not None, "opened by the caller"
@@ -322,6 +318,7 @@ class PostgresSource:
                     _leave_out(batch, entry.feed, seen)
                 yield batch
                 observer.snapshot(feed=entry.feed, done_rows=done, total_rows=max(total, done))
+            self._copied.add(name)
         self._reading.close()
         self._reading = None
 

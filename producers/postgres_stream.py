@@ -33,7 +33,7 @@ from schemas.feed import dead_letter_topic
 
 BATCH_MESSAGES = 1_000
 STATUS_SECONDS = 5.0
-SILENCE_SECONDS = 30.0  # after so long we ask for a sign of life, after four times that we give up (PG-12)
+SILENCE_SECONDS = 10.0  # after so long we ask for a sign of life, after twelve times that we give up (PG-07, PG-12)
 TRUNCATE_KEY = b""  # compacted topics refuse null keys; an empty one reads as no key (KF-08)
 
 _OID = struct.Struct(">I").unpack_from
@@ -63,6 +63,7 @@ class Stream:
         self._serial = 0
         self._ordinal = 0
         self._touched: list[Tracked] = []
+        self.position = 0  # every transaction that committed before has been read
         self._heard_at = self._told_at = time.monotonic()
         self._closing = threading.Event()
         self._keeper = threading.Thread(target=self._keep_alive, name=f"status {name}", daemon=True)
@@ -102,10 +103,16 @@ class Stream:
                 raise Transient(f"source {self._name}: the connection broke: {error}") from error
             if messages:
                 self._heard_at = now
-            elif now - self._heard_at > 4 * SILENCE_SECONDS:
+            elif now - self._heard_at > 12 * SILENCE_SECONDS:
                 raise Transient(f"source {self._name}: the database has been silent for {now - self._heard_at:.0f} s")
         self._gather(batch)
         return batch
+
+    def ask(self) -> None:
+        """Make the server say how far it has come, at most every half second."""
+        if time.monotonic() - self._told_at > 0.5:
+            with self._lock:
+                self._tell(wants_reply=True)
 
     def _read(self, batch: SourceBatch, wait_seconds: float) -> int:  # noqa: C901, PLR0912, PLR0915
         # One frame on purpose: a call per message and per change would cost as much as the transcoding itself.
@@ -204,6 +211,7 @@ class Stream:
                 ordinal = self._rare(batch, m, transaction, ordinal)
         if mark is not None:
             batch.marks.append(mark)
+            self.position = mark[1]
         self._transaction, self._serial, self._ordinal = transaction, serial, ordinal
         return messages
 

@@ -33,7 +33,7 @@ def read_all(kafka: str, topics: Sequence[str]) -> dict[tuple[str, int], list[Me
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in found])
         unread = set(found)
         while unread:
-            for message in consumer.consume(5000, 10.0):
+            for message in consumer.consume(5000, 0.2):  # returns only when full or when the time is up
                 place = (message.topic(), message.partition())
                 if message.error() is None:
                     found[place].append(message)

@@ -1,0 +1,162 @@
+"""Capture for tests: contracts without a registry, a capture in a thread, and what a feed says when it is folded."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from producers.capture import Capture
+from producers.log import Log
+from producers.postgres import PostgresSource
+from producers.source import MemoryProgress, Progress
+from schemas.agency import Agency, SourceConfig
+from schemas.change import Change, Op, Record
+from schemas.codec import Codec
+from schemas.contract import Contract
+from schemas.directory import Directory, FeedEntry
+from schemas.envelope import key_schema, value_schema
+from schemas.feed import dead_letter_topic
+from schemas.position import Position
+from tests import feeds
+from tests.until import until
+
+DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}
+TIMESTAMPTZ = {"type": "long", "logicalType": "timestamp-micros"}
+TIMESTAMP = {"type": "long", "logicalType": "local-timestamp-micros"}
+DATE = {"type": "int", "logicalType": "date"}
+TIME = {"type": "long", "logicalType": "time-micros"}
+UUID = {"type": "string", "logicalType": "uuid"}
+
+
+def contract(feed: str, fields: Mapping[str, Any], key: Sequence[str] = ("id",), **gov: Any) -> Contract:
+    """A contract; a field's type that is no key becomes nullable."""
+    listed = [
+        {"name": name, "type": kind if name in key or isinstance(kind, list) else ["null", kind]}
+        for name, kind in fields.items()
+    ]
+    return Contract.parse({"type": "record", "name": "Row", "gov": {"key": list(key), **gov}, "fields": listed}, feed)
+
+
+class Schemas:
+    """Registry ids without a registry."""
+
+    def __init__(self) -> None:
+        self._schemas: list[Mapping[str, Any]] = []
+
+    def entry(self, agreed: Contract, *, version: int = 1, partitions: int = 4) -> FeedEntry:
+        self._schemas += [key_schema(agreed), value_schema(agreed)]
+        count = len(self._schemas)
+        return FeedEntry(
+            contract=agreed, version=version, key_schema_id=count - 2, value_schema_id=count - 1, partitions=partitions
+        )
+
+    def of(self, schema_id: int) -> Mapping[str, Any]:
+        return self._schemas[schema_id]
+
+
+@dataclass
+class Seen:
+    """An observer that remembers."""
+
+    events: Counter[tuple[str, str]] = field(default_factory=Counter)
+    rejections: Counter[tuple[str, str]] = field(default_factory=Counter)
+    snapshots: dict[str, tuple[int, int]] = field(default_factory=dict)
+    connections: dict[str, bool] = field(default_factory=dict)
+    wal_bytes: dict[str, int] = field(default_factory=dict)
+
+    def captured(self, *, feed: str, op: str, count: int, size_bytes: int) -> None:
+        self.events[feed, op] += count
+
+    def rejected(self, *, feed: str, reason: str, count: int) -> None:
+        self.rejections[feed, reason] += count
+
+    def lag(self, *, source: str, seconds: float) -> None:
+        pass
+
+    def snapshot(self, *, feed: str, done_rows: int, total_rows: int) -> None:
+        self.snapshots[feed] = (done_rows, total_rows)
+
+    def connected(self, *, source: str, is_connected: bool) -> None:
+        self.connections[source] = is_connected
+
+    def retained(self, *, source: str, wal_bytes: int) -> None:
+        self.wal_bytes[source] = wal_bytes
+
+
+class Rig:
+    """One agency with one PostgreSQL source, captured into the real broker."""
+
+    def __init__(self, kafka: str, dsn: str, agency: str, **options: Any) -> None:
+        self.kafka, self.dsn, self.agency = kafka, dsn, agency
+        self.source = f"{agency}.main"
+        self.schemas = Schemas()
+        self.codec = Codec(self.schemas.of)
+        self.seen = Seen()
+        self.progress: Progress = MemoryProgress()
+        config = SourceConfig(name="main", kind="postgres", options=options)
+        self.directory = Directory(agencies={agency: Agency(agency=agency, name=agency, sources=(config,))})
+
+    def add(self, agreed: Contract, *, partitions: int = 4) -> FeedEntry:
+        """Onboard a feed: its topics, then its entry in the directory."""
+        entry = self.schemas.entry(agreed, partitions=partitions)
+        feeds.create(self.kafka, agreed.feed, partitions=partitions)
+        feeds.create(self.kafka, dead_letter_topic(agreed.feed), partitions=1)
+        self.directory = replace(self.directory, feeds={**self.directory.feeds, agreed.feed: entry})
+        return entry
+
+    @contextmanager
+    def capturing(self) -> Iterator[Capture]:
+        log = Log(self.kafka, client_id="test")
+        kinds = {"postgres": PostgresSource}
+        capture = Capture(lambda: self.directory, lambda *_: self.dsn, log, self.progress, self.seen, kinds)
+        stop, failure = threading.Event(), []
+
+        def work() -> None:
+            try:
+                capture.run(stop)
+            except BaseException as error:  # noqa: BLE001 - raised below, in the test's own thread
+                failure.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield capture
+        finally:
+            stop.set()
+            thread.join(60)
+            log.close()
+            assert not thread.is_alive(), "capture does not stop"
+        if failure:
+            raise failure[0]
+
+    def changes(self, feed: str) -> list[Change]:
+        """Every change in the feed, partition by partition; tombstones left out."""
+        found = feeds.read_all(self.kafka, [feed]).values()
+        read = (self.codec.change(feed, record_of(message)) for messages in found for message in messages)
+        return [change for change in read if change is not None]
+
+    def fold(self, feed: str) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+        """The feed's rows by key: what a sink that is guarded by position would hold."""
+        rows: dict[tuple[Any, ...], tuple[Position, Mapping[str, Any] | None]] = {}
+        for change in self.changes(feed):
+            if change.op is Op.TRUNCATE:
+                rows = {key: row for key, row in rows.items() if row[0] > change.position}
+                continue
+            key = tuple(change.key.values())
+            if key not in rows or rows[key][0] < change.position:
+                rows[key] = (change.position, change.after)
+        return {key: after for key, (_, after) in rows.items() if after is not None}
+
+    def until_rows(self, feed: str, count: int, within_seconds: float = 60) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+        rows = until(
+            lambda: {"rows": r} if len(r := self.fold(feed)) == count else None, within_seconds, f"{count} rows"
+        )
+        return rows["rows"]
+
+
+def record_of(message: Any) -> Record:
+    return Record(message.offset(), message.key(), message.value(), message.headers(), message.timestamp()[1])
