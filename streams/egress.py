@@ -89,11 +89,14 @@ def cutting(
     is_keyed_only: bool,
     hash_key: HashKey,
     held: str | None = "false",
+    is_snapshot: bool = False,
 ) -> Cutting:
     """Apply a grant to records of `shape`; `out` is the schema registered for the grant's topic.
 
     `held` is the row filter by which the subscriber was served before the grant was redefined (None: every row,
-    "false": none): rows that it holds by that and that the present filter excludes are removed.
+    "false": none): rows that it holds by that and that the present filter excludes are removed. `is_snapshot` makes rows of
+    the past what a snapshot's are: op r, without before; a sink takes such a row again at an equal position, which a grant
+    with more columns than before relies on (FIELD-NOTES SK-15).
 
     Raises Misconfigured for a grant that cannot be applied: a key column MASKed or DROPped, a filter that does not fit, a
     column whose written type does not fit the out schema.
@@ -121,6 +124,7 @@ def cutting(
         held=held_by,
         is_all_held=held is None,
         is_before_known=not (is_keyed_only and filter_columns - set(key)),
+        is_snapshot=is_snapshot,
     )
     return Cutting(
         boundaries=frozenset(needed),
@@ -204,6 +208,7 @@ class _Plan:
     held: Expression | None
     is_all_held: bool
     is_before_known: bool
+    is_snapshot: bool
 
     def build(self, scanner: Scanner) -> Cut:
         """Generate the function against the boundaries of this scanner."""
@@ -323,9 +328,8 @@ class _Writer:
         if isinstance(before[-1], tuple) and before[-1][1] == "x$":  # the two rows touch: one span for both
             after = _branched("x$", "y0", b"\x02", self._row("y"))
         tail = [("src", "")]
-        with_op = [("src", "op_at"), b"\x02c", ("op_at + 2", "")]
-        update = self._join([*before, *after, *tail])
-        created = self._join([b"\0\x02", *self._row("y"), *with_op])
+        update = self._read() if self._plan.is_snapshot else self._join([*before, *after, *tail])
+        created = self._read() if self._plan.is_snapshot else self._alone(b"\x02c")
         gone: list[Any] = [("src", "op_at"), b"\x02d", ("op_at + 2", "")]
         removed = self._join([*before, b"\0", *gone])
         deleted = self._join([*before, b"\0", *tail])
@@ -333,9 +337,19 @@ class _Writer:
 
     def _upsert(self, *, is_before_null: bool = True) -> str:
         """The out envelope with before null and everything else as it is."""
+        if self._plan.is_snapshot:
+            return self._read()
         row = self._row("y")
         start = _branched("5", "y0", b"\0\x02", row) if is_before_null else [b"\0\x02", *row]
         return self._join([*start, ("src", "")])
+
+    def _read(self) -> str:
+        """The out envelope of a snapshot's row."""
+        return self._alone(b"\x02r")
+
+    def _alone(self, op: bytes) -> str:
+        """The out envelope with before null and another op."""
+        return self._join([b"\0\x02", *self._row("y"), ("src", "op_at"), op, ("op_at + 2", "")])
 
     def _withdrawn(self) -> str:
         """A removal made of a create or snapshot row: what it was is in after."""

@@ -10,9 +10,9 @@ A record per grant and partition lives on `mesh.egress` under the key `<grant_id
 | `live_from`  | the first offset served live                                                                        |
 | `stopped_at` | the first offset that the grant missed while it was not active; null while it is live                  |
 
-A grant without a record, or with another definition, is due the partition from its start. One that comes back is due what
-it missed. Either is served live only after that is durable. A grant that is suspended, revoked, expired or gone is stopped
-at the next batch, and that is remembered before the batch is acknowledged.
+A grant without a record, or with another definition, is due the partition from its start, as a snapshot. One that comes
+back is due what it missed, change by change. Either is served live only after that is durable. A grant that is suspended,
+revoked, expired or gone is stopped at the next call, and that is remembered before the batch is acknowledged.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class Liveness:
         if start >= offset:
             return True
         held = tuple(record["held"]) if record and not is_resumed else ()
-        due.setdefault(start, []).append(Serving(entry=entry, held=held))
+        due.setdefault(start, []).append(Serving(entry=entry, held=held, is_snapshot=not is_resumed))
         return False
 
     def _begin(self, place: Place, servings: list[Serving], start: int, offset: int) -> None:

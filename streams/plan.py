@@ -34,10 +34,12 @@ class Serving:
     """A grant as it is to be served.
 
     `held` are the row filters by which its subscriber may hold rows that the present one excludes; None: any row.
+    `is_snapshot`: changes of the past, served as a snapshot's rows.
     """
 
     entry: GrantEntry
     held: tuple[str | None, ...] = ()
+    is_snapshot: bool = False
 
     @property
     def held_filter(self) -> str | None:
@@ -107,7 +109,11 @@ class Plans:
 
     def plan(self, schema_id: int, feed: FeedEntry, servings: tuple[Serving, ...]) -> Plan:
         """The plan for records of this value schema. Raises Rejected for an unknown schema or one of another kind."""
-        key = (schema_id, feed.feed, tuple((s.entry.grant.grant_id, s.entry.value_schema_id, s.held) for s in servings))
+        key = (
+            schema_id,
+            feed.feed,
+            tuple((s.entry.grant.grant_id, s.entry.value_schema_id, s.held, s.is_snapshot) for s in servings),
+        )
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = self._build(self._shape(schema_id), feed, servings)
@@ -128,6 +134,7 @@ class Plans:
             is_keyed_only=feed.is_keyed_only,
             hash_key=self._hash_key,
             held=serving.held_filter,
+            is_snapshot=serving.is_snapshot,
         )
 
     def _cutting_or_refusal(self, shape: Shape, feed: FeedEntry, serving: Serving) -> Cutting:

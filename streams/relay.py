@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -153,7 +154,7 @@ class Relay:
             entry = directory.grants.get(serving.entry.grant.grant_id)
             is_same = entry and definition_text(entry.grant) == definition_text(serving.entry.grant)
             if entry and is_same and entry.grant.is_active(now):
-                present.append(Serving(entry=entry, held=serving.held))
+                present.append(replace(serving, entry=entry))
         return directory.feeds.get(topic), tuple(present)
 
     def _report_group(self, done: Sequence[tuple[str, Sequence[Serving], Tally]]) -> None:

@@ -99,6 +99,7 @@ class Bench:
         out_contract: Contract | None = None,
         is_keyed_only: bool = False,
         held: str | None = "false",
+        is_snapshot: bool = False,
     ) -> None:
         self.schemas = {1: value_schema(contract)}
         self.codec = Codec(self.schemas.__getitem__)
@@ -115,6 +116,7 @@ class Bench:
                     is_keyed_only=is_keyed_only,
                     hash_key=lambda subscriber: KEY,
                     held=held,
+                    is_snapshot=is_snapshot,
                 )
             )
         self.scanner = Scanner(shape, frozenset().union(*(each.boundaries for each in self.cuttings)))
@@ -281,6 +283,18 @@ def test_a_row_that_moves_away_is_removed_and_one_that_comes_is_created() -> Non
     assert (out["op"], out["before"], out["after"], reason) == ("c", None, {"ent_id": "e1", "name": "a"}, "")
     assert bench.cut(envelope_of("u", THERE, THERE)) == oracle.SUPPRESSED
     assert bench.cut(envelope_of("d", THERE, None)) == oracle.SUPPRESSED
+
+
+def test_past_is_served_as_a_snapshot_and_removals_stay_removals() -> None:
+    bench = Bench(contract_of(ENTERPRISE), [grant_of(["name"], FILTER), grant_of(["name"])], is_snapshot=True)
+    for envelope in (envelope_of("c", None, HERE), envelope_of("u", HERE, HERE), envelope_of("u", THERE, HERE)):
+        for place in (0, 1):
+            out, _ = bench.cut(envelope, place)
+            assert (out["op"], out["before"], out["after"]) == ("r", None, {"ent_id": "e1", "name": "a"})
+            assert out["source"] == envelope["source"]
+    assert bench.cut(envelope_of("u", HERE, THERE))[1] == "OUT_OF_SCOPE"
+    assert bench.cut(envelope_of("d", HERE, None))[0]["op"] == "d"
+    assert bench.cut(envelope_of("c", None, THERE)) == oracle.SUPPRESSED
 
 
 def test_keyed_only_feed_never_tells_of_a_row_that_was_not_granted() -> None:

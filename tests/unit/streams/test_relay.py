@@ -167,7 +167,7 @@ def test_redefined_grant_is_served_anew_and_takes_back_what_left_its_filter(mesh
     assert seen[1:] == [
         ("d", {"ent_id": "e1", "region": "440106", "note": None}, "OUT_OF_SCOPE"),
         (None, None, ""),
-        ("c", {"ent_id": "e2", "region": "440104", "note": None}, ""),
+        ("r", {"ent_id": "e2", "region": "440104", "note": None}, ""),
     ]
 
 
@@ -367,7 +367,7 @@ def test_grant_that_cannot_be_applied_stops_nobody_else(mesh: MemoryMesh, caplog
     assert [op for op, _, _ in mesh.out(f"boc.{FEED}")] == ["c"]
     mesh.grant(grant_of("region == '440106'"))
     until(lambda: caught_up(mesh, relay, 1), 5, "the mended grant is live")
-    assert [op for op, _, _ in mesh.out(GRANT)] == ["c"]
+    assert [op for op, _, _ in mesh.out(GRANT)] == ["r"]
 
 
 def test_no_personal_value_is_in_errors_or_headers_of_dead_letters(mesh: MemoryMesh) -> None:
