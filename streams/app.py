@@ -32,7 +32,7 @@ from streams.transport import RunConductor, RunConsumer
 from streams.worker import EXIT_CRASHED, EXIT_STALLED, Attempt, Handle, Idle, Watch, exit_code, join_runs, sole_owner
 
 SESSION_TIMEOUT_SECONDS = 10.0
-HEARTBEAT_SECONDS = 2.5
+HEARTBEAT_SECONDS = 1.0  # also how soon a member hears of a rebalance
 REBALANCE_TIMEOUT_SECONDS = 60.0
 SETTLE_SECONDS = 45.0
 """How long a group in work may hold up a rebalance; below the rebalance timeout, or the group is written twice at once."""

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from producers.log import Log
+from tests.until import until
 
 
 def create(kafka: str, *topics: str, partitions: int = 4) -> None:
@@ -16,6 +24,14 @@ def create(kafka: str, *topics: str, partitions: int = 4) -> None:
     wanted = [NewTopic(topic, num_partitions=partitions, replication_factor=1) for topic in topics]
     for created in admin.create_topics(wanted).values():
         created.result(30)
+
+    def is_led() -> bool:
+        try:
+            return bool(end_offsets(kafka, topics))
+        except KafkaException:  # the broker has the topics before it leads them
+            return False
+
+    until(is_led, 30, f"leaders of {', '.join(topics)}")
 
 
 def fill(log: Log, topic: str, numbers: Iterable[int], keys: int = 97) -> None:

@@ -244,7 +244,8 @@ def test_instance_id_in_use_is_refused(kafka: str, unique: str, start):
 
 
 def list_groups(kafka: str, group: str) -> bool:
-    listed = AdminClient({"bootstrap.servers": kafka}).list_consumer_groups().result(30)
+    admin = AdminClient({"bootstrap.servers": kafka})  # held: what it promised dies with it
+    listed = admin.list_consumer_groups().result(30)
     return any(found.group_id == group for found in listed.valid)
 
 
@@ -343,10 +344,14 @@ def test_orderly_stop_under_load_repeats_nothing(kafka: str, unique: str, log: L
         feeds.fill(log, topic, range(written, written + 500))
         written += 500
 
+    def copies() -> int:
+        more()
+        return sum(feeds.end_offsets(kafka, [out_topic(topic)]).values())
+
     for _ in range(3):
-        before = written
+        enough = copies() + 3_000
         with forwarder.running() as process:
-            until(lambda: more() or written > before + 5_000, WITHIN_SECONDS, "load")
+            until(lambda enough=enough: copies() > enough, WITHIN_SECONDS, "it copies under load")
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0, forwarder.said
     log.flush(30)

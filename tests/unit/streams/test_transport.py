@@ -77,7 +77,7 @@ def test_acknowledgement_of_a_past_assignment_is_ignored():
 
 def test_changed_library_is_refused_with_what_to_do():
     assert transport.PINS[Consumer.commit] == fingerprint(Consumer.commit)
-    with pytest.raises(Misconfigured, match="Consumer.commit differ") as refused:
+    with pytest.raises(Misconfigured, match=r"Consumer\.commit differ") as refused:
         check_pins("faust-streaming", "0.15.3", {Consumer.commit: "0" * 16})
     assert "faust-streaming==0.15.3" in refused.value.fix
 
