@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from schemas.errors import Misconfigured, Transient
+from schemas.errors import ContractBroken, Misconfigured, Transient
 from schemas.registry.record import Entry
 from schemas.registry.refusal import Code, Refusal
 from schemas.registry.routes import application
@@ -58,10 +58,10 @@ class RegistryServer:
             topic = SchemaTopic(self._bootstrap, self._topic_name)
             try:
                 topic.open()
-                state = State()
-                topic.replay(lambda _offset, key, value: state.apply(key, value), stop)
+                serving = _Serving(topic)
+                topic.replay(serving.take, stop)
                 if not stop.is_set():
-                    asyncio.run(_Serving(topic, state).serve(listener, stop, self.ready))
+                    asyncio.run(serving.serve(listener, stop, self.ready))
             finally:
                 topic.close()
 
@@ -69,9 +69,9 @@ class RegistryServer:
 class _Serving:
     """One run: the event loop owns the state; a thread follows the topic and hands each record into the loop."""
 
-    def __init__(self, topic: SchemaTopic, state: State) -> None:
+    def __init__(self, topic: SchemaTopic) -> None:
         self._topic = topic
-        self._state = state
+        self._state = State()
         self._read_to = -1
         self._read = asyncio.Condition()
         self._ended = asyncio.Event()
@@ -113,10 +113,14 @@ class _Serving:
         if self._failure is not None:
             raise self._failure
 
-    async def _take(self, offset: int, key: bytes | None, value: bytes | None) -> None:
+    def take(self, offset: int, key: bytes | None, value: bytes | None) -> None:
+        """Take one record of the topic. Raises ValueError for one that cannot be ours."""
         self._state.apply(key, value)
+        self._read_to = offset
+
+    async def _take(self, offset: int, key: bytes | None, value: bytes | None) -> None:
+        self.take(offset, key, value)
         async with self._read:
-            self._read_to = offset
             self._read.notify_all()
 
     async def _append(self, entries: Sequence[Entry]) -> None:
@@ -124,7 +128,10 @@ class _Serving:
         if self._failure is not None:
             raise Refusal(Code.FORWARDING, "This registry is stopping; ask again")
         try:
+            read_to = self._read_to
             offset = await asyncio.to_thread(self._topic.append, entries)
+            if offset <= read_to:
+                raise ContractBroken("registry", "its topic begins anew", fix="restore the topic, then start again")
             async with asyncio.timeout(READ_BACK_SECONDS), self._read:
                 await self._read.wait_for(lambda: self._read_to >= offset)
         except Transient as error:

@@ -41,6 +41,15 @@ _FENCED = {
     KafkaError.INVALID_PRODUCER_EPOCH,
     KafkaError.FENCED_INSTANCE_ID,
 }
+_LOST = {
+    KafkaError.OFFSET_OUT_OF_RANGE,
+    KafkaError._AUTO_OFFSET_RESET,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+}
+"""The topic is gone, or what was read of it: going on would give its ids a second time."""
+
 _logger = logging.getLogger(__name__)
 
 Take = Callable[[int, bytes | None, bytes | None], None]
@@ -155,7 +164,7 @@ class SchemaTopic:
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:
                 return max(reached, offset if offset is not None else 0)
-            if error.fatal() or error.code() in {KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET}:
+            if error.fatal() or error.code() in _LOST:
                 raise ContractBroken(
                     self._topic,
                     f"cannot be read on: {error.str()}",
@@ -208,14 +217,13 @@ class SchemaTopic:
         if error is not None and (fenced := self._fenced(error)) is not None:
             raise fenced
         try:
-            self._producer.purge()
             self._producer.abort_transaction(WRITE_SECONDS)
         except KafkaException as problem:
             raise self._fenced(problem.args[0]) or problem from problem
         raise Transient(f"topic {self._topic}: nothing was written: {reason}", fix="check the broker")
 
     def _fenced(self, error: KafkaError) -> Misconfigured | None:
-        if error.code() not in _FENCED and not error.fatal():
+        if error.code() not in _FENCED:
             return None
         return Misconfigured(
             f"topic {self._topic}",

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient
 
 from schemas.errors import ContractBroken, Misconfigured, Rejected, Transient
 from schemas.registry.client import RegistryClient
@@ -139,6 +140,25 @@ def test_corrupt_record_ends_a_running_registry_and_refuses_the_next_start(kafka
     assert "restore the topic" in caught.value.fix
     with pytest.raises(ContractBroken, match="record at offset"), running_registry(kafka, topic):
         pass
+
+
+def test_lost_topic_ends_the_registry_at_its_next_write(kafka, unique):
+    topic = f"_schemas_{unique}"
+
+    def write_to_nowhere():
+        with running_registry(kafka, topic) as server:
+            client = RegistryClient(server.url)
+            assert client.register("a", record("R")) == 1
+            client.close()
+            admin = AdminClient({"bootstrap.servers": kafka})
+            admin.delete_topics([topic])[topic].result()
+            body = {"schema": json.dumps(record("S"))}
+            answer = httpx.post(f"{server.url}/subjects/b/versions", json=body, timeout=60)
+            assert (answer.status_code, answer.json()["error_code"]) == (500, 50001)
+            until(lambda: not _answers(server.url), 20, "the registry ends")
+
+    with pytest.raises(KafkaException):
+        write_to_nowhere()
 
 
 def _answers(url):
