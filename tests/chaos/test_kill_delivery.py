@@ -1,0 +1,126 @@
+"""Delivery killed before, within and after writes: nothing is missing, nothing is twice (invariants 1, 2, 7)."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from producers.log import Log
+from tests.delivering import OutFeed, decimal
+from tests.feeds import create
+from tests.until import until
+
+CHILD = Path(__file__).parent.parent / "delivery_child.py"
+ROUNDS = 5
+
+
+@contextmanager
+def child(kafka: str, subscriber: str, kind: str, address: str, seed: int | None) -> Iterator[subprocess.Popen[bytes]]:
+    wanted = {"kafka": kafka, "subscriber": subscriber, "kind": kind, "address": address, "seed": seed}
+    process = subprocess.Popen([sys.executable, str(CHILD), json.dumps(wanted)])
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def seed_of_run() -> int:
+    seed = int(os.environ.get("MESH_SEED", random.SystemRandom().randrange(10_000)))
+    print(f"MESH_SEED={seed} replays this run")  # noqa: T201 -- shown when the test fails
+    return seed
+
+
+class History:
+    """Random creates, updates and removals, and what they come to."""
+
+    def __init__(self, feed: OutFeed, log: Log, seed: int) -> None:
+        self.feed, self.log, self.dice = feed, log, random.Random(seed)
+        self.rows: dict[int, str] = {}
+        self.tokens: set[str] = set()
+
+    def go_on(self, count: int) -> None:
+        for _ in range(count):
+            key = self.dice.randrange(300)
+            if key in self.rows and self.dice.random() < 0.3:
+                del self.rows[key]
+                removal = self.feed.record("d", {"id": key})
+                self.feed.append(self.log, removal, self.feed.tombstone({"id": key}))
+            else:
+                self.rows[key] = f"n{self.feed.ordinal}"
+                row = {"id": key, "name": self.rows[key], "amount": decimal("1.00")}
+                self.feed.append(self.log, self.feed.record("u", row))
+            self.tokens.add(f'["0000","{self.feed.ordinal:016X}","00000001"]')
+        self.log.flush(30)
+
+
+@pytest.fixture
+def history(kafka: str, unique: str) -> Iterator[History]:
+    feed = OutFeed(unique, "police.person")
+    create(kafka, feed.topic, partitions=2)
+    log = Log(kafka, client_id="test")
+    yield History(feed, log, seed_of_run())
+    log.close()
+
+
+def killed(kafka: str, history: History, kind: str, address: str) -> int:
+    """Let children die under load; how many did."""
+    deaths = 0
+    for number in range(ROUNDS):
+        history.go_on(1500)
+        with child(kafka, history.feed.subscriber, kind, address, history.dice.randrange(10**6) + number) as process:
+            try:
+                # The broker gives a dead member's partitions to the next one after eight seconds.
+                deaths += process.wait(12) == -9
+            except subprocess.TimeoutExpired:
+                continue
+    return deaths
+
+
+def rows(dsn: str) -> dict[int, str]:
+    try:
+        with psycopg.connect(dsn) as connection:
+            return dict(connection.execute("SELECT id, name FROM police_person").fetchall())
+    except psycopg.errors.UndefinedTable:
+        return {}
+
+
+def test_kill_around_writes_leaves_exactly_the_same_rows(kafka: str, postgres: Any, history: History) -> None:
+    dsn = postgres.create_database("killed")
+    deaths = killed(kafka, history, "postgres", dsn)
+    assert deaths >= 2, "the dice must fall often enough to prove something"
+    history.go_on(100)
+    with child(kafka, history.feed.subscriber, "postgres", dsn, None):
+        until(lambda: rows(dsn) == history.rows, 60, f"the same rows after {deaths} kills")
+
+
+def drops(directory: Path) -> list[str]:
+    found: list[str] = []
+    for path in directory.glob("police.person/*.done.json"):
+        manifest = json.loads(path.read_text("utf-8"))
+        lines = (path.parent / manifest["file"]).read_text("utf-8").splitlines()
+        found += [json.loads(line)["_mesh_token"] for line in lines]
+    return found
+
+
+def test_kill_around_drops_writes_every_change_once(kafka: str, tmp_path: Path, history: History) -> None:
+    deaths = killed(kafka, history, "files", str(tmp_path))
+    assert deaths >= 2, "the dice must fall often enough to prove something"
+    with child(kafka, history.feed.subscriber, "files", str(tmp_path), None):
+        until(lambda: set(drops(tmp_path)) == history.tokens, 60, f"every change after {deaths} kills")
+    found = drops(tmp_path)
+    assert len(found) == len(set(found)), "no change twice"
