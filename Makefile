@@ -13,3 +13,52 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 
 .PHONY: setup
 setup: $(VENV)/.ready ## prepare .venv with the `mesh` command in it
+
+.PHONY: demo
+demo: setup ## the example city on real servers, live until Ctrl-C
+	$(BIN)/mesh demo
+
+.PHONY: test
+test: setup lint types ## everything that CI runs: lint, types, unit, contract, broker and kill tests
+	$(BIN)/pytest -n 2 --dist worksteal
+
+.PHONY: unit
+unit: setup ## the tests that need no server
+	$(BIN)/pytest -q tests/unit tests/contracts tests/test_house.py
+
+.PHONY: broker
+broker: setup ## the tests on embedded Kafka and PostgreSQL
+	$(BIN)/pytest -n 2 --dist worksteal tests/broker
+
+.PHONY: chaos
+chaos: setup ## kill tests; longer with ROUNDS=n, replayed with SEED=s
+	MESH_CHAOS_ROUNDS=$(ROUNDS) MESH_CHAOS_SEED=$(SEED) $(BIN)/pytest -s tests/chaos
+
+.PHONY: lint
+lint: setup ## ruff: format and rules
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+
+.PHONY: types
+types: setup ## basedpyright on the five packages
+	$(BIN)/basedpyright
+
+.PHONY: bench
+bench: setup ## the mesh beside Debezium, Quix Streams and pg_recvlogical, in one run
+	$(BIN)/mesh bench
+
+.PHONY: lock
+lock: setup ## pin every dependency anew in requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 --output-file requirements.lock --quiet
+
+.PHONY: clean
+clean: ## remove .venv, caches and the demo's directory
+	rm -rf $(VENV) .mesh .pytest_cache .ruff_cache .hypothesis
+
+.PHONY: check
+check: lint types unit ## what a reviewer runs first (also plain `make`)
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
