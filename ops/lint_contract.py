@@ -9,7 +9,8 @@ from typing import Any
 from ops.lint_column import did_you_mean, looks_personal, unmapped
 from ops.located import Located, Path
 from ops.report import Problem, Severity
-from schemas.avro_schema import faults, kind_of
+from schemas.avro_fault import faults
+from schemas.avro_schema import kind_of
 from schemas.compatibility import describe
 from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured

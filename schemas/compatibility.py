@@ -25,7 +25,8 @@ import avro.schema
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 from avro.errors import AvroException
 
-from schemas.avro_schema import NAMED, PRIMITIVES, AvroSchema, Fault, Scope, faults, full_name, kind_of, namespace_of
+from schemas.avro_fault import Fault, faults
+from schemas.avro_schema import NAMED, PRIMITIVES, AvroSchema, Scope, full_name, kind_of, namespace_of
 from schemas.codec import without_logical_types
 
 LEVELS = ("NONE", "BACKWARD", "BACKWARD_TRANSITIVE", "FORWARD", "FORWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE")

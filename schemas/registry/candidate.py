@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.avro_schema import AvroSchema, canonical_text, faults, with_references
+from schemas.avro_fault import faults
+from schemas.avro_schema import AvroSchema, canonical_text, with_references
 from schemas.compatibility import parse_avro
 from schemas.registry.refusal import Code, Refusal
 from schemas.registry.state import State, Version, identity

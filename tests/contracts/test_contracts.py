@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from ops.check import check
-from schemas.avro_schema import canonical_text, faults
+from schemas.avro_fault import faults
+from schemas.avro_schema import canonical_text
 from schemas.compatibility import FEED_LEVEL, breaches, parse_avro
 from schemas.envelope import key_schema, value_schema
 from tests.contracts.golden import CITY, GOLDEN, codec, contracts, read, shown, versions

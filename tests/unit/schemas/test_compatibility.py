@@ -6,7 +6,8 @@ import copy
 
 import pytest
 
-from schemas.avro_schema import canonical_text, faults, with_references
+from schemas.avro_fault import faults
+from schemas.avro_schema import canonical_text, with_references
 from schemas.compatibility import LEVELS, breaches
 from schemas.contract import Contract
 from schemas.envelope import value_schema
