@@ -120,19 +120,30 @@ def scene(kafka: str, unique: str, directory: Path, count: int) -> Iterator[tupl
         yield topics, workers
 
 
+def copies(kafka: str, topics: list[str]) -> int:
+    return sum(feeds.end_offsets(kafka, [out_topic(topic) for topic in topics]).values())
+
+
 def all_copied(kafka: str, topics: list[str]) -> bool:
-    return sum(feeds.end_offsets(kafka, [out_topic(topic) for topic in topics]).values()) >= RECORDS and all(
+    return copies(kafka, topics) >= RECORDS and all(
         feeds.committed_offsets(kafka, topics[0].split(".")[0]).get(place, 0) == end
         for place, end in feeds.end_offsets(kafka, topics).items()
     )
 
 
+def wait_for_work(kafka: str, topics: list[str]) -> None:
+    """Return once something more was copied, or once there is nothing left to copy: what kills a sleeper proves little."""
+    before = copies(kafka, topics)
+    until(lambda: before >= RECORDS or copies(kafka, topics) > before, WITHIN_SECONDS, "work to interrupt")
+
+
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
 def test_one_worker_killed_again_and_again(kafka: str, unique: str, tmp_path: Path, seed: int, capsys):
     rng = random.Random(seed)
-    with scene(kafka, unique, tmp_path, 1) as (topics, workers), written_slowly(kafka, topics, 18):
+    with scene(kafka, unique, tmp_path, 1) as (topics, workers), written_slowly(kafka, topics, 25):
         for _ in range(8):
-            time.sleep(rng.uniform(0.7, 3.0))
+            wait_for_work(kafka, topics)
+            time.sleep(rng.uniform(0.0, 1.5))
             workers[0].end(signal.SIGKILL)
             workers[0].start()
         until(lambda: all_copied(kafka, topics), WITHIN_SECONDS, f"all records, seed {seed}")
@@ -143,9 +154,10 @@ def test_one_worker_killed_again_and_again(kafka: str, unique: str, tmp_path: Pa
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
 def test_three_workers_killed_in_turn(kafka: str, unique: str, tmp_path: Path, seed: int, capsys):
     rng = random.Random(seed)
-    with scene(kafka, unique, tmp_path, 3) as (topics, workers), written_slowly(kafka, topics, 18):
+    with scene(kafka, unique, tmp_path, 3) as (topics, workers), written_slowly(kafka, topics, 25):
         for turn in range(8):
-            time.sleep(rng.uniform(0.7, 2.5))
+            wait_for_work(kafka, topics)
+            time.sleep(rng.uniform(0.0, 1.5))
             worker = rng.choice(workers)
             worker.end(signal.SIGTERM if turn == 5 else signal.SIGKILL)
             time.sleep(rng.choice((0.0, 0.0, 1.0, 11.0 if turn == 3 else 0.5)))  # once longer than its session
