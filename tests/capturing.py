@@ -102,9 +102,13 @@ class Rig:
 
     def add(self, agreed: Contract, *, partitions: int = 4) -> FeedEntry:
         """Onboard a feed: its topics, then its entry in the directory."""
-        entry = self.schemas.entry(agreed, partitions=partitions)
         feeds.create(self.kafka, agreed.feed, partitions=partitions)
         feeds.create(self.kafka, dead_letter_topic(agreed.feed), partitions=1)
+        return self.enter(agreed, partitions=partitions)
+
+    def enter(self, agreed: Contract, *, partitions: int = 4) -> FeedEntry:
+        """Enter a feed, whose topics exist, in the directory."""
+        entry = self.schemas.entry(agreed, partitions=partitions)
         self.directory = replace(self.directory, feeds={**self.directory.feeds, agreed.feed: entry})
         return entry
 
