@@ -23,22 +23,16 @@ from typing import Any, ClassVar, cast
 
 import aiokafka
 import uvloop
-from aiokafka.consumer.fetcher import Fetcher, FetchResult
-from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
-from faust.app.base import App
-from faust.tables.manager import TableManager
-from faust.tables.recovery import Recovery
 from faust.transport.conductor import Conductor
-from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
 from schemas.change import Batch, Record
-from streams.pins import check_pins
+from streams.pins import AIOKAFKA, FAUST, check_pins
 from streams.prefix import Partition, Prefix
 
 FETCH_BYTES_MAX = 8 << 20
@@ -54,39 +48,8 @@ HELD_RECORDS_MAX = 40_000
 
 Runs = Mapping[TP, tuple[Sequence[Record], int]]
 
-PINS: Mapping[Callable[..., Any], str] = {
-    App._on_partitions_revoked: "d5c895bbe57dc73a",
-    App._on_partitions_assigned: "de932b7927db85b3",
-    Consumer._drain_messages: "44a2500309e83c63",
-    Consumer.ack: "5fcf41cf45153475",
-    Consumer.commit: "a354437baaa08bf8",
-    Consumer.force_commit: "cc094614d22c70fb",
-    Consumer.on_partitions_assigned: "29ce96596f05a18c",
-    Consumer.on_partitions_revoked: "d04b7ae72c6fc206",
-    Consumer.perform_seek: "0e8c130ff4b0afd8",
-    Conductor._build_handler: "5c071d1277988c57",
-    Conductor._flag_changes: "43eb94e0048312fc",
-    Conductor._update_indices: "619b3247b96ac7d5",
-    Conductor._update_tp_index: "e8e3ac9025ef44f7",
-    Recovery._resume_streams: "d986a6710c1aca98",
-    Recovery.on_rebalance: "aa4d997a1795ceae",
-    TableManager.on_start: "365dd25fbc0e0684",
-    driver.AIOKafkaConsumerThread._commit: "932852ce7a23f658",
-    driver.AIOKafkaConsumerThread._create_worker_consumer: "c2701bfc3e6f6cad",
-    driver.AIOKafkaConsumerThread._fetch_records: "39a2c6c79fc1455a",
-    driver.ConsumerRebalanceListener.on_partitions_revoked: "348c3aec879faf80",
-}
-AIOKAFKA_PINS: Mapping[Callable[..., Any], str] = {
-    Fetcher._fetch_requests_routine: "2a8ec5932644c9b0",
-    Fetcher._get_actions_per_node: "1dab2cf937d165d0",
-    Fetcher.fetched_records: "be4348896b9b66af",
-    FetchResult.getall: "3e717e30de5068d5",
-    GroupCoordinator._on_join_prepare: "4d9524afc0ee2c2f",
-    GroupCoordinator.fetch_committed_offsets: "6c049c7379165952",
-    GroupCoordinator.request_rejoin: "f70a261c91c38cb5",
-}
-check_pins("faust-streaming", "0.15.3", PINS)
-check_pins("aiokafka", "0.14.0", AIOKAFKA_PINS)
+check_pins("faust-streaming", "0.15.3", FAUST)
+check_pins("aiokafka", "0.14.0", AIOKAFKA)
 
 
 class RunThread(driver.AIOKafkaConsumerThread):
