@@ -421,3 +421,30 @@ def test_group_of_many_partitions_is_reported_once(mesh: MemoryMesh) -> None:
     mesh.grant(grant_of())
     mesh.relay().handle([mesh.put(created(1)), mesh.put(created(2), partition=1)])
     assert mesh.told == [("processed", 2), ("routed", GRANT, 2, 0)]
+
+
+def test_filter_on_a_column_that_was_not_sent_decides_nothing(mesh: MemoryMesh) -> None:
+    mesh.grant(grant_of("note == null", columns=("note",)))
+    mesh.relay().handle([mesh.put(envelope_of("u", None, row(), unchanged=["note"]))])
+    assert mesh.out(GRANT) == []
+    assert ("rejected", "scope_unknown", 1) in mesh.told
+
+
+def test_grant_suspended_for_a_moment_of_its_backfill_misses_nothing(mesh: MemoryMesh) -> None:
+    relay = mesh.relay(hand_over_records=0)
+    for number in range(9):
+        relay.handle([mesh.put(created(number))])
+    replay, steps = mesh.replay, [Status.ACTIVE, Status.SUSPENDED, Status.ACTIVE]
+
+    def with_a_moment(*place: Any) -> Any:
+        for batch in replay(*place):
+            if steps:
+                mesh.grant(grant_of(status=steps.pop()))
+            yield batch
+
+    mesh.replay = with_a_moment  # type: ignore[method-assign]
+    mesh.grant(grant_of())
+    relay.idle({(FEED, 0): 9})  # and the relay does not look again before the job is through
+    until(lambda: not steps, 5, "the moment is over")
+    until(lambda: caught_up(mesh, relay, 9), 5, "the grant is live")
+    assert {after["ent_id"] for _, after, _ in mesh.out(GRANT)} == {f"e{number}" for number in range(9)}
