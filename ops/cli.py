@@ -103,7 +103,8 @@ def run(hop: str, directory: Path, port: int, only: tuple[str, ...], name: str) 
     logging.getLogger("httpx").setLevel(logging.WARNING)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        # By a thread: the signal may come while this one holds the event's own lock.
+        signal.signal(number, lambda *_: threading.Thread(target=stop.set).start())
     wiring.run(hop, directory, stop, port=port, only=frozenset(only), name=name or hop)
 
 
