@@ -14,6 +14,7 @@ TakeRow = Callable[[Mapping[str, Any]], list[str]]
 """Appends the lines that read the row after the change, and returns the variables that hold its cells."""
 
 _VARINT = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
+_NUMBER = rb"(?:\x00|\x02" + _VARINT + rb")"
 _TOKEN_BYTES = 38
 _LEARN_MAX = 32
 BROKEN = (IndexError, struct.error, OverflowError, UnicodeDecodeError)
@@ -38,16 +39,15 @@ def envelope_walk(walk: Walk, envelope: Mapping[str, Any], take_row: TakeRow | N
     walk.add("known = learned[0](m, p)")
 
     def quick() -> None:
-        walk.add("moment, token, op = known.groups()", "p = known.end()")
-
-    def slow() -> None:
-        _source(walk, walk.resolve(fields["source"]))
-        walk.add("n, p = zigzag(m, p)", "op = m[p : p + n]", "p += n", "learn(m, source, token)")
+        walk.add("return cells, known.group(3), known.group(2), known.group(1), (), len(m)")
 
     walk.block("if known:", quick)
-    walk.block("else:", slow)
+    _source(walk, walk.resolve(fields["source"]))
+    walk.add("n, p = zigzag(m, p)", "op = m[p : p + n]", "p += n", "source.append(p)")
     walk.skip(fields["ts_ms"])
+    walk.add("source.append(p)")
     walk.skip(fields["transaction"])
+    walk.add("learn(m, source, p, token)")
 
     def unchanged(_index: int, branch: AvroType) -> None:
         if branch != "null":
@@ -85,40 +85,42 @@ def _source(walk: Walk, record: Mapping[str, Any]) -> None:
 
 
 def _learner(learned: list[Callable[[bytes, int], Any]]) -> Callable[..., None]:
-    """Make of the first source block a pattern for the next ones.
+    """Make of the first envelope's end a pattern for the next ones.
 
-    Within one topic only its times and positions differ, so one match replaces walking fourteen fields. A pattern is only a
-    shorter way to the same answer: what it does not match is walked.
+    Within one topic only times, positions and numbers differ behind the row, so one match replaces walking twenty fields. A
+    pattern is only a shorter way to the same answer: what it does not match to the last byte is walked.
     """
     count = 0
 
-    def learn(m: bytes, source: list[int], token: bytes) -> None:
+    def learn(m: bytes, places: list[int], tail: int, token: bytes) -> None:
         nonlocal count
-        if count >= _LEARN_MAX or len(token) != _TOKEN_BYTES or len(source) != 7:
+        if count >= _LEARN_MAX or len(token) != _TOKEN_BYTES or len(places) != 9 or m[tail:] != b"\0\0":
             return
-        start, before_time, after_time, before_token, after_token, before_tx, end = source
-        rest = m[before_tx:end]
+        start, before_time, after_time, before_token, after_token, before_tx, source_end, op_end, ts_end = places
         # Behind the transaction id: lsn (PostgreSQL), then file, pos and gtid, all null. Binary logs are walked.
-        if not re.fullmatch(rb"(?:\x00|\x02" + _VARINT + rb"){2}\x00\x00\x00", rest, re.DOTALL):
+        if not re.fullmatch(_NUMBER + _NUMBER + rb"\x00\x00\x00", m[before_tx:source_end], re.DOTALL):
             return
         count += 1
-        number = rb"(?:\x00|\x02" + _VARINT + rb")"
-        pattern = re.compile(
-            re.escape(m[start:before_time])
-            + rb"("
-            + _VARINT
-            + rb")"
-            + re.escape(m[after_time:before_token])
-            + rb"(.{38})"
-            + re.escape(m[after_token:before_tx])
-            + number
-            + number
-            + rb"\x00\x00\x00\x02(.)",
-            re.DOTALL,
-        )
-        learned[0] = pattern.match
+        parts = [
+            re.escape(m[start:before_time]) + rb"(" + _VARINT + rb")",
+            re.escape(m[after_time:before_token]) + rb"(.{38})",
+            re.escape(m[after_token:before_tx]) + _NUMBER + _NUMBER + rb"\x00\x00\x00",
+            rb"\x02(.)" + _NUMBER,
+            _transaction_pattern(m[ts_end:tail]),
+            rb"\x00\x00\Z",  # no column is absent, nothing is marked
+        ]
+        if op_end - source_end == 2:
+            learned[0] = re.compile(b"".join(parts), re.DOTALL).match
 
     return learn
+
+
+def _transaction_pattern(written: bytes) -> bytes:
+    """Null, or an id of the same length and two numbers; a longer id is walked, and learned anew."""
+    if written == b"\0" or written[1] > 127:
+        return rb"\x00"
+    length = written[1] >> 1
+    return rb"\x02" + re.escape(written[1:2]) + rb".{%d}" % length + _VARINT + _VARINT
 
 
 def moment_of(raw: bytes) -> int:

@@ -221,7 +221,7 @@ class PostgresSink:
 
     def _send_keys(self, target: _Target, topic: str, sql: str, tokens: Mapping[bytes, bytes]) -> None:
         read = target.keys.read
-        rows = {key: Taken(read(b"\0\0\0\0\0" + key), b"d", token, 0, ()) for key, token in tokens.items()}
+        rows = {key: Taken(read(b"\0\0\0\0\0" + key), b"d", token, ()) for key, token in tokens.items()}
         self._send_rows(Statement(topic), sql, target.keys.columns, rows)
 
     def _send_partial(self, target: _Target, topic: str, rows: Mapping[bytes, Taken]) -> None:

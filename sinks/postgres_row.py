@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from schemas.errors import Rejected
-from sinks.envelope_walk import BROKEN, envelope_walk, moment_of
+from sinks.envelope_walk import BROKEN, envelope_walk
 from sinks.row import Column, columns_of, decimal_text, json_of, python_of, row_record
 from sinks.walk import AvroType, Walk, decode
 
@@ -177,14 +177,14 @@ class _Rows(Walk):
         length, end = self.fresh(), self.fresh()
         self.add(f"{length} = m[p]", "p += 1")
 
+        def short() -> None:
+            self.add(f"{length} >>= 1", f"{end} = p + {length}", f"{name} = LENGTHS[{length}] + m[p:{end}]")
+
         def long() -> None:
             self.add(f"{length}, p = varint(m, p - 1)", f"{end} = p + ({length} >> 1)", f"{name} = cell(m[p:{end}])")
 
-        def short() -> None:
-            self.add(f"{end} = p + ({length} >> 1)", f"{name} = LENGTHS[{length} >> 1] + m[p:{end}]")
-
-        self.block(f"if {length} > 127:", long)
-        self.block("else:", short)
+        self.block(f"if {length} < 128:", short)
+        self.block("else:", long)
         self.add(f"p = {end}")
 
     def _decimal(self, name: str, scale: int) -> None:
@@ -226,8 +226,7 @@ class Taken(NamedTuple):
     cells: tuple[bytes, ...] | None
     op: bytes
     token: bytes
-    committed_at_ms: int
-    unchanged: tuple[str, ...]
+    unchanged: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,14 +253,14 @@ def row_reader(envelope: Mapping[str, Any]) -> RowReader:
 
     def read(message: bytes) -> Taken:
         try:
-            cells, op, token, moment, unchanged, end = walk(message, 5)
+            cells, op, token, _, unchanged, end = walk(message, 5)
         except BROKEN as error:
             raise Rejected("not_decodable", type(error).__name__) from error
         if end != len(message):
             raise Rejected("not_decodable", "the message does not end where its schema says")
         if not token:
             raise Rejected("no_position", "the envelope has no source.sequence, so nothing can guard its order")
-        return Taken(cells, op, token, moment_of(moment), tuple(unchanged))
+        return Taken(cells, op, token, unchanged)
 
     return RowReader(columns, read)
 

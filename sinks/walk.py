@@ -110,8 +110,10 @@ class Walk:
             case "double":
                 self.add("p += 8")
             case "string" | "bytes":
-                length = self.length()
-                self.add(f"p += {length}")
+                size = self.fresh()
+                self.add(f"{size} = m[p]")
+                self.block(f"if {size} < 128:", lambda: self.add(f"p += ({size} >> 1) + 1"))
+                self.block("else:", lambda: self.add(f"{size}, p = varint(m, p)", f"p += {size} >> 1"))
             case "fixed":
                 self.add(f"p += {int(kind['size'])}")
             case "record":

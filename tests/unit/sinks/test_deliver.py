@@ -1,0 +1,49 @@
+"""Which lanes there should be, and how a refused run is halved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from schemas.grant import Status
+from schemas.subscriber import SinkConfig
+from sinks.deliver import wanted_lanes
+from sinks.lane import _halves, _joined
+from tests.delivering import OutFeed, directory_of
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SINK = SinkConfig(name="main", kind="postgres")
+
+
+def test_only_active_grants_of_known_subscribers_are_delivered() -> None:
+    feeds = [OutFeed("tax", "police.person"), OutFeed("tax", "police.car"), OutFeed("nobody", "police.person")]
+    directory = directory_of({"tax": SINK}, *feeds)
+    (key, (sink, topics)), *others = wanted_lanes(directory, NOW).items()
+    assert (key, sink, others) == (("tax", "main"), SINK, [])
+    assert topics == {"out.tax.police.person": "tax.police.person", "out.tax.police.car": "tax.police.car"}
+
+
+def test_a_grant_ends_by_status_by_time_and_by_its_sink() -> None:
+    feed = OutFeed("tax", "police.person")
+    for change in (
+        {"status": Status.REVOKED},
+        {"valid_to": NOW},
+        {"valid_from": NOW + timedelta(seconds=1)},
+        {"sink": "other"},
+    ):
+        directory = directory_of({"tax": SINK}, feed)
+        entry = directory.grants["tax.police.person"]
+        changed = replace(entry, grant=replace(entry.grant, **change))
+        assert wanted_lanes(replace(directory, grants={"tax.police.person": changed}), NOW) == {}, change
+
+
+def test_halves_and_joins_keep_the_order() -> None:
+    feed = OutFeed("tax", "police.person")
+    records = [feed.record("c", {"id": number}) for number in range(5)]
+    first, second = _halves([feed.batch(*records)])
+    assert [record.offset for half in (first, second) for batch in half for record in batch.records] == [0, 1, 2, 3, 4]
+    (joined,) = _joined([*first, *second])
+    assert list(joined.records) == records
+    several = [feed.batch(records[0]), feed.batch(records[1], partition=1), feed.batch(records[2], partition=2)]
+    first, second = _halves(several)
+    assert [*first, *second] == several
