@@ -55,7 +55,8 @@ class _NoTables(TableManager):
         await self.recovery.start()
 
 
-def _application(bootstrap: str, group: str, data_dir: Path, instance_id: str | None) -> faust.App:
+def application(bootstrap: str, group: str, data_dir: Path, instance_id: str | None) -> faust.App:
+    """The Faust application of one member of the group, not started."""
     return faust.App(
         group,
         broker=[f"meshrun://{server.strip()}" for server in bootstrap.split(",")],
@@ -139,7 +140,7 @@ class StreamWorker:
                 runner.run(self._serve(stop, executor))
 
     async def _serve(self, stop: threading.Event, executor: ThreadPoolExecutor) -> None:
-        app = _application(self._bootstrap, self._group, self._data_dir, self._instance_id)
+        app = application(self._bootstrap, self._group, self._data_dir, self._instance_id)
         channel: Any = app.topic(*sorted(self._topics())).clone(is_iterator=True)
         app.topics.add(channel)
         consumer = cast("RunConsumer", app.consumer)

@@ -223,7 +223,9 @@ class RunConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> RunThread:
-        return RunThread(self, loop=self.loop, thread_loop=uvloop.new_event_loop(), beacon=self.beacon)
+        thread = RunThread(self, loop=self.loop, thread_loop=uvloop.new_event_loop(), beacon=self.beacon)
+        thread._close_thread_loop_on_stop = True
+        return thread
 
     async def _drain_messages(self, fetcher: Any) -> None:
         try:

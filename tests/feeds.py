@@ -28,7 +28,7 @@ def create(kafka: str, *topics: str, partitions: int = 4) -> None:
     def is_led() -> bool:
         try:
             return bool(end_offsets(kafka, topics))
-        except KafkaException:  # the broker has the topics before it leads them
+        except (KafkaException, KeyError):  # the broker knows of topics before it leads them, and not all at once
             return False
 
     until(is_led, 30, f"leaders of {', '.join(topics)}")
