@@ -9,9 +9,11 @@ compares every function here with the real database.
 from __future__ import annotations
 
 import ipaddress
+import math
 import struct
 from collections.abc import Callable
 from datetime import date, timedelta
+from fractions import Fraction
 
 Text = Callable[[bytes], bytes]
 
@@ -89,26 +91,39 @@ def numeric(raw: bytes) -> bytes:
 
 
 def float4(raw: bytes) -> bytes:
-    """float4, shortest digits that read back to the same value."""
-    value = struct.unpack(">f", raw)[0]
-    digits = next(
-        text for places in range(9) if struct.pack(">f", float(text := f"{value:.{places}e}")) == raw or places == 8
-    )
-    return _float(value, digits, 6)
+    """Type float4, shortest digits that read back to the same value."""
+    return _float(raw, ">f", ">I", 6)
 
 
 def float8(raw: bytes) -> bytes:
-    """float8, shortest digits that read back to the same value."""
-    value = struct.unpack(">d", raw)[0]
-    return _float(value, repr(value), 15)
+    """Type float8, shortest digits that read back to the same value."""
+    return _float(raw, ">d", ">Q", 15)
 
 
-def _float(value: float, shortest: str, fixed_below: int) -> bytes:
-    if value != value:  # noqa: PLR0124 - NaN is the one value that differs from itself
+def _shortest(raw: bytes, code: str, bits: str) -> str:
+    """The fewest digits strictly within half a step of the value.
+
+    Unlike Python, the server never prints a number that lies exactly half way to a neighbour.
+    """
+    (value,), (pattern,) = struct.unpack(code, raw), struct.unpack(bits, raw)
+    magnitude = pattern & ~(1 << (8 * len(raw) - 1))
+    if magnitude == 0:
+        return f"{value:e}"
+    exact, below = (Fraction(struct.unpack(code, struct.pack(bits, n))[0]) for n in (magnitude, magnitude - 1))
+    above = struct.unpack(code, struct.pack(bits, magnitude + 1))[0]
+    upper = Fraction(above) if math.isfinite(above) else 2 * exact - below
+    candidates = (f"{abs(value):.{places}e}" for places in range(17))
+    text = next(text for text in candidates if exact + below < 2 * Fraction(text) < exact + upper)
+    return f"-{text}" if value < 0 else text
+
+
+def _float(raw: bytes, code: str, bits: str, fixed_below: int) -> bytes:
+    (value,) = struct.unpack(code, raw)
+    if math.isnan(value):
         return b"NaN"
-    if value in (float("inf"), float("-inf")):
+    if math.isinf(value):
         return b"Infinity" if value > 0 else b"-Infinity"
-    return _digits(shortest, fixed_below).encode()
+    return _digits(_shortest(raw, code, bits), fixed_below).encode()
 
 
 def _digits(shortest: str, fixed_below: int) -> str:
