@@ -17,7 +17,8 @@ from schemas.envelope import frame
 from schemas.errors import Misconfigured, Rejected
 from schemas.feed import out_topic
 from schemas.grant import Mask
-from streams.egress import Cut, Cutting, HashKey, cutting, encode_extras
+from streams.cut import Cut
+from streams.egress import Cutting, HashKey, cutting, encode_extras
 from streams.enrich import Check, Enrichment
 from streams.piece import hasher
 from streams.scan import Extras, Scanner, Shape, Spans

@@ -15,7 +15,7 @@ from schemas.directory import FeedEntry
 from schemas.envelope import unframe
 from schemas.errors import Rejected
 from schemas.feed import dead_letter_topic
-from streams.egress import Removal, scope_unknown
+from streams.cut import Removal, scope_unknown
 from streams.plan import Headers, Plan, Plans, Serving, Way
 from streams.scan import Extras, Mark, Spans
 from streams.spans import malformed

@@ -16,7 +16,8 @@ from schemas.envelope import out_value_schema, value_schema
 from schemas.errors import Misconfigured, Rejected
 from schemas.expression import parse
 from schemas.grant import Grant, Mask
-from streams.egress import Cutting, Removal, cutting, definition_text
+from streams.cut import Removal
+from streams.egress import Cutting, cutting, definition_text
 from streams.scan import Scanner, Shape
 from tests.unit.streams import grant_oracle as oracle
 
