@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 COMMIT_EVERY_SECONDS = 0.5
 BROKER_WITHIN_SECONDS = 10.0
-SLICE_RECORDS = 500
+SLICE_RECORDS = 1_000
 
 StartsOf = Callable[[Sequence[Partition]], Mapping[Partition, int]]
 
@@ -135,7 +135,7 @@ class Reader:
             size += sum(map(len, more))
         self._raise_trouble()
         self._commit_sometimes()
-        return group_messages(message for message in messages if self._is_wanted(message))
+        return [batch for batch in group_messages(self._without_errors(messages)) if self.holds(batch)]
 
     def idle(self, seconds: float, stop: threading.Event) -> None:
         """Stay in the group without reading, while a target is unwell."""
@@ -172,12 +172,11 @@ class Reader:
             logger.warning("%s: last commit failed, some records will come again: %s", self._group, error)
         self._consumer.close()
 
-    def _is_wanted(self, message: Message) -> bool:
-        error = message.error()
-        if error is None:
-            return (message.topic(), message.partition()) in self._held and message.topic() in self._topics
-        _is_end(error, f"{message.topic()} [{message.partition()}]")
-        return False
+    def _without_errors(self, messages: list[Message]) -> list[Message]:
+        for message in messages:
+            if (error := message.error()) is not None:
+                _is_end(error, f"{message.topic()} [{message.partition()}]")
+        return [message for message in messages if message.error() is None]
 
     def _raise_trouble(self) -> None:
         if self._trouble is not None:
