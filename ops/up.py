@@ -36,9 +36,9 @@ HUB = "hub"
 _STOPS_WITHIN_SECONDS = 120.0
 _FLOCK = "hhqqi"
 
-Processes = Callable[[Path, int], Mapping[str, Sequence[str]]]
-"""Takes the mesh's directory and the registry's port; gives name to argument list, in the order of starting. The process
-named `registry` must answer `GET /subjects` on that port before the next one starts."""
+Processes = Callable[[Path, Mapping[str, int]], Mapping[str, Sequence[str]]]
+"""Takes the mesh's directory and the ports of `registry` and `console`; gives name to argument list, in the order of
+starting. The process named `registry` must answer `GET /subjects` on its port before the next one starts."""
 
 
 def mesh_command(*arguments: str) -> list[str]:
@@ -65,6 +65,7 @@ def up(directory: Path, processes: Processes, console: Console | None = None) ->
                 endpoints = _start_all(directory, processes, mesh.supervisor, console)
                 mesh.is_started = True
                 _write_secret(directory / "endpoints.json", json.dumps(endpoints, indent=2))
+                _say_where_to_look(directory, console)
                 console.print(f"up; addresses are in {directory / 'endpoints.json'}; Ctrl-C stops", soft_wrap=True)
                 mesh.supervisor.watch(lambda: mesh.is_asked_to_stop)
             except KeyboardInterrupt:
@@ -145,12 +146,16 @@ def _start_all(
     """Start everything; the addresses, not yet written down: who finds them in the file finds a mesh that answers."""
     kafka, kafka_sasl = _kafka(directory, supervisor, console)
     database = _database(directory, supervisor, console)
-    port, registry = _registry(directory, console)
+    registry = _given_registry(console)
+    ports = {name: _port(directory, name) for name in ("registry", "console")}
+    is_registry_ours = registry is None
+    registry = registry or f"http://127.0.0.1:{ports['registry']}"
     addresses = {"MESH_KAFKA": kafka, "MESH_DATABASE": database, "MESH_REGISTRY": registry}
     if kafka_sasl:
         addresses["MESH_KAFKA_SASL"] = kafka_sasl
-    for name, argv in processes(directory, port).items():
-        if name == "registry" and not port:
+    wanted = processes(directory, ports)
+    for name, argv in wanted.items():
+        if name == "registry" and not is_registry_ours:
             continue
         program = Program(
             name=name,
@@ -168,7 +173,7 @@ def _start_all(
         "kafka_sasl": kafka_sasl,
         "registry": registry,
         "hub_database": database,
-        "console": None,
+        "console": f"http://127.0.0.1:{ports['console']}" if "console" in wanted else None,
         "pid": os.getpid(),
     }
 
@@ -205,20 +210,25 @@ def _database(directory: Path, supervisor: Supervisor, console: Console) -> str:
     return postgres.dsn(HUB)
 
 
-def _registry(directory: Path, console: Console) -> tuple[int, str]:
-    """The port for our own registry (0: none is wanted) and the registry's URL."""
-    if given := os.environ.get("MESH_REGISTRY"):
-        if not _lists_subjects(given):
-            fix = "start that registry, correct MESH_REGISTRY, or unset it to have one started here"
-            raise Misconfigured("MESH_REGISTRY", f"{given}/subjects does not answer", fix=fix)
-        console.print(f"registry: yours, {given}")
-        return 0, given
-    # The port of the last run where still free, so that an address handed out stays good.
-    known_in = directory / "run" / "registry.port"
+def _given_registry(console: Console) -> str | None:
+    """The URL of a registry to use instead of our own."""
+    given = os.environ.get("MESH_REGISTRY")
+    if not given:
+        return None
+    if not _lists_subjects(given):
+        fix = "start that registry, correct MESH_REGISTRY, or unset it to have one started here"
+        raise Misconfigured("MESH_REGISTRY", f"{given}/subjects does not answer", fix=fix)
+    console.print(f"registry: yours, {given}")
+    return given
+
+
+def _port(directory: Path, name: str) -> int:
+    """A port for one of our own: that of the last run where still free, so that an address handed out stays good."""
+    known_in = directory / "run" / f"{name}.port"
     known = [int(known_in.read_text())] if known_in.exists() else []
     [port] = free_ports(1, known)
     known_in.write_text(str(port))
-    return port, f"http://127.0.0.1:{port}"
+    return port
 
 
 def _lists_subjects(registry: str) -> bool:
@@ -239,6 +249,11 @@ def _timed(name: str, console: Console) -> Iterator[list[str]]:
     console.print(f"{name}: {''.join(where)} after {time.monotonic() - started:.1f} s", soft_wrap=True)
 
 
+def _say_where_to_look(directory: Path, console: Console) -> None:
+    if address := json.loads((directory / "endpoints.json").read_text("utf-8"))["console"]:
+        console.print(f"console: {address}")
+
+
 def _say_what_runs(directory: Path, pid: int | None, console: Console) -> None:
     console.print(f"a mesh runs in {directory} already (process {pid})", soft_wrap=True)
     try:
@@ -246,8 +261,9 @@ def _say_what_runs(directory: Path, pid: int | None, console: Console) -> None:
     except (FileNotFoundError, ValueError):
         console.print("it is still starting")
         return
-    for name in ("kafka", "registry", "hub_database"):
-        console.print(f"{name}: {without_password(endpoints[name])}", soft_wrap=True)
+    for name in ("kafka", "registry", "hub_database", "console"):
+        if address := endpoints.get(name):
+            console.print(f"{name}: {without_password(address)}", soft_wrap=True)
     for file in sorted((directory / "run").glob("*.json")):
         with suppress(FileNotFoundError, ValueError):
             state = json.loads(file.read_text("utf-8"))

@@ -63,15 +63,16 @@ STREAMS_GROUP = "mesh.streams"
 DURABLE_WITHIN_SECONDS = 60.0
 
 
-def processes(directory: Path, registry_port: int) -> Mapping[str, Sequence[str]]:
+def processes(directory: Path, ports: Mapping[str, int]) -> Mapping[str, Sequence[str]]:
     """What `mesh up` runs beside the servers, in the order of starting."""
     write_prometheus_config(directory)
     where = ("--dir", str(directory))
     return {
-        "registry": mesh_command("run", "registry", *where, "--port", str(registry_port)),
+        "registry": mesh_command("run", "registry", *where, "--port", str(ports["registry"])),
         "streams": mesh_command("run", "streams", *where),
         "delivery": mesh_command("run", "delivery", *where),
         "capture": mesh_command("run", "capture", *where),
+        "console": mesh_command("run", "console", *where, "--port", str(ports["console"])),
     }
 
 

@@ -35,10 +35,10 @@ function show(status) {
   }
   const volume = (status.feeds || []).reduce((sum, feed) => sum + feed.per_second, 0);
   const headline = document.getElementById("headline");
-  headline.textContent = status.starting ? "starting" :
+  headline.textContent =
     `${whole(volume)} changes a second; commit to subscriber p50 ${seconds(status.p50_seconds) || "–"}, p99 ${seconds(status.p99_seconds) || "–"}`
     + (status.is_well ? "" : "; something is unwell");
-  headline.className = status.is_well || status.starting ? "" : "unwell";
+  headline.className = status.is_well ? "" : "unwell";
 }
 
 async function look() {

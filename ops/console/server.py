@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from aiohttp import web
 from ops.status import Status
 
 PAGE = Path(__file__).with_name("page.html")
-FRESH_SECONDS = 1.0
+FRESH_SECONDS = 0.9
 _SECURITY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'",
     "X-Content-Type-Options": "nosniff",
@@ -22,12 +23,17 @@ _SECURITY = {
 
 
 class Console:
-    """Serves on 127.0.0.1 until stopped. `read` gives the present status and may take a second; it runs in a thread."""
+    """Serves on 127.0.0.1 until stopped. `read` gives the present status; it runs in a thread.
+
+    Nothing is read while nobody looks, and at most once a second however many do: asking for lag costs the broker.
+    """
 
     def __init__(self, read: Callable[[], Status], port: int = 0) -> None:
         self._read = read
         self._port = port
         self._status: Status | None = None
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
         self.url = ""
 
     def run(self, stop: threading.Event, announce: Callable[[str], None] = lambda _: None) -> None:
@@ -48,11 +54,16 @@ class Console:
             await site.start()
             self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             announce(self.url)
-            while not stop.is_set():
-                self._status = await asyncio.to_thread(self._read)
-                await asyncio.sleep(FRESH_SECONDS)
+            await asyncio.to_thread(stop.wait)
         finally:
             await runner.cleanup()
+
+    async def _fresh(self) -> Status:
+        async with self._reading:
+            if self._status is None or time.monotonic() - self._read_at > FRESH_SECONDS:
+                self._status = await asyncio.to_thread(self._read)
+                self._read_at = time.monotonic()
+            return self._status
 
     def _file(self, name: str, kind: str) -> Callable[[web.Request], Awaitable[web.Response]]:
         body = PAGE.with_name(name).read_bytes()
@@ -63,14 +74,11 @@ class Console:
         return serve
 
     async def _report(self, _: web.Request) -> web.Response:
-        status = self._status
-        body = json.dumps(status.to_json() if status else {"starting": True}, ensure_ascii=False, default=str)
+        body = json.dumps((await self._fresh()).to_json(), ensure_ascii=False, default=str)
         return web.Response(text=body, content_type="application/json", headers=_SECURITY)
 
     async def _health(self, _: web.Request) -> web.Response:
-        status = self._status
-        if status is None:
-            return web.Response(status=503, text="starting\n")
+        status = await self._fresh()
         unwell = [
             f"{name}: {entity.health} {entity.reason}".rstrip()
             for name, entity in [

@@ -22,9 +22,9 @@ HOP = "import os, time; print('kafka at', os.environ['MESH_KAFKA'], flush=True);
 FRAGILE = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).exists() and sys.exit(3); time.sleep(3600)"
 
 
-def processes(directory: Path, registry_port: int) -> Mapping[str, Sequence[str]]:
+def processes(directory: Path, ports: Mapping[str, int]) -> Mapping[str, Sequence[str]]:
     return {
-        "registry": [sys.executable, "-c", REGISTRY, str(registry_port)],
+        "registry": [sys.executable, "-c", REGISTRY, str(ports["registry"])],
         "hop": [sys.executable, "-c", HOP],
         "fragile": [sys.executable, "-c", FRAGILE, str(directory / "fragile")],
     }
