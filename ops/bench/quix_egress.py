@@ -1,8 +1,8 @@
 """The peer of egress: the same row filter and projection in Quix Streams, with fastavro on both sides.
 
-A program of its own, run by `ops/bench/run.py` in an environment of its own, because Quix Streams pins another
+A program of its own, run by `ops/bench/quix.py` in an environment of its own, because Quix Streams pins another
 confluent-kafka than ours: `quix_egress.py JOB.json`, where the job has `kafka`, `group`, `topic`, `out`, the two envelope
-schemas (`schema`, `out_schema`), the id to write (`out_schema_id`), `columns`, and the filter `{column, value}`. It runs until
+schemas (`schema`, `out_schema`), the id to write (`out_schema_id`), `columns`, and the filter `{column, values}`. It runs until
 it is stopped.
 """
 
@@ -53,7 +53,7 @@ class ToAvro(Serializer):
 def main() -> None:
     """Run the job."""
     job = json.loads(Path(sys.argv[1]).read_text())
-    columns, column, wanted = job["columns"], job["filter"]["column"], job["filter"]["value"]
+    columns, column, wanted = job["columns"], job["filter"]["column"], frozenset(job["filter"]["values"])
     app = Application(
         broker_address=job["kafka"],
         consumer_group=job["group"],
@@ -77,7 +77,7 @@ def main() -> None:
         return {**envelope, "before": project(envelope["before"]), "after": project(envelope["after"])}
 
     stream = app.dataframe(feed)
-    stream = stream[lambda envelope: envelope["after"][column] == wanted]
+    stream = stream[lambda envelope: envelope["after"][column] in wanted]
     stream.apply(cut).to_topic(out)
     app.run()
 

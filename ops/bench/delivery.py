@@ -1,0 +1,101 @@
+"""Hop 3: the PostgreSQL sink beside what PostgreSQL takes without us, and the whole way of a change, by the clock.
+
+Latency is what the mesh itself reports: the histogram of commit at the source to acknowledgement by the subscriber, over windows
+in which the source commits at a steady rate and all three hops run as processes.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+import psycopg
+
+from ops.bench import subject
+from ops.bench.figure import Figures
+from ops.bench.growth import drain
+from ops.bench.scale import Scale
+from ops.bench.sink import measure_limit, measure_sink
+from ops.bench.stage import Stage
+from ops.scrape import Samples, gather, increase, quantile
+from schemas.errors import Transient
+
+LATENCY = "mesh_delivery_latency_seconds"
+DELIVERED = "mesh_delivered_total"
+LIVE_TRANSACTION = 50
+WARM_UP_SECONDS = 5.0
+ARRIVES_WITHIN_SECONDS = 30.0
+
+
+def measure_sink_beside(stage: Stage, figures: Figures, scale: Scale) -> None:
+    """`sink_vs_limit`: every row inserted once and updated once, by our sink and by bare COPY and upsert."""
+    for run in range(1, scale.runs + 1):
+        stage.say(f"sink, run {run} of {scale.runs}: {2 * scale.sink_rows:,} changes")
+        limit: float | None = None
+        if run % 2 == 0:
+            limit = _limit(stage, scale)
+        ours = measure_sink(stage.kafka, stage.dsn, rows=scale.sink_rows)
+        stage.say(f"  mesh: {ours.per_second:,.0f}/s, {ours.cpu_micros:.1f} us of CPU each")
+        figures.compare("sink_vs_limit", ours.per_second, "COPY and upsert", limit or _limit(stage, scale))
+
+
+def _limit(stage: Stage, scale: Scale) -> float:
+    rate = measure_limit(stage.dsn, rows=scale.sink_rows)
+    stage.say(f"  COPY and upsert alone: {rate.per_second:,.0f}/s")
+    return rate.per_second
+
+
+def measure_latency(stage: Stage, figures: Figures, scale: Scale) -> None:
+    """`latency_p99_seconds` and `latency_p50_seconds`, one reading of each per window."""
+    subject.create(stage.dsn)
+    feed = stage.onboard_agency("live")
+    try:
+        stage.onboard_subscriber("subscriber", feed, is_cut=False)
+        with ExitStack() as hops:
+            running = [hops.enter_context(stage.hop(name)) for name in ("capture", "streams", "delivery")]
+            drain(stage.console, "the first rows", lambda: _delivered(stage), subject.SEED_ROWS, running[-1])
+            first = subject.SEED_ROWS + 1
+            for run in range(scale.runs + 1):
+                seconds = scale.live_seconds if run else WARM_UP_SECONDS
+                window = f"window {run} of {scale.runs}" if run else "warming up"
+                stage.say(f"latency, {window}: {scale.live_rate:,} changes/s for {seconds:g} s")
+                transactions = int(scale.live_rate * seconds / LIVE_TRANSACTION)
+                p50, p99 = _window(stage, first, transactions, LIVE_TRANSACTION / scale.live_rate)
+                first += transactions * LIVE_TRANSACTION // 2
+                if run:
+                    figures.note("latency_p50_seconds", p50)
+                    figures.note("latency_p99_seconds", p99)
+    finally:
+        stage.drop_slots()
+        stage.forget(feed)
+
+
+def _window(stage: Stage, first: int, transactions: int, pause_seconds: float) -> tuple[float, float]:
+    """p50 and p99 of the changes committed in a window, once all of them have arrived."""
+    before = _samples(stage)
+    with psycopg.connect(stage.dsn, autocommit=True) as connection:
+        started = time.perf_counter()
+        connection.execute("CALL live(%s, %s, %s, %s)", (first, transactions, LIVE_TRANSACTION, pause_seconds))
+        took = time.perf_counter() - started
+    changes = transactions * LIVE_TRANSACTION
+    expected = before.total(DELIVERED) + changes
+    deadline = time.monotonic() + ARRIVES_WITHIN_SECONDS
+    while (after := _samples(stage)).total(DELIVERED) < expected:
+        if time.monotonic() > deadline:
+            missing = expected - after.total(DELIVERED)
+            raise Transient(f"{missing:,.0f} changes were not delivered", fix=f"see {stage.directory / 'log'}")
+        time.sleep(0.2)
+    buckets = increase(before.buckets(LATENCY), after.buckets(LATENCY))
+    p50, p99 = quantile(buckets, 0.5), quantile(buckets, 0.99)
+    assert p50 is not None, "changes were delivered"
+    assert p99 is not None, "changes were delivered"
+    stage.say(f"  p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms; committed at {changes / took:,.0f}/s")
+    return p50, p99
+
+
+def _delivered(stage: Stage) -> float:
+    return _samples(stage).total(DELIVERED)
+
+
+def _samples(stage: Stage) -> Samples:
+    return gather(stage.directory)[0]

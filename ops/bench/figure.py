@@ -1,0 +1,130 @@
+"""Figures: what a bench found, each with its bar; their medians, as a table and as flat JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """What DESIGN §12 asks of a figure: `at_least` or `at_most` (below). `unit` is that of both sides, of `ours` alone if no peer."""
+
+    title: str
+    unit: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Whether the figure meets the bar."""
+        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
+
+    def __str__(self) -> str:
+        return f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}"
+
+
+BARS: Mapping[str, Bar] = {
+    "capture_vs_debezium": Bar(title="capture, streaming", unit="changes/s", at_least=4),
+    "capture_vs_limit": Bar(title="capture, streaming", unit="changes/s", at_least=0.8),
+    "snapshot_vs_debezium": Bar(title="capture, snapshot", unit="rows/s", at_least=4),
+    "egress_vs_quix": Bar(title="egress, one grant", unit="records/s", at_least=3),
+    "egress_extra_grant": Bar(title="egress, each further grant", unit="us CPU/record", at_most=0.25),
+    "sink_vs_limit": Bar(title="PostgreSQL sink", unit="changes/s", at_least=0.6),
+    "latency_p99_seconds": Bar(title="commit to acknowledgement, p99", unit="s", at_most=0.25),
+    "latency_p50_seconds": Bar(title="commit to acknowledgement, p50", unit="s", at_most=0.05),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One run's reading: the figure, and the two rates or costs behind it if there are two."""
+
+    value: float
+    ours: float | None = None
+    peer: float | None = None
+    against: str = ""
+
+
+class Figures:
+    """Collects readings by figure."""
+
+    def __init__(self) -> None:
+        self._readings: dict[str, list[Reading]] = {}
+
+    def compare(self, key: str, ours: float, against: str, peer: float) -> None:
+        """A run in which we and somebody else did the same at these rates."""
+        self._add(key, Reading(value=ours / peer, ours=ours, peer=peer, against=against))
+
+    def growth(self, key: str, value: float, *, one: float, several: float, against: str) -> None:
+        """A run in which a cost grew from `one` to `several`, by `value` a step."""
+        self._add(key, Reading(value=value, ours=several, peer=one, against=against))
+
+    def note(self, key: str, value: float) -> None:
+        """A figure that stands for itself."""
+        self._add(key, Reading(value=value))
+
+    def _add(self, key: str, reading: Reading) -> None:
+        self._readings.setdefault(key, []).append(reading)
+
+    def medians(self) -> dict[str, float]:
+        """Each figure's median over the runs; only what was measured."""
+        found = {
+            key: statistics.median(reading.value for reading in readings) for key, readings in self._readings.items()
+        }
+        return {key: round(found[key], 4) for key in BARS if key in found}
+
+    def table(self) -> Table:
+        """Measurement, both sides, figure with its range, bar, and whether it holds."""
+        table = Table(
+            "measurement", "ours", "peer", "", "median", "lowest to highest", "bar", "", box=None, header_style="bold"
+        )
+        for index in (1, 2, 4):
+            table.columns[index].justify = "right"
+        for key, value in self.medians().items():
+            readings, bar = self._readings[key], BARS[key]
+            values = sorted(reading.value for reading in readings)
+            table.add_row(
+                bar.title,
+                _shown([reading.ours for reading in readings], bar.unit),
+                _shown([reading.peer for reading in readings], ""),
+                readings[0].against,
+                f"{value:.3g}",
+                f"{values[0]:.3g} to {values[-1]:.3g}" if len(values) > 1 else "",
+                str(bar),
+                "ok" if bar.holds(value) else "missed",
+                style=None if bar.holds(value) else "yellow",
+            )
+        return table
+
+
+def _shown(values: Sequence[float | None], unit: str) -> str:
+    present = [value for value in values if value is not None]
+    if not present:
+        return ""
+    median = statistics.median(present)
+    return f"{median:,.0f} {unit}".rstrip() if median >= 100 else f"{median:.1f} {unit}".rstrip()
+
+
+def machine() -> str:
+    """What the figures were measured on, in a line."""
+    cores = len(os.sched_getaffinity(0))
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (1 << 30)
+    return (
+        f"{cores} cores of {model}, {memory_gb:.0f} GB, Python {platform.python_version()}, Linux {platform.release()}"
+    )
+
+
+def load_average() -> float:
+    """How many processes wanted a core in the last minute; before we start, those are somebody else's."""
+    return os.getloadavg()[0]

@@ -1,0 +1,19 @@
+"""Scale: how much is measured, so that a test may measure little."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """`has_peers`: also what must be downloaded, Debezium and Quix Streams; without them only our own side is measured."""
+
+    runs: int = 3
+    has_peers: bool = True
+    changes: int = 300_000
+    rows: int = 1_000_000
+    sink_rows: int = 100_000
+    live_rate: int = 5_000
+    live_seconds: float = 20.0
+    further_grants: tuple[int, ...] = (2, 5)

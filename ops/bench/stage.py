@@ -1,0 +1,171 @@
+"""The stage of a bench: servers and a mesh of its own in a temporary directory, and its hops as the processes that they are.
+
+A hop runs only while it is measured, so that nothing else of the mesh takes its processor. What one measurement onboarded is
+taken away again before the next: a stream worker follows every feed of the directory.
+"""
+
+# pyright: reportPrivateImportUsage=false
+# confluent_kafka.admin re-exports its documented names without saying so in a way that the type checker reads.
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from rich.console import Console
+
+from ops.bench.subject import write_agency, write_subscriber
+from ops.control import read_directory
+from ops.embedded.kafka import Kafka
+from ops.embedded.postgres import Postgres
+from ops.embedded.program import Program, Running, free_ports, launch, reaches, wait_ready
+from ops.onboard import onboard
+from ops.settings import Settings
+from ops.topics import end_offsets, ensure_control_topics
+from ops.up import mesh_command
+from producers.log import Log
+from schemas.errors import Misconfigured
+from schemas.feed import CONTRACTS, GRANTS, dead_letter_topic, out_topic
+
+_DSN_VARIABLE = "MESH_BENCH_DSN"
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Running servers. `dsn` is the one database that everything is read from, and written to by sinks."""
+
+    directory: Path
+    settings: Settings
+    dsn: str
+    console: Console
+
+    @property
+    def kafka(self) -> str:
+        """The broker's address."""
+        return self.settings.kafka
+
+    def say(self, line: str) -> None:
+        """A line of progress."""
+        self.console.print(line, soft_wrap=True)
+
+    @contextmanager
+    def hop(self, name: str, *arguments: str) -> Iterator[Running]:
+        """One hop of the mesh as a child process, stopped in order at the end."""
+        argv = mesh_command("run", name, "--dir", str(self.directory), *arguments)
+        with self.child(name, argv, self._addresses()) as running:
+            yield running
+
+    @contextmanager
+    def child(self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> Iterator[Running]:
+        """Any program as a child process; its log is `log/<name>.log`."""
+        log = self.directory / "log" / f"{name}.log"
+        running = launch(Program(name=name, argv=argv, log=log, env=env or {}, stop_within_seconds=30))
+        try:
+            yield running
+        finally:
+            running.stop()
+
+    def onboard_agency(self, agency: str) -> str:
+        """Take a department that has the table into the mesh; its feed."""
+        folder = self.directory / "folders" / agency
+        write_agency(folder, agency, f"${{{_DSN_VARIABLE}}}")
+        self._onboard(folder)
+        return f"{agency}.subject"
+
+    def onboard_subscriber(self, subscriber: str, feed: str, *, grants: int = 1, is_cut: bool = True) -> list[str]:
+        """Take a subscriber of the feed into the mesh; the topics of its grants (see `write_subscriber`)."""
+        folder = self.directory / "folders" / subscriber
+        write_subscriber(folder, subscriber, feed, f"${{{_DSN_VARIABLE}}}", grants=grants, is_cut=is_cut)
+        self._onboard(folder)
+        return [out_topic(f"{subscriber}.{feed}.g{number}") for number in range(grants)]
+
+    def forget(self, feed: str) -> None:
+        """Take a feed and its grants out of the mesh, and their topics off the broker."""
+        log = Log(self.kafka, client_id="bench-forget")
+        grants = [id_ for id_, entry in read_directory(self.kafka).grants.items() if entry.grant.feed == feed]
+        for grant_id in grants:
+            log.append(GRANTS, grant_id.encode(), None)
+        log.append(CONTRACTS, feed.encode(), None)
+        log.flush(30)
+        log.close()
+        topics = [feed, *(out_topic(grant_id) for grant_id in grants)]
+        self.drop_topics([*topics, *(dead_letter_topic(topic) for topic in topics)])
+
+    def drop_topics(self, topics: Iterable[str]) -> None:
+        """Remove those of the topics that exist."""
+        present = list(end_offsets(self.kafka, topics))
+        if present:
+            admin = AdminClient({"bootstrap.servers": self.kafka, "log_level": 3})
+            for topic, future in admin.delete_topics(present).items():
+                try:
+                    future.result(30)
+                except KafkaException as error:
+                    self.say(f"note: {topic} stays ({error.args[0].str()})")
+
+    def drop_slots(self) -> None:
+        """Remove every slot and publication of the database, so that the log need not be kept."""
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active")
+            for (name,) in connection.execute("SELECT quote_ident(pubname) FROM pg_publication").fetchall():
+                connection.execute(f"DROP PUBLICATION {name}".encode())
+
+    def _onboard(self, folder: Path) -> None:
+        os.environ[_DSN_VARIABLE] = self.dsn
+        try:
+            outcome = onboard(folder, self.settings, wait_seconds=0, say=lambda _: None)
+        finally:
+            del os.environ[_DSN_VARIABLE]
+        if not outcome.is_ok:
+            outcome.render()
+            raise Misconfigured(folder.name, "does not pass the mesh's own check", fix="see its problems above")
+
+    def _addresses(self) -> dict[str, str]:
+        settings = self.settings
+        addresses = {"MESH_KAFKA": settings.kafka, "MESH_REGISTRY": settings.registry}
+        # A `mesh up` of this user must not be taken for ours, nor our metrics be kept from a port of their own.
+        return {
+            **addresses,
+            "MESH_DATABASE": settings.hub_database,
+            "MESH_METRICS_PORT": "0",
+            "MESH_LOG_LEVEL": "WARNING",
+        }
+
+
+@contextmanager
+def stage(console: Console) -> Iterator[Stage]:
+    """Kafka, PostgreSQL and the mesh's registry, as children of this thread; at the end all of it is gone."""
+    with ExitStack() as parts:
+        directory = Path(
+            parts.enter_context(tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True))
+        )
+        directory.chmod(0o755)  # PostgreSQL may run as another user
+        kafka = Kafka(directory / "kafka", log=directory / "log" / "kafka.log", console=console)
+        parts.callback(kafka.stop)
+        kafka.start()
+        postgres = Postgres(directory / "postgres", log=directory / "log" / "postgres.log")
+        parts.callback(postgres.stop)
+        postgres.start()
+        dsn = postgres.create_database("bench")
+        [port] = free_ports(1)
+        settings = Settings(
+            directory=directory, kafka=kafka.bootstrap, registry=f"http://127.0.0.1:{port}", hub_database=dsn
+        )
+        ensure_control_topics(kafka.bootstrap)
+        ours = Stage(directory=directory, settings=settings, dsn=dsn, console=console)
+        registry = parts.enter_context(ours.hop("registry", "--port", str(port)))
+        wait_ready(registry, lambda: reaches(f"127.0.0.1:{port}"), 60)
+        yield ours
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time that a process has used so far, its own and the kernel's for it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
