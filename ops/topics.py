@@ -66,7 +66,9 @@ class TopicSpec:
     def config(self) -> dict[str, str]:
         """The topic's settings, in Kafka's names."""
         if self.is_compacted:
-            config = {"cleanup.policy": "compact", "delete.retention.ms": str(self.tombstone_ms)}
+            # Within the longest outage a reader sees every change: one that left a filter and came back did leave.
+            outage_ms = str(self.tombstone_ms)
+            config = {"cleanup.policy": "compact", "delete.retention.ms": outage_ms, "min.compaction.lag.ms": outage_ms}
         else:
             config = {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
         if self.min_insync_replicas is not None:
@@ -115,7 +117,7 @@ def ensure_topics(bootstrap: str, specs: Mapping[str, TopicSpec]) -> Ensured:
 
 def ensure_control_topics(bootstrap: str) -> Ensured:
     """The control topics (schemas/feed.py): one partition each, compacted, so that the last record of each key stays."""
-    return ensure_topics(bootstrap, dict.fromkeys(CONTROL, TopicSpec(partitions=1)))
+    return ensure_topics(bootstrap, dict.fromkeys(CONTROL, TopicSpec(partitions=1, tombstone_ms=DAY_MS)))
 
 
 def allow_read(bootstrap: str, user: str, topics: Iterable[str], group_prefix: str) -> Access:
