@@ -20,7 +20,6 @@ from typing import Any
 
 from psycopg import sql
 from psycopg.pq.abc import PGconn
-from psycopg.rows import dict_row
 
 from producers import pgoutput
 from producers.pg_envelope import FeedEnvelope, Transaction, truncate_value
@@ -28,11 +27,12 @@ from producers.postgres_catalog import Table, Types, identifier, split, tables
 from producers.postgres_link import command, connect, connect_replication, database_of, translated
 from producers.postgres_preflight import findings
 from producers.postgres_relation import Relations
+from producers.postgres_slot import Slot, by_table
 from producers.postgres_snapshot import RangeDone, Reading, create_slot
 from producers.postgres_stream import TRUNCATE_KEY, Stream
 from producers.source import SourceBatch, SourceSetting
 from schemas.directory import FeedEntry
-from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
+from schemas.errors import MeshError, Misconfigured, Transient
 
 SAVE_SECONDS = 1.0
 TICK_SECONDS = 5.0
@@ -40,17 +40,7 @@ IDLE_SECONDS = 0.2
 RETAINED_WARNING_BYTES = 2 << 30
 EMPTIED = "emptied"  # the mark behind the truncates that open a new epoch
 
-_SLOT = """
-SELECT plugin, database, active_pid, confirmed_flush_lsn::text AS confirmed, wal_status,
-       pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint AS retained
-FROM pg_replication_slots WHERE slot_name = %s"""
-
 _logger = logging.getLogger(__name__)
-
-
-def slot_name(source: str) -> str:
-    """The name of slot and publication of `<agency>.<source>`."""
-    return f"mesh_{source.replace('.', '_')}"
 
 
 def resync(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +54,6 @@ class PostgresSource:
     def __init__(self, setting: SourceSetting) -> None:
         self._setting = setting
         self._name = setting.name
-        self._slot = slot_name(setting.name)
         self._database = database_of(setting.address)
         self._durable = self._stored = 0
         self._saved_at = self._ticked_at = 0.0
@@ -75,6 +64,7 @@ class PostgresSource:
         self._copied: set[str] = set()  # read to the end by this process, though not all is acknowledged yet
         self._is_warned = False
         self._statements = connect(setting.address, name=self._name)
+        self._slot = Slot(self._statements, self._name)
         try:
             self._prepare()
         except BaseException:
@@ -84,21 +74,16 @@ class PostgresSource:
     # ── opening ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _prepare(self) -> None:
+        if not self._slot.acquire():
+            raise Transient(f"source {self._name} is captured by another process; standing by", retry_after_seconds=5.0)
         with translated(self._name):
-            row = self._statements.execute(
-                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (self._slot,)
-            ).fetchone()
-            if not (row and row[0]):
-                raise Transient(
-                    f"source {self._name} is captured by another process; standing by", retry_after_seconds=5.0
-                )
             self._types = Types(self._statements)
             encoding = self._statements.execute("SELECT getdatabaseencoding()").fetchone()
         self._is_text_checked = encoding is None or encoding[0] != "UTF8"
         self._feeds = self._setting.feeds()
         self._preflight(self._feeds)
         self._relations = Relations(self._name, self._database, self._types, is_text_checked=self._is_text_checked)
-        self._relations.carry(_by_table(self._feeds))
+        self._relations.carry(by_table(self._feeds))
         self._record = self._setting.progress.load(self._name) or {"phase": "new", "epoch": 1, "tables": {}}
 
     def _preflight(self, feeds: Mapping[str, FeedEntry]) -> None:
@@ -134,11 +119,11 @@ class PostgresSource:
                 "system": system["systemid"],
                 "timeline": system["timeline"],
                 "database": self._database,
-                "slot": self._slot,
-                "publication": self._slot,
+                "slot": self._slot.name,
+                "publication": self._slot.name,
             }
             if self._record["phase"] == "ready":
-                self._compare(identity)
+                self._slot.compare(self._record, identity, self._feeds)
                 self._durable = self._stored = pgoutput.lsn_number(self._record["confirmed"])
                 if not self._record["is_emptied"]:
                     yield self._emptied()
@@ -151,21 +136,22 @@ class PostgresSource:
     def _begin(self, link: PGconn, identity: Mapping[str, Any]) -> Iterator[SourceBatch]:
         """First start, or a new one after a gap: publication, slot, snapshot of every table."""
         former = self._record["phase"]
-        slot = self._slot_row()
+        slot = self._slot.row()
         if former == "new" and slot is not None:
             raise Misconfigured(
                 f"source {self._name}",
-                f"a slot named {self._slot} exists, but nothing is recorded of it",
-                fix=f"if no other mesh uses it: SELECT pg_drop_replication_slot('{self._slot}');",
+                f"a slot named {self._slot.name} exists, but nothing is recorded of it",
+                fix=f"if no other mesh uses it: SELECT pg_drop_replication_slot('{self._slot.name}');",
             )
         epoch = self._record["epoch"] + (1 if former == "resync" else 0)
         creating = "resync" if former == "resync" else "creating"
         self._save({**self._record, "phase": creating})
         if slot is not None:
-            with translated(self._name):
-                self._statements.execute("SELECT pg_drop_replication_slot(%s)", (self._slot,))
-        self._publish(self._feeds)
-        for ready in create_slot(link, self._slot, is_temporary=False, statements=self._statements, name=self._name):
+            self._slot.drop()
+        self._slot.publish(self._feeds)
+        for ready in create_slot(
+            link, self._slot.name, is_temporary=False, statements=self._statements, name=self._name
+        ):
             if ready is None:
                 yield SourceBatch()
                 time.sleep(0.1)
@@ -189,36 +175,13 @@ class PostgresSource:
                 yield self._emptied()
             yield from self._copy(present)
 
-    def _compare(self, identity: Mapping[str, Any]) -> None:
-        """PG-09: what we left must be what we find; anything else is a gap that a person must accept (invariant 9)."""
-        fix = f"decide, then accept the gap and copy every table anew: mesh resync {self._name}"
-        former = self._record["identity"]
-        if former["system"] != identity["system"] or former["database"] != identity["database"]:
-            raise ContractBroken(f"source {self._name}", "the address leads to another database than before", fix=fix)
-        if former["timeline"] != identity["timeline"]:
-            raise ContractBroken(f"source {self._name}", "the database was restored or failed over", fix=fix)
-        slot = self._slot_row()
-        if slot is None:
-            raise ContractBroken(f"source {self._name}", f"its slot {self._slot} is gone: changes are lost", fix=fix)
-        if slot["wal_status"] == "lost" or slot["plugin"] != "pgoutput":  # PG-43: never heals
-            raise ContractBroken(f"source {self._name}", f"its slot {self._slot} is invalid: changes are lost", fix=fix)
-        if pgoutput.lsn_number(slot["confirmed"] or "0/0") > pgoutput.lsn_number(self._record["confirmed"]):
-            raise ContractBroken(
-                f"source {self._name}", f"its slot {self._slot} was moved or made anew by somebody else", fix=fix
-            )
-        live = {name for name, entry in self._record["tables"].items() if entry["state"] == "live"}
-        if missing := sorted((live & set(_by_table(self._feeds))) - self._published()):
-            raise ContractBroken(
-                f"source {self._name}", f"{', '.join(missing)} was taken out of publication {self._slot}", fix=fix
-            )
-
     def _follow(self) -> Iterator[SourceBatch]:
         """The stream, and beside it the copy of tables that were added."""
         link = connect_replication(self._setting.address, name=self._name)
         self._stream = Stream(
             link, self._relations, name=self._name, epoch=self._record["epoch"], confirmed=lambda: self._stored
         )
-        self._stream.start(self._slot, self._slot, self._durable)
+        self._stream.start(self._slot.name, self._slot.name, self._durable)
         _logger.info("%s: streaming from %s", self._name, pgoutput.lsn_text(self._durable))
         adding: Iterator[SourceBatch] | None = None
         while True:
@@ -242,7 +205,7 @@ class PostgresSource:
         """Feeds whose table is not wholly copied yet: added, or left unfinished by a stop."""
         feeds = self._setting.feeds()
         if feeds is not self._feeds:
-            self._relations.carry(_by_table(feeds))
+            self._relations.carry(by_table(feeds))
             self._feeds = feeds
         record = self._record["tables"]
         copied = {name for name, entry in record.items() if entry["state"] == "live"} | self._copied
@@ -259,12 +222,12 @@ class PostgresSource:
         assert stream is not None, "called while streaming"
         self._preflight(news)
         self._seen = {entry.feed: set() for entry in news.values()}
-        self._publish(news)
+        self._slot.publish(news)
         wanted = self._unfinished(news)
         self._save(self._record)
         link = connect_replication(self._setting.address, name=self._name)
         try:
-            slot = f"{self._slot}_copy_{link.backend_pid}"
+            slot = f"{self._slot.name}_copy_{link.backend_pid}"
             for ready in create_slot(link, slot, is_temporary=True, statements=self._statements, name=self._name):
                 if ready is None:
                     yield SourceBatch()
@@ -297,10 +260,10 @@ class PostgresSource:
 
     def _copy(self, wanted: Mapping[str, Table]) -> Iterator[SourceBatch]:
         assert self._reading is not None, "opened by the caller"
-        by_table = _by_table(self._feeds)
+        entries = by_table(self._feeds)
         observer = self._setting.observer
         for name, table in wanted.items():
-            entry, state = by_table[name], self._record["tables"][name]
+            entry, state = entries[name], self._record["tables"][name]
             done = state["rows"]
             total = max(table.rows, done)
             _logger.info("%s: copies %s from block %d", self._name, name, state["next_block"])
@@ -331,7 +294,7 @@ class PostgresSource:
         """A gap may hide deletes: every feed first learns that all rows of the former epoch are gone (invariant 9)."""
         batch = SourceBatch()
         moment = Transaction(0, self._record["epoch"], 0, int(time.time() * 1000), None)
-        for name, entry in _by_table(self._feeds).items():
+        for name, entry in by_table(self._feeds).items():
             schema, table = split(name)
             envelope = FeedEnvelope(
                 value_schema_id=entry.value_schema_id,
@@ -345,36 +308,6 @@ class PostgresSource:
             batch.count(entry.feed, "t", 1, len(value))
         batch.marks.append((len(batch.records), EMPTIED))
         return batch
-
-    # ── the database's side ──────────────────────────────────────────────────────────────────────────────────────────
-
-    def _slot_row(self) -> dict[str, Any] | None:
-        with translated(self._name), self._statements.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(_SLOT, (self._slot,)).fetchone()
-
-    def _published(self) -> set[str]:
-        with translated(self._name):
-            rows = self._statements.execute(
-                "SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = %s", (self._slot,)
-            ).fetchall()
-        return {row[0] for row in rows}
-
-    def _publish(self, feeds: Mapping[str, FeedEntry]) -> None:
-        """An explicit list of tables (PG-14); tables are only ever added, so nobody else's view changes."""
-        wanted = sorted(_by_table(feeds))
-        publication = sql.Identifier(self._slot)
-        with translated(self._name):
-            exists = self._statements.execute("SELECT FROM pg_publication WHERE pubname = %s", (self._slot,)).fetchone()
-            if exists is None:
-                options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
-                if self._statements.info.server_version >= 180_000:
-                    options += ", publish_generated_columns = stored"
-                create = sql.SQL("CREATE PUBLICATION {} WITH (" + options + ")")  # pyright: ignore[reportArgumentType]
-                self._statements.execute(create.format(publication))
-            for table in sorted(set(wanted) - self._published()):
-                self._statements.execute(
-                    sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(publication, identifier(table))
-                )
 
     # ── confirming ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -415,7 +348,7 @@ class PostgresSource:
         if now - self._ticked_at < TICK_SECONDS:
             return
         self._ticked_at = now
-        slot = self._slot_row()
+        slot = self._slot.row()
         if slot is None or slot["wal_status"] == "lost":
             return  # the stream ends by itself, and the next start says why
         retained = slot["retained"] or 0
@@ -445,10 +378,6 @@ class PostgresSource:
         if self._reading is not None:
             self._reading.close()
         self._statements.close()
-
-
-def _by_table(feeds: Mapping[str, FeedEntry]) -> dict[str, FeedEntry]:
-    return {entry.contract.table: entry for entry in feeds.values()}
 
 
 def _copying(table: Table) -> dict[str, Any]:

@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import psycopg
+
 from producers.capture import Capture
 from producers.log import Log
 from producers.postgres import PostgresSource
+from producers.postgres_slot import slot_name
 from producers.source import MemoryProgress, Progress
 from schemas.agency import Agency, SourceConfig
 from schemas.change import Change, Op, Record
@@ -136,6 +139,12 @@ class Rig:
             assert not thread.is_alive(), "capture does not stop"
         if failure:
             raise failure[0]
+
+    def until_streaming(self) -> None:
+        """From here on a change comes through the stream, no longer through the snapshot."""
+        query = "SELECT active FROM pg_replication_slots WHERE slot_name = %s AND active"
+        with psycopg.connect(self.dsn, autocommit=True) as db:
+            until(lambda: db.execute(query, (slot_name(self.source),)).fetchone(), 60, "the source streams")
 
     def changes(self, feed: str) -> list[Change]:
         """Every change in the feed, partition by partition; tombstones left out."""

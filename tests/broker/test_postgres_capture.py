@@ -89,7 +89,7 @@ def test_what_was_rolled_back_never_arrives(rig: Rig, dsn: str) -> None:
         make_table(db)
         rig.add(contract(feed, FIELDS))
         with rig.capturing():
-            until(lambda: rig.seen.connections.get(rig.source), 60, "the source is connected")
+            rig.until_streaming()
             with db.transaction(force_rollback=True):
                 db.execute("INSERT INTO t VALUES (1, 'never', 1)")
             with db.transaction():
@@ -124,7 +124,7 @@ def test_a_large_value_that_did_not_change_is_filled_from_the_old_row(rig: Rig, 
         db.execute("ALTER TABLE t ALTER big SET STORAGE EXTERNAL")
         rig.add(contract(feed, {**FIELDS, "big": "string"}))
         with rig.capturing():
-            until(lambda: rig.seen.connections.get(rig.source), 60, "the source is connected")
+            rig.until_streaming()
             db.execute("INSERT INTO t VALUES (1, 'one', 1, repeat('x', 100000))")
             db.execute("UPDATE t SET amount = 2")
             until(lambda: ops(rig, feed) == "cu", 60, "both changes")
@@ -141,7 +141,7 @@ def test_without_full_identity_an_unsent_value_is_named_and_a_delete_knows_its_k
         db.execute("ALTER TABLE t ALTER big SET STORAGE EXTERNAL")
         rig.add(contract(feed, {**FIELDS, "big": "string"}))
         with rig.capturing():
-            until(lambda: rig.seen.connections.get(rig.source), 60, "the source is connected")
+            rig.until_streaming()
             db.execute("INSERT INTO t VALUES (1, 'one', 1, repeat('x', 100000))")
             db.execute("UPDATE t SET amount = 2")
             db.execute("UPDATE t SET id = 3")
@@ -162,7 +162,7 @@ def test_a_value_that_does_not_fit_rejects_its_row_only_and_the_delete_still_pas
         db.execute("INSERT INTO t VALUES (1, 'in the snapshot', 'NaN')")
         rig.add(contract(feed, FIELDS))
         with rig.capturing():
-            until(lambda: rig.seen.connections.get(rig.source), 60, "the source is connected")
+            rig.until_streaming()
             db.execute("INSERT INTO t VALUES (2, 'in the stream', 'NaN'), (3, 'fits', 3)")
             db.execute("UPDATE t SET amount = 2 WHERE id = 2")
             db.execute("DELETE FROM t WHERE id = 1")
@@ -197,7 +197,7 @@ def test_a_transaction_of_many_changes_is_numbered_through(rig: Rig, dsn: str) -
         make_table(db)
         rig.add(contract(feed, FIELDS))
         with rig.capturing():
-            until(lambda: rig.seen.connections.get(rig.source), 60, "the source is connected")
+            rig.until_streaming()
             db.execute(f"INSERT INTO t SELECT g, 'n', 1 FROM generate_series(1, {count}) g")
             until(lambda: rig.seen.events[feed, "c"] == count, 120, "all are captured")
     changes = rig.changes(feed)
@@ -256,7 +256,7 @@ def test_a_new_column_is_ignored_until_the_contract_names_it(rig: Rig, dsn: str)
         make_table(db)
         rig.add(contract(feed, FIELDS))
         with rig.capturing():
-            until(lambda: rig.seen.connections.get(rig.source), 60, "the source is connected")
+            rig.until_streaming()
             db.execute("INSERT INTO t VALUES (1, 'one', 1)")
             db.execute("ALTER TABLE t ADD colour text")
             db.execute("INSERT INTO t VALUES (2, 'two', 2, null, 'red')")
@@ -280,7 +280,7 @@ def test_a_dropped_column_of_the_contract_stops_the_source_loudly(
         make_table(db)
         rig.add(contract(feed, FIELDS))
         with rig.capturing():
-            until(lambda: rig.seen.connections.get(rig.source), 60, "the source is connected")
+            rig.until_streaming()
             db.execute("ALTER TABLE t DROP amount")
             db.execute("INSERT INTO t VALUES (1, 'one')")
             until(lambda: rig.seen.connections.get(rig.source) is False, 60, "the source has stopped")

@@ -1,0 +1,108 @@
+"""The slot and the publication that a source holds in its database, and whether they still are what it left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from producers import pgoutput
+from producers.postgres_catalog import identifier
+from producers.postgres_link import translated
+from schemas.directory import FeedEntry
+from schemas.errors import ContractBroken
+
+_SLOT = """
+SELECT plugin, database, active_pid, confirmed_flush_lsn::text AS confirmed, wal_status,
+       pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint AS retained
+FROM pg_replication_slots WHERE slot_name = %s"""
+
+
+def slot_name(source: str) -> str:
+    """The name of slot and publication of `<agency>.<source>`."""
+    return f"mesh_{source.replace('.', '_')}"
+
+
+def by_table(feeds: Mapping[str, FeedEntry]) -> dict[str, FeedEntry]:
+    """The feeds by `<schema>.<table>`."""
+    return {entry.contract.table: entry for entry in feeds.values()}
+
+
+class Slot:
+    """Slot and publication of one source, through its connection for statements. Both have the same name."""
+
+    def __init__(self, statements: psycopg.Connection[Any], source: str) -> None:
+        self._statements = statements
+        self._source = source
+        self.name = slot_name(source)
+
+    def acquire(self) -> bool:
+        """Whether this process may capture the source; another one that does makes it a standby."""
+        with translated(self._source):
+            row = self._statements.execute(
+                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (self.name,)
+            ).fetchone()
+        return bool(row and row[0])
+
+    def drop(self) -> None:
+        """Drop the slot, in the phases that allow it."""
+        with translated(self._source):
+            self._statements.execute("SELECT pg_drop_replication_slot(%s)", (self.name,))
+
+    def row(self) -> dict[str, Any] | None:
+        """What the server says of the slot; None if there is none."""
+        with translated(self._source), self._statements.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(_SLOT, (self.name,)).fetchone()
+
+    def published(self) -> set[str]:
+        """The tables in the publication."""
+        with translated(self._source):
+            rows = self._statements.execute(
+                "SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = %s", (self.name,)
+            ).fetchall()
+        return {row[0] for row in rows}
+
+    def publish(self, feeds: Mapping[str, FeedEntry]) -> None:
+        """An explicit list of tables (PG-14); tables are only ever added, so nobody else's view changes."""
+        wanted = sorted(by_table(feeds))
+        publication = sql.Identifier(self.name)
+        with translated(self._source):
+            exists = self._statements.execute("SELECT FROM pg_publication WHERE pubname = %s", (self.name,)).fetchone()
+            if exists is None:
+                options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
+                if self._statements.info.server_version >= 180_000:
+                    options += ", publish_generated_columns = stored"
+                create = sql.SQL("CREATE PUBLICATION {} WITH (" + options + ")")  # pyright: ignore[reportArgumentType]
+                self._statements.execute(create.format(publication))
+            for table in sorted(set(wanted) - self.published()):
+                self._statements.execute(
+                    sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(publication, identifier(table))
+                )
+
+    def compare(self, record: Mapping[str, Any], identity: Mapping[str, Any], feeds: Mapping[str, FeedEntry]) -> None:
+        """PG-09: what we left must be what we find; anything else is a gap that a person must accept (invariant 9)."""
+        fix = f"decide, then accept the gap and copy every table anew: mesh resync {self._source}"
+        former = record["identity"]
+        if former["system"] != identity["system"] or former["database"] != identity["database"]:
+            raise ContractBroken(f"source {self._source}", "the address leads to another database than before", fix=fix)
+        if former["timeline"] != identity["timeline"]:
+            raise ContractBroken(f"source {self._source}", "the database was restored or failed over", fix=fix)
+        slot = self.row()
+        if slot is None:
+            raise ContractBroken(f"source {self._source}", f"its slot {self.name} is gone: changes are lost", fix=fix)
+        if slot["wal_status"] == "lost" or slot["plugin"] != "pgoutput":  # PG-43: never heals
+            raise ContractBroken(
+                f"source {self._source}", f"its slot {self.name} is invalid: changes are lost", fix=fix
+            )
+        if pgoutput.lsn_number(slot["confirmed"] or "0/0") > pgoutput.lsn_number(record["confirmed"]):
+            raise ContractBroken(
+                f"source {self._source}", f"its slot {self.name} was moved or made anew by somebody else", fix=fix
+            )
+        live = {name for name, entry in record["tables"].items() if entry["state"] == "live"}
+        if missing := sorted((live & set(by_table(feeds))) - self.published()):
+            raise ContractBroken(
+                f"source {self._source}", f"{', '.join(missing)} was taken out of publication {self.name}", fix=fix
+            )
