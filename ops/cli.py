@@ -150,15 +150,22 @@ def check(folder: Path, directory: Path, as_json: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @_dir_option
 @click.option("--wait", "wait_seconds", default=60.0, show_default=True, help="Seconds to watch for the first records.")
+@click.option(
+    "--partitions",
+    type=click.IntRange(1, 512),
+    default=4,
+    show_default=True,
+    help="Partitions of each new feed, for life.",
+)
 @_json_option
-def onboard(folder: Path, directory: Path, wait_seconds: float, as_json: bool) -> None:
+def onboard(folder: Path, directory: Path, wait_seconds: float, partitions: int, as_json: bool) -> None:
     """Take a folder into the running mesh: register, create topics with ACLs, start capture and delivery. No restart.
 
     Safe to repeat: what is already as the folder says stays as it is.
     """
     from ops.onboard import onboard as take
 
-    outcome = take(folder, load(directory), wait_seconds=wait_seconds, say=_say(as_json))
+    outcome = take(folder, load(directory), wait_seconds=wait_seconds, say=_say(as_json), partitions=partitions)
     _report(outcome, as_json)
     sys.exit(0 if outcome.is_ok else 1)
 

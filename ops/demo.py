@@ -53,6 +53,7 @@ COUNTED = (
     f"{LATENCY}_bucket",
 )
 ROWS_SHOWN = 14
+PARTITIONS = 2  # one worker and one delivery process share this machine; see ops/onboard.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +154,7 @@ class _Play:
     def join(self) -> None:
         """Onboard the city: agencies first, then subscribers."""
         started = time.monotonic()
-        outcome = onboard(GUANGZHOU, self._stage.settings, wait_seconds=0, say=self._say)
+        outcome = onboard(GUANGZHOU, self._stage.settings, wait_seconds=0, say=self._say, partitions=PARTITIONS)
         outcome.render()
         if not outcome.is_ok:
             raise Transient("the example city does not pass its own check", fix="`mesh check` says why")

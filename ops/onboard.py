@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ from schemas.grant import Grant, Status
 from schemas.registry.client import RegistryClient
 
 PARTITIONS = 4
+"""Of a new feed, for life (FIELD-NOTES KF-07): as many stream workers, and delivery processes, can share its work."""
+
 COMPATIBILITY = "FULL_TRANSITIVE"
 Say = Callable[[str], None]
 
@@ -111,7 +113,9 @@ def inspect(folder: Path, directory: Path) -> Report:
     return check(folder, RegistryClient(settings.registry), read_directory(settings.kafka))
 
 
-def onboard(folder: Path, settings: Settings, *, wait_seconds: float, say: Say) -> Onboarded:
+def onboard(
+    folder: Path, settings: Settings, *, wait_seconds: float, say: Say, partitions: int = PARTITIONS
+) -> Onboarded:
     """Take a folder into the running mesh. Raises MeshError when a server or a database refuses; see `Onboarded`."""
     started = time.monotonic()
     ensure_control_topics(settings.kafka)
@@ -123,7 +127,7 @@ def onboard(folder: Path, settings: Settings, *, wait_seconds: float, say: Say) 
     content = load(folder)
     log = Log(settings.kafka, client_id="mesh-onboard")
     try:
-        work = _Onboarding(settings, registry, directory, log, say)
+        work = _Onboarding(settings, registry, directory, log, say, partitions)
         work.take(content)
     finally:
         log.close()
@@ -154,13 +158,16 @@ def set_grant_status(settings: Settings, grant_id: str, status: str) -> None:
 class _Onboarding:
     """One run: collects what it did."""
 
-    def __init__(self, settings: Settings, registry: RegistryClient, directory: Directory, log: Log, say: Say) -> None:
+    def __init__(
+        self, settings: Settings, registry: RegistryClient, directory: Directory, log: Log, say: Say, partitions: int
+    ) -> None:
         self._settings = settings
         self._connections = Connections(settings.directory)
         self._registry = registry
         self._directory = directory
         self._log = log
         self._say = say
+        self._partitions = partitions
         self.feeds: dict[str, FeedEntry] = {}
         self.grants: list[str] = []
         self.awaited: list[str] = []
@@ -170,7 +177,7 @@ class _Onboarding:
         """Agencies first, so that subscribers find their feeds."""
         for agency in content.agencies:
             self._agency(agency)
-        self._topics(entry.feed for entry in self.feeds.values())
+        self._topics({feed: entry.partitions for feed, entry in self.feeds.items()})
         for agency in content.agencies:
             _publish(self._log, AGENCIES, agency.agency.agency, agency.agency.to_json())
         for feed, entry in self.feeds.items():
@@ -226,7 +233,7 @@ class _Onboarding:
             version=version,
             key_schema_id=self._schema(key_subject(contract.feed), key_schema(contract)),
             value_schema_id=self._schema(value_subject(contract.feed), value_schema(contract)),
-            partitions=running.partitions if running else PARTITIONS,
+            partitions=running.partitions if running else self._partitions,
             is_keyed_only=is_keyed_only,
         )
 
@@ -235,11 +242,11 @@ class _Onboarding:
             self._registry.set_compatibility(subject, COMPATIBILITY)
         return self._registry.register(subject, schema)
 
-    def _topics(self, feeds: Iterable[str], *, prefix: Callable[[str], str] = str) -> None:
+    def _topics(self, partitions: Mapping[str, int]) -> None:
+        """Topics with so many partitions, and their dead-letter twins."""
         specs: dict[str, TopicSpec] = {}
-        for feed in feeds:
-            topic = prefix(feed)
-            specs[topic] = TopicSpec(partitions=PARTITIONS)
+        for topic, count in partitions.items():
+            specs[topic] = TopicSpec(partitions=count)
             specs[dead_letter_topic(topic)] = TopicSpec(partitions=1, is_compacted=False)
         if specs:
             ensure_topics(self._settings.kafka, specs)
@@ -249,8 +256,8 @@ class _Onboarding:
         code = subscriber.subscriber
         for sink in subscriber.sinks:
             self._connections.save(code, sink.name, self._address(code, sink.name, folder.connections))
-        topics = [out_topic(grant.grant_id) for grant in folder.grants]
-        self._topics((grant.grant_id for grant in folder.grants), prefix=out_topic)
+        topics = {out_topic(grant.grant_id): self._feed_of(grant).partitions for grant in folder.grants}
+        self._topics(topics)
         self._credentials(code)
         access = allow_read(self._settings.kafka, code, topics, f"sub.{code}.")
         if access.notice:
@@ -269,7 +276,7 @@ class _Onboarding:
             create_scram_user(self._settings.kafka, code, password)
             self._connections.save(code, "kafka", password)
 
-    def _grant(self, grant: Grant) -> None:
+    def _feed_of(self, grant: Grant) -> FeedEntry:
         entry = self.feeds.get(grant.feed) or self._directory.feeds.get(grant.feed)
         if entry is None:
             fix = f"onboard the folder of {grant.feed.split('.', maxsplit=1)[0]} first"
@@ -281,6 +288,10 @@ class _Onboarding:
                 "could not be told from one that was never in it",
                 fix=f"ALTER TABLE {entry.contract.table} REPLICA IDENTITY FULL; then onboard the agency again",
             )
+        return entry
+
+    def _grant(self, grant: Grant) -> None:
+        entry = self._feed_of(grant)
         topic = out_topic(grant.grant_id)
         cut = GrantEntry(
             grant=grant,
