@@ -1,1 +1,9 @@
-"""Hop 3: granted feeds reach their subscribers."""
+"""Hop 3: granted feeds reach their subscribers. Reads `out` topics, writes databases, webhooks and files.
+
+Imports the ground only. Upholds invariants 1 (the broker's offset moves behind the subscriber's data), 3 (delivered or dead letter),
+4 (order per key, also among parallel requests and halves of a run), 6 (topics of active grants only), 7 and 8 (a lane per
+subscriber and sink), 9 (a gap parks the lane and says so).
+
+The path: Reader.batches (reader.py) → Lane (lane.py) → Sink.write (sink.py: postgres.py, webhook.py, files.py). A new sink is one
+file with its SinkKind, one line in `ops.wiring.SINKS`, one test.
+"""

@@ -28,7 +28,7 @@ from schemas.codec import SchemaOf
 from schemas.errors import Misconfigured, Transient
 from sinks.document import Document, Documents
 from sinks.file_format import WriteFile, format_of, moment_text
-from sinks.sink import Pace, Partition, SinkSetup
+from sinks.sink import Pace, Partition, SinkKind, SinkSetup
 
 OPTIONS = ("format", "every_seconds", "bytes_max", "path")
 RECORDS_MAX = 200_000
@@ -203,3 +203,6 @@ def build_files(setup: SinkSetup) -> FileSink:
         ending=ending,
         write_file=write_file,
     )
+
+
+FILES = SinkKind(build=build_files, pace=files_pace)

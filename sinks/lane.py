@@ -31,6 +31,7 @@ from schemas.envelope import unframe
 from schemas.errors import ContractBroken, MeshError, Rejected, Transient
 from sinks.envelope_walk import Moment, moment_reader
 from sinks.reader import Reader
+from sinks.run import halves, joined, size_of
 from sinks.sink import Fenced, OffsetKeeper, Pace, Sink, SinkKind, SinkSetup
 
 logger = logging.getLogger(__name__)
@@ -172,7 +173,13 @@ class Lane:
         sink = self._kind.build(self.setup)
         try:
             starts_of = sink.start_offsets if isinstance(sink, OffsetKeeper) else None
-            reader = Reader(self._bootstrap, self.group, starts_of=starts_of, extra=self._reader_settings)
+            reader = Reader(
+                self._bootstrap,
+                self.group,
+                starts_of=starts_of,
+                has_headers=self._kind.reads_headers,
+                extra=self._reader_settings,
+            )
             try:
                 self._loop(reader, sink, self._kind.pace(self.setup))
             finally:
@@ -186,7 +193,7 @@ class Lane:
         while not self._stop.is_set():
             reader.follow(self._grants.keys())
             count = sum(len(batch.records) for batch in held)
-            size = sum(_size(batch) for batch in held)
+            size = sum(size_of(batch) for batch in held)
             read = reader.batches(
                 records_max=max(1, pace.records_max - count),
                 bytes_max=max(1, pace.bytes_max - size),
@@ -197,9 +204,9 @@ class Lane:
                 continue
             if not held:
                 opened_at = self._now()
-            held = [batch for batch in _joined([*held, *read]) if reader.holds(batch)]
+            held = [batch for batch in joined([*held, *read]) if reader.holds(batch)]
             is_full = sum(len(batch.records) for batch in held) >= pace.records_max
-            is_full = is_full or (pace.linger_seconds > 0 and sum(map(_size, held)) >= pace.bytes_max)
+            is_full = is_full or (pace.linger_seconds > 0 and sum(map(size_of, held)) >= pace.bytes_max)
             if is_full or self._now() - opened_at >= pace.linger_seconds:
                 self._deliver(reader, sink, held)
                 held = []
@@ -261,7 +268,7 @@ class Lane:
         if len(batches) == 1 and len(batches[0].records) == 1:
             self._bury(reader, sink, batches[0], error)
             return
-        for half in _halves(batches):
+        for half in halves(batches):
             try:
                 self._write(reader, sink, half)
             except Rejected as worse:
@@ -302,7 +309,9 @@ class Lane:
         reader.done(batch.topic, batch.partition, batch.next_offset)
         grant_id = self._grants.get(batch.topic, batch.topic)
         self._observer.dead(grant_id=grant_id, reason=error.reason, count=1)
-        logger.warning("%s: %s [%d] %d is a dead letter: %s", self.group, *_place(batch), error.reason)
+        logger.warning(
+            "%s: %s [%d] %d is a dead letter: %s", self.group, batch.topic, batch.partition, record.offset, error.reason
+        )
 
     # -- what others see -----------------------------------------------------------------------------------------------
 
@@ -363,37 +372,3 @@ class Lane:
             return read(record.value or b"")
         except (Rejected, Transient, KeyError):
             return None  # a record that cannot be read has no time; its fate is told elsewhere
-
-
-def _place(batch: Batch) -> tuple[str, int, int]:
-    return batch.topic, batch.partition, batch.records[0].offset
-
-
-def _size(batch: Batch) -> int:
-    return sum(len(record.value or b"") for record in batch.records)
-
-
-def _joined(batches: Sequence[Batch]) -> list[Batch]:
-    """One batch per partition, in order."""
-    runs: dict[tuple[str, int], list[Batch]] = {}
-    for batch in batches:
-        runs.setdefault((batch.topic, batch.partition), []).append(batch)
-    return [
-        run[0]
-        if len(run) == 1
-        else Batch(topic=topic, partition=partition, records=[record for batch in run for record in batch.records])
-        for (topic, partition), run in runs.items()
-    ]
-
-
-def _halves(batches: Sequence[Batch]) -> tuple[Sequence[Batch], Sequence[Batch]]:
-    if len(batches) > 1:
-        middle = len(batches) // 2
-        return batches[:middle], batches[middle:]
-    batch = batches[0]
-    middle = len(batch.records) // 2
-    first, second = batch.records[:middle], batch.records[middle:]
-    return (
-        [Batch(topic=batch.topic, partition=batch.partition, records=first)],
-        [Batch(topic=batch.topic, partition=batch.partition, records=second)],
-    )

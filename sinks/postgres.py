@@ -23,7 +23,7 @@ from sinks.postgres_pipe import Pipe, Statement
 from sinks.postgres_row import OIDS, KeyReader, Taken, cell, key_reader, row_reader, staging_type
 from sinks.postgres_table import Table, does_fit, move_offsets, own_tables, printed_type, quote, take_over
 from sinks.row import Column
-from sinks.sink import Fenced, Partition, SinkSetup
+from sinks.sink import Fenced, Partition, SinkKind, SinkSetup
 
 logger = logging.getLogger(__name__)
 
@@ -365,3 +365,6 @@ def build_postgres(setup: SinkSetup) -> PostgresSink:
         schema=setup.option("schema", "public"),
         tables=setup.option("tables", {}),
     )
+
+
+POSTGRES = SinkKind(build=build_postgres, reads_headers=False)

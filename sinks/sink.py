@@ -109,7 +109,8 @@ PaceOf = Callable[[SinkSetup], Pace]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkKind:
-    """One entry of the table of sinks: how to build it, and how its lane gathers."""
+    """One entry of the table of sinks: how to build it, how its lane gathers, and whether it looks at headers."""
 
     build: SinkBuilder
     pace: PaceOf = lambda _setup: Pace()
+    reads_headers: bool = True

@@ -38,7 +38,7 @@ from schemas.change import Batch, Record
 from schemas.codec import SchemaOf
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected, Transient
 from sinks.document import Documents
-from sinks.sink import SinkSetup
+from sinks.sink import SinkKind, SinkSetup
 from sinks.target import Network, Resolve, check_target, resolve
 
 SCHEDULE_SECONDS = (1.0, 5.0, 30.0, 60.0, 300.0)
@@ -294,3 +294,6 @@ def build_webhook(setup: SinkSetup) -> WebhookSink:
         schedule_seconds=schedule,
         **counts,
     )
+
+
+WEBHOOK = SinkKind(build=build_webhook)

@@ -29,11 +29,10 @@ from schemas.grant import Grant
 from schemas.position import Position
 from schemas.subscriber import SinkConfig, Subscriber
 from sinks.deliver import Delivery
-from sinks.postgres import build_postgres
+from sinks.postgres import POSTGRES
 from sinks.postgres_row import row_reader
 from sinks.postgres_table import TOKEN, Table
 from sinks.row import columns_of
-from sinks.sink import SinkKind
 
 FEED = "bench.subject"
 PARTITIONS = 4
@@ -191,7 +190,7 @@ def measure_sink(bootstrap: str, dsn: str, *, rows: int = 100_000) -> Rate:
         dead_letter=_refuse,
         observer=counter,
         bootstrap=bootstrap,
-        kinds={"postgres": SinkKind(build=build_postgres)},
+        kinds={"postgres": POSTGRES},
     )
     subscriber = feed.grant.subscriber
     config = SinkConfig(name="main", kind="postgres", options={"tables": {FEED: f"subject_{subscriber}"}})
