@@ -44,20 +44,16 @@ from schemas.feed import CAPTURE, EGRESS, dead_letter_topic
 from schemas.registry.client import RegistryClient
 from schemas.registry.server import RegistryServer
 from sinks.deliver import Delivery
-from sinks.files import build_files, files_pace
-from sinks.postgres import build_postgres
+from sinks.files import FILES
+from sinks.postgres import POSTGRES
 from sinks.reader import read_range, tail
 from sinks.sink import SinkKind
-from sinks.webhook import build_webhook
+from sinks.webhook import WEBHOOK
 from streams.app import StreamWorker
 from streams.relay import Relay
 
 SOURCES: Mapping[str, OpenSource] = {"postgres": PostgresSource}
-SINKS: Mapping[str, SinkKind] = {
-    "postgres": SinkKind(build=build_postgres),
-    "webhook": SinkKind(build=build_webhook),
-    "files": SinkKind(build=build_files, pace=files_pace),
-}
+SINKS: Mapping[str, SinkKind] = {"postgres": POSTGRES, "webhook": WEBHOOK, "files": FILES}
 
 STREAMS_GROUP = "mesh.streams"
 DURABLE_WITHIN_SECONDS = 60.0
