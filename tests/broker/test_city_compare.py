@@ -1,0 +1,182 @@
+"""The comparison against real sinks and a real source: exact when all is there, and telling when anything is not."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from datetime import date
+from typing import Any
+
+import psycopg
+import pytest
+
+from ops.city.city import City
+from ops.city.compare import compare, entitled
+from ops.city.copies import FileCopy, TableCopy, WebhookCopy
+from ops.city.ddl import create_table
+from schemas.grant import Grant, Mask
+from sinks.document import Documents
+from sinks.file_format import format_of
+from sinks.files import FileSink
+from sinks.postgres import PostgresSink
+from tests.delivering import OutFeed, decimal
+
+
+def logical(base: str, name: str, **more: Any) -> dict[str, Any]:
+    return {"type": base, "logicalType": name, **more}
+
+
+FIELDS = [
+    {"name": "id", "type": "int"},
+    {"name": "name", "type": ["null", "string"]},
+    {"name": "amount", "type": ["null", logical("bytes", "decimal", precision=18, scale=2)]},
+    {"name": "day", "type": ["null", logical("int", "date")]},
+    {"name": "seen", "type": ["null", logical("long", "timestamp-micros")]},
+    {"name": "local", "type": ["null", logical("long", "local-timestamp-micros")]},
+    {"name": "raw", "type": ["null", "bytes"]},
+    {"name": "tags", "type": ["null", {"type": "array", "items": ["null", "string"]}]},
+    {"name": "flag", "type": ["null", "boolean"]},
+    {"name": "place", "type": ["null", "double"]},
+    {"name": "token", "type": ["null", logical("string", "uuid")]},
+    {"name": "items", "type": ["null", "string"], "pg.type": "jsonb"},
+]
+FULL = {
+    "id": 1,
+    "name": '公民, "甲"\n\u2028㛃𠮷',
+    "amount": decimal("-0.07"),
+    "day": -1,
+    "seen": 1_700_000_000_000_001,
+    "local": -1,
+    "raw": b"\x00\xff",
+    "tags": ["a", None, ""],
+    "flag": False,
+    "place": 0.1,
+    "token": "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+    "items": '{"a": 1}',
+}
+IN_SOURCE = """INSERT INTO public.t VALUES
+ (1, E'公民, "甲"\\n\\u2028㛃𠮷', -0.07, '1969-12-31', '2023-11-14 22:13:20.000001Z', '1969-12-31 23:59:59.999999',
+  '\\x00ff', '{a,NULL,""}', false, 0.1, '6ba7b810-9dad-11d1-80b4-00c04fd430c8', '{"a":1}'),
+ (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"""
+
+
+@pytest.fixture
+def feed(unique: str) -> OutFeed:
+    return OutFeed(unique, "police.t", FIELDS)
+
+
+@pytest.fixture
+def source(postgres: Any, feed: OutFeed) -> str:
+    dsn = postgres.create_database("compared")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for statement in create_table(feed.contract):
+            connection.execute(statement)
+        connection.execute(IN_SOURCE)
+    return dsn
+
+
+def delivered(feed: OutFeed) -> list[Any]:
+    """Two rows that stay and one that goes, the first of them after an older state."""
+    stale = {**FULL, "name": "old"}
+    gone = {**FULL, "id": 3}
+    return [
+        feed.record("r", stale),
+        feed.record("u", FULL),
+        feed.record("c", gone),
+        feed.record("c", {"id": 2}),
+        feed.record("d", gone),
+    ]
+
+
+def test_a_table_is_compared_to_the_last_value(postgres: Any, feed: OutFeed, source: str) -> None:
+    dsn = postgres.create_database("copy")
+    sink = PostgresSink(dsn=dsn, subscriber=feed.subscriber, schema_of=feed.schemas.__getitem__, schema="gz", tables={})
+    copy, grant = TableCopy(dsn=dsn, schema="gz"), feed.grant.grant
+    assert compare(grant, feed.contract, source, copy).missing == 2, "no table yet"
+    sink.write([feed.batch(*delivered(feed))])
+    sink.close()
+    assert compare(grant, feed.contract, source, copy).to_json() == {
+        "expected": 2,
+        "found": 2,
+        "missing": 0,
+        "surplus": 0,
+        "different": 0,
+        "exact": True,
+    }
+    for damage in ("amount = -0.08", "tags = '{a,b}'", "local = local + interval '1 microsecond'", "flag = NULL"):
+        with psycopg.connect(dsn) as connection:
+            connection.execute(f"UPDATE gz.police_t SET {damage} WHERE id = 1")
+            connection.commit()
+            assert compare(grant, feed.contract, source, copy).different == 1, damage
+    with psycopg.connect(dsn) as connection:
+        connection.execute("UPDATE gz.police_t SET id = 9 WHERE id = 2")
+    found = compare(grant, feed.contract, source, copy)
+    assert (found.missing, found.surplus) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["jsonl", "parquet"])
+def test_drops_are_compared_to_the_last_value(tmp_path: Any, feed: OutFeed, source: str, name: str) -> None:
+    ending, write_file = format_of(name, "test")
+    sink = FileSink(
+        directory=tmp_path,
+        subscriber=feed.subscriber,
+        schema_of=feed.schemas.__getitem__,
+        ending=ending,
+        write_file=write_file,
+    )
+    copy = FileCopy(directory=tmp_path, format=name)
+    for record in delivered(feed):
+        sink.write([feed.batch(record)])
+    assert compare(feed.grant.grant, feed.contract, source, copy).is_exact
+    sink.write([feed.batch(feed.record("u", {**FULL, "place": 0.2}))])
+    assert compare(feed.grant.grant, feed.contract, source, copy).different == 1
+
+
+def test_a_receivers_log_is_compared_to_the_last_value(tmp_path: Any, feed: OutFeed, source: str) -> None:
+    documents = Documents(feed.schemas.__getitem__, feed.subscriber)
+    log = tmp_path / "received.jsonl"
+    with log.open("w") as file:
+        for record in delivered(feed):
+            document = documents.document(feed.topic, record)
+            assert document is not None
+            file.write(json.dumps(document.json(), ensure_ascii=False) + "\n")
+    assert compare(feed.grant.grant, feed.contract, source, WebhookCopy(log=log)).is_exact
+
+
+def test_what_a_grant_entitles_to_is_what_plain_sql_says(postgres: Any) -> None:
+    """Filter, rejected rows, projection and masks of one grant, against a query written by hand."""
+    city = City(3, scale=1 / 4000)
+    dsns = {agency: postgres.create_database(f"small_{agency}") for agency in city.agencies}
+    city.create(dsns)
+    city.fill(dsns)
+    contract = city.contracts["police.resident"]
+    grant = Grant(
+        grant_id="hrss.police.resident",
+        subscriber="hrss",
+        feed="police.resident",
+        columns=("citizen_id", "name", "birth_date", "mobile"),
+        purpose="test",
+        row_filter="hukou_region == '440106' && status != 'DECEASED' && birth_date < '1990-01-01'",
+        mask={"citizen_id": Mask.HASH, "name": Mask.MASK, "birth_date": Mask.MASK, "mobile": Mask.DROP},
+    )
+    with psycopg.connect(dsns["police"]) as connection:
+        query = (
+            "SELECT citizen_id, name FROM public.resident WHERE hukou_region = '440106' AND status <> 'DECEASED' "
+            "AND birth_date < %s AND citizen_id <> ALL (%s)"
+        )
+        everyone = [number for (number,) in connection.execute("SELECT citizen_id FROM public.resident")]
+        weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+        wrong = [
+            number
+            for number in everyone
+            if "10X98765432"[sum(int(d) * w for d, w in zip(number[:17], weights, strict=True)) % 11] != number[17]
+        ]
+        rows = connection.execute(query, (date(1990, 1, 1), wrong)).fetchall()
+    expected = set()
+    for number, name in rows:
+        hashed = hmac.new(b"key", number.encode(), hashlib.sha256).hexdigest()
+        hidden = name[0] + "*" * (len(name) - 2) + name[-1] if len(name) > 2 else name[0] + "*"
+        expected.add((hashed, hidden, None))
+    assert set(entitled(grant, contract, dsns["police"], b"key").values()) == expected
+    assert len(expected) > 50
