@@ -262,7 +262,8 @@ class PostgresSource:
         assert self._reading is not None, "opened by the caller"
         entries = by_table(self._feeds)
         observer = self._setting.observer
-        for name, table in wanted.items():
+        # Small tables first: most feeds are whole within seconds, and none waits for a giant that comes before it by name.
+        for name, table in sorted(wanted.items(), key=lambda item: item[1].blocks):
             entry, state = entries[name], self._record["tables"][name]
             done = state["rows"]
             total = max(table.rows, done)
