@@ -232,6 +232,20 @@ def grant(grant_id: str, status: str, directory: Path) -> None:
 
 
 @main.command()
+@click.argument("source")
+@_dir_option
+def resync(source: str, directory: Path) -> None:
+    """Accept the gap of a stopped SOURCE (<agency>.<name>), and copy every table of it anew.
+
+    Its feeds are emptied first, so that no row that was deleted within the gap stays with a subscriber.
+    """
+    from ops.resync import accept_gap
+
+    accept_gap(load(directory), source)
+    click.echo(f"{source} will be copied anew; capture looks at it within a minute: `mesh status`")
+
+
+@main.command()
 @_dir_option
 @click.option(
     "--for", "for_seconds", type=float, help="Run so many seconds, then compare and stop. Default: until Ctrl-C."
