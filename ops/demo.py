@@ -240,20 +240,25 @@ class _Play:
                 "suppressed": tally.total("mesh_suppressed_total", grant_id=grant_id),
                 "dead": tally.total("mesh_dead_total", grant_id=grant_id),
                 "lag_seconds": samples.latest("mesh_delivery_lag_seconds", grant_id=grant_id),
+                **self._latency(subscriber=grant_id.split(".", 1)[0]),
             }
             for grant_id in sorted(verified.comparisons)
         }
-        buckets = tally.buckets(LATENCY)
         return Outcome(
             feeds=feeds,
             subscriptions=subscriptions,
-            latency={"p50": quantile(buckets, 0.5), "p99": quantile(buckets, 0.99)},
+            latency=self._latency(),
             verified=verified,
             committed=self._committed,
             kills=self._kills,
             seconds=self._seconds,
             seed=self._seed,
         )
+
+    def _latency(self, **where: str) -> dict[str, float | None]:
+        """From commit to acknowledgement in seconds, while the city lived."""
+        buckets = self._tally.buckets(LATENCY, **where)
+        return {"p50": quantile(buckets, 0.5), "p99": quantile(buckets, 0.99)}
 
     def _read(self) -> Samples:
         samples, _ = gather(self._stage.settings.directory)
@@ -312,8 +317,7 @@ class _Play:
                 yield table
 
     def _headline(self, life: Life) -> str:
-        buckets = self._tally.buckets(LATENCY)
-        p50, p99 = quantile(buckets, 0.5), quantile(buckets, 0.99)
+        p50, p99 = self._latency().values()
         latency = "" if p50 is None or p99 is None else f"; commit to subscriber p50 {p50:.3f} s, p99 {p99:.3f} s"
         captured, delivered = self._tally.total("mesh_events_total"), self._tally.total("mesh_delivered_total")
         return f"{life.total:,} row changes committed, {captured:,.0f} captured, {delivered:,.0f} delivered{latency}"
