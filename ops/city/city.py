@@ -50,6 +50,8 @@ class City:
         self.rolls = {feed: Roll(contract.key) for feed, contract in self.contracts.items()}
         self.households: defaultdict[str, list[Row]] = defaultdict(list)  # residents by household number
         self.staff: defaultdict[str, list[tuple[str, Row]]] = defaultdict(list)  # ent_id to (ID at hrss, resident)
+        self.memory: dict[str, Any] = {}  # what a kind of event keeps from one time to the next
+        self.changes = 0  # row changes since the opening day
         self._blanks = {feed: dict.fromkeys(contract.by_name) for feed, contract in self.contracts.items()}
         self._is_settled = False
 

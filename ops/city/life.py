@@ -40,6 +40,8 @@ class Happenings:
 class Life:
     """Keeps a filled city living in its databases. One thread calls `run`; others may read `committed`.
 
+    A second life of the same city goes on where the first one was stopped.
+
     `rate` is in committed row changes a second, over all departments, and may be set while it runs.
     """
 

@@ -32,8 +32,12 @@ class Scene:
         self._statements = Statements(city.contracts.values())
         self._open: dict[str, list[RowChange]] = defaultdict(list)
         self._agencies = {feed: contract.agency for feed, contract in city.contracts.items()}
-        self.changes = 0
-        self.memory: dict[str, Any] = {}  # what a kind of event keeps from one time to the next
+        self.memory = city.memory
+
+    @property
+    def changes(self) -> int:
+        """Row changes since the opening day, also those of an earlier scene of this city."""
+        return self.city.changes
 
     @property
     def today(self) -> date:
@@ -75,7 +79,7 @@ class Scene:
 
     def _say(self, feed: str, change: RowChange) -> None:
         self._open[self._agencies[feed]].append(change)
-        self.changes += 1
+        self.city.changes += 1
 
     def transactions(self) -> Iterator[tuple[str, list[RowChange]]]:
         """What has been said since the last call: at most one transaction per department."""

@@ -208,6 +208,15 @@ def test_life_can_be_lived_again():
     assert list(live()) == list(live())
 
 
+def test_a_second_life_goes_on_where_the_first_one_stopped():
+    city = City(SEED, scale=1 / 10000)
+    for until in (20_000, 40_000):
+        happenings = Happenings(city)
+        while city.changes < until:
+            list(happenings.next())
+    assert happenings.scene.today == date(2016, 11, 11)
+
+
 def test_a_roll_forgets_and_follows_keys(city):
     roll = Roll(("a",))
     rows = [{"a": number} for number in range(5)]
