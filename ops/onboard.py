@@ -11,6 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,8 @@ def inspect(folder: Path, directory: Path) -> Report:
         return check(folder)
     settings = load_settings(directory)
     ensure_control_topics(settings.kafka)
-    return check(folder, RegistryClient(settings.registry), read_directory(settings.kafka))
+    with closing(RegistryClient(settings.registry)) as registry:
+        return check(folder, registry, read_directory(settings.kafka))
 
 
 def onboard(
@@ -119,18 +121,14 @@ def onboard(
     """Take a folder into the running mesh. Raises MeshError when a server or a database refuses; see `Onboarded`."""
     started = time.monotonic()
     ensure_control_topics(settings.kafka)
-    registry = RegistryClient(settings.registry)
     directory = read_directory(settings.kafka)
-    report = check(folder, registry, directory)
-    if report.errors:
-        return Onboarded(feeds=[], first_record_seconds={}, grants=[], notices=[], report=report)
-    content = load(folder)
-    log = Log(settings.kafka, client_id="mesh-onboard")
-    try:
-        work = _Onboarding(settings, registry, directory, log, say, partitions)
-        work.take(content)
-    finally:
-        log.close()
+    with closing(RegistryClient(settings.registry)) as registry:
+        report = check(folder, registry, directory)
+        if report.errors:
+            return Onboarded(feeds=[], first_record_seconds={}, grants=[], notices=[], report=report)
+        with closing(Log(settings.kafka, client_id="mesh-onboard")) as log:
+            work = _Onboarding(settings, registry, directory, log, say, partitions)
+            work.take(load(folder))
     first = _first_records(settings, work.awaited, started, wait_seconds, say)
     return Onboarded(
         feeds=list(work.feeds), first_record_seconds=first, grants=work.grants, notices=work.notices, report=report
