@@ -54,7 +54,7 @@ class Growth:
     """The records ever written to topics, by their end offsets."""
 
     def __init__(self, bootstrap: str, topics: Sequence[str]) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
         known = self._admin.list_topics(timeout=30).topics
         latest: Any = OffsetSpec.latest()
         self._wanted: Mapping[TopicPartition, Any] = {

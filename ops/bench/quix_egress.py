@@ -76,8 +76,7 @@ def main() -> None:
     def cut(envelope: Any) -> Any:
         return {**envelope, "before": project(envelope["before"]), "after": project(envelope["after"])}
 
-    stream = app.dataframe(feed)
-    stream = stream[lambda envelope: envelope["after"][column] in wanted]
+    stream = app.dataframe(feed).filter(lambda envelope: envelope["after"][column] in wanted)
     stream.apply(cut).to_topic(out)
     app.run()
 

@@ -1,0 +1,52 @@
+"""The bench itself, small and without peers: it measures what it says, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from ops.bench.figure import Figures
+from ops.bench.run import measure
+from ops.bench.scale import Scale
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the bench puts its servers."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_capture_and_egress_are_measured_and_nothing_is_left(temporary: Path) -> None:
+    figures = Figures()
+    console = Console(file=io.StringIO(), width=200)
+    scale = Scale(runs=1, has_peers=False, changes=6_000, further_grants=(2,))
+
+    failed = measure(figures, scale, ["capture", "egress"], console)
+
+    assert not failed
+    medians = figures.medians()
+    assert medians.keys() == {"capture_vs_limit", "egress_extra_grant"}
+    assert medians["capture_vs_limit"] > 0
+    assert not list(temporary.iterdir())
+    assert not children_in(temporary)
+
+
+def children_in(folder: Path) -> list[str]:
+    """Command lines of living processes that name the folder."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().decode("utf-8", "replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if str(folder) in command and int(process.name) != os.getpid():
+            found.append(command)
+    return found
