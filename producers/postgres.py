@@ -6,9 +6,10 @@ Order matters and is fixed (FIELD-NOTES PG-13): publication, slot, snapshot, str
     epoch       raised by every resync       first part of every position
     identity    system, timeline, database, slot, publication: compared at every start (PG-09)
     confirmed   the commit end that is durable downstream; stored before the server hears of it (PG-04)
-    tables      per table: live, or copying with the next block and the file it counts in
+    tables      per table: live, or copying with the next block and the file it counts in; and the columns that it covers
 
-A feed that appears while the source runs joins the publication and is copied while the stream goes on (PG-14).
+A feed that appears while the source runs joins the publication and is copied while the stream goes on (PG-14). So is a table
+whose contract gets a further column: its rows had values there before the contract named it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from producers.postgres_link import command, connect, connect_replication, datab
 from producers.postgres_preflight import findings
 from producers.postgres_relation import Relations
 from producers.postgres_slot import Slot, by_table
-from producers.postgres_snapshot import RangeDone, Reading, create_slot
+from producers.postgres_snapshot import Overtaken, RangeDone, Reading, create_slot
 from producers.postgres_stream import TRUNCATE_KEY, Stream
 from producers.source import SourceBatch, SourceSetting
 from schemas.directory import FeedEntry
@@ -60,7 +61,7 @@ class PostgresSource:
         self._is_dirty = False
         self._stream: Stream | None = None
         self._reading: Reading | None = None
-        self._seen: dict[str, set[bytes]] = {}
+        self._overtaken: Overtaken | None = None
         self._copied: set[str] = set()  # read to the end by this process, though not all is acknowledged yet
         self._is_warned = False
         self._statements = connect(setting.address, name=self._name)
@@ -159,7 +160,8 @@ class PostgresSource:
             position, exported = ready
             self._durable = self._stored = position
             present = self._tables(self._feeds)
-            copying = {name: _copying(table) for name, table in present.items()}
+            entries = by_table(self._feeds)
+            copying = {name: _copying(table, entries[name]) for name, table in present.items()}
             self._reading = self._open_reading(exported, position, present)
             self._save(
                 {
@@ -196,8 +198,8 @@ class PostgresSource:
                     wait_seconds = 0 if copied.records else IDLE_SECONDS / 4
                     yield copied
             batch = self._stream.read(wait_seconds)
-            if self._seen:
-                self._notice(batch)
+            if self._overtaken:
+                self._overtaken.notice(batch)
             yield batch
             self._tick()
 
@@ -207,9 +209,14 @@ class PostgresSource:
         if feeds is not self._feeds:
             self._relations.carry(by_table(feeds))
             self._feeds = feeds
-        record = self._record["tables"]
-        copied = {name for name, entry in record.items() if entry["state"] == "live"} | self._copied
-        return {name: entry for name, entry in feeds.items() if entry.contract.table not in copied}
+        return {name: entry for name, entry in feeds.items() if not self._is_copied(entry)}
+
+    def _is_copied(self, feed: FeedEntry) -> bool:
+        table = feed.contract.table
+        state = self._record["tables"].get(table)
+        if state is not None and state["state"] == "live":
+            return _columns(feed) <= set(state["columns"])
+        return table in self._copied
 
     # ── copying ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -221,7 +228,7 @@ class PostgresSource:
         stream = self._stream
         assert stream is not None, "called while streaming"
         self._preflight(news)
-        self._seen = {entry.feed: set() for entry in news.values()}
+        self._overtaken = Overtaken(news.values())
         self._slot.publish(news)
         wanted = self._unfinished(news)
         self._save(self._record)
@@ -240,17 +247,21 @@ class PostgresSource:
             stream.ask()
             yield SourceBatch()
         yield from self._copy(wanted)
-        self._seen = {}
+        self._overtaken = None
 
     def _unfinished(self, feeds: Mapping[str, FeedEntry]) -> Mapping[str, Table]:
-        """The feeds' tables; one whose file was rewritten, or whose old rows are not logged whole, starts over (PG-16)."""
-        record = self._record["tables"]
+        """The feeds' tables; one starts over if its file was rewritten, its old rows are not logged whole (PG-16), or it grew."""
+        record, entries = self._record["tables"], by_table(feeds)
         with translated(self._name):
             present = self._tables(feeds)
         for name, table in present.items():
-            entry = record.get(name)
-            if entry is None or entry["filenode"] != table.filenode or not table.is_whole_row:
-                record[name] = _copying(table)
+            state, entry = record.get(name), entries[name]
+            is_same = (
+                state is not None and state["filenode"] == table.filenode and _columns(entry) <= set(state["columns"])
+            )
+            if not (is_same and table.is_whole_row):
+                record[name] = _copying(table, entry)
+                self._copied.discard(name)
         return present
 
     def _open_reading(self, exported: str, position: int, wanted: Mapping[str, Table]) -> Reading:
@@ -278,18 +289,13 @@ class PostgresSource:
                 is_text_checked=self._is_text_checked,
             ):
                 done += len(batch.records)
-                if seen := self._seen.get(entry.feed):
-                    _leave_out(batch, entry.feed, seen)
+                if self._overtaken:
+                    self._overtaken.leave_out(batch, entry.feed)
                 yield batch
                 observer.snapshot(feed=entry.feed, done_rows=done, total_rows=max(total, done))
             self._copied.add(name)
         self._reading.close()
         self._reading = None
-
-    def _notice(self, batch: SourceBatch) -> None:
-        for topic, key, value, _, _ in batch.records:
-            if value is not None and key and (seen := self._seen.get(topic)) is not None:
-                seen.add(key)
 
     def _emptied(self) -> SourceBatch:
         """A gap may hide deletes: every feed first learns that all rows of the former epoch are gone (invariant 9)."""
@@ -381,14 +387,10 @@ class PostgresSource:
         self._statements.close()
 
 
-def _copying(table: Table) -> dict[str, Any]:
-    return {"state": "copying", "filenode": table.filenode, "next_block": 0, "rows": 0}
+def _columns(feed: FeedEntry) -> set[str]:
+    return {field.column for field in feed.contract.fields}
 
 
-def _leave_out(batch: SourceBatch, feed: str, seen: set[bytes]) -> None:
-    """Take rows out of a batch of copied rows whose key is among `seen`."""
-    kept = [record for record in batch.records if record[1] not in seen]
-    gone = [len(value) for _, key, value, _, _ in batch.records if key in seen and value is not None]
-    if gone:
-        batch.records = kept
-        batch.count(feed, "r", -len(gone), -sum(gone))
+def _copying(table: Table, feed: FeedEntry) -> dict[str, Any]:
+    columns = sorted(_columns(feed))
+    return {"state": "copying", "filenode": table.filenode, "next_block": 0, "rows": 0, "columns": columns}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from producers.source import SourceBatch
 from producers.transcode import PADDING, Column, Transcoder
 from schemas.dead_letter import DeadLetter
 from schemas.directory import FeedEntry
+from schemas.envelope import frame
 from schemas.errors import Rejected, Transient
 from schemas.feed import dead_letter_topic
 from schemas.position import Position
@@ -78,6 +79,32 @@ def create_slot(
         raise Transient(f"source {name}: no answer to CREATE_REPLICATION_SLOT")
     row = rows_of(result, name)[0]
     yield lsn_number(row["consistent_point"] or "0/0"), row["snapshot_name"] or ""
+
+
+class Overtaken:
+    """Rows of tables under copy that the stream has brought since: the copied, older row must not follow them (PG-18)."""
+
+    def __init__(self, feeds: Iterable[FeedEntry]) -> None:
+        self._keys = {feed.feed: (frame(feed.value_schema_id), set[bytes]()) for feed in feeds}
+
+    def notice(self, batch: SourceBatch) -> None:
+        """Take note of the stream's changes.
+
+        One in an older schema is from before the copied columns were there, hence from before the snapshot, which knows more.
+        """
+        for topic, key, value, _, _ in batch.records:
+            if value is not None and key and topic in self._keys:
+                head, keys = self._keys[topic]
+                if value.startswith(head):
+                    keys.add(key)
+
+    def leave_out(self, batch: SourceBatch, feed: str) -> None:
+        """Take such rows out of a batch of a feed's copied rows."""
+        _, keys = self._keys[feed]
+        gone = [len(value) for _, key, value, _, _ in batch.records if key in keys and value is not None]
+        if gone:
+            batch.records = [record for record in batch.records if record[1] not in keys]
+            batch.count(feed, "r", -len(gone), -sum(gone))
 
 
 class Reading:
@@ -225,7 +252,11 @@ def _ranges(table: Table, next_block: int) -> Iterator[tuple[int, int | None]]:
 
 
 def _copy_statement(table: Table, columns: list[Column], start: int, end: int | None) -> sql.Composed:
-    names = sql.SQL(", ").join(sql.Identifier(column.name) for column in columns)
+    # A type without a binary form comes as text, as it does in the log (PG-21).
+    names = sql.SQL(", ").join(
+        sql.SQL("{}::text" if column.type.has_output_only else "{}").format(sql.Identifier(column.name))
+        for column in columns
+    )
     if table.kind != "r":  # a partitioned table has no blocks of its own
         return sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT (FORMAT binary)").format(names, identifier(table.name))
     # PG-22: ONLY, or an inheritance parent would bring its children's rows.

@@ -272,6 +272,31 @@ def test_a_new_column_is_ignored_until_the_contract_names_it(rig: Rig, dsn: str)
             until(coloured, 60, "the new contract is in force")
 
 
+def test_a_column_that_the_contract_names_later_brings_its_older_values(rig: Rig, dsn: str) -> None:
+    feed = f"{rig.agency}.t"
+    with psycopg.connect(dsn, autocommit=True) as db:
+        make_table(db, rows=3)
+        rig.add(contract(feed, FIELDS))
+        with rig.capturing():
+            rig.until_rows(feed, 3)
+            db.execute("ALTER TABLE t ADD colour text DEFAULT 'grey'")  # neither rewrites the rows nor logs them
+            db.execute("UPDATE t SET colour = 'red' WHERE id = 1")  # passes before anybody has a place for it
+            entry = rig.schemas.entry(contract(feed, {**FIELDS, "colour": "string"}), version=2)
+            rig.directory = type(rig.directory)(agencies=rig.directory.agencies, feeds={feed: entry})
+
+            def colours() -> list[Any]:
+                return [row.get("colour") for _, row in sorted(rig.fold(feed).items())]
+
+            until(lambda: colours() == ["red", "grey", "grey"], 60, "the older values")
+            db.execute("UPDATE t SET colour = 'blue' WHERE id = 2")
+            until(lambda: colours() == ["red", "blue", "grey"], 60, "the stream")
+        reads = ops(rig, feed).count("r")
+        with rig.capturing():
+            db.execute("UPDATE t SET colour = 'green' WHERE id = 3")
+            until(lambda: colours() == ["red", "blue", "green"], 60, "the stream after a restart")
+    assert ops(rig, feed).count("r") == reads  # copied once
+
+
 def test_a_dropped_column_of_the_contract_stops_the_source_loudly(
     rig: Rig, dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:
