@@ -1,7 +1,7 @@
 """Capture as a child that may be killed: `python -m tests.chaos.capture_process KAFKA DSN AGENCY DIRECTORY`.
 
-Its feed is `<agency>.t` as `feed_contract` has it; its progress is a file, replaced whole and synced. Ranges are small, so
-that a kill meets a snapshot between two of them.
+Its feed is `<agency>.t` as `feed_contract` has it; its progress is a file, replaced whole and synced. Ranges are small and
+stored at once, so that a kill meets a snapshot between two of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from producers import postgres_snapshot
+from producers import postgres, postgres_snapshot
 from producers.capture import Capture
 from producers.log import Log
 from producers.postgres import PostgresSource
@@ -46,6 +46,7 @@ class FileProgress:
 def main(kafka: str, dsn: str, agency: str, directory: str) -> None:
     logging.basicConfig(level=logging.INFO)
     postgres_snapshot.RANGE_BLOCKS = 16
+    postgres.SAVE_SECONDS = 0.0
     rig = Rig(kafka, dsn, agency)
     rig.enter(feed_contract(agency))
     log = Log(kafka, client_id="killed")
