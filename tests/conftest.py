@@ -7,6 +7,8 @@ import itertools
 import os
 import secrets
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -15,6 +17,7 @@ import pytest
 
 from ops.embedded.postgres import ensure_database
 from tests import server_host
+from tests.running_mesh import RunningMesh
 
 _RUN = "MESH_TEST_RUN"
 _users_key = pytest.StashKey[IO[str]]()
@@ -71,6 +74,29 @@ def kafka_sasl(kafka: str) -> str:
 def postgres() -> Database:
     """The run's PostgreSQL server."""
     return Database(server_host.address("postgres", Path(os.environ[_RUN])))
+
+
+@pytest.fixture
+def mesh(postgres: Database, unique: str, tmp_path: Path) -> Iterator[RunningMesh]:
+    """The run's one running mesh, shared with the tests of other workers."""
+    directory = Path(server_host.address("mesh", Path(os.environ[_RUN])))
+    with _held(directory, fcntl.LOCK_SH):
+        yield RunningMesh(directory, tmp_path, unique, postgres.create_database)
+
+
+@pytest.fixture
+def mesh_alone(postgres: Database, unique: str, tmp_path: Path) -> Iterator[RunningMesh]:
+    """The same mesh while no other test uses it, for a test that disturbs it."""
+    directory = Path(server_host.address("mesh", Path(os.environ[_RUN])))
+    with _held(directory, fcntl.LOCK_EX):
+        yield RunningMesh(directory, tmp_path, unique, postgres.create_database)
+
+
+@contextmanager
+def _held(directory: Path, how: int) -> Iterator[None]:
+    with (directory / "in-use.lock").open("a") as lock:
+        fcntl.flock(lock, how)
+        yield
 
 
 @pytest.fixture

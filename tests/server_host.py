@@ -17,9 +17,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ops.embedded.kafka import Kafka
-from ops.embedded.postgres import Postgres
+from ops.embedded.postgres import Postgres, ensure_database
+from ops.embedded.program import Program, last_lines, launch
+from ops.up import mesh_command
 
 ROOT = Path(__file__).parent.parent
 _STARTS_WITHIN_SECONDS = 240
@@ -51,7 +54,12 @@ def address(kind: str, directory: Path) -> str:
 
 
 def hold(kind: str, directory: Path) -> None:
-    start: Callable[[Path], tuple[str, Callable[[], None]]] = {"kafka": _kafka, "postgres": _postgres}[kind]
+    starts: dict[str, Callable[[Path], tuple[str, Callable[[], None]]]] = {
+        "kafka": _kafka,
+        "postgres": _postgres,
+        "mesh": _mesh,
+    }
+    start = starts[kind]
     found, stop = start(directory / kind)
     written = directory / f"{kind}.tmp"
     written.write_text(json.dumps({"address": found, "pid": os.getpid()}))
@@ -75,6 +83,31 @@ def _postgres(directory: Path) -> tuple[str, Callable[[], None]]:
     postgres = Postgres(directory, is_durable=False)
     postgres.start()
     return postgres.dsn("postgres"), postgres.stop
+
+
+def _mesh(directory: Path) -> tuple[str, Callable[[], None]]:
+    """`mesh up` on the run's own servers. At the end it is killed: its servers may be gone before it."""
+    kafka, kafka_sasl = address("kafka", directory.parent).split()
+    postgres = address("postgres", directory.parent)
+    ensure_database(postgres, "hub")
+    for name in [name for name in os.environ if name.startswith("MESH_")]:
+        del os.environ[name]
+    program = Program(
+        name="up",
+        argv=mesh_command("up", "--dir", str(directory)),
+        log=directory / "log" / "up.log",
+        env={
+            "MESH_KAFKA": kafka,
+            "MESH_KAFKA_SASL": kafka_sasl,
+            "MESH_DATABASE": urlsplit(postgres)._replace(path="/hub").geturl(),
+        },
+    )
+    mesh = launch(program)
+    while not (directory / "endpoints.json").exists():
+        if mesh.ended() is not None:
+            raise AssertionError(f"`mesh up` ended:\n{last_lines(program.log, 40)}")
+        time.sleep(0.05)
+    return str(directory), mesh.kill
 
 
 if __name__ == "__main__":
