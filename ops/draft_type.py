@@ -8,7 +8,8 @@ from typing import Any
 
 from ops.lint_column import looks_personal
 from ops.lint_contract import UNDECIDED
-from producers.pg_avro import PgType, Unmapped, encoder
+from producers.pg_avro import Unmapped, encoder, is_opaque
+from producers.pg_type import OIDS, PgType
 from producers.postgres_catalog import TableColumn
 from schemas.avro_schema import AvroSchema
 from schemas.contract import Field
@@ -21,6 +22,7 @@ _PLAIN: Mapping[str, AvroSchema] = {
     "int4": "int",
     "int8": "long",
     "oid": "long",
+    **dict.fromkeys(OIDS, "long"),
     "float4": "float",
     "float8": "double",
     "bytea": "bytes",
@@ -29,6 +31,8 @@ _PLAIN: Mapping[str, AvroSchema] = {
     "time": {"type": "long", "logicalType": "time-micros"},
     "timestamp": {"type": "long", "logicalType": "local-timestamp-micros"},
     "timestamptz": {"type": "long", "logicalType": "timestamp-micros"},
+    "vector": {"type": "array", "items": "float"},
+    "halfvec": {"type": "array", "items": "float"},
 }
 _NARROWER = frozenset({"date", "time", "timestamp", "timestamptz", "interval"})
 """Types with values that their typed branch cannot hold: infinity, years BC, 24:00."""
@@ -98,16 +102,21 @@ def _as_field(entry: Mapping[str, Any], *, is_key: bool) -> Field:
 def _typed(pg: PgType, typmod: int, name: str) -> AvroSchema:
     if pg.element is not None:
         item = _typed(pg.element, typmod, name)
-        is_plain = pg.element.element is None and pg.element.name != "interval"
-        return {"type": "array", "items": ["null", item]} if is_plain else "string"
-    if pg.is_enum:
-        return "string"
+        is_nested = isinstance(item, dict) and item["type"] in ("array", "record")
+        return _printed(pg) if is_nested else {"type": "array", "items": ["null", item]}
+    if not pg.is_base or pg.has_output_only:
+        return _printed(pg)
     if pg.name == "numeric" and (digits := _digits(typmod)) is not None:
         return {"type": "bytes", "logicalType": "decimal", "precision": digits[0], "scale": digits[1]}
     if pg.name == "interval":
         parts = [{"name": "months", "type": "int"}, {"name": "days", "type": "int"}, {"name": "micros", "type": "long"}]
         return {"type": "record", "name": f"Interval_{name}", "fields": parts}
-    return _PLAIN.get(pg.name, "string")
+    return _PLAIN.get(pg.name) or _printed(pg)
+
+
+def _printed(pg: PgType) -> AvroSchema:
+    """`string` for what we can print as the server does; the rest goes as the server sends it."""
+    return "bytes" if is_opaque(pg) else "string"
 
 
 def _digits(typmod: int) -> tuple[int, int] | None:
@@ -119,7 +128,8 @@ def _digits(typmod: int) -> tuple[int, int] | None:
 
 
 def _is_narrower(pg: PgType, typed: AvroSchema) -> bool:
-    return pg.name in _NARROWER or (typed != "string" and (pg.name == "numeric" or pg.element is not None))
+    is_limited = pg.name == "numeric" or (pg.element is not None and pg.text is not None)
+    return pg.name in _NARROWER or (typed not in ("string", "bytes") and is_limited)
 
 
 __all__ = ["RECORD_BASIS", "Unmapped", "avro_name", "column_name", "field_of"]

@@ -9,22 +9,13 @@ clipped or nulled.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from producers.pg_text import (
-    DAY_MICROS,
-    INT32_MAX,
-    INT32_MIN,
-    INT64_MAX,
-    INT64_MIN,
-    TEXT,
-    Text,
-    array_of,
-    array_parts,
-    uuid,
-    versioned,
-)
+from producers.pg_floats import halves
+from producers.pg_nested import array_parts
+from producers.pg_text import DAY_MICROS, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, uuid, versioned
+from producers.pg_type import OIDS, PgType
 from producers.varint import long_bytes, text_bytes
 from schemas.contract import AvroType, Field
 
@@ -48,29 +39,6 @@ class Unmapped(Exception):
     """A column and a field that cannot be paired; the text says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PgType:
-    """A column's type with domains resolved. `name` is pg_type.typname; an enum's values are text."""
-
-    name: str
-    is_enum: bool = False
-    element: PgType | None = None
-    delimiter: str = ","
-
-    @property
-    def text(self) -> Text | None:
-        """How a value prints; None for a type that has no mapping."""
-        if self.is_enum:
-            return TEXT["text"]
-        if self.element is not None:
-            inner = self.element.text
-            return array_of(inner, self.delimiter) if inner else None
-        return TEXT.get(self.name)
-
-    def __str__(self) -> str:
-        return f"{self.element}[]" if self.element else self.name
-
-
 def _int(raw: bytes) -> bytes:
     return long_bytes(int.from_bytes(raw, "big", signed=True))
 
@@ -81,6 +49,20 @@ def _unsigned(raw: bytes) -> bytes:
 
 def _reversed(raw: bytes) -> bytes:
     return raw[::-1]  # Avro's floats are PostgreSQL's in the other byte order, NaN and -0.0 included
+
+
+def _floats(raw: bytes) -> bytes:
+    count = (len(raw) - 4) // 4
+    return _array_of_floats(struct.unpack_from(f">{count}f", raw, 4))
+
+
+def _halves(raw: bytes) -> bytes:
+    return _array_of_floats(halves(raw))
+
+
+def _array_of_floats(numbers: tuple[float, ...]) -> bytes:
+    count = len(numbers)
+    return b"%b%b\0" % (long_bytes(count), struct.pack(f"<{count}f", *numbers)) if count else b"\0"
 
 
 def _date(raw: bytes) -> bytes:
@@ -169,7 +151,7 @@ _PAIRS: dict[tuple[str, str, str | None], Encode] = {
     ("bool", "boolean", None): bytes,
     **{(name, avro, None): _int for name in ("int2", "int4") for avro in ("int", "long")},
     ("int8", "long", None): _int,
-    ("oid", "long", None): _unsigned,
+    **{(name, "long", None): _unsigned for name in ("oid", *OIDS)},
     ("float4", "float", None): _reversed,
     ("float8", "double", None): _reversed,
     ("date", "int", "date"): _date,
@@ -186,26 +168,46 @@ def typed(pg: PgType, branch: AvroType) -> Encode:
     """The encoder for one Avro branch, without its branch index. Raises Unmapped with the reason and what to do."""
     name = branch["type"] if isinstance(branch, dict) else branch
     logical = branch.get("logicalType") if isinstance(branch, dict) else None
-    if (known := _PAIRS.get((pg.name, name, logical))) and not pg.is_enum and pg.element is None:
+    if pg.is_base and not pg.has_output_only and (known := _PAIRS.get((pg.name, name, logical))):
         return known
     if name == "string" and logical is None:
-        if (text := pg.text) is None:
-            raise Unmapped(
-                f"type {pg} has no exact mapping; leave the column out of the contract, or let the department publish it "
-                "as text in a column of its own"
-            )
-        return lambda raw: text_bytes(text(raw))
-    if isinstance(branch, dict):
-        if pg.name == "numeric" and name == "bytes" and logical == "decimal":
-            return _decimal(branch["precision"], branch.get("scale", 0))
-        if pg.element is not None and name == "array":
-            return _array_of(pg.element, branch["items"])
-        if pg.name == "interval" and name == "record":
-            if [(field["name"], field["type"]) for field in branch["fields"]] == _INTERVAL_FIELDS:
-                return _interval
-            raise Unmapped("an interval is a record of months int, days int, micros long, in this order")
+        return _printed(pg)
+    if name == "bytes" and logical is None and is_opaque(pg):
+        return text_bytes
+    if isinstance(branch, dict) and (found := _built(pg, branch)):
+        return found
     shown = f"{name} ({logical})" if logical else name
     raise Unmapped(f"type {pg} does not go into {shown}; {_advice(pg)}")
+
+
+def _printed(pg: PgType) -> Encode:
+    if (text := pg.text) is None:
+        raise Unmapped(f"type {pg} has no exact text; {_advice(pg)}")
+    return lambda raw: text_bytes(text(raw))
+
+
+def _built(pg: PgType, branch: Mapping[str, Any]) -> Encode | None:
+    """The encoder for a branch with parameters or parts."""
+    name = branch["type"]
+    if pg.name == "numeric" and name == "bytes" and branch.get("logicalType") == "decimal":
+        return _decimal(branch["precision"], branch.get("scale", 0))
+    if name == "array" and pg.name in _VECTORS and branch["items"] == "float":
+        return _VECTORS[pg.name]
+    if name == "array" and pg.element is not None:
+        return _array_of(pg.element, branch["items"])
+    if name == "record" and pg.name == "interval":
+        if [(field["name"], field["type"]) for field in branch["fields"]] == _INTERVAL_FIELDS:
+            return _interval
+        raise Unmapped("an interval is a record of months int, days int, micros long, in this order")
+    return None
+
+
+def is_opaque(pg: PgType) -> bool:
+    """Whether nothing is known of how a value prints, so that only `bytes` hold it: as the server sends it."""
+    return pg.text is None and pg.name not in OIDS and not pg.is_unsendable
+
+
+_VECTORS: dict[str, Encode] = {"vector": _floats, "halfvec": _halves}
 
 
 def _array_of(element: PgType, items: AvroType) -> Encode:
@@ -219,9 +221,19 @@ def _array_of(element: PgType, items: AvroType) -> Encode:
 
 
 def _advice(pg: PgType) -> str:
-    fitting = sorted({f"{avro} ({logical})" if logical else avro for name, avro, logical in _PAIRS if name == pg.name})
+    """What the contract may say instead."""
+    if pg.is_unsendable:
+        return "the server does not send it; ALTER the column's type to text"
+    pairs = _PAIRS if pg.is_base else ()
+    fitting = sorted({f"{avro} ({logical})" if logical else avro for name, avro, logical in pairs if name == pg.name})
     if pg.name == "numeric":
         fitting.append("bytes (decimal)")
+    if pg.name in _VECTORS:
+        fitting.append("array of float")
+    if pg.element is not None:
+        fitting.append("array")
+    if is_opaque(pg):
+        fitting.append("bytes (as the server sends it)")
     if pg.text is not None and "string" not in fitting:
         fitting.append("string")
     return f"use {' or '.join(fitting)}" if fitting else "leave the column out of the contract"
@@ -233,6 +245,8 @@ def encoder(pg: PgType, field: Field) -> tuple[Encode, bytes]:
     The encoder raises Misfit for a value that no branch of the field holds. Raises Unmapped when type and field do not
     pair at all.
     """
+    if pg.is_unsendable:
+        raise Unmapped(f"type {pg} holds a type without a binary form; {_advice(pg)}")
     encode = typed(pg, field.branches[0])
     in_union = field.wire_type() if isinstance(field.wire_type(), list) else None
     if in_union is None:

@@ -9,11 +9,9 @@ compares every function here with the real database.
 from __future__ import annotations
 
 import ipaddress
-import math
 import struct
 from collections.abc import Callable
 from datetime import date, timedelta
-from fractions import Fraction
 
 Text = Callable[[bytes], bytes]
 
@@ -55,7 +53,7 @@ def single_char(raw: bytes) -> bytes:
 
 
 def versioned(raw: bytes) -> bytes:
-    """jsonb, ltree: one version byte, then text."""
+    """jsonb, jsonpath, ltree and its queries: one version byte, then text."""
     if raw[:1] != b"\x01":
         raise ValueError("unknown version byte")
     return raw[1:]
@@ -70,6 +68,18 @@ def uuid(raw: bytes) -> bytes:
     """Type uuid."""
     digits = raw.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}".encode()
+
+
+def visible_transactions(raw: bytes) -> bytes:
+    """pg_snapshot and txid_snapshot: the bounds, and what ran in between."""
+    count, lowest, next_one = struct.unpack_from(">iqq", raw)
+    running = struct.unpack_from(f">{count}q", raw, 20)
+    return b"%d:%d:%b" % (lowest, next_one, b",".join(b"%d" % number for number in running))
+
+
+def row_place(raw: bytes) -> bytes:
+    """Type tid: block and offset."""
+    return b"(%d,%d)" % struct.unpack(">IH", raw)
 
 
 def lsn(raw: bytes) -> bytes:
@@ -88,61 +98,6 @@ def numeric(raw: bytes) -> bytes:
     places = range(weight + 1, weight + 1 + (scale + 3) // 4)
     fraction = "".join(f"{digits[i] if 0 <= i < count else 0:04d}" for i in places)[:scale]
     return f"{'-' if sign else ''}{whole}{'.' if scale else ''}{fraction}".encode()
-
-
-def float4(raw: bytes) -> bytes:
-    """Type float4, shortest digits that read back to the same value."""
-    return _float(raw, ">f", ">I", 6)
-
-
-def float8(raw: bytes) -> bytes:
-    """Type float8, shortest digits that read back to the same value."""
-    return _float(raw, ">d", ">Q", 15)
-
-
-def _shortest(raw: bytes, code: str, bits: str) -> str:
-    """The fewest digits strictly within half a step of the value.
-
-    Unlike Python, the server never prints a number that lies exactly half way to a neighbour.
-    """
-    (value,), (pattern,) = struct.unpack(code, raw), struct.unpack(bits, raw)
-    magnitude = pattern & ~(1 << (8 * len(raw) - 1))
-    if magnitude == 0:
-        return f"{value:e}"
-    exact, below = (Fraction(struct.unpack(code, struct.pack(bits, n))[0]) for n in (magnitude, magnitude - 1))
-    above = struct.unpack(code, struct.pack(bits, magnitude + 1))[0]
-    upper = Fraction(above) if math.isfinite(above) else 2 * exact - below
-    candidates = (f"{abs(value):.{places}e}" for places in range(17))
-    text = next(text for text in candidates if exact + below < 2 * Fraction(text) < exact + upper)
-    return f"-{text}" if value < 0 else text
-
-
-def _float(raw: bytes, code: str, bits: str, fixed_below: int) -> bytes:
-    (value,) = struct.unpack(code, raw)
-    if math.isnan(value):
-        return b"NaN"
-    if math.isinf(value):
-        return b"Infinity" if value > 0 else b"-Infinity"
-    return _digits(_shortest(raw, code, bits), fixed_below).encode()
-
-
-def _digits(shortest: str, fixed_below: int) -> str:
-    sign = "-" if shortest.startswith("-") else ""
-    mantissa, _, exponent_text = shortest.lstrip("-").partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    digits = (whole + fraction).lstrip("0")
-    point = len(whole) + int(exponent_text or 0) - (len(whole + fraction) - len(digits))
-    digits = digits.rstrip("0")
-    if not digits:
-        return f"{sign}0"
-    if not -4 <= point - 1 < fixed_below:
-        tail = f".{digits[1:]}" if len(digits) > 1 else ""
-        return f"{sign}{digits[0]}{tail}e{'-' if point <= 0 else '+'}{abs(point - 1):02d}"
-    if point <= 0:
-        return f"{sign}0.{'0' * -point}{digits}"
-    if point >= len(digits):
-        return f"{sign}{digits}{'0' * (point - len(digits))}"
-    return f"{sign}{digits[:point]}.{digits[point:]}"
 
 
 def _civil(days: int) -> tuple[str, str]:
@@ -253,76 +208,3 @@ def bits(raw: bytes) -> bytes:
     """Type bit and varbit, as text of 0 and 1."""
     count = int.from_bytes(raw[:4], "big")
     return "".join(f"{byte:08b}" for byte in raw[4:])[:count].encode()
-
-
-def array_of(element: Text, delimiter: str = ",") -> Text:
-    """The literal of an array whose elements print as `element` does."""
-    special = frozenset(f'{{}}"\\ \t\n\r\v\f{delimiter}'.encode())
-
-    def quoted(raw: bytes) -> bytes:
-        text = element(raw)
-        if text and text.upper() != b"NULL" and not special.intersection(text):
-            return text
-        return b'"%b"' % text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-
-    def literal(raw: bytes) -> bytes:
-        shape, elements = array_parts(raw)
-        if not shape:
-            return b"{}"
-        items = [b"NULL" if item is None else quoted(item) for item in elements]
-        for size, _ in reversed(shape):
-            items = [
-                b"{%b}" % delimiter.encode().join(items[start : start + size]) for start in range(0, len(items), size)
-            ]
-        bounds = "".join(f"[{lower}:{lower + size - 1}]" for size, lower in shape)
-        is_plain = all(lower == 1 for _, lower in shape)
-        return items[0] if is_plain else bounds.encode() + b"=" + items[0]
-
-    return literal
-
-
-def array_parts(raw: bytes) -> tuple[list[tuple[int, int]], list[bytes | None]]:
-    """Dimensions as (size, lower bound), and the elements in storage order."""
-    (dimensions,) = struct.unpack_from(">i", raw)
-    at = 12
-    shape: list[tuple[int, int]] = []
-    for _ in range(dimensions):
-        shape.append(struct.unpack_from(">ii", raw, at))
-        at += 8
-    elements: list[bytes | None] = []
-    while at < len(raw):
-        (size,) = struct.unpack_from(">i", raw, at)
-        at += 4
-        if size < 0:
-            elements.append(None)
-        else:
-            elements.append(raw[at : at + size])
-            at += size
-    return shape, elements
-
-
-TEXT: dict[str, Text] = {
-    **dict.fromkeys(("text", "varchar", "bpchar", "name", "json", "xml", "citext", "unknown", "aclitem"), verbatim),
-    **dict.fromkeys(("int2", "int4", "int8"), integer),
-    **dict.fromkeys(("oid", "xid", "cid", "xid8"), unsigned),
-    **dict.fromkeys(("jsonb", "ltree", "lquery"), versioned),
-    **dict.fromkeys(("inet", "cidr"), network),
-    **dict.fromkeys(("macaddr", "macaddr8"), hardware_address),
-    **dict.fromkeys(("bit", "varbit"), bits),
-    "bool": boolean,
-    "char": single_char,
-    "bytea": byte_array,
-    "uuid": uuid,
-    "pg_lsn": lsn,
-    "numeric": numeric,
-    "float4": float4,
-    "float8": float8,
-    "date": day,
-    "timestamp": timestamp,
-    "timestamptz": timestamptz,
-    "time": time,
-    "timetz": timetz,
-    "interval": interval,
-    "money": money,
-}
-"""From a type's name to its text; what is not here has no mapping and is refused at onboarding."""

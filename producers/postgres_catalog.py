@@ -11,14 +11,21 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, namedtuple_row
 
-from producers.pg_avro import PgType
-from producers.pg_text import TEXT
+from producers.pg_type import EXTENSIONS, OIDS, TEXT, PgType
 
 _TYPES = """
-SELECT t.oid, t.typname, t.typtype, t.typbasetype, t.typelem, t.typcategory, coalesce(e.typdelim, ',') AS delimiter
-FROM pg_type t LEFT JOIN pg_type e ON e.oid = t.typelem"""
+SELECT t.oid, t.typname, n.nspname, t.typtype, t.typbasetype, t.typelem, t.typcategory,
+       coalesce(e.typdelim, ',') AS delimiter, r.rngsubtype, x.extname, t.typsend = 0 AS has_output_only, t.typrelid
+FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+LEFT JOIN pg_type e ON e.oid = t.typelem
+LEFT JOIN pg_range r ON t.oid IN (r.rngtypid, r.rngmultitypid)
+LEFT JOIN pg_depend d ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
+LEFT JOIN pg_extension x ON x.oid = d.refobjid"""
+
+_MEMBERS = """
+SELECT atttypid FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
 
 _TABLES = """
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident,
@@ -90,28 +97,34 @@ class Types:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
-        self._rows: dict[int, tuple[Any, ...]] = {}
+        self._rows: dict[int, Any] = {}
 
     def resolve(self, oid: int) -> PgType:
-        """The type of this oid; one without any mapping gets its name and no text."""
+        """The type of this oid."""
         if oid not in self._rows:
-            self._rows = {row[0]: row for row in self._connection.execute(_TYPES)}
+            with self._connection.cursor(row_factory=namedtuple_row) as cursor:
+                self._rows = {row[0]: row for row in cursor.execute(_TYPES)}
         row = self._rows.get(oid)
-        if row is None:
-            return PgType(name=f"oid_{oid}")
-        _, name, kind, base, element, category, delimiter = row
-        if kind == "d":
-            return self.resolve(base)
-        if kind == "e":
-            return PgType(name=name, is_enum=True)
-        if category == "A" and element:
-            return PgType(name=name, element=self.resolve(element), delimiter=delimiter)
-        if kind == "b" or name in TEXT:
-            return PgType(name=name)
-        return PgType(name=f"{name} ({_KINDS.get(kind, kind)})")
+        return PgType(name=f"oid_{oid}") if row is None else self._read(row)
+
+    def _read(self, row: Any) -> PgType:
+        name = _name(row)
+        if row.typtype == "d":
+            return self.resolve(row.typbasetype)
+        if row.typtype in ("r", "m"):
+            return PgType(name=name, bound=self.resolve(row.rngsubtype), is_multirange=row.typtype == "m")
+        if row.typtype == "c":
+            oids = [oid for (oid,) in self._connection.execute(_MEMBERS, (row.typrelid,)).fetchall()]
+            return PgType(name=name, members=tuple((oid, self.resolve(oid)) for oid in oids), known=self.resolve)
+        if row.typcategory == "A" and row.typelem and name not in TEXT:
+            return PgType(name=name, element=self.resolve(row.typelem), delimiter=row.delimiter)
+        return PgType(name=name, is_enum=row.typtype == "e", has_output_only=row.has_output_only)
 
 
-_KINDS = {"c": "composite", "r": "range", "m": "multirange", "p": "pseudo"}
+def _name(row: Any) -> str:
+    """The type's name; with its schema if it would pass for a type that it is not."""
+    is_own = row.nspname == "pg_catalog" or row.typname in EXTENSIONS.get(row.extname, ())
+    return row.typname if is_own or row.typname not in {*TEXT, *OIDS} else f"{row.nspname}.{row.typname}"
 
 
 def split(name: str) -> tuple[str, str]:

@@ -158,6 +158,14 @@ def _error(contract: Contract, message: str, fix: str) -> Finding:
 
 
 def _columns(contract: Contract, table: Table) -> Iterator[Finding]:
+    # The server would break the stream at such a column, whether the contract names it or not.
+    for column in table.columns:
+        if column.type.is_unsendable:
+            yield _error(
+                contract,
+                f"column {column.name} ({column.shown}) holds a type that the server cannot send",
+                f'ALTER TABLE {table.name} ALTER "{column.name}" TYPE text;',
+            )
     columns = {column.name: column for column in table.columns}
     for field in contract.fields:
         column = columns.get(field.column)

@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from producers.pg_avro import Encode, Misfit, PgType, Unmapped, encoder
+from producers.pg_avro import Encode, Misfit, Unmapped, encoder
+from producers.pg_type import PgType
 from producers.varint import LAST, LAST_IN_UNION, MORE, MORE_IN_UNION, varint, varint_in_union
 from schemas.contract import Contract, Field
 from schemas.envelope import frame
@@ -94,6 +95,7 @@ _CODES = {
     "time": "q",
     "uuid": "16s",
 }
+_RECURRING = frozenset({"numeric", "inet", "bit", "varbit"})
 _TEXTUAL = frozenset({"text", "varchar", "bpchar", "name", "json", "xml", "citext", "bytea"})
 # In a template {i} is the column, {t} LAST or LAST_IN_UNION, {m} MORE or MORE_IN_UNION; the result is c{i}.
 _INTEGER = (
@@ -224,7 +226,7 @@ class Transcoder:
         column = self.columns[index]
         if self._fields.get(column.name) is None or column.type.name in _TEXTUAL - {"bytea"} or column.type.is_enum:
             return value
-        if column.type.name in _SENT_AS_TEXT:
+        if column.type.has_output_only:
             return value
         raise ContractBroken(
             self._contract.feed, f"column {column.name} arrived as text", fix="report this: no type should"
@@ -256,7 +258,7 @@ class Transcoder:
                 lines = (*lines, f"check{i}(c{i})")
             return _Plan(i, "", lines, (f"h{i} = b''", null), (f"h{i}", f"c{i}"))
         if not code:
-            is_memo = column.type.name in ("numeric", "inet", "bit", "varbit")
+            is_memo = column.type.name in _RECURRING
             self._names[f"far{i}"] = _Memo(encode) if is_memo else encode
             call = f"c{i} = far{i}[m[q:p]]" if is_memo else f"c{i} = far{i}(m[q:p])"
             return _Plan(i, "", (call,), (null,), (f"c{i}",))
@@ -326,9 +328,6 @@ class Transcoder:
         yield from (f"    {line}" for line in plan.null)
         yield "else:"
         yield "    raise Unsent"
-
-
-_SENT_AS_TEXT = frozenset({"aclitem"})
 
 
 def _groups(plans: Sequence[_Plan]) -> Iterator[list[_Plan]]:

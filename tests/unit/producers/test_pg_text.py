@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from producers import pg_text
+from producers import pg_floats, pg_nested, pg_text
 
 
 def interval(months: int, days: int, micros: int) -> bytes:
@@ -53,7 +53,7 @@ def test_dates_of_all_eras(days: int, text: str) -> None:
     ],
 )
 def test_floats_print_as_the_server_prints_them(value: float, text: str) -> None:
-    assert pg_text.float8(struct.pack(">d", value)).decode() == text
+    assert pg_floats.float8(struct.pack(">d", value)).decode() == text
 
 
 @pytest.mark.parametrize(
@@ -74,4 +74,4 @@ def test_array_literals_quote_what_would_be_read_otherwise() -> None:
     items = [b"", b"null", b'a"b\\', b"plain", None]
     parts = b"".join(b"\xff\xff\xff\xff" if i is None else struct.pack(">i", len(i)) + i for i in items)
     raw = struct.pack(">iiiii", 1, 1, 25, len(items), 1) + parts
-    assert pg_text.array_of(pg_text.verbatim)(raw) == b'{"","null","a\\"b\\\\",plain,NULL}'
+    assert pg_nested.array_of(pg_text.verbatim)(raw) == b'{"","null","a\\"b\\\\",plain,NULL}'

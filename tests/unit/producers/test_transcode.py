@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.pg_avro import PgType
+from producers.pg_type import PgType
 from producers.transcode import PADDING, Column, Transcoder, Unsent
 from producers.varint import long_bytes, varint_in_union
 from schemas.codec import parse_raw
@@ -133,7 +133,7 @@ def test_a_text_longer_than_the_tables_keeps_its_length() -> None:
 
 
 def test_columns_go_by_name_and_those_without_a_field_are_skipped() -> None:
-    types = {"extra": "point", **dict(reversed(TYPES.items())), "more": "int4"}
+    types = {"extra": "geometry", **dict(reversed(TYPES.items())), "more": "int4"}
     transcoder = Transcoder(agreed(), columns(types), 9)
     row, _, end = transcoder.row(message := logged(b"?", *reversed(ROW), None), 2)
     assert read(row, agreed())["name"] == "名"
@@ -204,7 +204,13 @@ def test_text_of_an_unchecked_encoding_is_checked() -> None:
     [
         ({"id": "int8"}, {"id": "long", "gone": "string"}, "no longer publishes gone"),
         ({"id": "int8"}, {"id": "int"}, "type int8 does not go into int; use long or string"),
-        ({"id": "int8", "p": "point"}, {"id": "long", "p": "string"}, "no exact mapping"),
+        (
+            {"id": "int8", "p": "geometry"},
+            {"id": "long", "p": "string"},
+            "no exact text; use bytes (as the server sends it)",
+        ),
+        ({"id": "int8", "p": "point"}, {"id": "long", "p": "bytes"}, "point does not go into bytes; use string"),
+        ({"id": "int8", "p": "regclass"}, {"id": "long", "p": "string"}, "no exact text; use long"),
         ({"id": "int8", "d": "date"}, {"id": "long", "d": "int"}, "use int (date) or string"),
     ],
 )
