@@ -51,6 +51,7 @@ def measure_stream(stage: Stage, figures: Figures, scale: Scale) -> None:
             rates: dict[str, float] = {}
             for name in rotated(list(contenders), run):
                 stage.say(f"capture, run {run} of {scale.runs}: {name} reads {waiting.changes:,} changes")
+                stage.settle()
                 drained = contenders[name](waiting)
                 rates[name] = drained.per_second
                 stage.say(f"  {name}: {drained}")
@@ -66,6 +67,7 @@ def measure_snapshot(stage: Stage, figures: Figures, scale: Scale) -> None:
         rates: dict[str, float] = {}
         for name in rotated([MESH, DEBEZIUM] if scale.has_peers else [MESH], run):
             stage.say(f"snapshot, run {run} of {scale.runs}: {name} reads {scale.rows:,} rows")
+            stage.settle()
             copy = _mesh_copies if name == MESH else _debezium_copies
             drained = copy(stage, f"snapshot{run}", scale.rows)
             rates[name] = drained.per_second

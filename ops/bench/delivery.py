@@ -14,6 +14,7 @@ import psycopg
 from ops.bench import subject
 from ops.bench.figure import Figures
 from ops.bench.growth import drain
+from ops.bench.machine import QUIET, Others
 from ops.bench.scale import Scale
 from ops.bench.sink import measure_limit, measure_sink
 from ops.bench.stage import Stage
@@ -34,12 +35,14 @@ def measure_sink_beside(stage: Stage, figures: Figures, scale: Scale) -> None:
         limit: float | None = None
         if run % 2 == 0:
             limit = _limit(stage, scale)
+        stage.settle()
         ours = measure_sink(stage.kafka, stage.dsn, rows=scale.sink_rows)
         stage.say(f"  mesh: {ours.per_second:,.0f}/s, {ours.cpu_micros:.1f} us of CPU each")
         figures.compare("sink_vs_limit", ours.per_second, "COPY and upsert", limit or _limit(stage, scale))
 
 
 def _limit(stage: Stage, scale: Scale) -> float:
+    stage.settle()
     rate = measure_limit(stage.dsn, rows=scale.sink_rows)
     stage.say(f"  COPY and upsert alone: {rate.per_second:,.0f}/s")
     return rate.per_second
@@ -72,7 +75,8 @@ def measure_latency(stage: Stage, figures: Figures, scale: Scale) -> None:
 
 def _window(stage: Stage, first: int, transactions: int, pause_seconds: float) -> tuple[float, float]:
     """p50 and p99 of the changes committed in a window, once all of them have arrived."""
-    before = _samples(stage)
+    stage.settle()
+    before, others = _samples(stage), Others()
     with psycopg.connect(stage.dsn, autocommit=True) as connection:
         started = time.perf_counter()
         connection.execute("CALL live(%s, %s, %s, %s)", (first, transactions, LIVE_TRANSACTION, pause_seconds))
@@ -89,7 +93,8 @@ def _window(stage: Stage, first: int, transactions: int, pause_seconds: float) -
     p50, p99 = quantile(buckets, 0.5), quantile(buckets, 0.99)
     assert p50 is not None, "changes were delivered"
     assert p99 is not None, "changes were delivered"
-    stage.say(f"  p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms; committed at {changes / took:,.0f}/s")
+    noise = f"; other work took {share:.0%} of the machine" if (share := others.share()) > QUIET else ""
+    stage.say(f"  p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms; committed at {changes / took:,.0f}/s{noise}")
     return p50, p99
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.table import Table
 
@@ -109,22 +106,3 @@ def _shown(values: Sequence[float | None], unit: str) -> str:
         return ""
     median = statistics.median(present)
     return f"{median:,.0f} {unit}".rstrip() if median >= 100 else f"{median:.1f} {unit}".rstrip()
-
-
-def machine() -> str:
-    """What the figures were measured on, in a line."""
-    cores = len(os.sched_getaffinity(0))
-    model = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (1 << 30)
-    return (
-        f"{cores} cores of {model}, {memory_gb:.0f} GB, Python {platform.python_version()}, Linux {platform.release()}"
-    )
-
-
-def load_average() -> float:
-    """How many processes wanted a core in the last minute; before we start, those are somebody else's."""
-    return os.getloadavg()[0]

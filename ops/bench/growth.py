@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from ops.bench.stage import cpu_seconds
+from ops.bench.machine import QUIET, Others, cpu_seconds
 from ops.embedded.program import Running, last_lines
 from schemas.errors import Transient
 
@@ -30,11 +30,15 @@ STALL_SECONDS = 90.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drained:
-    """What was timed: so many records, in so many seconds, with so much processor time of the contender's process."""
+    """What was timed: so many records, in so many seconds, with so much processor time of the contender's process.
+
+    `others` is the share of the machine that work beside ours took meanwhile.
+    """
 
     records: float
     seconds: float
     cpu_seconds: float
+    others: float = 0.0
 
     @property
     def per_second(self) -> float:
@@ -47,7 +51,8 @@ class Drained:
         return self.cpu_seconds / self.records * 1e6
 
     def __str__(self) -> str:
-        return f"{self.per_second:,.0f}/s, {self.cpu_micros:.1f} us of CPU each"
+        noise = f"; other work took {self.others:.0%} of the machine" if self.others > QUIET else ""
+        return f"{self.per_second:,.0f}/s, {self.cpu_micros:.1f} us of CPU each{noise}"
 
 
 class Growth:
@@ -72,7 +77,7 @@ def drain(console: Console, what: str, look: Callable[[], float], expected: floa
 
     What was there before must be subtracted by `look`. The process may end once all is there.
     """
-    first: tuple[float, float, float] | None = None
+    first: tuple[float, float, float, Others] | None = None
     last, moved_at = 0.0, time.monotonic()
     cpu = 0.0
     with _bar(console, what, expected) as show:
@@ -83,10 +88,12 @@ def drain(console: Console, what: str, look: Callable[[], float], expected: floa
             done, now = look(), time.perf_counter()
             show(done)
             if first is None and done >= LEFT_OUT * expected:
-                first = done, now, cpu
+                first = done, now, cpu, Others()
             if done >= expected:
                 assert first is not None, "set above"
-                return Drained(records=expected - first[0], seconds=now - first[1], cpu_seconds=cpu - first[2])
+                begun, started, used, others = first
+                share = others.share()
+                return Drained(records=expected - begun, seconds=now - started, cpu_seconds=cpu - used, others=share)
             if done > last:
                 last, moved_at = done, time.monotonic()
             if ended is not None or time.monotonic() - moved_at > STALL_SECONDS:

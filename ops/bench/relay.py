@@ -8,6 +8,7 @@ for one grant; our worker does its checks and keeps track of rows that leave the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -59,6 +60,7 @@ def _by_mesh(stage: Stage, source: str, scale: Scale, run: int, grants: int) -> 
         outs = stage.onboard_subscriber(f"reader{name}", feed, grants=grants)
         records = _copy(stage, read_directory(stage.kafka), source, feed)
         expected = sum(subject.passing(scale.changes, subject.regions_of(number)) for number in range(grants))
+        stage.settle()
         with stage.hop("streams") as running:
             drained = drain(stage.console, f"mesh, {grants} grants", Growth(stage.kafka, outs), expected, running)
     finally:
@@ -74,6 +76,7 @@ def _by_quix(stage: Stage, python: Path, source: str, scale: Scale, run: int) ->
     ensure_topics(stage.kafka, {out: TopicSpec(partitions=PARTITIONS)})
     regions, columns = subject.regions_of(0), subject.columns_of(0)
     expected = subject.passing(scale.changes, regions)
+    stage.settle()
     with quix.running(stage, python, directory.feeds[source], out, columns, regions) as running:
         drained = drain(stage.console, "Quix Streams", Growth(stage.kafka, [out]), expected, running)
     stage.drop_topics([out])
@@ -82,9 +85,7 @@ def _by_quix(stage: Stage, python: Path, source: str, scale: Scale, run: int) ->
 
 def _per_input(stage: Stage, drained: Drained, inputs_per_output: float) -> Drained:
     """What was counted at the output, told by records of the feed."""
-    told = Drained(
-        records=drained.records * inputs_per_output, seconds=drained.seconds, cpu_seconds=drained.cpu_seconds
-    )
+    told = replace(drained, records=drained.records * inputs_per_output)
     stage.say(f"  {told}")
     return told
 

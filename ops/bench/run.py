@@ -7,7 +7,6 @@ as is every process, also after Ctrl-C. The exit status is 0 if all that was ask
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,10 +16,10 @@ from types import FrameType
 
 from rich.console import Console
 
-from ops.bench import subject
+from ops.bench import machine, subject
 from ops.bench.capture import measure_snapshot, measure_stream
 from ops.bench.delivery import measure_latency, measure_sink_beside
-from ops.bench.figure import Figures, load_average, machine
+from ops.bench.figure import Figures
 from ops.bench.relay import measure_egress
 from ops.bench.scale import Scale
 from ops.bench.stage import Stage, stage
@@ -33,8 +32,6 @@ MEASUREMENTS: Mapping[str, Callable[[Stage, Figures, Scale], None]] = {
     "sink": measure_sink_beside,
     "latency": measure_latency,
 }
-BUSY = 0.5
-"""A load average per core from which on the machine is not ours alone."""
 
 
 def bench(report: Path | None, *, runs: int, only: Sequence[str]) -> int:
@@ -64,15 +61,10 @@ def bench(report: Path | None, *, runs: int, only: Sequence[str]) -> int:
 
 def measure(figures: Figures, scale: Scale, names: Sequence[str], console: Console) -> Mapping[str, MeshError]:
     """Run measurements on servers of their own; what could not be measured, and why: the others go on."""
-    busy = load_average()
-    console.print(machine())
-    if busy > BUSY * _cores():
-        console.print(
-            f"note: other work runs on this machine (load average {busy:.1f}); the ratios will scatter", style="yellow"
-        )
+    console.print(machine.description())
     failed: dict[str, MeshError] = {}
     console.print("starting Kafka, PostgreSQL and the registry")
-    with stage(console) as ours:
+    with stage(console, scale.patience_seconds) as ours:
         for name in names:
             try:
                 MEASUREMENTS[name](ours, figures, scale)
@@ -84,12 +76,8 @@ def measure(figures: Figures, scale: Scale, names: Sequence[str], console: Conso
 
 def _tell(figures: Figures, console: Console) -> None:
     console.print()
-    console.print(f"{machine()}; table: {subject.DESCRIPTION}", soft_wrap=True)
+    console.print(f"{machine.description()}; table: {subject.DESCRIPTION}", soft_wrap=True)
     console.print(figures.table())
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 @contextmanager

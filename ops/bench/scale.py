@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """`has_peers`: also what must be downloaded, Debezium and Quix Streams; without them only our own side is measured."""
+    """`has_peers`: also what must be downloaded, Debezium and Quix Streams; without them only our own side is measured.
+
+    Before each contender starts, the machine is given `patience_seconds` to become quiet.
+    """
 
     runs: int = 3
     has_peers: bool = True
+    patience_seconds: float = 60.0
     changes: int = 300_000
     rows: int = 1_000_000
     sink_rows: int = 100_000

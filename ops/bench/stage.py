@@ -21,6 +21,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
+from ops.bench.machine import settle
 from ops.bench.subject import write_agency, write_subscriber
 from ops.control import read_directory
 from ops.embedded.kafka import Kafka
@@ -35,7 +36,6 @@ from schemas.errors import Misconfigured
 from schemas.feed import CONTRACTS, GRANTS, dead_letter_topic, out_topic
 
 _DSN_VARIABLE = "MESH_BENCH_DSN"
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ class Stage:
     settings: Settings
     dsn: str
     console: Console
+    patience_seconds: float
 
     @property
     def kafka(self) -> str:
@@ -55,6 +56,10 @@ class Stage:
     def say(self, line: str) -> None:
         """A line of progress."""
         self.console.print(line, soft_wrap=True)
+
+    def settle(self) -> None:
+        """Wait a while for the machine to become quiet."""
+        settle(self.say, self.patience_seconds)
 
     @contextmanager
     def hop(self, name: str, *arguments: str) -> Iterator[Running]:
@@ -140,7 +145,7 @@ class Stage:
 
 
 @contextmanager
-def stage(console: Console) -> Iterator[Stage]:
+def stage(console: Console, patience_seconds: float) -> Iterator[Stage]:
     """Kafka, PostgreSQL and the mesh's registry, as children of this thread; at the end all of it is gone."""
     with ExitStack() as parts:
         directory = Path(
@@ -159,13 +164,9 @@ def stage(console: Console) -> Iterator[Stage]:
             directory=directory, kafka=kafka.bootstrap, registry=f"http://127.0.0.1:{port}", hub_database=dsn
         )
         ensure_control_topics(kafka.bootstrap)
-        ours = Stage(directory=directory, settings=settings, dsn=dsn, console=console)
+        ours = Stage(
+            directory=directory, settings=settings, dsn=dsn, console=console, patience_seconds=patience_seconds
+        )
         registry = parts.enter_context(ours.hop("registry", "--port", str(port)))
         wait_ready(registry, lambda: reaches(f"127.0.0.1:{port}"), 60)
         yield ours
-
-
-def cpu_seconds(pid: int) -> float:
-    """The processor time that a process has used so far, its own and the kernel's for it."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND

@@ -1,0 +1,96 @@
+"""The machine: what it is, and how much of it other work takes while we measure."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+QUIET = 0.15
+"""Up to this share of all cores, other work does not matter."""
+
+_LOOK_SECONDS = 1.0
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+def description() -> str:
+    """What figures were measured on, in a line."""
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (1 << 30)
+    cores = os.cpu_count()
+    return (
+        f"{cores} cores of {model}, {memory_gb:.0f} GB, Python {platform.python_version()}, Linux {platform.release()}"
+    )
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time that a process has used so far, its own and the kernel's for it."""
+    return _process(pid)[1]
+
+
+def settle(say: Callable[[str], None], within_seconds: float) -> None:
+    """Wait until the machine is quiet, ourselves included, so that a contender starts alone; not for ever."""
+    deadline = time.monotonic() + within_seconds
+    is_told = False
+    while (share := _busy_share(_LOOK_SECONDS)) > QUIET:
+        if time.monotonic() > deadline:
+            say(f"  note: other work takes {share:.0%} of this machine; what follows will scatter")
+            return
+        if not is_told:
+            say("  waiting for a quiet moment")
+            is_told = True
+
+
+class Others:
+    """How much of the machine other processes take than this one and what descends from it, from now on."""
+
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+        self._busy = _busy_seconds()
+        self._ours = _family_seconds()
+
+    def share(self) -> float:
+        """Their share of all cores since the start; what of ours ended meanwhile counts as theirs."""
+        seconds = (time.monotonic() - self._at) * (os.cpu_count() or 1)
+        ours = _family_seconds()
+        used = sum(now - self._ours.get(pid, 0.0) for pid, now in ours.items())
+        return max(0.0, (_busy_seconds() - self._busy - used) / seconds)
+
+
+def _busy_share(seconds: float) -> float:
+    before = _busy_seconds()
+    time.sleep(seconds)
+    return (_busy_seconds() - before) / (seconds * (os.cpu_count() or 1))
+
+
+def _busy_seconds() -> float:
+    """Processor time of all cores that was spent, also that which a hypervisor gave to others."""
+    fields = [int(part) for part in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = fields
+    return (user + nice + system + irq + softirq + steal) / _TICKS_PER_SECOND
+
+
+def _process(pid: int) -> tuple[int, float]:
+    """Parent and processor time so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[1]), (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
+
+def _family_seconds() -> dict[int, float]:
+    """Processor time by process id, of this process and all that descend from it."""
+    seen: dict[int, tuple[int, float]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            seen[int(folder.name)] = _process(int(folder.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+    family = {os.getpid()}
+    while more := {pid for pid, (parent, _) in seen.items() if parent in family and pid not in family}:
+        family |= more
+    return {pid: seen[pid][1] for pid in family if pid in seen}
