@@ -29,9 +29,21 @@ def _shortest(raw: bytes, code: str, bits: str) -> str:
     exact, below = (Fraction(struct.unpack(code, struct.pack(bits, n))[0]) for n in (magnitude, magnitude - 1))
     above = struct.unpack(code, struct.pack(bits, magnitude + 1))[0]
     upper = Fraction(above) if math.isfinite(above) else 2 * exact - below
-    candidates = (f"{abs(value):.{places}e}" for places in range(17))
+    # A power of two reaches half as far down as up: what is nearest may be outside, and its neighbour above within.
+    rounded = _rounded_both_ways if math.frexp(value)[0] in (0.5, -0.5) else _rounded
+    candidates = (text for places in range(17) for text in rounded(abs(value), places))
     text = next(text for text in candidates if exact + below < 2 * Fraction(text) < exact + upper)
     return f"-{text}" if value < 0 else text
+
+
+def _rounded(value: float, places: int) -> tuple[str, ...]:
+    return (f"{value:.{places}e}",)
+
+
+def _rounded_both_ways(value: float, places: int) -> tuple[str, ...]:
+    (nearest,) = _rounded(value, places)
+    mantissa, _, exponent = nearest.partition("e")
+    return nearest, f"{int(mantissa.replace('.', '')) + 1}e{int(exponent) - places}"
 
 
 def _float(raw: bytes, code: str, bits: str, fixed_below: int) -> bytes:

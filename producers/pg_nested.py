@@ -142,9 +142,9 @@ def _members(raw: bytes) -> Iterator[tuple[int, bytes | None]]:
             at += size
 
 
-def number_list(raw: bytes) -> bytes:
-    """int2vector and oidvector: sent as arrays, printed as a plain list."""
-    return b" ".join(b"%d" % int.from_bytes(part or b"", "big") for part in array_parts(raw)[1])
+def plain_list(element: Text) -> Text:
+    """int2vector and oidvector: sent as arrays, printed without any of their marks."""
+    return lambda raw: b" ".join(element(part or b"") for part in array_parts(raw)[1])
 
 
 def hstore(raw: bytes) -> bytes:

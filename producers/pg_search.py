@@ -68,7 +68,7 @@ class _Side:
 
     def within(self, binds: int, *, is_right_of_phrase: bool) -> bytes:
         """The part as a side of an operator that binds so."""
-        is_enclosed = self.binds < binds or (self.is_phrase and (self.binds == binds or is_right_of_phrase))
+        is_enclosed = self.binds < binds or (self.is_phrase and is_right_of_phrase)
         return b"( %b )" % self.text if is_enclosed else self.text
 
 

@@ -49,6 +49,7 @@ def test_dates_of_all_eras(days: int, text: str) -> None:
         (1e-5, "1e-05"),
         (-0.0, "-0"),
         (1.5, "1.5"),
+        (2.0**-24, "5.960464477539063e-08"),
         (float("nan"), "NaN"),
     ],
 )
