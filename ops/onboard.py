@@ -1,7 +1,8 @@
 """Onboarding (入网): a checked folder becomes part of the running mesh, without a restart.
 
-The order is the safety: schemas are registered first, then topics exist with their rights, and only then do the control topics
-tell the hops. Whatever stops it half way can be run again; what is already as the folder says stays as it is.
+The order is the safety: first everything is looked at that could stand in the way, then schemas are registered, then topics exist
+with their rights, and only then do the control topics tell the hops. Whatever stops it half way can be run again; what is
+already as the folder says stays as it is, and a grant that was suspended or revoked stays so (invariant 6).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
 
 from ops.check import Report, check
 from ops.control import read_directory
@@ -34,7 +35,9 @@ from ops.topics import (
     withdraw_read,
 )
 from producers.log import Log
+from producers.postgres_catalog import Table
 from producers.postgres_preflight import Finding, describe, preflight
+from schemas.agency import Agency
 from schemas.contract import Contract
 from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.envelope import key_schema, out_key_schema, out_value_schema, value_schema
@@ -51,12 +54,14 @@ from schemas.feed import (
 )
 from schemas.grant import Grant, Status
 from schemas.registry.client import RegistryClient
+from schemas.subscriber import Subscriber
 
 PARTITIONS = 4
 """Of a new feed, for life (FIELD-NOTES KF-07): as many stream workers, and delivery processes, can share its work."""
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 Say = Callable[[str], None]
+_Entry = Agency | FeedEntry | Subscriber | GrantEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,13 +100,13 @@ class Onboarded:
             self.report.render()
             return
         console = Console(highlight=False)
-        table = Table("feed", "first record after", box=None, header_style="bold", padding=(0, 2, 0, 0))
+        table = Grid("feed", "first record after", box=None, header_style="bold", padding=(0, 2, 0, 0))
         for feed, seconds in self.first_record_seconds.items():
             table.add_row(feed, "none yet: see `mesh status`" if seconds is None else f"{seconds:.1f} s")
         if self.first_record_seconds:
             console.print(table)
         for notice in self.notices:
-            console.print(f"note: {notice}", style="yellow")
+            console.print(f"note: {notice}", style="yellow", markup=False)
         console.print(f"onboarded: {len(self.feeds)} feeds, {len(self.grants)} grants")
 
 
@@ -166,6 +171,7 @@ class _Onboarding:
         self._log = log
         self._say = say
         self._partitions = partitions
+        self._tables: dict[str, Table] = {}
         self.feeds: dict[str, FeedEntry] = {}
         self.grants: list[str] = []
         self.awaited: list[str] = []
@@ -173,37 +179,70 @@ class _Onboarding:
 
     def take(self, content: Folder) -> None:
         """Agencies first, so that subscribers find their feeds."""
+        self._examine(content)
         for agency in content.agencies:
             self._agency(agency)
         self._topics({feed: entry.partitions for feed, entry in self.feeds.items()})
         for agency in content.agencies:
-            _publish(self._log, AGENCIES, agency.agency.agency, agency.agency.to_json())
+            code = agency.agency.agency
+            self._tell(AGENCIES, code, agency.agency, self._directory.agencies.get(code))
         for feed, entry in self.feeds.items():
-            _publish(self._log, CONTRACTS, feed, entry.to_json())
+            self._tell(CONTRACTS, feed, entry, self._directory.feeds.get(feed))
         self._log.flush(30)
         for subscriber in content.subscribers:
             self._subscriber(subscriber)
         self._recut()
         self._log.flush(30)
 
+    def _examine(self, content: Folder) -> None:
+        """Find out whether all of it can be done, before any of it is."""
+        for folder in content.agencies:
+            for source in folder.agency.sources:
+                name = f"{folder.agency.agency}.{source.name}"
+                address = self._address(folder.agency.agency, source.name, folder.connections)
+                contracts = [contract for contract in folder.contracts if contract.source == source.name]
+                self._heed(name, preflight(address, contracts, name=name))
+                tables = describe(address, [contract.table for contract in contracts], name=name)
+                self._tables.update({contract.feed: tables[contract.table] for contract in contracts})
+        for subscriber in content.subscribers:
+            for sink in subscriber.subscriber.sinks:
+                self._address(subscriber.subscriber.subscriber, sink.name, subscriber.connections)
+            for grant in subscriber.grants:
+                self._examine_grant(grant)
+
+    def _examine_grant(self, grant: Grant) -> None:
+        table, running = self._tables.get(grant.feed), self._directory.feeds.get(grant.feed)
+        if table is not None:
+            name, is_keyed_only = table.name, not table.is_whole_row
+        elif running is not None:
+            name, is_keyed_only = running.contract.table, running.is_keyed_only
+        else:
+            fix = f"onboard the folder of {grant.feed.split('.', maxsplit=1)[0]} first"
+            raise Misconfigured(f"grant {grant.grant_id}", f"no feed {grant.feed} is onboarded", fix=fix)
+        if grant.row_filter and is_keyed_only:
+            raise Misconfigured(
+                f"grant {grant.grant_id}",
+                f"has a row filter, but {grant.feed}'s table does not send rows as they were: a row that leaves the filter "
+                "could not be told from one that was never in it",
+                fix=f"ALTER TABLE {name} REPLICA IDENTITY FULL; then onboard the agency again",
+            )
+
     def _agency(self, folder: AgencyFolder) -> None:
         agency = folder.agency
-        addresses = {
-            source.name: self._address(agency.agency, source.name, folder.connections) for source in agency.sources
-        }
+        for contract in folder.contracts:
+            table = self._tables[contract.feed]
+            self.feeds[contract.feed] = self._register(contract, is_keyed_only=not table.is_whole_row)
+            if table.blocks and contract.feed not in self._directory.feeds:
+                self.awaited.append(contract.feed)
         for source in agency.sources:
-            contracts = [contract for contract in folder.contracts if contract.source == source.name]
-            name, address = f"{agency.agency}.{source.name}", addresses[source.name]
-            self._heed(name, preflight(address, contracts, name=name))
-            tables = describe(address, [contract.table for contract in contracts], name=name)
-            for contract in contracts:
-                table = tables[contract.table]
-                self.feeds[contract.feed] = self._register(contract, is_keyed_only=not table.is_whole_row)
-                if table.blocks and contract.feed not in self._directory.feeds:
-                    self.awaited.append(contract.feed)
-            self._say(f"{agency.agency} {agency.name}: {len(contracts)} tables of {source.name} registered")
-        for name, address in addresses.items():
-            self._connections.save(agency.agency, name, address)
+            address = self._address(agency.agency, source.name, folder.connections)
+            self._connections.save(agency.agency, source.name, address)
+        self._say(f"{agency.agency} {agency.name}: {len(folder.contracts)} tables registered")
+
+    def _tell(self, topic: str, key: str, entry: _Entry, running: _Entry | None) -> None:
+        """Tell the hops, if it is news."""
+        if entry != running:
+            _publish(self._log, topic, key, entry.to_json())
 
     def _heed(self, source: str, findings: Sequence[Finding]) -> None:
         """Stop at what capture would refuse; remember the rest for the end."""
@@ -217,8 +256,11 @@ class _Onboarding:
         if name in connections:
             try:
                 return resolved(connections[name], os.environ, f"{owner}.{name}")
-            except Misconfigured:
-                pass  # the mesh may keep the address from an earlier onboarding; if not, that says what is missing
+            except Misconfigured as missing:
+                try:
+                    return self._connections.address_of(owner, name)  # the mesh may keep it from an earlier onboarding
+                except Misconfigured:
+                    raise missing from None
         return self._connections.address_of(owner, name)
 
     def _register(self, contract: Contract, *, is_keyed_only: bool) -> FeedEntry:
@@ -252,18 +294,41 @@ class _Onboarding:
     def _subscriber(self, folder: SubscriberFolder) -> None:
         subscriber = folder.subscriber
         code = subscriber.subscriber
+        grants = [self._standing(grant) for grant in folder.grants]
         for sink in subscriber.sinks:
             self._connections.save(code, sink.name, self._address(code, sink.name, folder.connections))
-        topics = {out_topic(grant.grant_id): self._feed_of(grant).partitions for grant in folder.grants}
-        self._topics(topics)
+        self._topics({out_topic(grant.grant_id): self._feed_of(grant).partitions for grant in grants})
         self._credentials(code)
-        access = allow_read(self._settings.kafka, code, topics, f"sub.{code}.")
+        open_topics = [out_topic(grant.grant_id) for grant in grants if grant.status is Status.ACTIVE]
+        access = allow_read(self._settings.kafka, code, open_topics, f"sub.{code}.")
         if access.notice:
             self.notices.append(access.notice)
-        _publish(self._log, SUBSCRIBERS, code, subscriber.to_json())
-        for grant in folder.grants:
+        elif ended := [out_topic(grant.grant_id) for grant in grants if grant.status is not Status.ACTIVE]:
+            withdraw_read(self._settings.kafka, code, ended)
+        self._tell(SUBSCRIBERS, code, subscriber, self._directory.subscribers.get(code))
+        for grant in grants:
             self._grant(grant)
-        self._say(f"{code} {subscriber.name}: {len(folder.grants)} grants")
+        self._notice_left_out(code)
+        self._say(f"{code} {subscriber.name}: {len(grants)} grants")
+
+    def _standing(self, grant: Grant) -> Grant:
+        """The grant with the status that it has: only `mesh grant` gives back what was suspended or revoked."""
+        running = self._directory.grants.get(grant.grant_id)
+        if running is None or running.grant.status is Status.ACTIVE or grant.status is not Status.ACTIVE:
+            return grant
+        status = running.grant.status
+        self.notices.append(
+            f"grant {grant.grant_id} stays {status}; `mesh grant {grant.grant_id} ACTIVE` gives it back"
+        )
+        return replace(grant, status=status)
+
+    def _notice_left_out(self, code: str) -> None:
+        for grant_id, entry in self._directory.grants.items():
+            is_active = entry.grant.status is Status.ACTIVE
+            if entry.grant.subscriber == code and is_active and grant_id not in self.grants:
+                self.notices.append(
+                    f"grant {grant_id} is not in the folder and goes on; `mesh grant {grant_id} REVOKED` ends it"
+                )
 
     def _credentials(self, code: str) -> None:
         """The subscriber's own login for reading its topics itself; made once, kept with the connections."""
@@ -275,18 +340,7 @@ class _Onboarding:
             self._connections.save(code, "kafka", password)
 
     def _feed_of(self, grant: Grant) -> FeedEntry:
-        entry = self.feeds.get(grant.feed) or self._directory.feeds.get(grant.feed)
-        if entry is None:
-            fix = f"onboard the folder of {grant.feed.split('.', maxsplit=1)[0]} first"
-            raise Misconfigured(f"grant {grant.grant_id}", f"no feed {grant.feed} is onboarded", fix=fix)
-        if grant.row_filter and entry.is_keyed_only:
-            raise Misconfigured(
-                f"grant {grant.grant_id}",
-                f"has a row filter, but {grant.feed}'s table does not send rows as they were: a row that leaves the filter "
-                "could not be told from one that was never in it",
-                fix=f"ALTER TABLE {entry.contract.table} REPLICA IDENTITY FULL; then onboard the agency again",
-            )
-        return entry
+        return self.feeds.get(grant.feed) or self._directory.feeds[grant.feed]
 
     def _grant(self, grant: Grant) -> None:
         entry = self._feed_of(grant)
@@ -294,18 +348,11 @@ class _Onboarding:
         cut = GrantEntry(
             grant=grant,
             key_schema_id=self._schema(key_subject(topic), out_key_schema(entry.contract, grant)),
-            value_schema_id=self._out_schema(value_subject(topic), out_value_schema(entry.contract, grant)),
+            value_schema_id=self._schema(value_subject(topic), out_value_schema(entry.contract, grant)),
             version=entry.version,
         )
-        if self._directory.grants.get(grant.grant_id) != cut:
-            _publish(self._log, GRANTS, grant.grant_id, cut.to_json())
+        self._tell(GRANTS, grant.grant_id, cut, self._directory.grants.get(grant.grant_id))
         self.grants.append(grant.grant_id)
-
-    def _out_schema(self, subject: str, schema: Mapping[str, Any]) -> int:
-        """A grant may narrow, so what leaves the mesh promises less than a feed: old readers read new records."""
-        if self._registry.latest(subject) is None:
-            self._registry.set_compatibility(subject, COMPATIBILITY)
-        return self._registry.register(subject, schema)
 
     def _recut(self) -> None:
         """Grants on feeds whose contract got a successor: their schemas follow, their columns do not grow."""
