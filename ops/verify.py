@@ -21,7 +21,7 @@ from ops.city.copies import Copy, FileCopy, TableCopy, WebhookCopy
 from ops.control import read_directory
 from ops.settings import Connections, Settings
 from schemas.directory import Directory, GrantEntry
-from schemas.errors import Misconfigured
+from schemas.errors import Misconfigured, Transient
 from schemas.grant import Mask, Status
 
 PAUSE_SECONDS = 1.0
@@ -64,7 +64,10 @@ class Verified:
 
 
 def verify(name: str, settings: Settings, *, within_seconds: float) -> Verified:
-    """Compare one grant, or all active grants of a feed. Raises Misconfigured when nothing has that name."""
+    """Compare one grant, or all active grants of a feed.
+
+    Raises Misconfigured when nothing has that name, Transient when a source or a copy cannot be read within the time.
+    """
     directory = read_directory(settings.kafka)
     chosen = [
         entry
@@ -97,10 +100,19 @@ def _until_exact(
     comparisons: dict[str, Comparison | None] = {entry.grant.grant_id: None for entry in left}
     deadline = time.monotonic() + within_seconds
     while True:
+        is_last = time.monotonic() >= deadline
+        behind: list[GrantEntry] = []
         for entry in left:
-            comparisons[entry.grant.grant_id] = _compare(settings, directory, entry, receiver_log)
-        left = [entry for entry in left if (found := comparisons[entry.grant.grant_id]) and not found.is_exact]
-        if not left or time.monotonic() >= deadline:
+            try:
+                found = comparisons[entry.grant.grant_id] = _compare(settings, directory, entry, receiver_log)
+            except Transient:
+                if is_last:
+                    raise
+                behind.append(entry)
+            else:
+                behind += [entry] if found and not found.is_exact else []
+        left = behind
+        if is_last or not left:
             return Verified(comparisons=comparisons)
         say(f"{len(left)} of {len(comparisons)} subscriptions are still under way")
         time.sleep(PAUSE_SECONDS)

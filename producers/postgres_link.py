@@ -116,7 +116,10 @@ def _judge(state: str | None, message: str, name: str) -> MeshError:
     text = " ".join(message.split())
     if (fix := _fix(state, text)) is not None:
         return Misconfigured(f"source {name}", text, fix=fix)
-    return Transient(f"source {name}: {text}", retry_after_seconds=5.0 if state == _OBJECT_IN_USE else None)
+    wait = 5.0 if state == _OBJECT_IN_USE else None
+    # Without a state nothing came from the server itself.
+    fix = "" if state else "see that it is up and reachable from here, and that the address is right"
+    return Transient(f"source {name}: {text}", retry_after_seconds=wait, fix=fix)
 
 
 def _fix(state: str | None, text: str) -> str | None:

@@ -13,11 +13,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from ops.city.condition import condition
-from ops.city.copies import Copy, Rows, granted, held, plain
+from ops.city.copies import Copy, Rows, granted, held, plain, reading
 from ops.city.ddl import column_type, table_of
 from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured
@@ -47,7 +46,8 @@ class Comparison:
 def compare(grant: Grant, contract: Contract, source_dsn: str, copy: Copy, hash_key: bytes | None = None) -> Comparison:
     """Compare one grant's copy with its source table, row by row and column by column.
 
-    Both must stand still. `hash_key` is the subscriber's secret for HASH masks, needed only where the grant has one.
+    Both must stand still. `hash_key` is the subscriber's secret for HASH masks, needed only where the grant has one. Raises
+    Transient when either cannot be read.
     """
     expected, found = entitled(grant, contract, source_dsn, hash_key), held(copy, grant, contract)
     shared = expected.keys() & found.keys()
@@ -86,7 +86,7 @@ def _source_rows(contract: Contract, source_dsn: str) -> list[dict[str, Any]]:
     ]
     names = [field.name for field in contract.fields]
     query = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), table_of(contract))
-    with psycopg.connect(source_dsn) as connection:
+    with reading(source_dsn, f"source {contract.agency}.{contract.source}") as connection:
         return [dict(zip(names, values, strict=True)) for values in connection.execute(query)]
 
 

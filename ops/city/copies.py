@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -19,7 +20,7 @@ from psycopg import sql
 from pyarrow import parquet
 
 from schemas.contract import Contract, Field
-from schemas.errors import Misconfigured
+from schemas.errors import Misconfigured, Transient
 from schemas.grant import Grant, Mask
 
 Key = tuple[Any, ...]
@@ -54,6 +55,20 @@ class WebhookCopy:
 Copy = TableCopy | FileCopy | WebhookCopy
 
 
+_COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
+
+
+@contextmanager
+def reading(dsn: str, whose: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to compare from. Raises Transient when the database cannot be read; it does not quote a row."""
+    try:
+        with psycopg.connect(dsn, connect_timeout=10) as connection:
+            yield connection
+    except psycopg.Error as error:
+        problem = f"its database cannot be read ({type(error).__name__})"
+        raise Transient(f"{whose}: {problem}", fix="see that it is up, and that the role may read the table") from error
+
+
 def granted(grant: Grant, contract: Contract) -> list[Field]:
     """The columns that the subscriber gets, in contract order: the key, and what is granted and not dropped."""
     return [
@@ -69,7 +84,7 @@ def delivered_name(grant: Grant) -> str:
 
 
 def held(copy: Copy, grant: Grant, contract: Contract) -> Rows:
-    """The rows that the subscriber holds by this grant. Raises Misconfigured for a format that it cannot read."""
+    """The rows that the subscriber holds by this grant. Raises Misconfigured for a format that it cannot read, Transient."""
     match copy:
         case TableCopy():
             return _from_table(copy, grant, contract)
@@ -112,12 +127,15 @@ def _from_table(copy: TableCopy, grant: Grant, contract: Contract) -> Rows:
     fields = granted(grant, contract)
     keys = [place for place, field in enumerate(fields) if field.is_key]
     table = sql.Identifier(copy.schema, copy.table or delivered_name(grant).replace(".", "_"))
-    columns = sql.SQL(", ").join(sql.Identifier(field.name) for field in fields)
     names = [field.name for field in fields]
     rows: Rows = {}
-    with psycopg.connect(copy.dsn) as connection:
-        if connection.execute("SELECT to_regclass(%s)", (table.as_string(connection),)).fetchone() == (None,):
+    with reading(copy.dsn, f"subscriber {grant.subscriber}") as connection:
+        there = connection.execute(_COLUMNS, (table.as_string(connection),)).fetchall()
+        if not there:
             return rows  # nothing ever came: the table is made with the first row
+        present = {name for (name,) in there}
+        # A column comes with its first value; until then the copy has none.
+        columns = sql.SQL(", ").join(sql.Identifier(name) if name in present else sql.NULL for name in names)
         for values in connection.execute(sql.SQL("SELECT {} FROM {}").format(columns, table)):
             row = _take(dict(zip(names, values, strict=True)), grant, fields)
             rows[tuple(row[place] for place in keys)] = row
