@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 from confluent_kafka import Message
+from confluent_kafka.admin import AdminClient
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
@@ -77,6 +78,18 @@ class RunningMesh:
         where = ("--dir", directory or self.directory) if command != "draft" else ()
         return run(command, *where, *arguments, env={**self.variables, **env})
 
+    @contextmanager
+    def started(self, command: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
+        """`mesh <command> …` while the block runs."""
+        line = mesh_command(command, "--dir", str(self.directory), *map(str, arguments))
+        with subprocess.Popen(
+            line, env=_environment(self.variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
     def done(self, command: str, *arguments: object) -> Any:
         """The JSON of a command that must succeed."""
         ran = self.run(command, "--json", *arguments)
@@ -119,21 +132,34 @@ class RunningMesh:
 
     # -- what is where -------------------------------------------------------------------------------------------------
 
+    def records(self, topic: str) -> list[Message]:
+        """Everything that stands in the topic."""
+        found = feeds.read_all(self.kafka, [topic])
+        return [message for partition in found.values() for message in partition]
+
     def seen(self, topic: str) -> list[Seen]:
         """Everything that stands in the topic, read with Confluent's own Avro deserialiser."""
         with SchemaRegistryClient({"url": self.endpoints["registry"]}) as client:
             decode = AvroDeserializer(client)
-            found = feeds.read_all(self.kafka, [topic])
-            return [_seen(message, decode) for partition in found.values() for message in partition]
+            return [_seen(message, decode) for message in self.records(topic)]
 
     def dead_letters(self, topic: str, count: int) -> list[Message]:
         """The first `count` dead letters of a topic, once they are there."""
 
         def letters() -> list[Message]:
-            found = [message for part in feeds.read_all(self.kafka, [f"dlq.{topic}"]).values() for message in part]
+            found = self.records(f"dlq.{topic}")
             return found if len(found) >= count else []
 
         return until(letters, ARRIVES_WITHIN_SECONDS, f"{count} dead letters of {topic}")
+
+    def topics(self) -> list[str]:
+        return list(AdminClient({"bootstrap.servers": self.kafka}).list_topics(timeout=30).topics)
+
+    def subjects(self, part: str) -> list[str]:
+        """Every subject that has this in its name, with its versions."""
+        with SchemaRegistryClient({"url": self.endpoints["registry"]}) as client:
+            names = sorted(name for name in client.get_subjects() if part in name)
+            return [f"{name} {client.get_versions(name)}" for name in names]
 
     def state(self, hop: str) -> Mapping[str, Any]:
         """What the supervisor says of a hop's process."""
@@ -145,16 +171,19 @@ class RunningMesh:
 
 def run(command: str, *arguments: object, env: Mapping[str, str] | None = None) -> Ran:
     """`mesh <command> …`, with no settings of the mesh but the given ones."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
     ended = subprocess.run(
         mesh_command(command, *map(str, arguments)),
-        env={**environment, **(env or {})},
+        env=_environment(env or {}),
         capture_output=True,
         text=True,
         check=False,
         timeout=COMMAND_WITHIN_SECONDS,
     )
     return Ran(ended.returncode, ended.stdout, ended.stderr)
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("MESH_")} | dict(more)
 
 
 def contract(

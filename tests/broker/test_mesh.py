@@ -204,6 +204,15 @@ def test_an_ended_grant_stops_its_running_feed_within_seconds(mesh: RunningMesh)
     mesh.verified(stays)
     assert len(rows(target, f"{agency}_t_audit")) < len(rows(target, f"{agency}_t"))
 
+    # Onboarding again, of what does not speak of it, gives nothing back.
+    again = mesh.done("onboard", mesh.subscriber(subscriber, plain, audit))
+    assert any(f"{revoked} stays REVOKED" in notice for notice in again["notices"])
+    assert any(f"{expires} is not in the folder" in notice for notice in again["notices"])
+    count = len(rows(target, f"{agency}_t_audit"))
+    with database(source) as town:
+        town.execute("INSERT INTO t VALUES (-1, 'a', 'b')")
+    mesh.verified(stays)
+    assert len(rows(target, f"{agency}_t_audit")) == count
     # It comes back with what it missed.
     assert mesh.run("grant", revoked, "ACTIVE").status == 0
     mesh.verified(revoked)
