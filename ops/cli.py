@@ -90,7 +90,9 @@ def down(directory: Path) -> None:
 @main.command()
 @click.argument("hop", type=click.Choice(["registry", "capture", "streams", "delivery", "console"]))
 @_dir_option
-@click.option("--port", type=int, default=0, help="The registry's or console's port; 0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="The registry's or console's port; 0 takes a free one."
+)
 @click.option("--source", "only", multiple=True, help="Capture only this <agency>.<source>; may be repeated.")
 @click.option("--name", default="", help="This process's name among others of the same hop; default: the hop's.")
 def run(hop: str, directory: Path, port: int, only: tuple[str, ...], name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 from aiohttp import web
 
 from ops.status import Status
+from schemas.errors import Misconfigured
 
 PAGE = Path(__file__).with_name("page.html")
 FRESH_SECONDS = 0.9
@@ -37,7 +39,7 @@ class Console:
         self.url = ""
 
     def run(self, stop: threading.Event, announce: Callable[[str], None] = lambda _: None) -> None:
-        """Serve until `stop`. `announce` receives the address once it answers."""
+        """Serve until `stop`. `announce` receives the address once it answers. Raises Misconfigured when the port is taken."""
         asyncio.run(self._serve(stop, announce))
 
     async def _serve(self, stop: threading.Event, announce: Callable[[str], None]) -> None:
@@ -51,7 +53,11 @@ class Console:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", self._port)
         try:
-            await site.start()
+            try:
+                await site.start()
+            except OSError as error:
+                fix = "end what listens there, or choose another port; --port 0 takes a free one"
+                raise Misconfigured(f"console on port {self._port}", os.strerror(error.errno or 0), fix=fix) from error
             self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             announce(self.url)
             await asyncio.to_thread(stop.wait)
