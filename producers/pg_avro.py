@@ -14,7 +14,7 @@ from typing import Any
 
 from producers.pg_floats import halves
 from producers.pg_nested import array_parts
-from producers.pg_text import DAY_MICROS, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, uuid, versioned
+from producers.pg_text import DAY_MICROS, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, Text, uuid
 from producers.pg_type import OIDS, PgType
 from producers.varint import long_bytes, text_bytes
 from schemas.contract import AvroType, Field
@@ -160,33 +160,44 @@ _PAIRS: dict[tuple[str, str, str | None], Encode] = {
     ("time", "long", "time-micros"): _time,
     ("bytea", "bytes", None): text_bytes,
     ("uuid", "string", "uuid"): lambda raw: text_bytes(uuid(raw)),
-    ("jsonb", "string", None): lambda raw: text_bytes(versioned(raw)),
 }
 
 
-def typed(pg: PgType, branch: AvroType) -> Encode:
+def typed(pg: PgType, branch: AvroType, *, is_text_checked: bool = False) -> Encode:
     """The encoder for one Avro branch, without its branch index. Raises Unmapped with the reason and what to do."""
     name = branch["type"] if isinstance(branch, dict) else branch
     logical = branch.get("logicalType") if isinstance(branch, dict) else None
     if pg.is_base and not pg.has_output_only and (known := _PAIRS.get((pg.name, name, logical))):
         return known
     if name == "string" and logical is None:
-        return _printed(pg)
+        text = _text_of(pg, is_text_checked=is_text_checked)
+        return lambda raw: text_bytes(text(raw))
     if name == "bytes" and logical is None and is_opaque(pg):
         return text_bytes
-    if isinstance(branch, dict) and (found := _built(pg, branch)):
+    if isinstance(branch, dict) and (found := _built(pg, branch, is_text_checked=is_text_checked)):
         return found
     shown = f"{name} ({logical})" if logical else name
     raise Unmapped(f"type {pg} does not go into {shown}; {_advice(pg)}")
 
 
-def _printed(pg: PgType) -> Encode:
+def _text_of(pg: PgType, *, is_text_checked: bool) -> Text:
     if (text := pg.text) is None:
         raise Unmapped(f"type {pg} has no exact text; {_advice(pg)}")
-    return lambda raw: text_bytes(text(raw))
+    if not is_text_checked:
+        return text
+
+    def checked(raw: bytes) -> bytes:
+        printed = text(raw)
+        try:
+            printed.decode()
+        except UnicodeDecodeError:  # PG-35: never replaced, never passed on
+            raise Misfit("not_utf8") from None
+        return printed
+
+    return checked
 
 
-def _built(pg: PgType, branch: Mapping[str, Any]) -> Encode | None:
+def _built(pg: PgType, branch: Mapping[str, Any], *, is_text_checked: bool) -> Encode | None:
     """The encoder for a branch with parameters or parts."""
     name = branch["type"]
     if pg.name == "numeric" and name == "bytes" and branch.get("logicalType") == "decimal":
@@ -194,7 +205,7 @@ def _built(pg: PgType, branch: Mapping[str, Any]) -> Encode | None:
     if name == "array" and pg.name in _VECTORS and branch["items"] == "float":
         return _VECTORS[pg.name]
     if name == "array" and pg.element is not None:
-        return _array_of(pg.element, branch["items"])
+        return _array_of(pg.element, branch["items"], is_text_checked=is_text_checked)
     if name == "record" and pg.name == "interval":
         if [(field["name"], field["type"]) for field in branch["fields"]] == _INTERVAL_FIELDS:
             return _interval
@@ -210,14 +221,15 @@ def is_opaque(pg: PgType) -> bool:
 _VECTORS: dict[str, Encode] = {"vector": _floats, "halfvec": _halves}
 
 
-def _array_of(element: PgType, items: AvroType) -> Encode:
+def _array_of(element: PgType, items: AvroType, *, is_text_checked: bool) -> Encode:
     branches = items if isinstance(items, list) else [items]
     rest = [branch for branch in branches if branch != "null"]
     if len(rest) != 1:
         raise Unmapped("an array's items are one type, or null and one type")
+    encode = typed(element, rest[0], is_text_checked=is_text_checked)
     if len(branches) == 1:
-        return _array(typed(element, rest[0]), None, b"")
-    return _array(typed(element, rest[0]), long_bytes(branches.index("null")), long_bytes(branches.index(rest[0])))
+        return _array(encode, None, b"")
+    return _array(encode, long_bytes(branches.index("null")), long_bytes(branches.index(rest[0])))
 
 
 def _advice(pg: PgType) -> str:
@@ -239,23 +251,24 @@ def _advice(pg: PgType) -> str:
     return f"use {' or '.join(fitting)}" if fitting else "leave the column out of the contract"
 
 
-def encoder(pg: PgType, field: Field) -> tuple[Encode, bytes]:
+def encoder(pg: PgType, field: Field, *, is_text_checked: bool = False) -> tuple[Encode, bytes]:
     """How a value of this field is written, branch index included, and the branch index alone of its typed branch.
 
-    The encoder raises Misfit for a value that no branch of the field holds. Raises Unmapped when type and field do not
-    pair at all.
+    With `is_text_checked`, text that is not UTF-8 does not fit. The encoder raises Misfit for a value that no branch of the
+    field holds. Raises Unmapped when type and field do not pair at all.
     """
     if pg.is_unsendable:
         raise Unmapped(f"type {pg} holds a type without a binary form; {_advice(pg)}")
-    encode = typed(pg, field.branches[0])
+    encode = typed(pg, field.branches[0], is_text_checked=is_text_checked)
     in_union = field.wire_type() if isinstance(field.wire_type(), list) else None
     if in_union is None:
         return encode, b""
     tag = long_bytes(in_union.index(field.branches[0]))
     if not field.is_lossless:
         return (lambda raw: tag + encode(raw)), tag
-    if (text := pg.text) is None:
+    if pg.text is None:
         raise Unmapped(f"type {pg} has no exact text for the string branch; remove that branch")
+    text = _text_of(pg, is_text_checked=is_text_checked)
     verbatim = long_bytes(in_union.index("string"))
 
     def either(raw: bytes) -> bytes:

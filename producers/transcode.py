@@ -236,7 +236,7 @@ class Transcoder:
         if field is None:
             return _Plan(i, "")
         try:
-            encode, tag = encoder(column.type, field)
+            encode, tag = encoder(column.type, field, is_text_checked=self._is_text_checked)
         except Unmapped as error:
             raise ContractBroken(
                 self._contract.feed, f"column {column.name}: {error}", fix="correct the contract"

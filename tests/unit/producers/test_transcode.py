@@ -199,6 +199,18 @@ def test_text_of_an_unchecked_encoding_is_checked() -> None:
     assert caught.value.reason == "not_utf8"
 
 
+def test_text_within_another_value_is_checked_too() -> None:
+    of_text = PgType(name="_text", element=PgType(name="text"))
+    avro = {"id": "long", "notes": ["null", {"type": "array", "items": ["null", "string"]}, "string"]}
+    array = struct.pack(">iiiiii", 1, 0, 25, 1, 1, 1)
+    two = [Column("id", PgType(name="int8")), Column("notes", of_text)]
+    transcoder = Transcoder(agreed(avro), two, 9, is_text_checked=True)
+    assert read(transcoder.row(logged(int8(1), array + b"a"), 2)[0], agreed(avro))["notes"] == ["a"]
+    with pytest.raises(Rejected) as caught:
+        transcoder.row(logged(int8(1), array + b"\xff"), 2)
+    assert caught.value.reason == "not_utf8"
+
+
 @pytest.mark.parametrize(
     ("types", "avro", "says"),
     [
