@@ -64,7 +64,7 @@ def measure(figures: Figures, scale: Scale, names: Sequence[str], console: Conso
     console.print(machine.description())
     failed: dict[str, MeshError] = {}
     console.print("starting Kafka, PostgreSQL and the registry")
-    with stage(console, scale.patience_seconds) as ours:
+    with stage(console, patience_seconds=scale.patience_seconds, warm_up_records=scale.warm_up_records) as ours:
         for name in names:
             try:
                 MEASUREMENTS[name](ours, figures, scale)

@@ -14,7 +14,8 @@ class Scale:
 
     runs: int = 3
     has_peers: bool = True
-    patience_seconds: float = 60.0
+    patience_seconds: float = 15.0
+    warm_up_records: int = 1_000_000
     changes: int = 300_000
     rows: int = 1_000_000
     sink_rows: int = 100_000

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,11 +30,12 @@ from ops.embedded.postgres import Postgres
 from ops.embedded.program import Program, Running, free_ports, launch, reaches, wait_ready
 from ops.onboard import onboard
 from ops.settings import Settings
-from ops.topics import end_offsets, ensure_control_topics
+from ops.topics import TopicSpec, end_offsets, ensure_control_topics, ensure_topics
 from ops.up import mesh_command
 from producers.log import Log
 from schemas.errors import Misconfigured
 from schemas.feed import CONTRACTS, GRANTS, dead_letter_topic, out_topic
+from sinks.reader import read_range
 
 _DSN_VARIABLE = "MESH_BENCH_DSN"
 
@@ -145,7 +147,7 @@ class Stage:
 
 
 @contextmanager
-def stage(console: Console, patience_seconds: float) -> Iterator[Stage]:
+def stage(console: Console, *, patience_seconds: float, warm_up_records: int) -> Iterator[Stage]:
     """Kafka, PostgreSQL and the mesh's registry, as children of this thread; at the end all of it is gone."""
     with ExitStack() as parts:
         directory = Path(
@@ -169,4 +171,21 @@ def stage(console: Console, patience_seconds: float) -> Iterator[Stage]:
         )
         registry = parts.enter_context(ours.hop("registry", "--port", str(port)))
         wait_ready(registry, lambda: reaches(f"127.0.0.1:{port}"), 60)
+        if warm_up_records:
+            _warm_up(ours, warm_up_records)
         yield ours
+
+
+def _warm_up(stage: Stage, records: int) -> None:
+    """Write and read so many records, until the broker's code is compiled: the first contender must not pay for that."""
+    stage.say("warming up the broker")
+    topic = "bench.warm_up"
+    ensure_topics(stage.kafka, {topic: TopicSpec(partitions=4, is_compacted=False)})
+    log = Log(stage.kafka, client_id="bench-warm-up")
+    for number in range(records):
+        log.append(topic, b"%d" % number, b"%d" % number * 40)
+    log.flush(120)
+    log.close()
+    for partition in range(4):
+        deque(read_range(stage.kafka, topic, partition, 0, records), maxlen=0)
+    stage.drop_topics([topic])

@@ -27,7 +27,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_capture_and_egress_are_measured_and_nothing_is_left(temporary: Path) -> None:
     figures = Figures()
     console = Console(file=io.StringIO(), width=200)
-    scale = Scale(runs=1, has_peers=False, patience_seconds=0, changes=6_000, further_grants=(2,))
+    scale = Scale(runs=1, has_peers=False, patience_seconds=0, warm_up_records=0, changes=6_000, further_grants=(2,))
 
     failed = measure(figures, scale, ["capture", "egress"], console)
 
