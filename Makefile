@@ -32,7 +32,7 @@ broker: setup ## the tests on embedded Kafka and PostgreSQL
 
 .PHONY: chaos
 chaos: setup ## kill tests; longer with ROUNDS=n, replayed with SEED=s
-	MESH_CHAOS_ROUNDS=$(ROUNDS) MESH_CHAOS_SEED=$(SEED) $(BIN)/pytest -s tests/chaos
+	MESH_CHAOS_ROUNDS=$(or $(ROUNDS),1) MESH_CHAOS_SEED=$(or $(SEED),0) $(BIN)/pytest -s tests/chaos
 
 .PHONY: lint
 lint: setup ## ruff: format and rules

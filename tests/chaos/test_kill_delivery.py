@@ -40,8 +40,8 @@ def child(kafka: str, subscriber: str, kind: str, address: str, seed: int | None
 
 
 def seed_of_run() -> int:
-    seed = int(os.environ.get("MESH_SEED", random.SystemRandom().randrange(10_000)))
-    print(f"MESH_SEED={seed} replays this run")  # noqa: T201 -- shown when the test fails
+    seed = int(os.environ.get("MESH_CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 10_000)
+    print(f"MESH_CHAOS_SEED={seed} replays this run")  # noqa: T201 -- shown when the test fails
     return seed
 
 
