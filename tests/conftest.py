@@ -29,6 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if _RUN not in os.environ or not hasattr(config, "workerinput"):
         os.environ[_RUN] = tempfile.mkdtemp(prefix="mesh-tests-")
         Path(os.environ[_RUN]).chmod(0o755)
+    if os.environ.get("MESH_CHAOS_SEED", "0") in {"", "0"}:  # one for all workers, or they would collect different tests
+        os.environ["MESH_CHAOS_SEED"] = str(secrets.randbelow(1 << 30) + 1)
     users = (Path(os.environ[_RUN]) / "users.lock").open("a")
     fcntl.flock(users, fcntl.LOCK_SH)
     config.stash[_users_key] = users
