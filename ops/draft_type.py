@@ -103,7 +103,9 @@ def _typed(pg: PgType, typmod: int, name: str) -> AvroSchema:
     if pg.element is not None:
         item = _typed(pg.element, typmod, name)
         is_nested = isinstance(item, dict) and item["type"] in ("array", "record")
-        return _printed(pg) if is_nested else {"type": "array", "items": ["null", item]}
+        # Another delimiter than the comma would not survive where the literal of such an array is read as one of text.
+        is_printed = is_nested or pg.delimiter != ","
+        return _printed(pg) if is_printed else {"type": "array", "items": ["null", item]}
     if not pg.is_base or pg.has_output_only:
         return _printed(pg)
     if pg.name == "numeric" and (digits := _digits(typmod)) is not None:

@@ -112,6 +112,8 @@ VALUES: list[tuple[Any, Any, str, str]] = [
         "ARRAY['a', NULL, 'NULL', E'q\"\\\\,{}', '']",
         "text[]",
     ),
+    ({"type": "array", "items": "float"}, [1.5, -0.0, 0.10000000149011612], "'{1.5,-0,0.1}'::real[]", "real[]"),
+    ({"type": "array", "items": ["null", "bytes"]}, [b"\x00\xff", None], r"ARRAY['\x00ff', NULL]::bytea[]", "bytea[]"),
     ({"type": "array", "items": "int"}, [], "'{}'::int[]", "integer[]"),
     ({"type": "array", "items": ["null", logical("int", "date")]}, [0, None], "'{1970-01-01,NULL}'::date[]", "date[]"),
     ({"type": "array", "items": ["null", NUMERIC]}, [decimal("1.0000000000")], "'{1}'::numeric[]", "numeric(38,10)[]"),
