@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ops.control import read_directory
 from ops.settings import Connections, Settings
 from schemas.directory import Directory, GrantEntry
 from schemas.errors import Misconfigured, Transient
-from schemas.grant import Mask, Status
+from schemas.grant import Mask
 
 PAUSE_SECONDS = 1.0
 
@@ -69,11 +70,7 @@ def verify(name: str, settings: Settings, *, within_seconds: float) -> Verified:
     Raises Misconfigured when nothing has that name, Transient when a source or a copy cannot be read within the time.
     """
     directory = read_directory(settings.kafka)
-    chosen = [
-        entry
-        for grant_id, entry in directory.grants.items()
-        if name in {grant_id, entry.grant.feed} and entry.grant.status is Status.ACTIVE
-    ]
+    chosen = [entry for entry in _active(directory) if name in {entry.grant.grant_id, entry.grant.feed}]
     if not chosen:
         raise Misconfigured(name, "is no grant and no feed with active grants", fix="`mesh status` lists both")
     return _until_exact(settings, directory, chosen, within_seconds, None, lambda _: None)
@@ -84,8 +81,13 @@ def compare_until_exact(
 ) -> Verified:
     """Compare every active grant; `receiver_log` is what the example city's webhook endpoint kept."""
     directory = read_directory(settings.kafka)
-    chosen = [entry for entry in directory.grants.values() if entry.grant.status is Status.ACTIVE]
-    return _until_exact(settings, directory, chosen, within_seconds, receiver_log, say)
+    return _until_exact(settings, directory, _active(directory), within_seconds, receiver_log, say)
+
+
+def _active(directory: Directory) -> list[GrantEntry]:
+    """The grants that flow now: what an ended one left at its subscriber follows the source no longer."""
+    now = datetime.now(UTC)
+    return [entry for entry in directory.grants.values() if entry.grant.is_active(now)]
 
 
 def _until_exact(

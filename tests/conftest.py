@@ -8,7 +8,6 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -29,7 +28,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if _RUN not in os.environ or not hasattr(config, "workerinput"):
         os.environ[_RUN] = tempfile.mkdtemp(prefix="mesh-tests-")
         Path(os.environ[_RUN]).chmod(0o755)
-    if os.environ.get("MESH_CHAOS_SEED", "0") in {"", "0"}:  # one for all workers, or they would collect different tests
+    if os.environ.get("MESH_CHAOS_SEED", "0") in {
+        "",
+        "0",
+    }:  # one for all workers, or they would collect different tests
         os.environ["MESH_CHAOS_SEED"] = str(secrets.randbelow(1 << 30) + 1)
     users = (Path(os.environ[_RUN]) / "users.lock").open("a")
     fcntl.flock(users, fcntl.LOCK_SH)
@@ -81,24 +83,22 @@ def postgres() -> Database:
 @pytest.fixture
 def mesh(postgres: Database, unique: str, tmp_path: Path) -> Iterator[RunningMesh]:
     """The run's one running mesh, shared with the tests of other workers."""
-    directory = Path(server_host.address("mesh", Path(os.environ[_RUN])))
-    with _held(directory, fcntl.LOCK_SH):
-        yield RunningMesh(directory, tmp_path, unique, postgres.create_database)
+    yield from _joined(fcntl.LOCK_SH, postgres, unique, tmp_path)
 
 
 @pytest.fixture
 def mesh_alone(postgres: Database, unique: str, tmp_path: Path) -> Iterator[RunningMesh]:
     """The same mesh while no other test uses it, for a test that disturbs it."""
+    yield from _joined(fcntl.LOCK_EX, postgres, unique, tmp_path)
+
+
+def _joined(how: int, postgres: Database, unique: str, folder: Path) -> Iterator[RunningMesh]:
     directory = Path(server_host.address("mesh", Path(os.environ[_RUN])))
-    with _held(directory, fcntl.LOCK_EX):
-        yield RunningMesh(directory, tmp_path, unique, postgres.create_database)
-
-
-@contextmanager
-def _held(directory: Path, how: int) -> Iterator[None]:
     with (directory / "in-use.lock").open("a") as lock:
         fcntl.flock(lock, how)
-        yield
+        mesh = RunningMesh(directory, folder, unique, postgres.create_database)
+        yield mesh
+        mesh.leave()
 
 
 @pytest.fixture

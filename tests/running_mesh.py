@@ -29,6 +29,9 @@ COMMAND_WITHIN_SECONDS = 120
 ARRIVES_WITHIN_SECONDS = 60
 
 
+_SLOTS = "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
+
+
 @dataclass(frozen=True)
 class Ran:
     """A command that has ended."""
@@ -70,6 +73,14 @@ class RunningMesh:
     @property
     def kafka(self) -> str:
         return self.endpoints["kafka"]
+
+    def leave(self) -> None:
+        """Take this test's sources out of the mesh, which has no word for it: a server has so many slots, and no more."""
+        for name, address in self.variables.items():
+            with database(address) as connection:
+                slots = connection.execute(_SLOTS).fetchall()
+                for (slot,) in slots:
+                    until(lambda slot=slot, open_to=connection: dropped(open_to, slot), 30, f"{slot} ({name}) is gone")
 
     # -- the command line ----------------------------------------------------------------------------------------------
 
@@ -249,6 +260,20 @@ def changing(address: str, statement: str, pause_seconds: float = 0.02) -> Itera
     finally:
         ending.set()
         thread.join()
+
+
+def dropped(connection: psycopg.Connection[Any], slot: str) -> bool:
+    """Whether the slot is gone, with whatever streams from it."""
+    connection.execute(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s", (slot,)
+    )
+    try:
+        connection.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
+    except psycopg.errors.UndefinedObject:
+        return True
+    except psycopg.errors.ObjectInUse:
+        return False
+    return True
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

@@ -82,6 +82,7 @@ def test_onboarding_again_changes_nothing(mesh: RunningMesh, agency: str) -> Non
     mesh.verified(f"{agency}.t", 1)
     subjects = mesh.subjects(agency)
     entries = control_of(mesh, agency)
+    known = dict(mesh.variables)
     mesh.variables.clear()  # the mesh has the addresses
     again = mesh.done("onboard", mesh.folder)
     assert again["grants"] == first["grants"]
@@ -89,6 +90,7 @@ def test_onboarding_again_changes_nothing(mesh: RunningMesh, agency: str) -> Non
     assert {feed["standing"] for feed in again["check"]["feeds"]} == {"unchanged"}
     assert mesh.subjects(agency) == subjects
     assert control_of(mesh, agency) == entries
+    mesh.variables.update(known)
     mesh.verified(f"{agency}.t", 1)
     assert sum(end_offsets(mesh.kafka, [f"{agency}.t"]).values()) == 1
 
@@ -107,6 +109,7 @@ def control_of(mesh: RunningMesh, agency: str) -> list[tuple[str, bytes | None]]
         (("tail", "nobody.nothing"), ("nobody.nothing", "is no feed")),
         (("verify", "nobody.nothing"), ("nobody.nothing", "is no grant and no feed")),
         (("grant", "nobody.nothing", "REVOKED"), ("grant nobody.nothing", "does not exist")),
+        (("resync", "nobody.main"), ("nobody.main", "was never captured")),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

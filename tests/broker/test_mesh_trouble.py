@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from confluent_kafka import Message, Producer
 
-from tests.running_mesh import ARRIVES_WITHIN_SECONDS, RunningMesh, contract, database, rows
+from tests.running_mesh import ARRIVES_WITHIN_SECONDS, RunningMesh, contract, database, dropped, rows
 from tests.until import until
 
 DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}
@@ -110,7 +112,7 @@ def test_a_subscriber_whose_database_is_down_holds_up_nobody_and_misses_nothing(
         try:
             town.execute("INSERT INTO t SELECT n, 'during' FROM generate_series(51, 100) n")
             town.execute("DELETE FROM t WHERE id <= 10")
-            until(lambda: len(rows(at_well, f"{agency}_t")) == 90, 10, "the other subscriber's rows")
+            until(lambda: len(rows(at_well, f"{agency}_t")) == 90, 30, "the other subscriber's rows")
 
             def told() -> Any:
                 subscriptions = {entry["grant_id"]: entry for entry in mesh.done("status")["subscriptions"]}
@@ -125,6 +127,39 @@ def test_a_subscriber_whose_database_is_down_holds_up_nobody_and_misses_nothing(
             allow_connections(at_down, is_allowed=True)
         town.execute("INSERT INTO t VALUES (101, 'after')")
     mesh.verified(feed, 91)
+
+
+def test_a_lost_slot_stops_one_source_loudly_until_somebody_accepts_the_gap(mesh_alone: RunningMesh) -> None:
+    mesh = mesh_alone
+    lost, well, subscriber = f"{mesh.unique}a", f"{mesh.unique}b", f"{mesh.unique}s"
+    addresses = {agency: mesh.database(agency) for agency in (lost, well)}
+    target = mesh.database(subscriber)
+    for agency, address in addresses.items():
+        mesh.agency(agency, {"t": contract(["id"], {"id": "int", "note": "string"})})
+        with database(address) as town:
+            town.execute("CREATE TABLE t (id int PRIMARY KEY, note text); ALTER TABLE t REPLICA IDENTITY FULL")
+            town.execute("INSERT INTO t SELECT n, 'before' FROM generate_series(1, 50) n")
+    mesh.subscriber(subscriber, *({"feed": f"{agency}.t", "columns": ["note"]} for agency in addresses))
+    mesh.done("onboard", mesh.folder)
+    for agency in addresses:
+        mesh.verified(f"{agency}.t", 50)
+    ran = mesh.run("resync", f"{lost}.main")
+    assert (ran.status, "is being captured" in ran.err) == (1, True)
+
+    with database(addresses[lost]) as town:
+        slot = f"mesh_{lost}_main"
+        until(lambda: dropped(town, slot), 30, "the slot is gone")
+        town.execute("DELETE FROM t WHERE id <= 10; INSERT INTO t VALUES (101, 'into the gap')")
+        until(lambda: f"source {lost}.main: its slot {slot} is gone" in mesh.said("capture"), 60, "the loud stop")
+    assert f"mesh resync {lost}.main" in mesh.said("capture")
+    with database(addresses[well]) as town:
+        town.execute("INSERT INTO t VALUES (101, 'meanwhile')")
+    mesh.verified(f"{well}.t", 51)
+    assert len(rows(target, f"{lost}_t")) == 50
+
+    until(lambda: mesh.run("resync", f"{lost}.main").status == 0, 30, "the gap is accepted")
+    os.kill(mesh.state("capture")["pid"], signal.SIGTERM)  # it would look by itself within a minute
+    mesh.verified(f"{lost}.t", 41)
 
 
 def allow_connections(address: str, *, is_allowed: bool) -> None:
