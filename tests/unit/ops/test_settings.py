@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ops.settings import Connections, endpoints, load
+from schemas.errors import Misconfigured
+
+FILE = {"kafka": "k:1", "registry": "http://r:1", "hub_database": "postgresql://u:geheim@h/hub", "kafka_sasl": "k:2"}
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MESH_KAFKA", "MESH_REGISTRY", "MESH_DATABASE", "MESH_KAFKA_SASL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    (tmp_path / "endpoints.json").write_text(json.dumps(FILE))
+    return tmp_path
+
+
+def test_the_environment_wins_over_the_file_value_by_value(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESH_KAFKA", "mine:9")
+    settings = load(directory)
+    assert (settings.kafka, settings.registry, settings.kafka_sasl) == ("mine:9", "http://r:1", "k:2")
+
+
+def test_no_mesh_says_where_it_looked_and_how_to_start_one(tmp_path: Path) -> None:
+    assert endpoints(tmp_path) == {}
+    with pytest.raises(Misconfigured) as raised:
+        load(tmp_path)
+    assert str(tmp_path) in str(raised.value)
+    assert f"mesh up --dir {tmp_path}" in raised.value.fix
+    assert "MESH_KAFKA" in raised.value.fix
+
+
+def test_a_missing_single_address_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESH_KAFKA", "mine:9")
+    with pytest.raises(Misconfigured, match="no registry") as raised:
+        load(tmp_path)
+    assert "MESH_REGISTRY" in raised.value.fix
+
+
+def test_a_torn_file_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "endpoints.json").write_text('{"kafka": ')
+    with pytest.raises(Misconfigured, match="is no JSON") as raised:
+        load(tmp_path)
+    assert "mesh down" in raised.value.fix
+
+
+def test_secrets_are_not_in_the_repr(directory: Path) -> None:
+    assert "geheim" not in repr(load(directory))
+
+
+def test_an_address_is_kept_for_this_user_alone_and_replaced_whole(tmp_path: Path) -> None:
+    connections = Connections(tmp_path)
+    connections.save("aic", "main", "postgresql://one")
+    connections.save("aic", "main", "postgresql://two")
+    assert connections.address_of("aic", "main") == "postgresql://two"
+    kept = list((tmp_path / "connections").iterdir())
+    assert [path.name for path in kept] == ["aic.main"]
+    assert kept[0].stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "connections").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_environment_gives_an_address_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESH_CONNECTION_AIC_HALL_2", "postgresql://env")
+    assert Connections(tmp_path).address_of("aic", "hall-2") == "postgresql://env"
+
+
+def test_an_unknown_address_names_the_variable_that_would_give_it(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=r"aic\.main: has no address") as raised:
+        Connections(tmp_path).address_of("aic", "main")
+    assert "MESH_CONNECTION_AIC_MAIN" in raised.value.fix
+
+
+def test_each_subscriber_has_one_hash_key_of_its_own(tmp_path: Path) -> None:
+    keys = [Connections(tmp_path).hash_key(subscriber) for subscriber in ("a", "a", "b")]
+    assert keys[0] == keys[1] != keys[2]
+    assert len(keys[0]) == 32
