@@ -5,6 +5,7 @@ A new kind of sink is one file in `sinks/`, one line in `SINKS` and one test; a 
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import threading
@@ -74,6 +75,7 @@ def processes(directory: Path, ports: Mapping[str, int]) -> Mapping[str, Sequenc
 
 def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: frozenset[str], name: str) -> None:
     """Run one hop until `stop`; serve its metrics meanwhile."""
+    _calm_collector()
     settings = load(directory)
     with ExitStack() as parts:
         parts.enter_context(closing(serve(directory, name)))
@@ -85,6 +87,13 @@ def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: fr
             _run_console(settings, port, stop)
             return
         _HOPS[hop](settings, parts, stop, only, name)
+
+
+def _calm_collector() -> None:
+    """Look for reference cycles seldom: hot loops make tuples by the million and no cycles; looking took a tenth of capture."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _run_capture(settings: Settings, parts: ExitStack, stop: threading.Event, only: frozenset[str], _name: str) -> None:

@@ -89,6 +89,7 @@ def _window(stage: Stage, first: int, transactions: int, pause_seconds: float) -
             missing = expected - after.total(DELIVERED)
             raise Transient(f"{missing:,.0f} changes were not delivered", fix=f"see {stage.directory / 'log'}")
         time.sleep(0.2)
+    others.look(0)
     buckets = increase(before.buckets(LATENCY), after.buckets(LATENCY))
     p50, p99 = quantile(buckets, 0.5), quantile(buckets, 0.99)
     assert p50 is not None, "changes were delivered"

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -55,6 +55,15 @@ class Drained:
         return f"{self.per_second:,.0f}/s, {self.cpu_micros:.1f} us of CPU each{noise}"
 
 
+class _Mark(NamedTuple):
+    """One look: how much was done, when, at what cost."""
+
+    done: float
+    at: float
+    cpu_seconds: float
+    others: Others
+
+
 class Growth:
     """The records ever written to topics, by their end offsets."""
 
@@ -77,30 +86,35 @@ def drain(console: Console, what: str, look: Callable[[], float], expected: floa
 
     What was there before must be subtracted by `look`. The process may end once all is there.
     """
-    first: tuple[float, float, float, Others] | None = None
-    last, moved_at = 0.0, time.monotonic()
-    cpu = 0.0
+    first: _Mark | None = None
+    mark = _Mark(0.0, time.perf_counter(), 0.0, Others())
+    moved_at = time.monotonic()
     with _bar(console, what, expected) as show:
         while True:
             ended = running.ended()
-            if ended is None:
-                cpu = cpu_seconds(running.pid)
-            done, now = look(), time.perf_counter()
-            show(done)
-            if first is None and done >= LEFT_OUT * expected:
-                first = done, now, cpu, Others()
-            if done >= expected:
+            cpu = cpu_seconds(running.pid) if ended is None else mark.cpu_seconds
+            last, mark = mark, _Mark(look(), time.perf_counter(), cpu, mark.others)
+            show(mark.done)
+            if first is None and mark.done >= LEFT_OUT * expected:
+                # What is over within one look is timed from the look before.
+                first = mark._replace(others=Others()) if mark.done < expected else last
+            if first is not None:
+                first.others.look()
+            if mark.done >= expected:
                 assert first is not None, "set above"
-                begun, started, used, others = first
-                share = others.share()
-                return Drained(records=expected - begun, seconds=now - started, cpu_seconds=cpu - used, others=share)
-            if done > last:
-                last, moved_at = done, time.monotonic()
+                return Drained(
+                    records=expected - first.done,
+                    seconds=mark.at - first.at,
+                    cpu_seconds=cpu - first.cpu_seconds,
+                    others=first.others.share(),
+                )
+            if mark.done > last.done:
+                moved_at = time.monotonic()
             if ended is not None or time.monotonic() - moved_at > STALL_SECONDS:
                 state = f"ended with status {ended}" if ended is not None else f"stood still for {STALL_SECONDS:g} s"
                 log = running.program.log
                 raise Transient(
-                    f"{what}: the process {state} at {done:,.0f} of {expected:,.0f}; its last lines:\n{last_lines(log, 20)}",
+                    f"{what}: the process {state} at {mark.done:,.0f} of {expected:,.0f}; its last lines:\n{last_lines(log, 20)}",
                     fix="look for errors in these lines; a full disk and too little memory are the usual causes",
                 )
             time.sleep(LOOK_SECONDS)

@@ -48,19 +48,29 @@ def settle(say: Callable[[str], None], within_seconds: float) -> None:
 
 
 class Others:
-    """How much of the machine other processes take than this one and what descends from it, from now on."""
+    """How much of the machine other processes take than this one and what descends from it, from now on.
+
+    `look` now and then: what of ours has ended by the next look is known as of the last one.
+    """
 
     def __init__(self) -> None:
-        self._at = time.monotonic()
-        self._busy = _busy_seconds()
-        self._ours = _family_seconds()
+        self._began = self._looked = time.monotonic()
+        self._busy_before = self._busy = _busy_seconds()
+        self._before = _family_seconds()
+        self._ours = dict(self._before)
+
+    def look(self, pause_seconds: float = _LOOK_SECONDS / 4) -> None:
+        """Take a reading, unless the last one is younger than the pause."""
+        now = time.monotonic()
+        if now - self._looked >= pause_seconds:
+            self._ours.update(_family_seconds())
+            self._busy, self._looked = _busy_seconds(), now
 
     def share(self) -> float:
-        """Their share of all cores since the start; what of ours ended meanwhile counts as theirs."""
-        seconds = (time.monotonic() - self._at) * (os.cpu_count() or 1)
-        ours = _family_seconds()
-        used = sum(now - self._ours.get(pid, 0.0) for pid, now in ours.items())
-        return max(0.0, (_busy_seconds() - self._busy - used) / seconds)
+        """Their share of all cores from the start to the last look."""
+        seconds = (self._looked - self._began) * (os.cpu_count() or 1)
+        used = sum(now - self._before.get(pid, 0.0) for pid, now in self._ours.items())
+        return max(0.0, self._busy - self._busy_before - used) / seconds if seconds else 0.0
 
 
 def _busy_share(seconds: float) -> float:

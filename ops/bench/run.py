@@ -7,6 +7,7 @@ as is every process, also after Ctrl-C. The exit status is 0 if all that was ask
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +44,7 @@ def bench(report: Path | None, *, runs: int, only: Sequence[str]) -> int:
         raise Misconfigured("--only", f"there is no measurement {unknown[0]}", fix=f"use {', '.join(MEASUREMENTS)}")
     if runs < 1:
         raise Misconfigured("--runs", "asks for no run", fix="ask for 1 or more; the bars are medians of 3")
+    logging.basicConfig(level=logging.ERROR)  # a client's retries while servers start are nobody's concern
     figures = Figures()
     console = Console(stderr=True, highlight=False)
     try:
