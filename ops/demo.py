@@ -42,6 +42,7 @@ from schemas.errors import Transient
 HOPS = ("capture", "streams", "delivery")
 SNAPSHOT_WITHIN_SECONDS = 300.0
 DRAIN_WITHIN_SECONDS = 180.0
+QUIET_SECONDS = 2.0
 LATENCY = "mesh_delivery_latency_seconds"
 COUNTED = (
     "mesh_events_total",
@@ -163,6 +164,7 @@ class _Play:
     def watch_snapshot(self) -> None:
         """Show the snapshots until every table is done and delivered on."""
         started = time.monotonic()
+        quiet_since: float | None = None
         with self._progress() as progress:
             task = progress.add_task("snapshot", total=None)
             while True:
@@ -170,7 +172,9 @@ class _Play:
                 expected = samples.total("mesh_snapshot_rows_expected")
                 done = samples.total("mesh_snapshot_rows")
                 progress.update(task, completed=done, total=max(expected, done))
-                if expected and done >= expected and self._is_drained(samples):
+                is_quiet = bool(expected) and done >= expected and self._is_drained(samples)
+                quiet_since = (quiet_since or time.monotonic()) if is_quiet else None
+                if quiet_since is not None and time.monotonic() - quiet_since >= QUIET_SECONDS:
                     break
                 if time.monotonic() - started > SNAPSHOT_WITHIN_SECONDS:
                     raise Transient(

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,20 +178,30 @@ class _Onboarding:
         self.notices: list[str] = []
 
     def take(self, content: Folder) -> None:
-        """Agencies first, so that subscribers find their feeds."""
+        """Register agencies, then subscribers; tell the hops of a new feed last, when its grants are known.
+
+        So a grant that comes together with its feed sees it from the first record, and needs no backfill. A feed that runs
+        already is told first: its grants may name columns that only the successor has.
+        """
         self._examine(content)
         for agency in content.agencies:
             self._agency(agency)
         self._topics({feed: entry.partitions for feed, entry in self.feeds.items()})
-        for agency in content.agencies:
-            code = agency.agency.agency
-            self._tell(AGENCIES, code, agency.agency, self._directory.agencies.get(code))
-        for feed, entry in self.feeds.items():
-            self._tell(CONTRACTS, feed, entry, self._directory.feeds.get(feed))
-        self._log.flush(30)
+        new = self.feeds.keys() - self._directory.feeds.keys()
+        self._tell_feeds(self.feeds.keys() - new)
         for subscriber in content.subscribers:
             self._subscriber(subscriber)
         self._recut()
+        for agency in content.agencies:
+            code = agency.agency.agency
+            self._tell(AGENCIES, code, agency.agency, self._directory.agencies.get(code))
+        self._log.flush(30)
+        self._tell_feeds(new)
+
+    def _tell_feeds(self, feeds: Iterable[str]) -> None:
+        """Publish these feeds' entries; returns once they are durable."""
+        for feed in sorted(feeds):
+            self._tell(CONTRACTS, feed, self.feeds[feed], self._directory.feeds.get(feed))
         self._log.flush(30)
 
     def _examine(self, content: Folder) -> None:
