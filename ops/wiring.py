@@ -75,7 +75,7 @@ def processes(directory: Path, ports: Mapping[str, int]) -> Mapping[str, Sequenc
 
 def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: frozenset[str], name: str) -> None:
     """Run one hop until `stop`; serve its metrics meanwhile."""
-    _calm_collector()
+    calm_collector()
     settings = load(directory)
     with ExitStack() as parts:
         parts.enter_context(closing(serve(directory, name)))
@@ -89,7 +89,7 @@ def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: fr
         _HOPS[hop](settings, parts, stop, only, name)
 
 
-def _calm_collector() -> None:
+def calm_collector() -> None:
     """Look for reference cycles seldom: hot loops make tuples by the million and no cycles; looking took a tenth of capture."""
     gc.collect()
     gc.freeze()

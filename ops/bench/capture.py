@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,33 +48,35 @@ def measure_stream(stage: Stage, figures: Figures, scale: Scale) -> None:
         contenders[DEBEZIUM] = _by_debezium
     for run in range(1, scale.runs + 1):
         with backlog(stage, f"capture{run}", scale.changes, has_peers=True) as waiting:
-            rates: dict[str, float] = {}
+            results: dict[str, Drained] = {}
             for name in rotated(list(contenders), run):
                 stage.say(f"capture, run {run} of {scale.runs}: {name} reads {waiting.changes:,} changes")
                 stage.settle()
-                drained = contenders[name](waiting)
-                rates[name] = drained.per_second
-                stage.say(f"  {name}: {drained}")
-        figures.compare("capture_vs_limit", rates[MESH], RECVLOGICAL, rates[RECVLOGICAL])
-        if DEBEZIUM in rates:
-            figures.compare("capture_vs_debezium", rates[MESH], DEBEZIUM, rates[DEBEZIUM])
+                results[name] = contenders[name](waiting)
+                stage.say(f"  {name}: {results[name]}")
+        _compare(figures, "capture_vs_limit", results, RECVLOGICAL)
+        _compare(figures, "capture_vs_debezium", results, DEBEZIUM)
 
 
 def measure_snapshot(stage: Stage, figures: Figures, scale: Scale) -> None:
     """`snapshot_vs_debezium`: the first copy of a full table."""
     subject.create(stage.dsn, scale.rows)
     for run in range(1, scale.runs + 1):
-        rates: dict[str, float] = {}
+        results: dict[str, Drained] = {}
         for name in rotated([MESH, DEBEZIUM] if scale.has_peers else [MESH], run):
             stage.say(f"snapshot, run {run} of {scale.runs}: {name} reads {scale.rows:,} rows")
             stage.settle()
             copy = _mesh_copies if name == MESH else _debezium_copies
-            drained = copy(stage, f"snapshot{run}", scale.rows)
-            rates[name] = drained.per_second
-            stage.say(f"  {name}: {drained}")
+            results[name] = copy(stage, f"snapshot{run}", scale.rows)
+            stage.say(f"  {name}: {results[name]}")
             stage.drop_slots()
-        if DEBEZIUM in rates:
-            figures.compare("snapshot_vs_debezium", rates[MESH], DEBEZIUM, rates[DEBEZIUM])
+        _compare(figures, "snapshot_vs_debezium", results, DEBEZIUM)
+
+
+def _compare(figures: Figures, key: str, results: Mapping[str, Drained], peer: str) -> None:
+    if peer in results:
+        ours, theirs = results[MESH], results[peer]
+        figures.compare(key, ours.per_second, peer, theirs.per_second, others=max(ours.others, theirs.others))
 
 
 def rotated(names: list[str], run: int) -> list[str]:

@@ -14,11 +14,12 @@ import psycopg
 from ops.bench import subject
 from ops.bench.figure import Figures
 from ops.bench.growth import drain
-from ops.bench.machine import QUIET, Others
+from ops.bench.machine import Others, told
 from ops.bench.scale import Scale
 from ops.bench.sink import measure_limit, measure_sink
 from ops.bench.stage import Stage
 from ops.scrape import Samples, gather, increase, quantile
+from ops.wiring import calm_collector
 from schemas.errors import Transient
 
 LATENCY = "mesh_delivery_latency_seconds"
@@ -26,26 +27,29 @@ DELIVERED = "mesh_delivered_total"
 LIVE_TRANSACTION = 50
 WARM_UP_SECONDS = 5.0
 ARRIVES_WITHIN_SECONDS = 30.0
+LIMIT = "COPY and upsert"
 
 
 def measure_sink_beside(stage: Stage, figures: Figures, scale: Scale) -> None:
     """`sink_vs_limit`: every row inserted once and updated once, by our sink and by bare COPY and upsert."""
+    calm_collector()  # as the delivery process does
     for run in range(1, scale.runs + 1):
         stage.say(f"sink, run {run} of {scale.runs}: {2 * scale.sink_rows:,} changes")
-        limit: float | None = None
-        if run % 2 == 0:
-            limit = _limit(stage, scale)
-        stage.settle()
-        ours = measure_sink(stage.kafka, stage.dsn, rows=scale.sink_rows)
-        stage.say(f"  mesh: {ours.per_second:,.0f}/s, {ours.cpu_micros:.1f} us of CPU each")
-        figures.compare("sink_vs_limit", ours.per_second, "COPY and upsert", limit or _limit(stage, scale))
-
-
-def _limit(stage: Stage, scale: Scale) -> float:
-    stage.settle()
-    rate = measure_limit(stage.dsn, rows=scale.sink_rows)
-    stage.say(f"  COPY and upsert alone: {rate.per_second:,.0f}/s")
-    return rate.per_second
+        sides = [
+            ("mesh", lambda: measure_sink(stage.kafka, stage.dsn, rows=scale.sink_rows)),
+            (LIMIT, lambda: measure_limit(stage.dsn, rows=scale.sink_rows)),
+        ]
+        rates: dict[str, float] = {}
+        noise = 0.0
+        for name, measure in sides if run % 2 else reversed(sides):
+            stage.settle()
+            others = Others()
+            rate = measure()
+            others.look(0)
+            rates[name], share = rate.per_second, others.share()
+            noise = max(noise, share)
+            stage.say(f"  {name}: {rate.per_second:,.0f}/s, {rate.cpu_micros:.1f} us of our CPU each{told(share)}")
+        figures.compare("sink_vs_limit", rates["mesh"], LIMIT, rates[LIMIT], others=noise)
 
 
 def measure_latency(stage: Stage, figures: Figures, scale: Scale) -> None:
@@ -63,18 +67,18 @@ def measure_latency(stage: Stage, figures: Figures, scale: Scale) -> None:
                 window = f"window {run} of {scale.runs}" if run else "warming up"
                 stage.say(f"latency, {window}: {scale.live_rate:,} changes/s for {seconds:g} s")
                 transactions = int(scale.live_rate * seconds / LIVE_TRANSACTION)
-                p50, p99 = _window(stage, first, transactions, LIVE_TRANSACTION / scale.live_rate)
+                p50, p99, share = _window(stage, first, transactions, LIVE_TRANSACTION / scale.live_rate)
                 first += transactions * LIVE_TRANSACTION // 2
                 if run:
-                    figures.note("latency_p50_seconds", p50)
-                    figures.note("latency_p99_seconds", p99)
+                    figures.note("latency_p50_seconds", p50, others=share)
+                    figures.note("latency_p99_seconds", p99, others=share)
     finally:
         stage.drop_slots()
         stage.forget(feed)
 
 
-def _window(stage: Stage, first: int, transactions: int, pause_seconds: float) -> tuple[float, float]:
-    """p50 and p99 of the changes committed in a window, once all of them have arrived."""
+def _window(stage: Stage, first: int, transactions: int, pause_seconds: float) -> tuple[float, float, float]:
+    """p50 and p99 of the changes committed in a window, once all have arrived; and what share other work had."""
     stage.settle()
     before, others = _samples(stage), Others()
     with psycopg.connect(stage.dsn, autocommit=True) as connection:
@@ -94,9 +98,10 @@ def _window(stage: Stage, first: int, transactions: int, pause_seconds: float) -
     p50, p99 = quantile(buckets, 0.5), quantile(buckets, 0.99)
     assert p50 is not None, "changes were delivered"
     assert p99 is not None, "changes were delivered"
-    noise = f"; other work took {share:.0%} of the machine" if (share := others.share()) > QUIET else ""
-    stage.say(f"  p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms; committed at {changes / took:,.0f}/s{noise}")
-    return p50, p99
+    stage.say(
+        f"  p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms; committed at {changes / took:,.0f}/s{told(others.share())}"
+    )
+    return p50, p99, others.share()
 
 
 def _delivered(stage: Stage) -> float:

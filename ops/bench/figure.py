@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from ops.bench.machine import QUIET
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
@@ -40,51 +42,60 @@ BARS: Mapping[str, Bar] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One run's reading: the figure, and the two rates or costs behind it if there are two."""
+    """One run's reading: the figure, and the two rates or costs behind it if there are two.
+
+    `others` is the share of the machine that other work took, the larger one of two measurements.
+    """
 
     value: float
     ours: float | None = None
     peer: float | None = None
     against: str = ""
+    others: float = 0.0
 
 
 class Figures:
-    """Collects readings by figure."""
+    """Collects readings by figure. Runs that other work disturbed do not count where there are quieter ones."""
 
     def __init__(self) -> None:
         self._readings: dict[str, list[Reading]] = {}
 
-    def compare(self, key: str, ours: float, against: str, peer: float) -> None:
+    def compare(self, key: str, ours: float, against: str, peer: float, *, others: float = 0.0) -> None:
         """A run in which we and somebody else did the same at these rates."""
-        self._add(key, Reading(value=ours / peer, ours=ours, peer=peer, against=against))
+        self._add(key, Reading(value=ours / peer, ours=ours, peer=peer, against=against, others=others))
 
-    def growth(self, key: str, value: float, *, one: float, several: float, against: str) -> None:
+    def growth(self, key: str, value: float, *, one: float, several: float, against: str, others: float = 0.0) -> None:
         """A run in which a cost grew from `one` to `several`, by `value` a step."""
-        self._add(key, Reading(value=value, ours=several, peer=one, against=against))
+        self._add(key, Reading(value=value, ours=several, peer=one, against=against, others=others))
 
-    def note(self, key: str, value: float) -> None:
+    def note(self, key: str, value: float, *, others: float = 0.0) -> None:
         """A figure that stands for itself."""
-        self._add(key, Reading(value=value))
+        self._add(key, Reading(value=value, others=others))
 
     def _add(self, key: str, reading: Reading) -> None:
         self._readings.setdefault(key, []).append(reading)
 
+    def _counted(self, key: str) -> list[Reading]:
+        readings = self._readings[key]
+        return [reading for reading in readings if reading.others <= QUIET] or readings
+
     def medians(self) -> dict[str, float]:
         """Each figure's median over the runs; only what was measured."""
-        found = {
-            key: statistics.median(reading.value for reading in readings) for key, readings in self._readings.items()
+        return {
+            key: round(statistics.median(reading.value for reading in self._counted(key)), 4)
+            for key in BARS
+            if key in self._readings
         }
-        return {key: round(found[key], 4) for key in BARS if key in found}
 
     def table(self) -> Table:
-        """Measurement, both sides, figure with its range, bar, and whether it holds."""
-        table = Table(
-            "measurement", "ours", "peer", "", "median", "lowest to highest", "bar", "", box=None, header_style="bold"
-        )
+        """Measurement, both sides, median with its range, quiet runs of all runs, bar, and whether it holds."""
+        headings = ("measurement", "ours", "peer", "", "median", "lowest to highest", "quiet runs", "bar", "")
+        table = Table(*headings, box=None, header_style="bold")
         for index in (1, 2, 4):
             table.columns[index].justify = "right"
         for key, value in self.medians().items():
-            readings, bar = self._readings[key], BARS[key]
+            readings, bar = self._counted(key), BARS[key]
+            quiet = sum(reading.others <= QUIET for reading in readings)
             values = sorted(reading.value for reading in readings)
             table.add_row(
                 bar.title,
@@ -93,6 +104,7 @@ class Figures:
                 readings[0].against,
                 f"{value:.3g}",
                 f"{values[0]:.3g} to {values[-1]:.3g}" if len(values) > 1 else "",
+                f"{quiet} of {len(self._readings[key])}",
                 str(bar),
                 "ok" if bar.holds(value) else "missed",
                 style=None if bar.holds(value) else "yellow",

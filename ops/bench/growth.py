@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from ops.bench.machine import QUIET, Others, cpu_seconds
+from ops.bench.machine import Others, cpu_seconds, told
 from ops.embedded.program import Running, last_lines
 from schemas.errors import Transient
 
@@ -51,8 +51,7 @@ class Drained:
         return self.cpu_seconds / self.records * 1e6
 
     def __str__(self) -> str:
-        noise = f"; other work took {self.others:.0%} of the machine" if self.others > QUIET else ""
-        return f"{self.per_second:,.0f}/s, {self.cpu_micros:.1f} us of CPU each{noise}"
+        return f"{self.per_second:,.0f}/s, {self.cpu_micros:.1f} us of CPU each{told(self.others)}"
 
 
 class _Mark(NamedTuple):

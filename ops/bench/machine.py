@@ -73,6 +73,11 @@ class Others:
         return max(0.0, self._busy - self._busy_before - used) / seconds if seconds else 0.0
 
 
+def told(others: float) -> str:
+    """What to say of their share; nothing when it does not matter."""
+    return f"; other work took {others:.0%} of the machine" if others > QUIET else ""
+
+
 def _busy_share(seconds: float) -> float:
     before = _busy_seconds()
     time.sleep(seconds)

@@ -41,7 +41,8 @@ def measure_egress(stage: Stage, figures: Figures, scale: Scale) -> None:
             if python is not None and by_quix is None:
                 by_quix = _by_quix(stage, python, waiting.feed, scale, run)
             if by_quix is not None:
-                figures.compare("egress_vs_quix", ours[1].per_second, "Quix Streams", by_quix.per_second)
+                others = max(ours[1].others, by_quix.others)
+                figures.compare("egress_vs_quix", ours[1].per_second, "Quix Streams", by_quix.per_second, others=others)
             if scale.further_grants:
                 most = max(scale.further_grants)
                 one, several = ours[1].cpu_micros, ours[most].cpu_micros

@@ -201,10 +201,12 @@ def measure_sink(bootstrap: str, dsn: str, *, rows: int = 100_000) -> Rate:
     cpu = time.process_time()
     thread = threading.Thread(target=delivery.run, args=(stop,))
     thread.start()
-    is_done = counter.done.wait(600)
-    cpu = time.process_time() - cpu
-    stop.set()
-    thread.join()
+    try:
+        is_done = counter.done.wait(600)
+        cpu = time.process_time() - cpu
+    finally:
+        stop.set()
+        thread.join()
     for deleted in admin.delete_topics([topic]).values():
         deleted.result(30)
     assert is_done, f"{counter.left} changes are not delivered"

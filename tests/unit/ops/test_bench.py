@@ -40,6 +40,18 @@ def test_a_figure_is_the_median_of_the_runs_own_ratios() -> None:
     assert figures.medians() == {"capture_vs_debezium": 5.0}
 
 
+def test_a_run_that_other_work_disturbed_counts_only_where_none_was_quiet() -> None:
+    figures = Figures()
+    for ours, others in ((9.0, 0.8), (40.0, 0.02), (42.0, 0.1)):
+        figures.compare("capture_vs_debezium", ours, "Debezium", 10.0, others=others)
+    figures.note("latency_p99_seconds", 0.4, others=0.9)
+
+    assert figures.medians() == {"capture_vs_debezium": 4.1, "latency_p99_seconds": 0.4}
+    text = rendered(figures)
+    assert "2 of 3" in text
+    assert "0 of 1" in text
+
+
 def test_the_report_is_flat_and_names_only_what_was_measured() -> None:
     figures = Figures()
     figures.note("latency_p99_seconds", 0.123456)
