@@ -58,7 +58,7 @@ class LagReader:
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
                 "isolation.level": "read_committed",
-                "fetch.message.max.bytes": 65536,
+                "fetch.message.max.bytes": 4096,
                 "queued.max.messages.kbytes": 1024,
                 "log_level": 3,
             }
@@ -182,13 +182,12 @@ class LagReader:
                     continue
                 key = (message.topic() or "", message.partition() or 0)
                 if key not in waiting:
-                    continue
+                    continue  # more of a partition that has answered: small fetches keep that cheap
                 if (error := message.error()) is None:
                     found[places[key]] = message.timestamp()[1]
                 elif error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
                 waiting.discard(key)
-                self._consumer.incremental_unassign([TopicPartition(*key)])  # not pause: that outlives the assignment
         finally:
             self._consumer.unassign()
         if waiting:
