@@ -21,6 +21,9 @@ from schemas.errors import Transient
 
 STREAMS_GROUP = "mesh.streams"
 WITHIN_SECONDS = 10.0
+_AWAY = frozenset(
+    {KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR}
+)
 _Key = tuple[str, int]
 
 
@@ -102,6 +105,7 @@ class LagReader:
         places = [TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers]
         starts = self._offsets(places, OffsetSpec.earliest())
         ends = self._offsets(places, OffsetSpec.latest())
+        self._wait_for_coordinators(list(groups))
         committed = {group: self._committed(group) for group in groups}
         behind: set[tuple[str, int, int]] = set()  # topic, partition, and from where the oldest is to be found
         for group, topics in groups.items():
@@ -145,6 +149,28 @@ class LagReader:
             return {}
         futures = self._admin.list_offsets({place: which for place in places}, request_timeout=WITHIN_SECONDS)
         return {(place.topic, place.partition): future.result().offset for place, future in futures.items()}
+
+    def _wait_for_coordinators(self, groups: list[str]) -> None:
+        """Return once each group's coordinator answers: on a fresh broker, and after a failover, it takes a moment.
+
+        librdkafka 2.16 does not survive an error of the coordinator to the question for offsets (a segmentation fault, which
+        no handler sees); the description of a group brings the same error in one piece.
+        """
+        deadline = time.monotonic() + WITHIN_SECONDS
+        while groups:
+            away: list[str] = []
+            for group, future in self._admin.describe_consumer_groups(groups, request_timeout=WITHIN_SECONDS).items():
+                try:
+                    future.result()
+                except KafkaException as error:
+                    code = error.args[0].code()
+                    if code in _AWAY and time.monotonic() < deadline:
+                        away.append(group)
+                    elif code != KafkaError.GROUP_ID_NOT_FOUND:
+                        raise
+            groups = away
+            if away:
+                time.sleep(0.1)
 
     def _committed(self, group: str) -> dict[_Key, int]:
         request = [ConsumerGroupTopicPartitions(group)]

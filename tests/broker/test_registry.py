@@ -48,12 +48,13 @@ def refused(call, *arguments, **options):
 
 
 def test_same_text_has_one_id_in_every_subject_and_is_registered_once(client, unique):
-    first = client.register_schema(f"{unique}-a", avro("id"))
+    text = avro("id", name=f"R{unique}")
+    first = client.register_schema(f"{unique}-a", text)
     client.clear_caches()
-    assert client.register_schema(f"{unique}-a", avro("id")) == first
-    spaced = Schema(json.dumps(record("id"), indent=3), "AVRO")
+    assert client.register_schema(f"{unique}-a", text) == first
+    spaced = Schema(json.dumps(record("id", name=f"R{unique}"), indent=3), "AVRO")
     assert client.register_schema(f"{unique}-b", spaced) == first
-    assert client.register_schema(f"{unique}-b", avro("id", OPTIONAL)) != first
+    assert client.register_schema(f"{unique}-b", avro("id", OPTIONAL, name=f"R{unique}")) != first
     assert client.get_versions(f"{unique}-a") == [1]
     assert client.get_versions(f"{unique}-b") == [1, 2]
     assert sorted(client.get_subjects_by_schema_id(first)) == [f"{unique}-a", f"{unique}-b"]

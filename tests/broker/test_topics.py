@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
+from ops.embedded.kafka import Kafka
 from ops.lag import LagReader, delivery_group, first_record_at_ms
 from ops.topics import (
     Access,
@@ -24,6 +28,7 @@ from schemas.errors import Misconfigured, Transient
 from schemas.feed import CONTROL
 from tests.until import until
 
+ROOT = Path(__file__).parent.parent.parent
 PASSWORD = "a-password-of-some-length"
 
 
@@ -242,6 +247,24 @@ def test_lag_counts_records_and_the_age_of_the_oldest_unread_one(
     commit(kafka, group, topic, 0, 3)
     all_read = reader.read({group: [topic]})[group][topic]
     assert (all_read.records, all_read.seconds, all_read.is_passed) == (0, 0, False)
+
+
+def test_lag_is_told_of_a_broker_that_just_started(tmp_path: Path) -> None:
+    ask = (
+        "import sys; from ops.lag import LagReader; reader = LagReader(sys.argv[1])\n"
+        "print(reader.read({f'sub.s{n}.main': ['t'] for n in range(20)})['sub.s7.main']['t'].records)"
+    )
+    kafka = Kafka(tmp_path / "kafka", is_brief=True)
+    kafka.start()
+    try:
+        ensure_topics(kafka.bootstrap, {"t": TopicSpec(partitions=2)})
+        # In a process of its own: what this attacks ends the process.
+        ran = subprocess.run(
+            [sys.executable, "-c", ask, kafka.bootstrap], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    finally:
+        kafka.stop()
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "0\n", "")
 
 
 def test_records_that_went_before_a_group_read_them_are_told(
