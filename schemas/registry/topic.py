@@ -206,10 +206,15 @@ class SchemaTopic:
                 reason = failed[0].str() if failed else "the broker does not acknowledge"
                 self._abort(reason, failed[0] if failed else None)
             self._producer.commit_transaction(WRITE_SECONDS)
-        except KafkaException as error:
-            problem = error.args[0]
+        except (KafkaException, SystemError) as error:
+            # A fatal error is raised out of the wait for delivery; when a delivery report follows it, Python finds the
+            # exception already set inside that callback and wraps it in a SystemError.
+            cause = error if isinstance(error, KafkaException) else error.__cause__
+            if not isinstance(cause, KafkaException):
+                raise
+            problem = cause.args[0]
             if not problem.txn_requires_abort():
-                raise self._fenced(problem) or error from error
+                raise self._fenced(problem) or cause from cause
             self._abort(problem.str(), problem)
         return max(offsets)
 
