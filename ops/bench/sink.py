@@ -171,7 +171,7 @@ def measure_sink(bootstrap: str, dsn: str, *, rows: int = 100_000) -> Rate:
     """Deliver twice `rows` changes from Kafka into the database: from the first record read to the last commit."""
     feed = _Feed()
     topic = out_topic(feed.grant.grant_id)
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     for created in admin.create_topics([NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1)]).values():
         created.result(30)
     log = Log(bootstrap, client_id="bench")
