@@ -121,9 +121,12 @@ class Table:
     def _not_removed(self, topic: int, *, is_guarded: bool, takes_equal: bool) -> str:
         if not is_guarded:  # no removal is known: spare the look-ups, but keep the parameter typed
             return f"${topic}::text IS NOT NULL"
-        return (
-            f"NOT EXISTS (SELECT FROM {self.removed} g WHERE g.topic = ${topic}::text "
-            f"AND g.key IN (s.{KEY}, ''::bytea) AND g.{TOKEN} {'>' if takes_equal else '>='} s.{TOKEN})"
+        # One look-up for the row, one for a truncate. As a join, the planner would read all removals of the topic each time.
+        compare = "<=" if takes_equal else "<"
+        return " AND ".join(
+            f"coalesce((SELECT g.{TOKEN} FROM {self.removed} g WHERE g.topic = ${topic}::text AND g.key = {key}), '') "
+            f"{compare} s.{TOKEN}"
+            for key in (f"s.{KEY}", "''::bytea")
         )
 
     def update(self, types: Mapping[str, str], sent: Sequence[Column]) -> str:
