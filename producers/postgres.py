@@ -181,7 +181,12 @@ class PostgresSource:
         """The stream, and beside it the copy of tables that were added."""
         link = connect_replication(self._setting.address, name=self._name)
         self._stream = Stream(
-            link, self._relations, name=self._name, epoch=self._record["epoch"], confirmed=lambda: self._stored
+            link,
+            self._relations,
+            name=self._name,
+            epoch=self._record["epoch"],
+            confirmed=lambda: self._stored,
+            pause_seconds=self._setting.pause_seconds,
         )
         self._stream.start(self._slot.name, self._slot.name, self._durable)
         _logger.info("%s: streaming from %s", self._name, pgoutput.lsn_text(self._durable))
@@ -212,11 +217,10 @@ class PostgresSource:
         return {name: entry for name, entry in feeds.items() if not self._is_copied(entry)}
 
     def _is_copied(self, feed: FeedEntry) -> bool:
-        table = feed.contract.table
-        state = self._record["tables"].get(table)
+        state = self._record["tables"].get(feed.contract.table)
         if state is not None and state["state"] == "live":
             return _columns(feed) <= set(state["columns"])
-        return table in self._copied
+        return feed.contract.table in self._copied
 
     # ── copying ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -46,16 +46,25 @@ class Stream:
     """One running walsender connection. `read` belongs to one thread; a second one keeps the connection alive.
 
     `confirmed` returns the position that may be told to the server: durable downstream, and stored as our own (PG-04).
+    `pause_seconds` is how long messages may gather after the first has come.
     """
 
     def __init__(
-        self, connection: PGconn, relations: Relations, *, name: str, epoch: int, confirmed: Callable[[], int]
+        self,
+        connection: PGconn,
+        relations: Relations,
+        *,
+        name: str,
+        epoch: int,
+        confirmed: Callable[[], int],
+        pause_seconds: Callable[[], float],
     ) -> None:
         self._connection = connection
         self._relations = relations
         self._name = name
         self._epoch = epoch
         self._confirmed = confirmed
+        self._pause_seconds = pause_seconds
         self._lock = threading.Lock()
         self._poll = select.poll()
         self._poll.register(connection.socket, select.POLLIN)
@@ -121,12 +130,11 @@ class Stream:
         records = batch.records
         append = records.append
         join = b"".join
-        transaction = self._transaction
-        serial = self._serial
-        ordinal = self._ordinal
+        transaction, serial, ordinal = self._transaction, self._serial, self._ordinal
         mark: tuple[int, int] | None = None
         messages = 0
         is_drained = False
+        until = time.monotonic() + wait_seconds
         while messages < BATCH_MESSAGES:
             size, data = get(1)
             if size <= 0:
@@ -134,7 +142,14 @@ class Stream:
                     self._ended()
                 if is_drained:
                     break
-                self._poll.poll(0 if messages else int(wait_seconds * 1000))
+                if serial != self._serial or transaction is not None:
+                    self._poll.poll(0)
+                else:  # nothing yet but signs of life, which are not worth a batch
+                    left = until - time.monotonic()
+                    if messages and left <= 0:
+                        break
+                    if self._poll.poll(max(0, int(left * 1000))):
+                        time.sleep(self._pause_seconds())
                 self._connection.consume_input()
                 is_drained = True
                 continue

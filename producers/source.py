@@ -109,6 +109,8 @@ class SourceSetting:
     feeds: Feeds
     progress: Progress
     observer: SourceObserver
+    pause_seconds: Callable[[], float] = lambda: 0.0
+    """How long to let changes gather once the first is there: a process of many sources must not wake for each alone."""
 
     @property
     def name(self) -> str:

@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_SECONDS = 0.2
 EXPIRY_EVERY_SECONDS = 1.0
 STOP_WITHIN_SECONDS = 8.0
+PAUSE_PER_LANE_SECONDS = 0.002
+PAUSE_MOST_SECONDS = 0.03
+"""All lanes of a process together write about five hundred times a second: a transaction of one row costs the subscriber as
+much as one of a hundred."""
 
 LaneKey = tuple[str, str]
 """Subscriber and the name of its sink."""
@@ -97,6 +101,10 @@ class Delivery:
                 if not lane.join(max(0.0, until - time.monotonic())):
                     logger.warning("%s: still busy with its target; nothing unfinished is confirmed", lane.group)
 
+    def pause_seconds(self) -> float:
+        """How long a lane lets records gather, by how many share this process."""
+        return min(PAUSE_PER_LANE_SECONDS * len(self._lanes), PAUSE_MOST_SECONDS)
+
     def _settle(self, directory: Directory) -> None:
         wanted = wanted_lanes(directory, datetime.fromtimestamp(self._now(), UTC))
         changed = [key for key, lane in self._lanes.items() if key not in wanted or lane.setup.sink != wanted[key][0]]
@@ -128,6 +136,7 @@ class Delivery:
             now=self._now,
             jitter=self._jitter,
             patience=self._patience,
+            pause_seconds=self.pause_seconds,
             reader_settings=self._reader_settings,
         )
         lane.follow(topics)

@@ -81,7 +81,10 @@ class _StoppedError(Exception):
 
 
 class Lane:
-    """One subscriber's deliveries through one sink. `now` gives Unix seconds; `jitter` spreads a wait."""
+    """One subscriber's deliveries through one sink.
+
+    `now` gives Unix seconds; `jitter` spreads a wait; `pause_seconds` is how long a few records wait for company.
+    """
 
     def __init__(
         self,
@@ -95,6 +98,7 @@ class Lane:
         jitter: Callable[[float], float],
         patience: Patience,
         reader_settings: Mapping[str, str],
+        pause_seconds: Callable[[], float],
     ) -> None:
         self.setup = setup
         self._kind = kind
@@ -105,6 +109,7 @@ class Lane:
         self._jitter = jitter
         self._patience = patience
         self._reader_settings = reader_settings
+        self._pause_seconds = pause_seconds
         self._grants: Mapping[str, str] = {}
         self._stop = threading.Event()
         self._moments: dict[int, Callable[[bytes], Moment]] = {}
@@ -197,7 +202,8 @@ class Lane:
             read = reader.batches(
                 records_max=max(1, pace.records_max - count),
                 bytes_max=max(1, pace.bytes_max - size),
-                within_seconds=self._patience.poll_seconds,
+                within_seconds=self._wait_seconds(pace, opened_at) if held else self._patience.poll_seconds,
+                pause_seconds=self._pause_seconds(),
             )
             if not read and not held:
                 self._caught_up(reader)
@@ -210,6 +216,10 @@ class Lane:
             if is_full or self._now() - opened_at >= pace.linger_seconds:
                 self._deliver(reader, sink, held)
                 held = []
+
+    def _wait_seconds(self, pace: Pace, opened_at: float) -> float:
+        left = opened_at + pace.linger_seconds - self._now()
+        return max(0.0, min(left, self._patience.poll_seconds))
 
     # -- one delivery --------------------------------------------------------------------------------------------------
 

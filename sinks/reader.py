@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 COMMIT_EVERY_SECONDS = 0.5
 BROKER_WITHIN_SECONDS = 10.0
 SLICE_RECORDS = 1_000
+FEW_RECORDS = 500
 
 StartsOf = Callable[[Sequence[Partition]], Mapping[Partition, int]]
 
@@ -121,10 +122,12 @@ class Reader:
         else:
             self._consumer.unsubscribe()
 
-    def batches(self, *, records_max: int, bytes_max: int, within_seconds: float) -> list[Batch]:
+    def batches(
+        self, *, records_max: int, bytes_max: int, within_seconds: float, pause_seconds: float = 0.0
+    ) -> list[Batch]:
         """What is there, after waiting for the first record up to `within_seconds`.
 
-        Small runs go on at once, and while a write takes long the next run grows by itself.
+        A few records wait `pause_seconds` for company; while a write takes long the next run grows by itself.
         """
         messages, self._stash = self._stash, []
         size = sum(len(message) for message in messages)
@@ -132,8 +135,11 @@ class Reader:
             messages.append(first)
         while messages and len(messages) < records_max and size < bytes_max:
             more = self._consumer.consume(min(SLICE_RECORDS, records_max - len(messages)), 0)
-            if not more:
+            if not more and (not pause_seconds or len(messages) > FEW_RECORDS):
                 break
+            if not more:
+                time.sleep(pause_seconds)
+                pause_seconds = 0.0
             messages += more
             size += sum(map(len, more))
         self._raise_trouble()

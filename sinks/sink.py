@@ -55,7 +55,7 @@ class Fenced(MeshError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How a lane gathers records before it writes: at once by default, up to `linger_seconds` for file drops."""
+    """How a lane gathers records before it writes: for `linger_seconds` after the first, at once by default."""
 
     records_max: int = 10_000
     bytes_max: int = 8_000_000
