@@ -28,7 +28,7 @@ from rich.text import Text
 from ops.city.city import GUANGZHOU, City
 from ops.city.life import Life
 from ops.control import Follower
-from ops.demo_stage import Stage, make_room, running_mesh, set_up
+from ops.demo_stage import Stage, make_room, running_mesh, set_up, subscribers_server
 from ops.folder import load as load_folder
 from ops.lag import LagReader
 from ops.onboard import onboard
@@ -54,7 +54,7 @@ COUNTED = (
     f"{LATENCY}_bucket",
 )
 ROWS_SHOWN = 14
-PARTITIONS = 2  # one worker and one delivery process share this machine; see ops/onboard.py
+PARTITIONS = 1  # one worker and one delivery process share this machine; see ops/onboard.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,11 @@ def demo(directory: Path, *, for_seconds: float | None, rate: float, report: Pat
     make_room(directory)
     folder = load_folder(GUANGZHOU)
     started = time.monotonic()
-    with running_mesh(directory) as settings, set_up(settings, folder) as stage:
+    with (
+        subscribers_server(directory) as subscribers,
+        running_mesh(directory) as settings,
+        set_up(settings, folder, subscribers) as stage,
+    ):
         play = _Play(stage, console, seed=seed, rate=rate, kills=kills)
         play.lap("up", started)
         play.fill()

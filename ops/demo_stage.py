@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ops.city.receiver import Receiver
-from ops.embedded.postgres import ensure_database
+from ops.embedded.postgres import Postgres, ensure_database
 from ops.embedded.program import Program, Running, launch
 from ops.folder import Folder, variable_of
 from ops.settings import Connections, Settings, endpoints, load
@@ -97,7 +97,20 @@ def _echo(log: Path, told: int) -> int:
 
 
 @contextmanager
-def set_up(settings: Settings, folder: Folder) -> Iterator[Stage]:
+def subscribers_server(directory: Path) -> Iterator[Postgres]:
+    """A PostgreSQL of the subscribers' own: in the departments' server, capture would read through their writes as well."""
+    log = directory / "log" / "subscribers.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    server = Postgres(directory / "subscribers", log=log, settings={"wal_level": "replica"})
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def set_up(settings: Settings, folder: Folder, subscribers: Postgres) -> Iterator[Stage]:
     """Databases for departments and subscribers, a webhook endpoint, drop folders.
 
     Their addresses go into the environment variables that the city's files name.
@@ -123,7 +136,7 @@ def set_up(settings: Settings, folder: Folder) -> Iterator[Stage]:
             for sink in subscriber.subscriber.sinks:
                 connection = subscriber.connections.get(sink.name, "")
                 if sink.kind == "postgres":
-                    _name(connection, database(f"at_{code}"))
+                    _name(connection, subscribers.create_database(f"at_{code}"))
                 elif sink.kind == "files":
                     drops = directory / "drops" / code
                     drops.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,7 @@ _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "wal_level": "logical",
+    "wal_writer_delay": "20ms",  # what commits without waiting for the disk reaches the log's readers so much later
     "max_replication_slots": "64",
     "max_wal_senders": "64",
     "max_connections": "200",

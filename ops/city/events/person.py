@@ -141,8 +141,9 @@ def divorce(scene: Scene) -> None:
 
 
 def _departed(scene: Scene) -> list[Row]:
-    residents = scene.city.rolls[RESIDENT]
-    return scene.memory.setdefault("departed", [row for row in residents if row["status"] != "REGISTERED"])
+    if "departed" not in scene.memory:
+        scene.memory["departed"] = [row for row in scene.city.rolls[RESIDENT] if row["status"] != "REGISTERED"]
+    return scene.memory["departed"]
 
 
 def death(scene: Scene) -> None:
