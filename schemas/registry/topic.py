@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -199,22 +200,20 @@ class SchemaTopic:
                 offsets.append(message.offset() or 0)
 
         try:
-            self._producer.begin_transaction()
-            for entry in entries:
-                self._producer.produce(self._topic, entry.value, entry.key, 0, on_delivery=delivered)
-            if self._producer.flush(WRITE_SECONDS) or failed:
+            with _unwrapped():
+                self._producer.begin_transaction()
+                for entry in entries:
+                    self._producer.produce(self._topic, entry.value, entry.key, 0, on_delivery=delivered)
+                is_late = self._producer.flush(WRITE_SECONDS) > 0
+            if is_late or failed:
                 reason = failed[0].str() if failed else "the broker does not acknowledge"
                 self._abort(reason, failed[0] if failed else None)
-            self._producer.commit_transaction(WRITE_SECONDS)
-        except (KafkaException, SystemError) as error:
-            # A fatal error is raised out of the wait for delivery; when a delivery report follows it, Python finds the
-            # exception already set inside that callback and wraps it in a SystemError.
-            cause = error if isinstance(error, KafkaException) else error.__cause__
-            if not isinstance(cause, KafkaException):
-                raise
-            problem = cause.args[0]
+            with _unwrapped():
+                self._producer.commit_transaction(WRITE_SECONDS)
+        except KafkaException as error:
+            problem = error.args[0]
             if not problem.txn_requires_abort():
-                raise self._fenced(problem) or cause from cause
+                raise self._fenced(problem) or error from error
             self._abort(problem.str(), problem)
         return max(offsets)
 
@@ -222,7 +221,8 @@ class SchemaTopic:
         if error is not None and (fenced := self._fenced(error)) is not None:
             raise fenced
         try:
-            self._producer.abort_transaction(WRITE_SECONDS)
+            with _unwrapped():
+                self._producer.abort_transaction(WRITE_SECONDS)
         except KafkaException as problem:
             raise self._fenced(problem.args[0]) or problem from problem
         raise Transient(f"topic {self._topic}: nothing was written: {reason}", fix="check the broker")
@@ -239,3 +239,18 @@ class SchemaTopic:
     def close(self) -> None:
         """Leave the broker. Nothing is pending, since every append waits."""
         self._consumer.close()
+
+
+@contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Let a fatal error out as what it is.
+
+    The client raises it out of a wait for delivery; when a delivery report follows, Python finds the exception already set
+    inside that callback and wraps it in a SystemError.
+    """
+    try:
+        yield
+    except SystemError as error:
+        if isinstance(error.__cause__, KafkaException):
+            raise error.__cause__ from None
+        raise
