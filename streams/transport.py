@@ -40,8 +40,11 @@ FETCH_PARTITION_BYTES_MAX = 1 << 20
 FETCH_WAIT_MS = 200
 """How long a fetch may lie at the broker. Short, because a partition that was not part of it waits for its return."""
 PACE_SECONDS_PER_PARTITION = 0.0008
-"""The least time between two fetches. aiokafka names every partition in every fetch, about 25 us each on either side: without
-a pace, a hundred partitions of a few records each spend a core on asking."""
+PACE_MOST_SECONDS = 0.03
+PACE_LEAST_SECONDS_PER_PARTITION = 0.0001
+"""The least time between two fetches: long enough for runs to gather, yet no longer than a subscriber would notice. aiokafka
+names every partition in every fetch, about 25 us each on either side, hence the last bound: with a thousand partitions, anything
+shorter would be a core spent on asking."""
 HELD_BYTES_MAX = 16 << 20
 HELD_RECORDS_MAX = 40_000
 """How much may wait in this process for its turn, beside the group in work and one fetch (FA-21)."""
@@ -72,7 +75,9 @@ class RunThread(driver.AIOKafkaConsumerThread):
             return [], {}, self._fetch_at - now, False, []
         actions = self._fetch_actions(assignment)
         if actions[0]:
-            self._fetch_at = now + PACE_SECONDS_PER_PARTITION * len(assignment.tps)
+            count = len(assignment.tps)
+            gathering = min(PACE_SECONDS_PER_PARTITION * count, PACE_MOST_SECONDS)
+            self._fetch_at = now + max(gathering, PACE_LEAST_SECONDS_PER_PARTITION * count)
         return actions
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
