@@ -83,15 +83,15 @@ class Capture:
         self._kinds = kinds
         self._only = only
         self._crash: BaseException | None = None
-        self._sources = 0
+        self._threads: dict[str, threading.Thread] = {}
 
     def pause_seconds(self) -> float:
         """How long a source lets changes gather, by how many share this process."""
-        return min(PAUSE_PER_SOURCE_SECONDS * self._sources, PAUSE_MOST_SECONDS)
+        return min(PAUSE_PER_SOURCE_SECONDS * len(self._threads), PAUSE_MOST_SECONDS)
 
     def run(self, stop: threading.Event) -> None:
         """Capture until `stop` is set. Raises whatever a source's thread did not foresee."""
-        threads: dict[str, threading.Thread] = {}
+        threads = self._threads
         ending = threading.Event()
         seen: Directory | None = None
         try:
@@ -108,7 +108,6 @@ class Capture:
                         if _feeds_of(directory, agency, config):
                             work = _Work(self, agency, config, ending)
                             threads[name] = threading.Thread(target=work.run, name=f"capture {name}", daemon=True)
-                            self._sources = len(threads)
                             threads[name].start()
         finally:
             ending.set()

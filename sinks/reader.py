@@ -135,9 +135,9 @@ class Reader:
             messages.append(first)
         while messages and len(messages) < records_max and size < bytes_max:
             more = self._consumer.consume(min(SLICE_RECORDS, records_max - len(messages)), 0)
-            if not more and (not pause_seconds or len(messages) > FEW_RECORDS):
-                break
             if not more:
+                if not pause_seconds or len(messages) > FEW_RECORDS:
+                    break
                 time.sleep(pause_seconds)
                 pause_seconds = 0.0
             messages += more
