@@ -1,4 +1,4 @@
-"""What the broker tests share besides the servers: a schema registry of each worker's own, on the shared broker."""
+"""What the broker tests share besides the servers: a schema registry of each worker's own, a database, capture of it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from schemas.registry.server import RegistryServer
+from tests.capturing import Rig
 
 
 @contextmanager
@@ -45,3 +47,15 @@ def registry(kafka: str) -> Iterator[str]:
     """Address of a schema registry; tests keep apart by subject."""
     with running_registry(kafka, f"_schemas_{secrets.token_hex(4)}") as server:
         yield server.url
+
+
+@pytest.fixture
+def dsn(postgres: Any, unique: str) -> str:
+    """A new, empty database."""
+    return postgres.create_database(unique)
+
+
+@pytest.fixture
+def rig(kafka: str, dsn: str, unique: str) -> Rig:
+    """Capture of that database; no feed is captured yet."""
+    return Rig(kafka, dsn, unique)

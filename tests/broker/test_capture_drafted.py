@@ -7,22 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 
 from ops.draft import draft
 from schemas.contract import Contract
 from tests.capturing import Rig
 from tests.until import until
-
-
-@pytest.fixture
-def dsn(postgres: Any, unique: str) -> str:
-    return postgres.create_database(unique)
-
-
-@pytest.fixture
-def rig(kafka: str, dsn: str, unique: str) -> Rig:
-    return Rig(kafka, dsn, unique)
 
 
 def drafted(rig: Rig, folder: Path, *, lossless: bool = False) -> dict[str, Contract]:

@@ -87,11 +87,6 @@ CREATE TABLE every (
 """
 
 
-@pytest.fixture
-def dsn(postgres):
-    return postgres.create_database("draft")
-
-
 def test_every_type_has_its_mapping_and_the_capture_agrees(dsn, tmp_path):
     execute(dsn, TYPES)
     outcome = draft(dsn, ["every"], tmp_path, "aic")

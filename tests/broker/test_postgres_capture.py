@@ -16,16 +16,6 @@ from tests.until import until
 FIELDS = {"id": "long", "name": "string", "amount": DECIMAL}
 
 
-@pytest.fixture
-def dsn(postgres: Any, unique: str) -> str:
-    return postgres.create_database(unique)
-
-
-@pytest.fixture
-def rig(kafka: str, dsn: str, unique: str) -> Rig:
-    return Rig(kafka, dsn, unique)
-
-
 def make_table(db: psycopg.Connection[Any], name: str = "t", *, identity: str = "FULL", rows: int = 0) -> None:
     db.execute(f"CREATE TABLE {name} (id bigint PRIMARY KEY, name text, amount numeric(12,2), big text)")
     db.execute(f"ALTER TABLE {name} REPLICA IDENTITY {identity}")

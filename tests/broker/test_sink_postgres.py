@@ -15,12 +15,6 @@ from sinks.postgres import PostgresSink
 from sinks.sink import Fenced
 from tests.delivering import PERSON, OutFeed, decimal
 
-
-@pytest.fixture
-def dsn(postgres: Any) -> str:
-    return postgres.create_database("target")
-
-
 OPEN: list[PostgresSink] = []
 
 
