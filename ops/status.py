@@ -242,7 +242,8 @@ class _View:
         if not grant.is_active(self.now):
             health, reason = OFF, f"the grant is {grant.status}" if grant.status != "ACTIVE" else "outside its validity"
         elif samples.latest("mesh_parked", subscriber=grant.subscriber, sink=grant.sink) == 1:
-            health, reason = DOWN, f"{grant.subscriber}/{grant.sink} is parked: the subscriber is unwell"
+            health = DOWN
+            reason = f"{grant.subscriber}/{grant.sink} is parked: the subscriber is unwell, delivery's log says how"
         else:
             counted = ("mesh_delivered_total", {"grant_id": grant.grant_id})
             health, reason = self._progress(group, topic, lag, rate_of=counted)

@@ -58,6 +58,7 @@ SINKS: Mapping[str, SinkKind] = {"postgres": POSTGRES, "webhook": WEBHOOK, "file
 
 STREAMS_GROUP = "mesh.streams"
 DURABLE_WITHIN_SECONDS = 60.0
+PIPE_COLUMNS = 180
 
 
 def processes(directory: Path, ports: Mapping[str, int]) -> Mapping[str, Sequence[str]]:
@@ -190,7 +191,10 @@ def show_status(settings: Settings, *, watch: bool, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2, default=str))
         else:
-            Console().print(status_table.render(report))
+            console = Console()
+            # A pipe has no width; folding names at the usual 80 columns would hide them from whoever searches for one.
+            console.width = console.width if console.is_terminal else max(console.width, PIPE_COLUMNS)
+            console.print(status_table.render(report))
         return
     with (
         closing(Follower(settings.kafka)) as directory,
