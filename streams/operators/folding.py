@@ -1,0 +1,484 @@
+r"""Folding: messages become facts of subjects, subjects are folded, and what differs from before is emitted.
+
+Pure over a `Store`: it reads entries and hands back what is to be written, so that state, outputs and input position can be
+written in one transaction (streams/operators/task.py). Entries of a subject lie side by side, one scan reads them:
+
+    s flow \0 subject \0 h                       memory, timer
+                          f feed \0 row id        a fact: position, event time, commit, row, earlier versions
+                          r feed \0 row id        a row as published
+                          t subject \0 tag \0 id  a tell; n subject \0 measure: a contribution; c measure: a sum
+    w flow \0 event time subject                  a timer; local only, since the header says the same
+    k flow                                        the flow's event clock
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from schemas.position import Position
+from streams.operators.flow import Fact, Flow, Fold, Outcome, Row, Subject, Tell, queue_item, row_id
+from streams.operators.intake import UNFIT, Outgoing, check_subject
+from streams.operators.message import COUNT, FACT, GONE, TICK, message_key, pack, split_key, unpack
+
+CACHED_SUBJECTS = 50_000
+NEXT_TICK = 0
+
+_logger = logging.getLogger(__name__)
+
+
+class Store(Protocol):
+    """What a task remembers, as it was at the end of the last batch."""
+
+    def get(self, key: bytes, /) -> bytes | None:
+        """An entry."""
+        ...
+
+    def scan(self, prefix: bytes, /) -> Iterable[tuple[bytes, bytes]]:
+        """Entries whose key starts so, in key order; read to its end or left at any point."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """A row of a derived feed that came, changed or went. `row_id` is its key as text."""
+
+    flow: str
+    feed: str
+    row_id: str
+    before: Row | None
+    after: Row | None
+    position: Position
+    committed_at_ms: int
+    reason: str | None
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a batch came to. `changes` are state entries, None for deleted ones; `queued` counts new queue items by kind."""
+
+    changes: dict[bytes, bytes | None] = field(default_factory=dict[bytes, bytes | None])
+    rows: list[RowChange] = field(default_factory=list[RowChange])
+    messages: list[Outgoing] = field(default_factory=list[Outgoing])
+    queued: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+
+
+@dataclass(slots=True)
+class _Live:
+    """A subject in memory, with what a fold does not see of it."""
+
+    prefix: bytes
+    flow: Flow
+    subject: Subject
+    wake_at: int | None = None
+    tells: dict[tuple[str, str, str], Row] = field(default_factory=dict[tuple[str, str, str], Row])
+    contributions: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    committed_at_ms: int = 0
+
+
+class Folding:
+    """One task's folding. After a batch whose effects were not made durable, call `forget` before the next."""
+
+    def __init__(self, flows: Iterable[Flow], store: Store, *, epoch: int = 1) -> None:
+        self._flows = {flow.name: flow for flow in flows}
+        self._store = store
+        self._epoch = epoch
+        self._cache: dict[bytes, _Live] = {}
+        self._clocks: dict[str, int] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what was only in memory."""
+        self._cache.clear()
+        self._clocks.clear()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._effects = Effects()
+        self._dirty: dict[bytes, _Live] = {}
+        self._ordinal = 0
+
+    def apply(self, messages: Sequence[tuple[int, bytes, bytes]]) -> Effects:
+        """Take (offset, key, value) of one inbox partition, in order; returns all effects of the batch."""
+        self._begin()
+        if len(self._cache) > CACHED_SUBJECTS:
+            self._cache.clear()
+        offset = 0
+        for offset, key, value in messages:
+            self._take(key, unpack(value), offset)
+        self._fold_dirty(offset)
+        return self._effects
+
+    def _take(self, key: bytes, message: Sequence[Any], offset: int) -> None:
+        name, subject = split_key(key)
+        flow = self._flows.get(name)
+        if flow is None:
+            return  # a flow that was taken out of the configuration: its state stays until it is dropped
+        kind = message[0]
+        if kind == FACT:
+            self._fact(flow, subject, message)
+        elif kind == COUNT:
+            self._count(flow, subject, message)
+        elif kind == TICK:
+            self._fold_dirty(offset)  # what came before the tick is judged before it
+            self._tick(flow, message[1], offset)
+        elif kind == GONE:
+            self._gone(flow, message[1], message[2])
+        else:
+            raise ValueError(f"flow {name}: a message of unknown kind {kind}")
+
+    # ── facts ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _fact(self, flow: Flow, subject: str, message: Sequence[Any]) -> None:
+        _, feed, identity, position, event_at, committed_at_ms, row, keeps_history = message
+        fact = Fact(feed, identity, row, position, event_at, committed_at_ms)
+        fold = _fold_of(flow, subject)
+        if fold.at_tick:
+            key = _prefix(flow.name, subject) + f"f{feed}\0{identity}".encode()
+            known = self._read(key)
+            present = _fact(feed, identity, unpack(known)) if known else None
+            if (merged := _newer(present, fact, keeps_history=keeps_history)) is not None:
+                self._effects.changes[key] = _fact_entry(merged)
+                self._fold_at_next_tick(flow, subject)
+            return
+        live = self._live(flow, subject)
+        facts = live.subject.facts.setdefault(feed, {})
+        merged = _newer(facts.get(identity), fact, keeps_history=keeps_history)
+        if merged is not None:
+            facts[identity] = merged
+            self._effects.changes[live.prefix + f"f{feed}\0{identity}".encode()] = _fact_entry(merged)
+            live.committed_at_ms = max(live.committed_at_ms, committed_at_ms)
+            self._dirty[live.prefix] = live
+
+    def _count(self, flow: Flow, subject: str, message: Sequence[Any]) -> None:
+        _, measure, difference = message
+        key = _prefix(flow.name, subject) + f"c{measure}".encode()
+        if _fold_of(flow, subject).at_tick:
+            known = self._read(key)
+            total = (unpack(known) if known else 0) + difference
+            self._fold_at_next_tick(flow, subject)
+        else:
+            live = self._live(flow, subject)
+            total = live.subject.counts.get(measure, 0) + difference
+            if total:
+                live.subject.counts[measure] = total
+            else:
+                live.subject.counts.pop(measure, None)
+            self._dirty[live.prefix] = live
+        self._effects.changes[key] = pack(total) if total else None
+
+    def _gone(self, flow: Flow, feed: str, position: str) -> None:
+        """The feed's rows up to a position are gone, all at once: look through every subject of the flow."""
+        start = f"s{flow.name}\0".encode()
+        mark = f"f{feed}\0".encode()
+        keys = {key for key, _ in self._store.scan(start)} | {
+            key for key in self._effects.changes if key.startswith(start)
+        }
+        for key in sorted(keys):
+            subject, _, rest = key[len(start) :].partition(b"\0")
+            if not rest.startswith(mark) or (entry := self._read(key)) is None:
+                continue
+            known = unpack(entry)
+            if known[0] < position and known[3] is not None:
+                identity = rest[len(mark) :].decode()
+                self._fact(
+                    flow, subject.decode(), [FACT, feed, identity, position, known[1], known[2], None, bool(known[4])]
+                )
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _clock(self, flow: Flow) -> int:
+        if flow.name not in self._clocks:
+            known = self._store.get(f"k{flow.name}".encode())
+            self._clocks[flow.name] = unpack(known) if known else 0
+        return self._clocks[flow.name]
+
+    def _tick(self, flow: Flow, clock: int, offset: int) -> None:
+        if clock > self._clock(flow):
+            self._clocks[flow.name] = clock
+            self._effects.changes[f"k{flow.name}".encode()] = pack(clock)
+        start = f"w{flow.name}\0".encode()
+        due = {key for key, _ in _until(self._store.scan(start), len(start), self._clock(flow))}
+        due -= {key for key, value in self._effects.changes.items() if value is None}
+        for key, value in self._effects.changes.items():
+            if value is not None and key.startswith(start) and _due_of(key, len(start)) <= self._clock(flow):
+                due.add(key)
+        for key in sorted(due):
+            live = self._live(flow, key[len(start) + 8 :].decode(), is_fresh=True)
+            self._dirty[live.prefix] = live
+        self._fold_dirty(offset)
+
+    def _fold_at_next_tick(self, flow: Flow, subject: str) -> None:
+        prefix = _prefix(flow.name, subject)
+        header = self._read(prefix + b"h")
+        memory, wake_at = unpack(header) if header else ({}, None)
+        if wake_at != NEXT_TICK:
+            self._set_header(flow, subject, prefix, memory, wake_at, NEXT_TICK)
+
+    def _set_header(
+        self,
+        flow: Flow,
+        subject: str,
+        prefix: bytes,
+        memory: Mapping[str, Any],
+        former: int | None,
+        wake_at: int | None,
+    ) -> None:
+        changes = self._effects.changes
+        if former is not None and former != wake_at:
+            changes[_timer(flow.name, former, subject)] = None
+        if wake_at is not None:
+            changes[_timer(flow.name, wake_at, subject)] = b""
+        changes[prefix + b"h"] = pack([memory, wake_at]) if memory or wake_at is not None else None
+
+    # ── folding ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _fold_dirty(self, offset: int) -> None:
+        dirty, self._dirty = self._dirty, {}
+        for live in dirty.values():
+            self._fold(live, offset)
+
+    def _fold(self, live: _Live, offset: int) -> None:
+        flow, subject = live.flow, live.subject
+        subject.now = self._clock(flow)
+        try:
+            outcome = _fold_of(flow, subject.key).fold(subject)
+            wanted = {
+                feed: {row_id(row, flow.outputs[feed]): row for row in rows}
+                for feed, rows in outcome.rows.items()
+                if rows
+            }
+            for to in {*(tell.to for tell in outcome.tells), *(to for to, _ in outcome.counts)}:
+                check_subject(flow, to)
+        except Exception as error:  # noqa: BLE001 - facts are kept: a mended fold makes up for it, and the others flow on
+            _logger.error("flow %s: a fold of kind %s failed: %s", flow.name, subject.kind, type(error).__name__)  # noqa: TRY400
+            outcome, wanted = _unfolded(live, error)
+        self._emit_rows(live, wanted, outcome.reasons, offset)
+        self._emit_tells(live, outcome.tells, offset)
+        self._emit_counts(live, outcome.counts)
+        if outcome.memory != subject.memory or outcome.wake_at != live.wake_at:
+            wake_at = outcome.wake_at
+            self._set_header(flow, subject.key, live.prefix, outcome.memory, live.wake_at, wake_at)
+            subject.memory, live.wake_at = outcome.memory, wake_at
+
+    def _next_position(self, offset: int) -> Position:
+        self._ordinal += 1
+        return Position(self._epoch, offset + 1, self._ordinal)
+
+    def _emit_rows(
+        self, live: _Live, wanted: Mapping[str, Mapping[str, Row]], reasons: Mapping[str, str], offset: int
+    ) -> None:
+        flow, subject, changes = live.flow, live.subject, self._effects.changes
+        for feed in sorted({*subject.published, *wanted}):
+            present, future = subject.published.get(feed, {}), wanted.get(feed, {})
+            for identity in sorted({*present, *future}):
+                before, after = present.get(identity), future.get(identity)
+                if before == after:
+                    continue
+                reason = reasons.get(feed) if after is None else None
+                self._effects.rows.append(
+                    RowChange(
+                        flow.name,
+                        feed,
+                        identity,
+                        before,
+                        after,
+                        self._next_position(offset),
+                        live.committed_at_ms,
+                        reason,
+                    )
+                )
+                key = live.prefix + f"r{feed}\0{identity}".encode()
+                changes[key] = None if after is None else pack(after)
+                if feed == flow.queue and before is None and after is not None:
+                    counted = (flow.name, after["kind"])
+                    self._effects.queued[counted] = self._effects.queued.get(counted, 0) + 1
+        subject.published = {feed: dict(rows) for feed, rows in wanted.items()}
+
+    def _emit_tells(self, live: _Live, tells: Sequence[Tell], offset: int) -> None:
+        wanted = {(tell.to, tell.tag, tell.id): tell for tell in tells}
+        if not wanted and not live.tells:
+            return
+        teller = live.subject.key
+        for place in sorted({*live.tells, *wanted}):
+            tell, present = wanted.get(place), live.tells.get(place)
+            row = tell.row if tell else None
+            if row == present:
+                continue
+            to, tag, identity = place
+            event_at = tell.event_at if tell and tell.event_at is not None else _newest_event(live.subject)
+            position = str(self._next_position(offset))
+            value = [FACT, f"~{tag}", f"{teller}|{identity}", position, event_at, live.committed_at_ms, row, False]
+            self._effects.messages.append(Outgoing(message_key(live.flow.name, to), pack(value)))
+            key = live.prefix + f"t{to}\0{tag}\0{identity}".encode()
+            self._effects.changes[key] = None if row is None else pack(row)
+        live.tells = {place: tell.row for place, tell in wanted.items()}
+
+    def _emit_counts(self, live: _Live, wanted: Mapping[tuple[str, str], int]) -> None:
+        for place in sorted({*live.contributions, *wanted}):
+            present, future = live.contributions.get(place, 0), wanted.get(place, 0)
+            if present == future:
+                continue
+            to, measure = place
+            message = Outgoing(message_key(live.flow.name, to), pack([COUNT, measure, future - present]))
+            self._effects.messages.append(message)
+            key = live.prefix + f"n{to}\0{measure}".encode()
+            self._effects.changes[key] = pack(future) if future else None
+        live.contributions = {place: count for place, count in wanted.items() if count}
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _read(self, key: bytes) -> bytes | None:
+        """An entry as this batch has left it so far."""
+        changes = self._effects.changes
+        return changes[key] if key in changes else self._store.get(key)
+
+    def _live(self, flow: Flow, subject: str, *, is_fresh: bool = False) -> _Live:
+        """The subject, from memory or from its entries. One that is folded at ticks is always read anew."""
+        prefix = _prefix(flow.name, subject)
+        at_tick = _fold_of(flow, subject).at_tick
+        live = self._cache.get(prefix) if not (is_fresh and at_tick) else None
+        if live is None:
+            live = self._load(prefix, flow, subject, is_overlaid=at_tick)
+            if not at_tick:
+                self._cache[prefix] = live
+        return live
+
+    def _load(self, prefix: bytes, flow: Flow, subject: str, *, is_overlaid: bool) -> _Live:
+        live = _Live(prefix, flow, Subject(key=subject))
+        entries = {key: value for key, value in self._store.scan(prefix)}
+        if is_overlaid:  # facts of this batch went past memory
+            for key, value in self._effects.changes.items():
+                if key.startswith(prefix):
+                    if value is None:
+                        entries.pop(key, None)
+                    else:
+                        entries[key] = value
+        for key, value in entries.items():
+            _restore(live, key[len(prefix) :], value)
+        return live
+
+
+def _restore(live: _Live, rest: bytes, value: bytes) -> None:
+    kind, parts, subject = rest[:1], rest[1:].decode().split("\0"), live.subject
+    content = unpack(value)
+    match kind:
+        case b"h":
+            subject.memory, live.wake_at = content
+        case b"f":
+            fact = _fact(parts[0], parts[1], content)
+            subject.facts.setdefault(parts[0], {})[parts[1]] = fact
+            live.committed_at_ms = max(live.committed_at_ms, fact.committed_at_ms)
+        case b"r":
+            subject.published.setdefault(parts[0], {})[parts[1]] = content
+        case b"t":
+            live.tells[parts[0], parts[1], parts[2]] = content
+        case b"n":
+            live.contributions[parts[0], parts[1]] = content
+        case _:
+            subject.counts[parts[0]] = content
+
+
+def _unfolded(live: _Live, error: Exception) -> tuple[Outcome, Mapping[str, Mapping[str, Row]]]:
+    """What a subject says whose fold failed: what it said before, and one item on the queue."""
+    flow, subject = live.flow, live.subject
+    tells = [Tell(to, tag, row, identity) for (to, tag, identity), row in live.tells.items()]
+    item = queue_item(
+        f"{subject.key}|FOLD_FAILED",
+        "FOLD_FAILED",
+        [subject.key],
+        [],
+        opened_at=subject.now,
+        detail=type(error).__name__,
+    )
+    wanted = {feed: dict(rows) for feed, rows in subject.published.items()}
+    wanted.setdefault(flow.queue, {})[item["conflict_id"]] = item
+    wake_at = live.wake_at if live.wake_at is not None and live.wake_at > subject.now else None
+    outcome = Outcome(tells=tells, counts=dict(live.contributions), memory=subject.memory, wake_at=wake_at)
+    return outcome, wanted
+
+
+def _unfit(flow: Flow) -> Fold:
+    def fold(subject: Subject) -> Outcome:
+        outcome = Outcome()
+        for rows in subject.facts.values():
+            for fact in rows.values():
+                if fact.row is not None:
+                    kind, detail = fact.row["kind"], fact.row["detail"]
+                    item = queue_item(subject.key, kind, [], [fact], opened_at=fact.event_at, detail=detail)
+                    outcome.publish(flow.queue, item)
+        return outcome
+
+    return Fold(fold)
+
+
+def _newest_event(subject: Subject) -> int:
+    """The event time of what a subject knows: the same after any interleaving, unlike the clock."""
+    return max((fact.event_at for rows in subject.facts.values() for fact in rows.values()), default=0)
+
+
+def _fold_of(flow: Flow, subject: str) -> Fold:
+    kind = subject.partition(":")[0]
+    return _unfit(flow) if kind == UNFIT else flow.folds[kind]
+
+
+def _newer(present: Fact | None, fact: Fact, *, keeps_history: bool) -> Fact | None:
+    """What a row's fact becomes by this version of it; None if nothing changes (invariant 2: positions only grow)."""
+    if present is None:
+        return fact
+    if not keeps_history:
+        return fact if fact.position > present.position else None
+    versions = {version.position: version for version in (*present.earlier, present)}
+    if fact.position in versions:
+        return None
+    versions[fact.position] = fact
+    ordered = [versions[position] for position in sorted(versions)]
+    newest = ordered[-1]
+    newest.earlier = tuple(ordered[:-1])
+    for version in newest.earlier:
+        version.earlier = ()
+    return newest
+
+
+def _prefix(flow: str, subject: str) -> bytes:
+    return f"s{flow}\0{subject}\0".encode()
+
+
+def _timer(flow: str, due: int, subject: str) -> bytes:
+    return f"w{flow}\0".encode() + max(due, 0).to_bytes(8, "big") + subject.encode()
+
+
+def _due_of(key: bytes, start: int) -> int:
+    return int.from_bytes(key[start : start + 8], "big")
+
+
+def _until(entries: Iterable[tuple[bytes, bytes]], start: int, clock: int) -> Iterable[tuple[bytes, bytes]]:
+    for key, value in entries:
+        if _due_of(key, start) > clock:
+            return
+        yield key, value
+
+
+def _fact_entry(fact: Fact) -> bytes:
+    earlier = [[e.position, e.event_at, e.committed_at_ms, e.row] for e in fact.earlier]
+    return pack([fact.position, fact.event_at, fact.committed_at_ms, fact.row, earlier])
+
+
+def _fact(feed: str, identity: str, content: Sequence[Any]) -> Fact:
+    position, event_at, committed_at_ms, row, earlier = content
+    versions = tuple(Fact(feed, identity, e[3], e[0], e[1], e[2]) for e in earlier)
+    return Fact(feed, identity, row, position, event_at, committed_at_ms, versions)
+
+
+TIMER_PREFIX = b"w"
+
+
+def timers_of(key: bytes, value: bytes | None) -> bytes | None:
+    """The timer that a header entry stands for, to rebuild timers from a changelog; None for any other entry."""
+    if value is None or not key.startswith(b"s") or not key.endswith(b"\0h"):
+        return None
+    flow, _, subject = key[1:-2].decode().partition("\0")
+    _, wake_at = unpack(value)
+    return None if wake_at is None else _timer(flow, wake_at, subject)

@@ -1,0 +1,43 @@
+"""Message: what travels on the inbox of the flows, and under which key.
+
+The inbox is one topic for all flows; its partitions are the tasks (DESIGN §7). A message's key is flow and subject, so that
+everything of a subject meets in one partition, in order. Values are MessagePack arrays: internal, short-lived, never granted.
+
+| kind  | value                                                                            | from            |
+|-------|-----------------------------------------------------------------------------------|-----------------|
+| FACT  | [0, feed, row id, position, event time, committed ms, row or nil, keeps history]   | intake, a tell  |
+| COUNT | [1, measure, difference]                                                           | a fold          |
+| TICK  | [2, event clock]                                                                   | intake          |
+| GONE  | [3, feed, position]: every row of the feed up to that position is gone             | intake          |
+
+TICK and GONE go to every partition, under the flow's name alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+FACT, COUNT, TICK, GONE = range(4)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder()
+
+pack = _encoder.encode
+
+
+def unpack(data: bytes) -> Any:
+    """The value in a message or a state entry."""
+    return _decoder.decode(data)
+
+
+def message_key(flow: str, subject: str) -> bytes:
+    """The key of a message to a subject."""
+    return f"{flow}\0{subject}".encode()
+
+
+def split_key(key: bytes) -> tuple[str, str]:
+    """Flow and subject of a message's key; the subject is empty for what goes to all."""
+    flow, _, subject = key.decode().partition("\0")
+    return flow, subject

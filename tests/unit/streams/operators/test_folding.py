@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from schemas.change import Op
+from streams.operators.flow import Flow, Fold, Input, Outcome, Subject, Tell, Unfit
+from tests.rehearsal import Rehearsal, days, micros
+
+
+def person(subject: Subject) -> Outcome:
+    outcome = Outcome()
+    for fact in subject.of("police.resident"):
+        assert fact.row is not None
+        outcome.publish(
+            "demo.person", {"id": subject.id, "name": fact.row["name"], "vehicles": len(subject.told("owns"))}
+        )
+        outcome.counts["region:" + fact.row["hukou_region"], "people"] = 1
+    return outcome
+
+
+def vehicle(subject: Subject) -> Outcome:
+    outcome = Outcome()
+    for fact in subject.of("police.vehicle"):
+        assert fact.row is not None
+        outcome.tells.append(Tell(to=f"person:{fact.row['owner_id']}", tag="owns", row={"vin": subject.id}))
+        overdue = fact.event_at + micros("1970-02-01") - micros("1970-01-01")
+        if subject.now >= overdue:
+            outcome.publish("demo.old", {"vin": subject.id})
+        else:
+            outcome.wake(overdue)
+    outcome.reasons["demo.old"] = "RETRACTED"
+    return outcome
+
+
+def region(subject: Subject) -> Outcome:
+    outcome = Outcome()
+    if subject.counts:
+        outcome.publish("demo.region", {"region": subject.id, "people": subject.counts["people"]})
+    return outcome
+
+
+def owner(row: dict) -> list[str]:
+    if not row["citizen_id"]:
+        raise Unfit("NO_ID")
+    return [f"person:{row['citizen_id']}"]
+
+
+FLOW = Flow(
+    name="demo",
+    inputs=[
+        Input(feed="police.resident", subjects=owner, columns=["name", "hukou_region"]),
+        Input(feed="police.vehicle", subjects=lambda row: [f"vehicle:{row['vin']}"], event_time="first_registered"),
+    ],
+    folds={"person": Fold(person), "vehicle": Fold(vehicle), "region": Fold(region, at_tick=True)},
+    outputs={"demo.person": ["id"], "demo.old": ["vin"], "demo.region": ["region"], "demo.queue": ["conflict_id"]},
+    queue="demo.queue",
+)
+
+
+def test_a_row_that_moves_to_another_subject_leaves_the_former() -> None:
+    city = Rehearsal(FLOW)
+    city.insert("police.resident", citizen_id="1", name="甲", hukou_region="440106")
+    city.insert("police.vehicle", vin="V", owner_id="1", first_registered=days("2016-01-01"))
+    assert city.rows("demo.person")["1"]["vehicles"] == 1
+    city.update("police.vehicle", {"vin": "V"}, owner_id="2")
+    assert city.rows("demo.person")["1"]["vehicles"] == 0
+
+
+def test_counts_follow_a_move_and_a_delete() -> None:
+    city = Rehearsal(FLOW)
+    for number in "123":
+        city.insert("police.resident", citizen_id=number, name="甲", hukou_region="440106")
+    assert not city.rows("demo.region"), "a group is folded at ticks"
+    city.tick("2016-11-01")
+    assert city.rows("demo.region")["440106"]["people"] == 3
+    city.update("police.resident", {"citizen_id": "1"}, hukou_region="440103")
+    city.delete("police.resident", {"citizen_id": "2"})
+    city.tick("2016-11-02")
+    assert {key: row["people"] for key, row in city.rows("demo.region").items()} == {"440106": 1, "440103": 1}
+
+
+def test_a_timer_fires_once_by_event_time_and_is_withdrawn_with_its_reason() -> None:
+    city = Rehearsal(FLOW)
+    city.insert("police.vehicle", vin="V", owner_id="1", first_registered=days("2016-01-01"))
+    city.tick("2016-01-31")
+    assert not city.rows("demo.old")
+    city.tick("2016-02-01")
+    city.tick("2016-02-02")
+    assert len(city.changes_of("demo.old")) == 1
+    city.delete("police.vehicle", {"vin": "V"})
+    assert [change.reason for change in city.changes_of("demo.old")] == [None, "RETRACTED"]
+
+
+def test_an_unfit_row_waits_in_the_queue_until_it_is_mended() -> None:
+    city = Rehearsal(FLOW)
+    city.insert("police.vehicle", vin="V", owner_id="1", first_registered=days("2016-01-01"))
+    change = city.change("police.resident", None, city.row("police.resident", {"citizen_id": "", "name": "甲"}))
+    city.take([change])
+    assert [item["kind"] for item in city.queue()] == ["NO_ID"]
+    city.take([city.change("police.resident", change.after, None)])
+    assert not city.queue()
+
+
+def test_an_older_or_repeated_change_is_refused() -> None:
+    city = Rehearsal(FLOW)
+    first = city.insert("police.resident", citizen_id="1", name="甲", hukou_region="440106")
+    city.update("police.resident", {"citizen_id": "1"}, name="乙")
+    before = dict(city.store.entries())
+    city.take([first])
+    assert city.store.entries() == before
+    assert city.rows("demo.person")["1"]["name"] == "乙"
+
+
+def test_a_fold_that_fails_keeps_what_was_published_and_says_so() -> None:
+    def broken(subject: Subject) -> Outcome:
+        if any(fact.row and fact.row["name"] == "bad" for fact in subject.of("police.resident")):
+            raise KeyError("x")
+        return person(subject)
+
+    flow = Flow(
+        name="demo",
+        inputs=FLOW.inputs,
+        folds={**FLOW.folds, "person": Fold(broken)},
+        outputs=FLOW.outputs,
+        queue="demo.queue",
+    )
+    city = Rehearsal(flow)
+    city.insert("police.resident", citizen_id="1", name="甲", hukou_region="440106")
+    city.update("police.resident", {"citizen_id": "1"}, name="bad")
+    assert [item["kind"] for item in city.queue()] == ["FOLD_FAILED"]
+    assert city.rows("demo.person")["1"]["name"] == "甲"
+    city.update("police.resident", {"citizen_id": "1"}, name="乙")
+    assert not city.queue()
+    assert city.rows("demo.person")["1"]["name"] == "乙"
+
+
+def test_a_truncate_takes_every_row_of_its_feed() -> None:
+    city = Rehearsal(FLOW)
+    for number in "123":
+        city.insert("police.resident", citizen_id=number, name="甲", hukou_region="440106")
+    city.take([city.change("police.resident", None, None, Op.TRUNCATE)])
+    assert not city.rows("demo.person")
+    city.tick("2016-11-01")
+    assert not city.rows("demo.region")
