@@ -8,7 +8,6 @@ and is looked at again now and then; the others flow on (invariant 8). What nobo
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections import deque
@@ -16,12 +15,11 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from producers.log import Lane, Log
-from producers.source import OpenSource, Outgoing, Progress, SourceBatch, SourceObserver, SourceSetting
+from producers.oversize import append_or_point
+from producers.source import OpenSource, Progress, SourceBatch, SourceObserver, SourceSetting
 from schemas.agency import Agency, SourceConfig
-from schemas.dead_letter import DeadLetter
 from schemas.directory import Directory, FeedEntry
-from schemas.errors import Misconfigured, Move, Rejected, next_move
-from schemas.feed import dead_letter_topic
+from schemas.errors import Misconfigured, Move, next_move
 
 LOOK_SECONDS = 1.0
 PAUSE_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -34,7 +32,6 @@ PAUSE_MOST_SECONDS = 0.025
 one of its walsenders at each commit in any of them, and each then sends a keepalive: 17 databases at 1,500 commits a second
 made 15,000 context switches a second, and half a core of them."""
 
-_POSITION = re.compile(rb'\["[0-9A-F]{4}","[0-9A-F]{16}","[0-9A-F]{8}"\]')
 _logger = logging.getLogger(__name__)
 
 
@@ -192,6 +189,7 @@ class _Work:
             progress=capture._progress,
             observer=capture._observer,
             pause_seconds=capture.pause_seconds,
+            log=capture._log.setting,
         )
         source = opener(setting)
         lane = capture._log.lane()
@@ -221,7 +219,8 @@ class _Work:
         observer = self._capture._observer
         start = lane.appended
         if batch.records:
-            self._append_records(lane, batch.records)
+            for feed, reason in append_or_point(lane, batch.records):
+                observer.rejected(feed=feed, reason=reason, count=1)
             lane.seal()
         marks.extend((start + count, mark) for count, mark in batch.marks)
         for (feed, op), tally in batch.tallies.items():
@@ -235,32 +234,6 @@ class _Work:
         if not self._was_read:
             self._was_read = True
             observer.connected(source=self._name, is_connected=True)
-
-    def _append_records(self, lane: Lane, records: list[Outgoing]) -> None:
-        """Append a batch; a record that is too large leaves a pointer in its place (KF-06), so that counts stay true."""
-        start, done = lane.appended, 0
-        while done < len(records):
-            try:
-                lane.append_all(records[done:] if done else records)
-                done = len(records)
-            except Rejected as error:
-                done = lane.appended - start
-                topic, key, value, _, _ = records[done]
-                found = _POSITION.search(value or b"")
-                letter = DeadLetter(
-                    topic=topic,
-                    partition=-1,
-                    offset=-1,
-                    key=key,
-                    value=None,
-                    hop="capture",
-                    reason=error.reason,
-                    detail=f"{len(value or b'')} bytes; select the row by its key",
-                    position=found.group().decode() if found else "",
-                )
-                lane.append(dead_letter_topic(topic), key, None, headers=letter.headers())
-                self._capture._observer.rejected(feed=topic, reason=error.reason, count=1)
-                done += 1
 
 
 def _feeds_of(directory: Directory, agency: Agency, config: SourceConfig) -> Mapping[str, FeedEntry]:

@@ -18,6 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -41,6 +42,29 @@ SETTINGS: Mapping[str, str | int | bool] = {
 Headers = Sequence[tuple[str, bytes]]
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSetting:
+    """How to reach Kafka as a producer; plain values.
+
+    `bootstrap` is Kafka's address list; `extra` overrides SETTINGS (security settings, larger `message.max.bytes`).
+    """
+
+    bootstrap: str
+    client_id: str
+    linger_ms: int = 5
+    extra: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+    def producer(self, own: Mapping[str, str | int | bool] | None = None) -> Producer:
+        """A producer; `own` comes before SETTINGS. Raises Misconfigured."""
+        address = {"bootstrap.servers": self.bootstrap, "client.id": self.client_id, "linger.ms": self.linger_ms}
+        try:
+            return Producer({**SETTINGS, **address, **(own or {}), **self.extra}, logger=_logger)
+        except KafkaException as error:
+            raise Misconfigured(
+                "kafka", f"the producer refuses its settings: {error.args[0].str()}", fix="correct the named setting"
+            ) from error
 
 
 class Run:
@@ -210,22 +234,48 @@ class Lane:
                 self._poll_lock.release()
 
 
+class Bulk(Lane):
+    """The only lane of a producer of its own, for whoever fills topics and then flushes: nothing is known of a record before.
+
+    The client calls us for failed records only, so that a delivery costs no Python; that all others have arrived is known
+    when nothing is under way any more.
+    """
+
+    def __init__(self, setting: LogSetting) -> None:
+        super().__init__(setting.producer({"delivery.report.only.error": True}), threading.Lock())
+
+    def acknowledged(self) -> int:
+        """See `Lane.acknowledged`; stands still while anything is under way."""
+        self._poll(0)
+        if len(self._producer) == 0 and self._failure is None:
+            self.seal()
+            self._runs = deque([self._run])
+            self._acknowledged = self.appended
+        return self._acknowledged
+
+    def settle(self, within_seconds: float) -> bool:
+        """See `Lane.settle`; what is not on its way to the broker yet is dropped. The lane is dead then."""
+        self._failure = self._failure or Transient("the copy was given up")
+        self._producer.purge(in_flight=False)
+        deadline = time.monotonic() + within_seconds
+        while len(self._producer):
+            if time.monotonic() > deadline:
+                return False
+            self._poll(0.02)
+        return True
+
+
 class Log:
     """The producer that a process writes through, and one lane of it for whoever needs no lane of their own.
 
-    `bootstrap` is Kafka's address list; `extra` overrides SETTINGS (security settings, larger `message.max.bytes`).
+    The arguments are those of a LogSetting, which `setting` then gives away, for a further process to write to the same log.
     """
 
     def __init__(
         self, bootstrap: str, *, client_id: str, linger_ms: int = 5, extra: Mapping[str, str] | None = None
     ) -> None:
-        own = {"bootstrap.servers": bootstrap, "client.id": client_id, "linger.ms": linger_ms}
-        try:
-            self._producer = Producer({**SETTINGS, **own, **(extra or {})}, logger=_logger)
-        except KafkaException as error:
-            raise Misconfigured(
-                "kafka", f"the producer refuses its settings: {error.args[0].str()}", fix="correct the named setting"
-            ) from error
+        self.setting = LogSetting(bootstrap=bootstrap, client_id=client_id, linger_ms=linger_ms, extra=extra or {})
+        self._producer = self.setting.producer()
         self._poll_lock = threading.Lock()
         self._lane = self.lane()
 

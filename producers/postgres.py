@@ -8,6 +8,12 @@ Order matters and is fixed (FIELD-NOTES PG-13): publication, slot, snapshot, str
     confirmed   the commit end that is durable downstream; stored before the server hears of it (PG-04)
     tables      per table: live, or copying with the next block and the file it counts in; and the columns that it covers
 
+Options of a source of this kind, all of them optional:
+
+    manage_identity         true: sets REPLICA IDENTITY FULL on tables that its role owns
+    retained_warning_bytes  how much log the database may keep for us before we warn; 2 GB
+    snapshot_processes      how many processes the first copy of large tables may use; as there are cores, 4 at most; 1: none
+
 A feed that appears while the source runs joins the publication and is copied while the stream goes on (PG-14). So is a table
 whose contract gets a further column: its rows had values there before the contract named it.
 """
@@ -23,14 +29,14 @@ from psycopg import sql
 from psycopg.pq.abc import PGconn
 
 from producers import pgoutput
-from producers.pg_envelope import FeedEnvelope, Transaction, truncate_value
-from producers.postgres_catalog import Table, Types, identifier, split, tables
+from producers.postgres_catalog import Table, Types, identifier, tables
+from producers.postgres_copy import ParallelCopy
 from producers.postgres_link import command, connect, connect_replication, database_of, translated
 from producers.postgres_preflight import findings
 from producers.postgres_relation import Relations
-from producers.postgres_slot import Slot, by_table
-from producers.postgres_snapshot import Overtaken, RangeDone, Reading, create_slot
-from producers.postgres_stream import TRUNCATE_KEY, Stream
+from producers.postgres_slot import LogGuard, Slot, by_table
+from producers.postgres_snapshot import EMPTIED, Origin, Overtaken, RangeDone, Reading, TableCopy, create_slot, ranges
+from producers.postgres_stream import Stream
 from producers.source import SourceBatch, SourceSetting
 from schemas.directory import FeedEntry
 from schemas.errors import MeshError, Misconfigured, Transient
@@ -38,8 +44,6 @@ from schemas.errors import MeshError, Misconfigured, Transient
 SAVE_SECONDS = 1.0
 TICK_SECONDS = 5.0
 IDLE_SECONDS = 0.2
-RETAINED_WARNING_BYTES = 2 << 30
-EMPTIED = "emptied"  # the mark behind the truncates that open a new epoch
 
 _logger = logging.getLogger(__name__)
 
@@ -61,9 +65,10 @@ class PostgresSource:
         self._is_dirty = False
         self._stream: Stream | None = None
         self._reading: Reading | None = None
+        self._parallel: ParallelCopy | None = None
         self._overtaken: Overtaken | None = None
         self._copied: set[str] = set()  # read to the end by this process, though not all is acknowledged yet
-        self._is_warned = False
+        self._guard = LogGuard(self._name, setting.config.options.get("retained_warning_bytes"))
         self._statements = connect(setting.address, name=self._name)
         self._slot = Slot(self._statements, self._name)
         try:
@@ -127,7 +132,7 @@ class PostgresSource:
                 self._slot.compare(self._record, identity, self._feeds)
                 self._durable = self._stored = pgoutput.lsn_number(self._record["confirmed"])
                 if not self._record["is_emptied"]:
-                    yield self._emptied()
+                    yield self._origin().emptied(by_table(self._feeds))
             else:
                 yield from self._begin(link, identity)
         finally:
@@ -174,8 +179,8 @@ class PostgresSource:
                 }
             )
             if former == "resync":
-                yield self._emptied()
-            yield from self._copy(present)
+                yield self._origin().emptied(by_table(self._feeds))
+            yield from self._copy_first(present)
 
     def _follow(self) -> Iterator[SourceBatch]:
         """The stream, and beside it the copy of tables that were added."""
@@ -273,6 +278,29 @@ class PostgresSource:
         reading.hold(list(wanted))
         return reading
 
+    def _origin(self) -> Origin:
+        return Origin(
+            source=self._name,
+            database=self._database,
+            epoch=self._record["epoch"],
+            is_text_checked=self._is_text_checked,
+        )
+
+    def _copy_first(self, wanted: Mapping[str, Table]) -> Iterator[SourceBatch]:
+        """Copy tables before the stream begins: nothing overtakes their rows, so that several processes may share the work."""
+        assert self._reading is not None, "opened by the caller"
+        entries = by_table(self._feeds)
+        self._parallel = ParallelCopy.begun(self._setting, self._origin(), self._reading, wanted, entries)
+        if self._parallel is None:
+            yield from self._copy(wanted)
+            return
+        while not self._record["is_emptied"]:  # no row may overtake the truncates, and the processes' take another way
+            yield SourceBatch()
+            time.sleep(0.02)
+        yield from self._parallel.batches(self._record["tables"])
+        self._copied.update(wanted)
+        self._end_reading()
+
     def _copy(self, wanted: Mapping[str, Table]) -> Iterator[SourceBatch]:
         assert self._reading is not None, "opened by the caller"
         entries = by_table(self._feeds)
@@ -283,42 +311,28 @@ class PostgresSource:
             done = state["rows"]
             total = max(table.rows, done)
             _logger.info("%s: copies %s from block %d", self._name, name, state["next_block"])
-            for batch in self._reading.rows(
-                entry,
-                table,
-                epoch=self._record["epoch"],
-                source=self._name,
-                database=self._database,
-                next_block=state["next_block"],
-                is_text_checked=self._is_text_checked,
-            ):
-                done += len(batch.records)
-                if self._overtaken:
-                    self._overtaken.leave_out(batch, entry.feed)
-                yield batch
-                observer.snapshot(feed=entry.feed, done_rows=done, total_rows=max(total, done))
+            copy = TableCopy(self._reading, entry, table, self._origin())
+            for start, end in ranges(table, state["next_block"]):
+                rows = 0
+                for batch in copy.rows(start, end):
+                    rows += len(batch.records)
+                    done += len(batch.records)
+                    if self._overtaken:
+                        self._overtaken.leave_out(batch, entry.feed)
+                    yield batch
+                    observer.snapshot(feed=entry.feed, done_rows=done, total_rows=max(total, done))
+                mark = RangeDone(table=name, filenode=table.filenode, next_block=end, rows=rows)
+                yield SourceBatch(marks=[(0, mark)])
             self._copied.add(name)
-        self._reading.close()
-        self._reading = None
+        self._end_reading()
 
-    def _emptied(self) -> SourceBatch:
-        """A gap may hide deletes: every feed first learns that all rows of the former epoch are gone (invariant 9)."""
-        batch = SourceBatch()
-        moment = Transaction(0, self._record["epoch"], 0, int(time.time() * 1000), None)
-        for name, entry in by_table(self._feeds).items():
-            schema, table = split(name)
-            envelope = FeedEnvelope(
-                value_schema_id=entry.value_schema_id,
-                source=self._name,
-                database=self._database,
-                schema=schema,
-                table=table,
-            )
-            value = truncate_value(envelope, moment, 0, 0)
-            batch.records += [(entry.feed, TRUNCATE_KEY, value, number, None) for number in range(entry.partitions)]
-            batch.count(entry.feed, "t", 1, len(value))
-        batch.marks.append((len(batch.records), EMPTIED))
-        return batch
+    def _end_reading(self) -> None:
+        if self._parallel is not None:
+            self._parallel.close()
+            self._parallel = None
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
 
     # ── confirming ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -362,20 +376,7 @@ class PostgresSource:
         slot = self._slot.row()
         if slot is None or slot["wal_status"] == "lost":
             return  # the stream ends by itself, and the next start says why
-        retained = slot["retained"] or 0
-        self._setting.observer.retained(source=self._name, wal_bytes=retained)
-        limit = self._setting.config.options.get("retained_warning_bytes", RETAINED_WARNING_BYTES)
-        if (retained > limit) != self._is_warned:
-            self._is_warned = retained > limit
-            if self._is_warned:
-                behind = slot["confirmed"] or "0/0"
-                _logger.warning(
-                    "%s: the database keeps %d MB of log for us, confirmed %s: the broker or this process is behind, or a "
-                    "long transaction is open",
-                    self._name,
-                    retained >> 20,
-                    behind,
-                )
+        self._setting.observer.retained(source=self._name, wal_bytes=self._guard.look(slot))
 
     def close(self) -> None:
         """See Source."""
@@ -386,8 +387,7 @@ class PostgresSource:
             _logger.warning("%s: the last place was not stored; a little comes again: %s", self._name, error)
         if self._stream is not None:
             self._stream.close()
-        if self._reading is not None:
-            self._reading.close()
+        self._end_reading()
         self._statements.close()
 
 

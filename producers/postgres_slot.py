@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,10 @@ from producers.postgres_catalog import identifier
 from producers.postgres_link import translated
 from schemas.directory import FeedEntry
 from schemas.errors import ContractBroken
+
+RETAINED_WARNING_BYTES = 2 << 30
+
+_logger = logging.getLogger(__name__)
 
 _SLOT = """
 SELECT plugin, database, active_pid, confirmed_flush_lsn::text AS confirmed, wal_status,
@@ -29,6 +34,29 @@ def slot_name(source: str) -> str:
 def by_table(feeds: Mapping[str, FeedEntry]) -> dict[str, FeedEntry]:
     """The feeds by `<schema>.<table>`."""
     return {entry.contract.table: entry for entry in feeds.values()}
+
+
+class LogGuard:
+    """What the server keeps of its log for one source: told, and warned of (stages 0 and 1 of the WAL guard)."""
+
+    def __init__(self, source: str, limit_bytes: int | None) -> None:
+        self._source = source
+        self._limit_bytes = RETAINED_WARNING_BYTES if limit_bytes is None else limit_bytes
+        self._is_warned = False
+
+    def look(self, slot: Mapping[str, Any]) -> int:
+        """The kept bytes by `Slot.row`; logs a warning when they come to exceed the limit."""
+        retained: int = slot["retained"] or 0
+        was_warned, self._is_warned = self._is_warned, retained > self._limit_bytes
+        if self._is_warned and not was_warned:
+            _logger.warning(
+                "%s: the database keeps %d MB of log for us, confirmed %s: the broker or this process is behind, or a "
+                "long transaction is open",
+                self._source,
+                retained >> 20,
+                slot["confirmed"] or "0/0",
+            )
+        return retained
 
 
 class Slot:

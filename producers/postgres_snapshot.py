@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,11 @@ import psycopg
 from psycopg import sql
 from psycopg.pq.abc import PGconn
 
-from producers.pg_envelope import IN_SNAPSHOT, READ, FeedEnvelope, Transaction
+from producers.pg_envelope import IN_SNAPSHOT, READ, FeedEnvelope, Transaction, truncate_value
 from producers.pgoutput import lsn_number
-from producers.postgres_catalog import Table, identifier
+from producers.postgres_catalog import Table, Types, identifier, split, tables
 from producers.postgres_link import check, rows_of, translated
+from producers.postgres_stream import TRUNCATE_KEY
 from producers.source import SourceBatch
 from producers.transcode import PADDING, Column, Transcoder
 from schemas.dead_letter import DeadLetter
@@ -34,6 +35,7 @@ from schemas.position import Position
 RANGE_BLOCKS = 2_048  # 16 MB of table: what a crash costs at most
 CHUNK_ROWS = 2_000
 SLOT_WARNING_SECONDS = 20.0
+EMPTIED = "emptied"  # the mark behind the truncates that open a new epoch
 
 _COPY_HEADER = 19
 _logger = logging.getLogger(__name__)
@@ -52,6 +54,38 @@ class RangeDone:
     filenode: int
     next_block: int | None
     rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What all rows of one source say of where they are from; `source` is `<agency>.<source>`."""
+
+    source: str
+    database: str
+    epoch: int
+    is_text_checked: bool
+
+    def envelope(self, entry: FeedEntry, table: str) -> FeedEnvelope:
+        """The envelope of a feed that carries the table `<schema>.<table>`."""
+        schema, relation = split(table)
+        return FeedEnvelope(
+            value_schema_id=entry.value_schema_id,
+            source=self.source,
+            database=self.database,
+            schema=schema,
+            table=relation,
+        )
+
+    def emptied(self, entries: Mapping[str, FeedEntry]) -> SourceBatch:
+        """Truncates that open the epoch: every feed learns that all rows of the former one are gone. By table name."""
+        batch = SourceBatch()
+        moment = Transaction(0, self.epoch, 0, int(time.time() * 1000), None)
+        for name, entry in entries.items():
+            value = truncate_value(self.envelope(entry, name), moment, 0, 0)
+            batch.records += [(entry.feed, TRUNCATE_KEY, value, number, None) for number in range(entry.partitions)]
+            batch.count(entry.feed, "t", 1, len(value))
+        batch.marks.append((len(batch.records), EMPTIED))
+        return batch
 
 
 def create_slot(
@@ -127,49 +161,30 @@ class Reading:
             for table in tables:
                 self._connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(identifier(table)))
 
-    def rows(
-        self,
-        entry: FeedEntry,
-        table: Table,
-        *,
-        epoch: int,
-        source: str,
-        database: str,
-        next_block: int,
-        is_text_checked: bool,
-    ) -> Iterator[SourceBatch]:
-        """The table's rows from a block on, in chunks; a RangeDone mark closes each range."""
-        contract = entry.contract
-        wanted = {field.column for field in contract.fields}
-        columns = [Column(column.name, column.type) for column in table.columns if column.name in wanted]
-        transcoder = Transcoder(contract, columns, entry.key_schema_id, is_text_checked=is_text_checked)
-        schema, _, relation = table.name.partition(".")
-        envelope = FeedEnvelope(
-            value_schema_id=entry.value_schema_id, source=source, database=database, schema=schema, table=relation
-        )
-        moment = Transaction(0, epoch, self.position, self.read_at_ms, None)
-        rest = envelope.head(moment, IN_SNAPSHOT) + b"00000000" + envelope.tail(moment, READ)
-        position = str(Position(epoch, self.position, 0))
-        for start, end in _ranges(table, next_block):
-            rows = 0
-            for batch in self._copy(entry.feed, table, columns, transcoder, start, end, (envelope.new, rest, position)):
-                rows += len(batch.records)
-                yield batch
-            done = RangeDone(table=table.name, filenode=table.filenode, next_block=end, rows=rows)
-            yield SourceBatch(marks=[(0, done)])
+    def export(self) -> str:
+        """The snapshot's name for further transactions, good for as long as this one is open (PG-15)."""
+        with translated(self._name):
+            row = self._connection.execute("SELECT pg_export_snapshot()").fetchone()
+        assert row is not None, "a SELECT without FROM has one row"
+        return row[0]
 
-    def _copy(
+    def catalog(self, names: Iterable[str]) -> Mapping[str, Table]:
+        """The named tables; while they are held, none of their columns and types changes."""
+        with translated(self._name):
+            return tables(self._connection, Types(self._connection), names)
+
+    def copy(
         self,
         feed: str,
         table: Table,
-        columns: list[Column],
         transcoder: Transcoder,
         start: int,
         end: int | None,
         parts: tuple[bytes, bytes, str],
     ) -> Iterator[SourceBatch]:
+        """The rows between two blocks, in chunks. See `TableCopy`."""
         link = self._connection.pgconn
-        statement = _copy_statement(table, columns, start, end).as_bytes(self._connection)
+        statement = _copy_statement(table, transcoder.columns, start, end).as_bytes(self._connection)
         with translated(self._name):
             result = link.exec_(statement)
             check(result, self._name)
@@ -188,6 +203,28 @@ class Reading:
     def close(self) -> None:
         """End the transaction, and with it what it holds back in the source (PG-17)."""
         self._connection.close()
+
+
+class TableCopy:
+    """How the rows of one table become records of its feed, out of one open snapshot."""
+
+    def __init__(self, reading: Reading, entry: FeedEntry, table: Table, origin: Origin) -> None:
+        wanted = {field.column for field in entry.contract.fields}
+        columns = [Column(column.name, column.type) for column in table.columns if column.name in wanted]
+        self._reading = reading
+        self._feed = entry.feed
+        self._table = table
+        self._transcoder = Transcoder(
+            entry.contract, columns, entry.key_schema_id, is_text_checked=origin.is_text_checked
+        )
+        envelope = origin.envelope(entry, table.name)
+        moment = Transaction(0, origin.epoch, reading.position, reading.read_at_ms, None)
+        rest = envelope.head(moment, IN_SNAPSHOT) + b"00000000" + envelope.tail(moment, READ)
+        self._parts = envelope.new, rest, str(Position(origin.epoch, reading.position, 0))
+
+    def rows(self, start: int, end: int | None) -> Iterator[SourceBatch]:
+        """The rows from block `start` up to block `end` (None: to the last), in chunks."""
+        return self._reading.copy(self._feed, self._table, self._transcoder, start, end, self._parts)
 
 
 def _chunk(
@@ -242,7 +279,7 @@ def _chunk(
     return is_done
 
 
-def _ranges(table: Table, next_block: int) -> Iterator[tuple[int, int | None]]:
+def ranges(table: Table, next_block: int) -> Iterator[tuple[int, int | None]]:
     """Block ranges from `next_block` on; the last one is open-ended, since the table may have grown."""
     if table.kind == "r":
         while next_block + RANGE_BLOCKS < table.blocks:
@@ -251,7 +288,7 @@ def _ranges(table: Table, next_block: int) -> Iterator[tuple[int, int | None]]:
     yield next_block, None
 
 
-def _copy_statement(table: Table, columns: list[Column], start: int, end: int | None) -> sql.Composed:
+def _copy_statement(table: Table, columns: Iterable[Column], start: int, end: int | None) -> sql.Composed:
     # A type without a binary form comes as text, as it does in the log (PG-21).
     names = sql.SQL(", ").join(
         sql.SQL("{}::text" if column.type.has_output_only else "{}").format(sql.Identifier(column.name))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from producers.log import Headers
+from producers.log import Headers, LogSetting
 from schemas.agency import Agency, SourceConfig
 from schemas.directory import FeedEntry
 
@@ -51,9 +51,16 @@ class SourceBatch:
         tally.count += count
         tally.size_bytes += size_bytes
 
-    def reject(self, feed: str, reason: str) -> None:
-        """Count a row that went to the dead letters."""
-        self.rejected[feed, reason] = self.rejected.get((feed, reason), 0) + 1
+    def reject(self, feed: str, reason: str, count: int = 1) -> None:
+        """Count rows that went to the dead letters."""
+        self.rejected[feed, reason] = self.rejected.get((feed, reason), 0) + count
+
+    def add_counts(self, other: SourceBatch) -> None:
+        """Add the tallies and rejections of another batch."""
+        for (feed, op), tally in other.tallies.items():
+            self.count(feed, op, tally.count, tally.size_bytes)
+        for (feed, reason), count in other.rejected.items():
+            self.reject(feed, reason, count)
 
 
 class Source(Protocol):
@@ -111,6 +118,8 @@ class SourceSetting:
     observer: SourceObserver
     pause_seconds: Callable[[], float] = lambda: 0.0
     """How long to let changes gather once the first is there: a process of many sources must not wake for each alone."""
+    log: LogSetting | None = None
+    """How processes of a source's own reach the log that its batches go to; None if it may have none."""
 
     @property
     def name(self) -> str:
