@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from schemas.change import Change, Op
-from schemas.contract import Contract
+from schemas.codec import Codec
+from schemas.contract import Contract, wire_fields
 from schemas.position import Position
 from streams.operators.flow import Flow, Row, row_id
 from streams.operators.folding import Effects, Folding, RowChange
@@ -196,6 +197,20 @@ class Rehearsal:
     def queue(self) -> list[Row]:
         """What waits for a person."""
         return [item for _, item in sorted(self.rows(self.flow.queue).items())]
+
+    def check_rows(self) -> None:
+        """Every row that the flow published so far fits the contract of its feed: same columns, encodable, same key."""
+        schemas: dict[int, Any] = {}
+        codec = Codec(lambda schema_id: schemas[schema_id])
+        for number, (feed, key) in enumerate(sorted(self.flow.outputs.items()), start=1):
+            contract = self.contracts[feed]
+            assert tuple(key) == tuple(contract.key), f"{feed}: the flow's key is {key}, the contract's {contract.key}"
+            schemas[number] = {"type": "record", "name": "Row", "fields": wire_fields(contract)}
+            for change in self.changes_of(feed):
+                row = change.after if change.after is not None else change.before
+                assert row is not None
+                assert row.keys() == contract.by_name.keys(), f"{feed}: {sorted(row.keys() ^ contract.by_name.keys())}"
+                assert codec.decode(codec.encode(number, row)) == row, f"{feed}: {change.row_id} comes back otherwise"
 
     def changes_of(self, feed: str) -> list[RowChange]:
         """Every change of a derived feed so far."""
