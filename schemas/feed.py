@@ -25,6 +25,8 @@ SUBSCRIBERS = "mesh.subscribers"
 GRANTS = "mesh.grants"
 CAPTURE = "mesh.capture"  # how far each source is durably captured (producers)
 EGRESS = "mesh.egress"  # from which offset each grant is live (streams)
+FLOW_INBOX = "mesh.flows"  # messages to the subjects of flows; a partition is a task (streams/operators)
+FLOW_STATE = "mesh.flow_state"  # the changelog of the tasks' state, same partitions
 CONTROL = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, CAPTURE, EGRESS)
 
 _FEED = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")

@@ -1,14 +1,7 @@
-r"""Folding: messages become facts of subjects, subjects are folded, and what differs from before is emitted.
+"""Folding: messages become facts of subjects, subjects are folded, and what differs from before is emitted.
 
 Pure over a `Store`: it reads entries and hands back what is to be written, so that state, outputs and input position can be
-written in one transaction (streams/operators/task.py). Entries of a subject lie side by side, one scan reads them:
-
-    s flow \0 subject \0 h                       memory, timer
-                          f feed \0 row id        a fact: position, event time, commit, row, earlier versions
-                          r feed \0 row id        a row as published
-                          t subject \0 tag \0 id  a tell; n subject \0 measure: a contribution; c measure: a sum
-    w flow \0 event time subject                  a timer; local only, since the header says the same
-    k flow                                        the flow's event clock
+written in one transaction (streams/operators/task.py). How entries look is in entry.py.
 """
 
 from __future__ import annotations
@@ -19,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from schemas.position import Position
+from streams.operators.entry import Live, due_of, fact_entry, fact_of, newer, prefix_of, restore, timer, until
 from streams.operators.flow import Fact, Flow, Fold, Outcome, Row, Subject, Tell, queue_item, row_id
 from streams.operators.intake import UNFIT, Outgoing, check_subject
 from streams.operators.message import COUNT, FACT, GONE, TICK, message_key, pack, split_key, unpack
@@ -65,19 +59,6 @@ class Effects:
     queued: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
 
 
-@dataclass(slots=True)
-class _Live:
-    """A subject in memory, with what a fold does not see of it."""
-
-    prefix: bytes
-    flow: Flow
-    subject: Subject
-    wake_at: int | None = None
-    tells: dict[tuple[str, str, str], Row] = field(default_factory=dict[tuple[str, str, str], Row])
-    contributions: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-    committed_at_ms: int = 0
-
-
 class Folding:
     """One task's folding. After a batch whose effects were not made durable, call `forget` before the next."""
 
@@ -85,7 +66,7 @@ class Folding:
         self._flows = {flow.name: flow for flow in flows}
         self._store = store
         self._epoch = epoch
-        self._cache: dict[bytes, _Live] = {}
+        self._cache: dict[bytes, Live] = {}
         self._clocks: dict[str, int] = {}
         self.forget()
 
@@ -97,7 +78,7 @@ class Folding:
 
     def _begin(self) -> None:
         self._effects = Effects()
-        self._dirty: dict[bytes, _Live] = {}
+        self._dirty: dict[bytes, Live] = {}
         self._ordinal = 0
 
     def apply(self, messages: Sequence[tuple[int, bytes, bytes]]) -> Effects:
@@ -136,25 +117,25 @@ class Folding:
         fact = Fact(feed, identity, row, position, event_at, committed_at_ms)
         fold = _fold_of(flow, subject)
         if fold.at_tick:
-            key = _prefix(flow.name, subject) + f"f{feed}\0{identity}".encode()
+            key = prefix_of(flow.name, subject) + f"f{feed}\0{identity}".encode()
             known = self._read(key)
-            present = _fact(feed, identity, unpack(known)) if known else None
-            if (merged := _newer(present, fact, keeps_history=keeps_history)) is not None:
-                self._effects.changes[key] = _fact_entry(merged)
+            present = fact_of(feed, identity, unpack(known)) if known else None
+            if (merged := newer(present, fact, keeps_history=keeps_history)) is not None:
+                self._effects.changes[key] = fact_entry(merged)
                 self._fold_at_next_tick(flow, subject)
             return
         live = self._live(flow, subject)
         facts = live.subject.facts.setdefault(feed, {})
-        merged = _newer(facts.get(identity), fact, keeps_history=keeps_history)
+        merged = newer(facts.get(identity), fact, keeps_history=keeps_history)
         if merged is not None:
             facts[identity] = merged
-            self._effects.changes[live.prefix + f"f{feed}\0{identity}".encode()] = _fact_entry(merged)
+            self._effects.changes[live.prefix + f"f{feed}\0{identity}".encode()] = fact_entry(merged)
             live.committed_at_ms = max(live.committed_at_ms, committed_at_ms)
             self._dirty[live.prefix] = live
 
     def _count(self, flow: Flow, subject: str, message: Sequence[Any]) -> None:
         _, measure, difference = message
-        key = _prefix(flow.name, subject) + f"c{measure}".encode()
+        key = prefix_of(flow.name, subject) + f"c{measure}".encode()
         if _fold_of(flow, subject).at_tick:
             known = self._read(key)
             total = (unpack(known) if known else 0) + difference
@@ -200,10 +181,10 @@ class Folding:
             self._clocks[flow.name] = clock
             self._effects.changes[f"k{flow.name}".encode()] = pack(clock)
         start = f"w{flow.name}\0".encode()
-        due = {key for key, _ in _until(self._store.scan(start), len(start), self._clock(flow))}
+        due = {key for key, _ in until(self._store.scan(start), len(start), self._clock(flow))}
         due -= {key for key, value in self._effects.changes.items() if value is None}
         for key, value in self._effects.changes.items():
-            if value is not None and key.startswith(start) and _due_of(key, len(start)) <= self._clock(flow):
+            if value is not None and key.startswith(start) and due_of(key, len(start)) <= self._clock(flow):
                 due.add(key)
         for key in sorted(due):
             live = self._live(flow, key[len(start) + 8 :].decode(), is_fresh=True)
@@ -211,7 +192,7 @@ class Folding:
         self._fold_dirty(offset)
 
     def _fold_at_next_tick(self, flow: Flow, subject: str) -> None:
-        prefix = _prefix(flow.name, subject)
+        prefix = prefix_of(flow.name, subject)
         header = self._read(prefix + b"h")
         memory, wake_at = unpack(header) if header else ({}, None)
         if wake_at != NEXT_TICK:
@@ -228,9 +209,9 @@ class Folding:
     ) -> None:
         changes = self._effects.changes
         if former is not None and former != wake_at:
-            changes[_timer(flow.name, former, subject)] = None
+            changes[timer(flow.name, former, subject)] = None
         if wake_at is not None:
-            changes[_timer(flow.name, wake_at, subject)] = b""
+            changes[timer(flow.name, wake_at, subject)] = b""
         changes[prefix + b"h"] = pack([memory, wake_at]) if memory or wake_at is not None else None
 
     # ── folding ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -240,7 +221,7 @@ class Folding:
         for live in dirty.values():
             self._fold(live, offset)
 
-    def _fold(self, live: _Live, offset: int) -> None:
+    def _fold(self, live: Live, offset: int) -> None:
         flow, subject = live.flow, live.subject
         subject.now = self._clock(flow)
         try:
@@ -268,7 +249,7 @@ class Folding:
         return Position(self._epoch, offset + 1, self._ordinal)
 
     def _emit_rows(
-        self, live: _Live, wanted: Mapping[str, Mapping[str, Row]], reasons: Mapping[str, str], offset: int
+        self, live: Live, wanted: Mapping[str, Mapping[str, Row]], reasons: Mapping[str, str], offset: int
     ) -> None:
         flow, subject, changes = live.flow, live.subject, self._effects.changes
         for feed in sorted({*subject.published, *wanted}):
@@ -297,7 +278,7 @@ class Folding:
                     self._effects.queued[counted] = self._effects.queued.get(counted, 0) + 1
         subject.published = {feed: dict(rows) for feed, rows in wanted.items()}
 
-    def _emit_tells(self, live: _Live, tells: Sequence[Tell], offset: int) -> None:
+    def _emit_tells(self, live: Live, tells: Sequence[Tell], offset: int) -> None:
         wanted = {(tell.to, tell.tag, tell.id): tell for tell in tells}
         if not wanted and not live.tells:
             return
@@ -316,7 +297,7 @@ class Folding:
             self._effects.changes[key] = None if row is None else pack(row)
         live.tells = {place: tell.row for place, tell in wanted.items()}
 
-    def _emit_counts(self, live: _Live, wanted: Mapping[tuple[str, str], int]) -> None:
+    def _emit_counts(self, live: Live, wanted: Mapping[tuple[str, str], int]) -> None:
         for place in sorted({*live.contributions, *wanted}):
             present, future = live.contributions.get(place, 0), wanted.get(place, 0)
             if present == future:
@@ -335,9 +316,9 @@ class Folding:
         changes = self._effects.changes
         return changes[key] if key in changes else self._store.get(key)
 
-    def _live(self, flow: Flow, subject: str, *, is_fresh: bool = False) -> _Live:
+    def _live(self, flow: Flow, subject: str, *, is_fresh: bool = False) -> Live:
         """The subject, from memory or from its entries. One that is folded at ticks is always read anew."""
-        prefix = _prefix(flow.name, subject)
+        prefix = prefix_of(flow.name, subject)
         at_tick = _fold_of(flow, subject).at_tick
         live = self._cache.get(prefix) if not (is_fresh and at_tick) else None
         if live is None:
@@ -346,8 +327,8 @@ class Folding:
                 self._cache[prefix] = live
         return live
 
-    def _load(self, prefix: bytes, flow: Flow, subject: str, *, is_overlaid: bool) -> _Live:
-        live = _Live(prefix, flow, Subject(key=subject))
+    def _load(self, prefix: bytes, flow: Flow, subject: str, *, is_overlaid: bool) -> Live:
+        live = Live(prefix, flow, Subject(key=subject))
         entries = {key: value for key, value in self._store.scan(prefix)}
         if is_overlaid:  # facts of this batch went past memory
             for key, value in self._effects.changes.items():
@@ -357,31 +338,11 @@ class Folding:
                     else:
                         entries[key] = value
         for key, value in entries.items():
-            _restore(live, key[len(prefix) :], value)
+            restore(live, key[len(prefix) :], value)
         return live
 
 
-def _restore(live: _Live, rest: bytes, value: bytes) -> None:
-    kind, parts, subject = rest[:1], rest[1:].decode().split("\0"), live.subject
-    content = unpack(value)
-    match kind:
-        case b"h":
-            subject.memory, live.wake_at = content
-        case b"f":
-            fact = _fact(parts[0], parts[1], content)
-            subject.facts.setdefault(parts[0], {})[parts[1]] = fact
-            live.committed_at_ms = max(live.committed_at_ms, fact.committed_at_ms)
-        case b"r":
-            subject.published.setdefault(parts[0], {})[parts[1]] = content
-        case b"t":
-            live.tells[parts[0], parts[1], parts[2]] = content
-        case b"n":
-            live.contributions[parts[0], parts[1]] = content
-        case _:
-            subject.counts[parts[0]] = content
-
-
-def _unfolded(live: _Live, error: Exception) -> tuple[Outcome, Mapping[str, Mapping[str, Row]]]:
+def _unfolded(live: Live, error: Exception) -> tuple[Outcome, Mapping[str, Mapping[str, Row]]]:
     """What a subject says whose fold failed: what it said before, and one item on the queue."""
     flow, subject = live.flow, live.subject
     tells = [Tell(to, tag, row, identity) for (to, tag, identity), row in live.tells.items()]
@@ -422,63 +383,3 @@ def _newest_event(subject: Subject) -> int:
 def _fold_of(flow: Flow, subject: str) -> Fold:
     kind = subject.partition(":")[0]
     return _unfit(flow) if kind == UNFIT else flow.folds[kind]
-
-
-def _newer(present: Fact | None, fact: Fact, *, keeps_history: bool) -> Fact | None:
-    """What a row's fact becomes by this version of it; None if nothing changes (invariant 2: positions only grow)."""
-    if present is None:
-        return fact
-    if not keeps_history:
-        return fact if fact.position > present.position else None
-    versions = {version.position: version for version in (*present.earlier, present)}
-    if fact.position in versions:
-        return None
-    versions[fact.position] = fact
-    ordered = [versions[position] for position in sorted(versions)]
-    newest = ordered[-1]
-    newest.earlier = tuple(ordered[:-1])
-    for version in newest.earlier:
-        version.earlier = ()
-    return newest
-
-
-def _prefix(flow: str, subject: str) -> bytes:
-    return f"s{flow}\0{subject}\0".encode()
-
-
-def _timer(flow: str, due: int, subject: str) -> bytes:
-    return f"w{flow}\0".encode() + max(due, 0).to_bytes(8, "big") + subject.encode()
-
-
-def _due_of(key: bytes, start: int) -> int:
-    return int.from_bytes(key[start : start + 8], "big")
-
-
-def _until(entries: Iterable[tuple[bytes, bytes]], start: int, clock: int) -> Iterable[tuple[bytes, bytes]]:
-    for key, value in entries:
-        if _due_of(key, start) > clock:
-            return
-        yield key, value
-
-
-def _fact_entry(fact: Fact) -> bytes:
-    earlier = [[e.position, e.event_at, e.committed_at_ms, e.row] for e in fact.earlier]
-    return pack([fact.position, fact.event_at, fact.committed_at_ms, fact.row, earlier])
-
-
-def _fact(feed: str, identity: str, content: Sequence[Any]) -> Fact:
-    position, event_at, committed_at_ms, row, earlier = content
-    versions = tuple(Fact(feed, identity, e[3], e[0], e[1], e[2]) for e in earlier)
-    return Fact(feed, identity, row, position, event_at, committed_at_ms, versions)
-
-
-TIMER_PREFIX = b"w"
-
-
-def timers_of(key: bytes, value: bytes | None) -> bytes | None:
-    """The timer that a header entry stands for, to rebuild timers from a changelog; None for any other entry."""
-    if value is None or not key.startswith(b"s") or not key.endswith(b"\0h"):
-        return None
-    flow, _, subject = key[1:-2].decode().partition("\0")
-    _, wake_at = unpack(value)
-    return None if wake_at is None else _timer(flow, wake_at, subject)

@@ -1,0 +1,119 @@
+r"""Entry: how a task's state is laid out, in the local store and on the changelog.
+
+Entries of a subject lie side by side, one scan reads them:
+
+    s flow \0 subject \0 h                       memory, timer
+                          f feed \0 row id        a fact: position, event time, commit, row, earlier versions
+                          r feed \0 row id        a row as published
+                          t subject \0 tag \0 id  a tell; n subject \0 measure: a contribution; c measure: a sum
+    w flow \0 event time subject                  a timer; local only, since the header says the same
+    k flow                                        the flow's event clock
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.operators.flow import Fact, Flow, Row, Subject
+from streams.operators.message import pack, unpack
+
+TIMER_PREFIX = b"w"
+
+
+@dataclass(slots=True)
+class Live:
+    """A subject in memory, with what a fold does not see of it."""
+
+    prefix: bytes
+    flow: Flow
+    subject: Subject
+    wake_at: int | None = None
+    tells: dict[tuple[str, str, str], Row] = field(default_factory=dict[tuple[str, str, str], Row])
+    contributions: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    committed_at_ms: int = 0
+
+
+def restore(live: Live, rest: bytes, value: bytes) -> None:
+    """Put one entry of a subject into place; `rest` is its key behind the subject's prefix."""
+    kind, parts, subject = rest[:1], rest[1:].decode().split("\0"), live.subject
+    content = unpack(value)
+    match kind:
+        case b"h":
+            subject.memory, live.wake_at = content
+        case b"f":
+            fact = fact_of(parts[0], parts[1], content)
+            subject.facts.setdefault(parts[0], {})[parts[1]] = fact
+            live.committed_at_ms = max(live.committed_at_ms, fact.committed_at_ms)
+        case b"r":
+            subject.published.setdefault(parts[0], {})[parts[1]] = content
+        case b"t":
+            live.tells[parts[0], parts[1], parts[2]] = content
+        case b"n":
+            live.contributions[parts[0], parts[1]] = content
+        case _:
+            subject.counts[parts[0]] = content
+
+
+def prefix_of(flow: str, subject: str) -> bytes:
+    """What the keys of all entries of a subject start with."""
+    return f"s{flow}\0{subject}\0".encode()
+
+
+def timer(flow: str, due: int, subject: str) -> bytes:
+    """The key of a timer: a flow's timers are in the order of their event times."""
+    return f"w{flow}\0".encode() + max(due, 0).to_bytes(8, "big") + subject.encode()
+
+
+def due_of(key: bytes, start: int) -> int:
+    """A timer's event time; `start` is the length of the flow's prefix."""
+    return int.from_bytes(key[start : start + 8], "big")
+
+
+def until(entries: Iterable[tuple[bytes, bytes]], start: int, clock: int) -> Iterable[tuple[bytes, bytes]]:
+    """Timers up to an event time."""
+    for key, value in entries:
+        if due_of(key, start) > clock:
+            return
+        yield key, value
+
+
+def fact_entry(fact: Fact) -> bytes:
+    """A fact as an entry's value."""
+    earlier = [[e.position, e.event_at, e.committed_at_ms, e.row] for e in fact.earlier]
+    return pack([fact.position, fact.event_at, fact.committed_at_ms, fact.row, earlier])
+
+
+def fact_of(feed: str, identity: str, content: Sequence[Any]) -> Fact:
+    """A fact from an entry's value."""
+    position, event_at, committed_at_ms, row, earlier = content
+    versions = tuple(Fact(feed, identity, e[3], e[0], e[1], e[2]) for e in earlier)
+    return Fact(feed, identity, row, position, event_at, committed_at_ms, versions)
+
+
+def timer_of(key: bytes, value: bytes | None) -> bytes | None:
+    """The timer that a header entry stands for, to rebuild timers from a changelog; None for any other entry."""
+    if value is None or not key.startswith(b"s") or not key.endswith(b"\0h") or key.count(b"\0") != 2:
+        return None
+    flow, _, subject = key[1:-2].decode().partition("\0")
+    _, wake_at = unpack(value)
+    return None if wake_at is None else timer(flow, wake_at, subject)
+
+
+def newer(present: Fact | None, fact: Fact, *, keeps_history: bool) -> Fact | None:
+    """What a row's fact becomes by this version of it; None if nothing changes (invariant 2: positions only grow)."""
+    if present is None:
+        return fact
+    if not keeps_history:
+        return fact if fact.position > present.position else None
+    versions = {version.position: version for version in (*present.earlier, present)}
+    if fact.position in versions:
+        return None
+    versions[fact.position] = fact
+    ordered = [versions[position] for position in sorted(versions)]
+    newest = ordered[-1]
+    newest.earlier = tuple(ordered[:-1])
+    for version in newest.earlier:
+        version.earlier = ()
+    return newest

@@ -1,0 +1,227 @@
+"""Runner: what the worker of the flows does with a group of batches: feeds become messages, messages are folded.
+
+The handle of a `streams.app.StreamWorker` that reads the flows' input feeds and the inbox. Intake is durable before the group
+is acknowledged, and each task's batch is one transaction, so a group that comes again changes nothing (invariants 1 and 7).
+
+Event time moves by ticks alone: the newest event time seen by the intake, sent to every task once this worker has caught up
+with its feeds. A flow that reads years of past rows would otherwise miss evidence that is still to come.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from schemas.change import Batch, Change, Record
+from schemas.codec import Codec, SchemaOf
+from schemas.directory import Directory, FeedEntry
+from schemas.envelope import unframe
+from schemas.errors import Rejected, Transient
+from schemas.feed import FLOW_INBOX
+from streams.backfill import FLUSH_SECONDS
+from streams.operators.flow import Flow
+from streams.operators.intake import Intake, Outgoing, feeds_of
+from streams.operators.message import TICK, message_key, pack
+from streams.operators.state import Changelog
+from streams.operators.task import Summary, Task, Writer, spread
+from streams.plan import Plan, Plans
+from streams.route import Outlet
+
+HEAD_SECONDS = 5.0
+"""A group whose newest record is younger than this comes from the head of its feeds."""
+TICK_SECONDS = 0.5
+
+_logger = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """What the runner tells whoever measures; called for what is durable."""
+
+    def taken(self, flow: str, count: int) -> None:
+        """Messages of a flow were folded."""
+        ...
+
+    def emitted(self, flow: str, feed: str, count: int) -> None:
+        """Changes were written to a derived feed."""
+        ...
+
+    def queued(self, flow: str, kind: str, count: int) -> None:
+        """New items are on a flow's queue."""
+        ...
+
+    def clock(self, flow: str, event_at: int) -> None:
+        """A flow's event clock advanced to this time, microseconds."""
+        ...
+
+    def restored(self, partition: int, done: int, total: int) -> None:
+        """How far a task's state is read back, in changelog records."""
+        ...
+
+
+class Runner:
+    """`handle` and `idle` are called by one thread, never at once.
+
+    `partitions` is the inbox's; `open_writer` opens and fences a task's transactional writer; `data_dir` is this worker's own.
+    """
+
+    def __init__(
+        self,
+        *,
+        flows: Sequence[Flow],
+        directory: Callable[[], Directory],
+        schema_of: SchemaOf,
+        open_outlet: Callable[[], Outlet],
+        open_writer: Callable[[str], Writer],
+        changelog: Changelog,
+        partitions: int,
+        data_dir: Path,
+        observer: Observer,
+    ) -> None:
+        self._flows = flows
+        self._readers = feeds_of(flows)
+        self._intakes = {flow.name: Intake(flow) for flow in flows}
+        self._ticked = dict.fromkeys(self._intakes, 0)
+        self._ticked_at = 0.0
+        self._directory = directory
+        self._open_outlet = open_outlet
+        self._open_writer = open_writer
+        self._changelog = changelog
+        self._partitions = partitions
+        self._data_dir = data_dir
+        self._observer = observer
+        self._codec = Codec(schema_of)
+        self._plans = Plans(schema_of, lambda _: b"")
+        self._tasks: dict[int, Task] = {}
+        self._outlet: Outlet | None = None
+        self._seen: Directory | None = None
+        self._was_busy = True
+
+    def topics(self) -> frozenset[str]:
+        """What the worker is to read: the inbox, and the input feeds that are onboarded."""
+        feeds = self._directory().feeds
+        return frozenset({FLOW_INBOX, *(feed for feed in self._readers if feed in feeds)})
+
+    def handle(self, batches: Sequence[Batch]) -> None:
+        """Take a group to its effects. Raises Transient: the same group comes again."""
+        directory = self._directory()
+        if directory is not self._seen:
+            self._plans.clear()
+            self._seen = directory
+        self._was_busy = True
+        feeds = [batch for batch in batches if batch.topic != FLOW_INBOX]
+        if feeds:
+            messages = [message for batch in feeds for message in self._intake(batch, directory)]
+            newest_ms = max(batch.records[-1].timestamp_ms for batch in feeds)
+            if time.time() - newest_ms / 1000 < HEAD_SECONDS:
+                messages += self._ticks()
+            self._send(messages)
+        for batch in batches:
+            if batch.topic == FLOW_INBOX:
+                self._report(self._fold(batch, directory))
+
+    def idle(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """About once a second: let go of tasks that are no longer ours; where nothing comes, bring the clocks up to date."""
+        for partition in [number for number in self._tasks if (FLOW_INBOX, number) not in positions]:
+            self._tasks.pop(partition).close()
+        if not self._was_busy:
+            self._send(self._ticks())
+        self._was_busy = False
+
+    def close(self) -> None:
+        """Release every task."""
+        while self._tasks:
+            self._tasks.popitem()[1].close()
+
+    # ── intake ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _intake(self, batch: Batch, directory: Directory) -> list[Outgoing]:
+        entry = directory.feeds.get(batch.topic)
+        if entry is None:
+            raise Transient(f"feed {batch.topic} has records but is not in the directory", fix="onboard it")
+        messages: list[Outgoing] = []
+        intakes = [self._intakes[flow.name] for flow in self._readers[batch.topic]]
+        plans: dict[bytes, Plan] = {}
+        for record in batch.records:
+            if (change := self._change(record, entry, plans)) is not None:
+                for intake in intakes:
+                    messages += intake.messages(change, entry.contract)
+        return messages
+
+    def _change(self, record: Record, entry: FeedEntry, plans: dict[bytes, Plan]) -> Change | None:
+        """The change in a record; None for a tombstone, and for what the stream hop has put with the dead letters."""
+        value = record.value
+        if value is None:
+            return None
+        try:
+            plan = plans.get(value[:5])
+            if plan is None:
+                plan = plans[value[:5]] = self._plans.plan(unframe(value)[0], entry, ())
+            if plan.check is not None:
+                spans = plan.scan(value)
+                if spans[2] is not None:
+                    plan.check(value, spans[2], spans[3])
+            return self._codec.change(entry.feed, record)
+        except (Rejected, IndexError, UnicodeDecodeError):
+            return None
+
+    def _ticks(self) -> list[Outgoing]:
+        """The clocks that have advanced, at most a few times a second."""
+        now = time.monotonic()
+        if now - self._ticked_at < TICK_SECONDS:
+            return []
+        ticks: list[Outgoing] = []
+        for name, intake in self._intakes.items():
+            if intake.clock > self._ticked[name]:
+                self._ticked[name] = intake.clock
+                self._observer.clock(name, intake.clock)
+                ticks.append(Outgoing(message_key(name, ""), pack([TICK, intake.clock])))
+        if ticks:
+            self._ticked_at = now
+        return ticks
+
+    def _send(self, messages: Sequence[Outgoing]) -> None:
+        if not messages:
+            return
+        outlet = self._outlet = self._outlet or self._open_outlet()
+        try:
+            for message in messages:
+                for topic, key, value, partition, headers in spread(message, self._partitions):
+                    outlet.append(topic, key, value, partition=partition, headers=headers)
+            outlet.flush(FLUSH_SECONDS)
+        except BaseException:
+            self._outlet = None  # a lane that failed stays so
+            outlet.settle(FLUSH_SECONDS)
+            raise
+
+    # ── folding ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _fold(self, batch: Batch, directory: Directory) -> Summary:
+        try:
+            task = self._tasks.get(batch.partition)
+            if task is None:
+                task = self._tasks[batch.partition] = Task(
+                    batch.partition,
+                    self._partitions,
+                    self._flows,
+                    self._data_dir,
+                    self._changelog,
+                    self._open_writer,
+                    self._codec,
+                    self._observer.restored,
+                )
+            return task.handle(batch, directory.feeds)
+        except BaseException:
+            if (failed := self._tasks.pop(batch.partition, None)) is not None:
+                failed.close()
+            raise
+
+    def _report(self, summary: Summary) -> None:
+        for flow, count in summary.taken.items():
+            self._observer.taken(flow, count)
+        for (flow, feed), count in summary.emitted.items():
+            self._observer.emitted(flow, feed, count)
+        for (flow, kind), count in summary.queued.items():
+            self._observer.queued(flow, kind, count)

@@ -1,0 +1,178 @@
+"""Task: one partition of the inbox, folded exactly once.
+
+A batch's outputs, changed entries and input position are one transaction of the broker (DESIGN §7); the local store takes
+the same entries afterwards. A task that fails anywhere is closed, and opening it again fences the former writer and reads back
+what was committed: so nothing is lost and nothing happens twice, whatever was killed when (invariant 7).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from schemas.change import Batch
+from schemas.codec import Codec
+from schemas.directory import FeedEntry
+from schemas.errors import Transient
+from schemas.feed import FLOW_INBOX, FLOW_STATE
+from streams.operators.flow import Flow
+from streams.operators.folding import Effects, Folding, RowChange
+from streams.operators.intake import Outgoing
+from streams.operators.message import pack
+from streams.operators.state import POSITION, Changelog, State, logged
+
+CONNECTOR = "pearlmesh"
+
+Headers = Sequence[tuple[str, bytes]]
+Written = tuple[str, bytes | None, bytes | None, int, Headers | None]
+
+
+class Writer(Protocol):
+    """Writes a batch as one transaction (producers/transaction.py)."""
+
+    def write(self, records: Iterable[Written], last: Written) -> int:
+        """Returns the offset of `last` once all is committed. Raises Transient: then it was aborted, or nobody knows."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        ...
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a batch came to: messages taken per flow, row changes per flow and feed, new queue items per flow and kind."""
+
+    taken: dict[str, int] = field(default_factory=dict[str, int])
+    emitted: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    queued: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+
+
+class Task:
+    """An open task. Opening fences the former owner, then restores. Raises Transient."""
+
+    def __init__(
+        self,
+        partition: int,
+        partitions: int,
+        flows: Sequence[Flow],
+        folder: Path,
+        changelog: Changelog,
+        open_writer: Callable[[str], Writer],
+        codec: Codec,
+        restored: Callable[[int, int, int], None],
+    ) -> None:
+        self._partition = partition
+        self._partitions = partitions
+        self._codec = codec
+        self._writer = open_writer(
+            f"mesh.flows-{partition}"
+        )  # first fence, then read: nothing may be added behind our back
+        try:
+            self._state = State(
+                folder / str(partition),
+                partition,
+                changelog,
+                restored=lambda done, total: restored(partition, done, total),
+            )
+        except BaseException:
+            self._writer.close()
+            raise
+        self._folding = Folding(flows, self._state)
+        self._position = self._state.position
+
+    def handle(self, batch: Batch, feeds: Mapping[str, FeedEntry]) -> Summary:
+        """Fold a batch of the inbox; what was folded before is passed over. Raises Transient: close the task then."""
+        messages = [
+            (record.offset, record.key or b"", record.value or b"")
+            for record in batch.records
+            if record.offset >= self._position
+        ]
+        if not messages:
+            return Summary()
+        effects = self._folding.apply(messages)
+        position = batch.next_offset
+        last: Written = (FLOW_STATE, POSITION, pack(position), self._partition, None)
+        offset = self._writer.write(self._records(effects, feeds), last)
+        self._state.take(effects.changes, position, offset)
+        self._position = position
+        return _summary(messages, effects)
+
+    def close(self) -> None:
+        """Release the local store and the broker."""
+        self._writer.close()
+        self._state.close()
+
+    def _records(self, effects: Effects, feeds: Mapping[str, FeedEntry]) -> Iterator[Written]:
+        for change in effects.rows:
+            entry = feeds.get(change.feed)
+            if entry is None:
+                raise Transient(
+                    f"flow {change.flow} writes {change.feed}, which is not in the directory",
+                    fix="onboard its folder: `mesh onboard <folder>`",
+                )
+            yield from envelope(change, entry, self._codec)
+        for message in effects.messages:
+            yield from spread(message, self._partitions)
+        for key, value in logged(effects.changes):
+            yield FLOW_STATE, key, value, self._partition, None
+
+
+def spread(message: Outgoing, partitions: int) -> Iterator[Written]:
+    """A message as records of the inbox: to its subject's partition, or to all when it names none."""
+    if message.key.endswith(b"\0"):
+        for partition in range(partitions):
+            yield FLOW_INBOX, message.key, message.value, partition, None
+    else:
+        yield FLOW_INBOX, message.key, message.value, -1, None
+
+
+def envelope(change: RowChange, entry: FeedEntry, codec: Codec) -> Iterator[Written]:
+    """A change of a derived row as records of its feed: the envelope, and a tombstone behind a delete (DESIGN §4)."""
+    row = change.after if change.after is not None else change.before
+    assert row is not None, "a change has a row before or after"
+    contract = entry.contract
+    key = codec.encode(entry.key_schema_id, {name: row[name] for name in contract.key})
+    op = "d" if change.after is None else "c" if change.before is None else "u"
+    source: dict[str, Any] = {
+        "version": "1",
+        "connector": CONNECTOR,
+        "name": f"{contract.agency}.{contract.source}",
+        "ts_ms": change.committed_at_ms,
+        "snapshot": None,
+        "db": change.flow,
+        "sequence": str(change.position),
+        "schema": contract.agency,
+        "table": contract.feed.partition(".")[2],
+    }
+    value = codec.encode(
+        entry.value_schema_id,
+        {
+            "before": change.before,
+            "after": change.after,
+            "source": source,
+            "op": op,
+            "ts_ms": int(time.time() * 1000),
+            "transaction": None,
+            "unchanged": None,
+            "dq": None,
+        },
+    )
+    headers = [("reason", change.reason.encode())] if change.reason else None
+    yield entry.feed, key, value, -1, headers
+    if op == "d":
+        yield entry.feed, key, None, -1, None
+
+
+def _summary(messages: Sequence[tuple[int, bytes, bytes]], effects: Effects) -> Summary:
+    summary = Summary(queued=effects.queued)
+    for _, key, _ in messages:
+        flow = key.partition(b"\0")[0].decode()
+        summary.taken[flow] = summary.taken.get(flow, 0) + 1
+    for change in effects.rows:
+        place = (change.flow, change.feed)
+        summary.emitted[place] = summary.emitted.get(place, 0) + 1
+    return summary
