@@ -14,9 +14,8 @@ from functools import cache
 from pathlib import Path
 
 from schemas.errors import Misconfigured
+from streams.flows.configuration import DAY_MICROS, midnight
 
-DAY_MICROS = 86_400_000_000
-_BEIJING_MICROS = 8 * 3_600_000_000
 _EPOCH = date(1970, 1, 1)
 _EPOCH_WEEKDAY = 3  # a Thursday
 _SATURDAY = 5
@@ -28,14 +27,9 @@ def day_number(text: str) -> int:
     return (date.fromisoformat(text) - _EPOCH).days
 
 
-def day_of(moment: int) -> int:
-    """The calendar day in Asia/Shanghai of a moment in microseconds."""
-    return (moment + _BEIJING_MICROS) // DAY_MICROS
-
-
-def start_of(day: int) -> int:
-    """Midnight in Asia/Shanghai at which a day begins, microseconds."""
-    return day * DAY_MICROS - _BEIJING_MICROS
+def day_at(moment: int) -> int:
+    """The calendar day in Asia/Shanghai at a moment in microseconds."""
+    return (moment - midnight(0)) // DAY_MICROS
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +81,7 @@ class Calendar:
 
     def deadline(self, moment: int, count: int) -> int:
         """The end, microseconds, of the `count`-th working day after the day of a moment: due before it, late from it on."""
-        return start_of(self.add_working_days(day_of(moment), count) + 1)
+        return midnight(self.add_working_days(day_at(moment), count) + 1)
 
 
 @cache

@@ -9,12 +9,12 @@ from streams.flows.calendar import (
     Calendar,
     add_working_days,
     city_calendar,
+    day_at,
     day_number,
-    day_of,
     deadline,
     is_working_day,
-    start_of,
 )
+from streams.flows.configuration import midnight
 from tests.rehearsal import micros
 
 
@@ -40,8 +40,8 @@ def test_a_year_not_announced_has_its_weekdays() -> None:
 
 def test_a_deadline_is_the_end_of_its_day_in_beijing() -> None:
     filed = micros("2016-09-30T23:30:00+08:00")
-    assert day_of(filed) == day_number("2016-09-30")
-    assert deadline(filed, 1) == start_of(day_number("2016-10-09")) == micros("2016-10-09T00:00:00+08:00")
+    assert day_at(filed) == day_number("2016-09-30")
+    assert deadline(filed, 1) == midnight(day_number("2016-10-09")) == micros("2016-10-09T00:00:00+08:00")
 
 
 def test_every_make_up_day_of_the_city_is_a_weekend() -> None:
