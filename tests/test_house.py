@@ -31,6 +31,7 @@ DOORS = {
     "click": {"ops/cli.py": "the command line", "ops/wiring.py": "prints what status and tail show"},
     "confluent_kafka": {
         "producers/log.py": "writes",
+        "producers/transaction.py": "writes in transactions",
         "sinks/reader.py": "reads",
         "ops/topics.py": "administers",
         "ops/lag.py": "asks how far groups are",
@@ -65,6 +66,7 @@ DOORS = {
     "uvloop": {"streams/": "the stream worker's event loop"},
     "yaml": {
         "ops/": "agency, subscriber and grant files; Prometheus' configuration",
+        "streams/flows/configuration.py": "the flows' dated packs",
     },
 }
 IMPORTED_AS = {
