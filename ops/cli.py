@@ -88,7 +88,7 @@ def down(directory: Path) -> None:
 
 
 @main.command()
-@click.argument("hop", type=click.Choice(["registry", "capture", "streams", "delivery", "console"]))
+@click.argument("hop", type=click.Choice(["registry", "capture", "streams", "flows", "delivery", "console"]))
 @_dir_option
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="The registry's or console's port; 0 takes a free one."
@@ -227,7 +227,7 @@ def verify(name: str, directory: Path, within_seconds: float, as_json: bool) -> 
 @_dir_option
 def grant(grant_id: str, status: str, directory: Path) -> None:
     """Suspend, revoke or reactivate a grant; a running feed follows within seconds."""
-    from ops.onboard import set_grant_status
+    from ops.grant_status import set_grant_status
 
     set_grant_status(load(directory), grant_id, status)
     click.echo(f"{grant_id} is {status}")

@@ -1,6 +1,6 @@
 """The control topics: JSON records, compacted, one partition each; every process follows them.
 
-`ControlTopics.publish` is durable when it returns. `Follower` folds them into a `Directory` and keeps it fresh.
+`Follower` folds them into a `Directory` and keeps it fresh.
 `ControlStore` keeps a hop's own progress on such a topic, so that any machine can take the hop over.
 """
 
@@ -39,6 +39,11 @@ def _consumer(bootstrap: str) -> Consumer:
             "log_level": 3,
         }
     )
+
+
+def publish(append: Append, topic: str, key: str, record: Mapping[str, Any]) -> None:
+    """Queue a control record; it is durable once the log that `append` belongs to is flushed."""
+    append(topic, key.encode(), json.dumps(record, ensure_ascii=False).encode())
 
 
 def read_all(bootstrap: str, topics: Sequence[str], *, within_seconds: float = 30) -> Iterator[tuple[str, str, Any]]:

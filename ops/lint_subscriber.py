@@ -10,7 +10,7 @@ from ops.folder import CODE, agency_of, grant_of, subscriber_of, variable_of
 from ops.lint_column import did_you_mean
 from ops.located import Located, Path
 from ops.report import Problem, Severity
-from schemas.agency import Agency
+from schemas.agency import FLOW, Agency
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
 from schemas.expression import parse as parse_expression
@@ -19,7 +19,7 @@ from schemas.grant import Grant, Mask
 from schemas.subscriber import Subscriber
 
 SINK_KINDS = ("postgres", "webhook", "files")
-SOURCE_KINDS = ("postgres",)
+SOURCE_KINDS = ("postgres", FLOW)
 _WITHHELD = {False: {Mask.DROP}, True: {Mask.HASH}}
 """The masks under which a NOT_SHARED column does not leave: a key column cannot be dropped, only made unreadable."""
 
@@ -85,6 +85,8 @@ class FileLint:
             if entry["kind"] not in kinds:
                 fix = did_you_mean(str(entry["kind"]), kinds)
                 self._add(Severity.ERROR, (*at, "kind"), label, f"there is no kind {entry['kind']}", fix)
+            if entry["kind"] == FLOW:
+                continue  # written by the mesh itself: there is nothing to connect to
             variable = f"${{MESH_{owner.upper()}_DSN}}"
             if label not in connections:
                 self._add(Severity.ERROR, at, label, "has no connection", f"add `connection: {variable}`")

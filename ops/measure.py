@@ -232,6 +232,39 @@ class StreamMetrics:
         self._backfilled[grant_id,].inc(count)
 
 
+class FlowMetrics:
+    """What the flows' runner reports."""
+
+    def __init__(self, exporter: Exporter = EXPORTER) -> None:
+        self._messages = exporter.counter("mesh_flow_messages_total")
+        self._changes = exporter.counter("mesh_flow_changes_total")
+        self._queued = exporter.counter("mesh_flow_queued_total")
+        self._clock = exporter.gauge("mesh_flow_clock_seconds")
+        self._restored = exporter.gauge("mesh_flow_restored_records")
+        self._expected = exporter.gauge("mesh_flow_restored_records_expected")
+
+    def taken(self, flow: str, count: int) -> None:
+        """So many messages are folded."""
+        self._messages[flow,].inc(count)
+
+    def emitted(self, flow: str, feed: str, count: int) -> None:
+        """So many changes are durable on a derived feed."""
+        self._changes[flow, feed].inc(count)
+
+    def queued(self, flow: str, kind: str, count: int) -> None:
+        """So many new items wait for a person."""
+        self._queued[flow, kind].inc(count)
+
+    def clock(self, flow: str, event_at: int) -> None:
+        """The flow's event clock, microseconds."""
+        self._clock[flow,].set(event_at / 1_000_000)
+
+    def restored(self, partition: int, done: int, total: int) -> None:
+        """How far a task is read back."""
+        self._restored[str(partition),].set(done)
+        self._expected[str(partition),].set(total)
+
+
 class DeliveryMetrics:
     """What the delivery lanes report."""
 

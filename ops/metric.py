@@ -42,6 +42,13 @@ METRICS = {
     "mesh_suppressed_total": Exported("counter", _GRANT, "Changes that a grant's row filter or columns held back."),
     "mesh_routed_bytes_total": Exported("counter", _GRANT, "Bytes routed to a grant."),
     "mesh_backfilled_total": Exported("counter", ("grant_id",), "Changes routed to a grant while catching up on the feed's past."),
+    # Flows:
+    "mesh_flow_messages_total": Exported("counter", ("flow",), "Messages to subjects that a flow folded."),
+    "mesh_flow_changes_total": Exported("counter", ("flow", "feed"), "Row changes that a flow wrote to a derived feed."),
+    "mesh_flow_queued_total": Exported("counter", ("flow", "kind"), "Items that a flow put on its queue, for a person."),
+    "mesh_flow_clock_seconds": Exported("gauge", ("flow",), "A flow's event clock, seconds since 1970."),
+    "mesh_flow_restored_records": Exported("gauge", ("task",), "Changelog records read while a task's state is restored."),
+    "mesh_flow_restored_records_expected": Exported("gauge", ("task",), "Changelog records to read for it."),
     # Delivery:
     "mesh_delivered_total": Exported("counter", _GRANT, "Changes that the subscriber's sink holds durably."),
     "mesh_delivered_bytes_total": Exported("counter", _GRANT, "Bytes of the changes delivered."),

@@ -7,7 +7,6 @@ already as the folder says stays as it is, and a grant that was suspended or rev
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import time
@@ -21,7 +20,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from ops.check import Report, check
-from ops.control import read_directory
+from ops.control import publish, read_directory
 from ops.folder import AgencyFolder, Folder, SubscriberFolder, load, resolved
 from ops.settings import Connections, Settings, endpoints
 from ops.settings import load as load_settings
@@ -140,24 +139,6 @@ def onboard(
     )
 
 
-def set_grant_status(settings: Settings, grant_id: str, status: str) -> None:
-    """Suspend, revoke or reactivate a grant; running hops follow the control topic within seconds."""
-    entry = read_directory(settings.kafka).grants.get(grant_id)
-    if entry is None:
-        raise Misconfigured(f"grant {grant_id}", "does not exist", fix="`mesh status` lists the grants")
-    grant = replace(entry.grant, status=Status(status))
-    log = Log(settings.kafka, client_id="mesh-grant")
-    try:
-        _publish(log, GRANTS, grant_id, replace(entry, grant=grant).to_json())
-        log.flush(30)
-    finally:
-        log.close()
-    if grant.status is Status.ACTIVE:
-        allow_read(settings.kafka, grant.subscriber, [out_topic(grant_id)], f"sub.{grant.subscriber}.")
-    else:
-        withdraw_read(settings.kafka, grant.subscriber, [out_topic(grant_id)])
-
-
 class _Onboarding:
     """One run: collects what it did."""
 
@@ -172,6 +153,7 @@ class _Onboarding:
         self._say = say
         self._partitions = partitions
         self._tables: dict[str, Table] = {}
+        self._derived: set[str] = set()
         self.feeds: dict[str, FeedEntry] = {}
         self.grants: list[str] = []
         self.awaited: list[str] = []
@@ -208,9 +190,12 @@ class _Onboarding:
         """Find out whether all of it can be done, before any of it is."""
         for folder in content.agencies:
             for source in folder.agency.sources:
+                contracts = [contract for contract in folder.contracts if contract.source == source.name]
+                if source.is_flow:
+                    self._derived.update(contract.feed for contract in contracts)
+                    continue
                 name = f"{folder.agency.agency}.{source.name}"
                 address = self._address(folder.agency.agency, source.name, folder.connections)
-                contracts = [contract for contract in folder.contracts if contract.source == source.name]
                 self._heed(name, preflight(address, contracts, name=name))
                 tables = describe(address, [contract.table for contract in contracts], name=name)
                 self._tables.update({contract.feed: tables[contract.table] for contract in contracts})
@@ -222,6 +207,8 @@ class _Onboarding:
 
     def _examine_grant(self, grant: Grant) -> None:
         table, running = self._tables.get(grant.feed), self._directory.feeds.get(grant.feed)
+        if grant.feed in self._derived:
+            return  # a flow says every row as it was
         if table is not None:
             name, is_keyed_only = table.name, not table.is_whole_row
         elif running is not None:
@@ -240,11 +227,14 @@ class _Onboarding:
     def _agency(self, folder: AgencyFolder) -> None:
         agency = folder.agency
         for contract in folder.contracts:
-            table = self._tables[contract.feed]
-            self.feeds[contract.feed] = self._register(contract, is_keyed_only=not table.is_whole_row)
-            if table.blocks and contract.feed not in self._directory.feeds:
+            table = self._tables.get(contract.feed)  # none for a flow's
+            is_keyed_only = table is not None and not table.is_whole_row
+            self.feeds[contract.feed] = self._register(contract, is_keyed_only=is_keyed_only)
+            if table is not None and table.blocks and contract.feed not in self._directory.feeds:
                 self.awaited.append(contract.feed)
         for source in agency.sources:
+            if source.is_flow:
+                continue
             address = self._address(agency.agency, source.name, folder.connections)
             self._connections.save(agency.agency, source.name, address)
         self._say(f"{agency.agency} {agency.name}: {len(folder.contracts)} tables registered")
@@ -252,7 +242,7 @@ class _Onboarding:
     def _tell(self, topic: str, key: str, entry: _Entry, running: _Entry | None) -> None:
         """Tell the hops, if it is news."""
         if entry != running:
-            _publish(self._log, topic, key, entry.to_json())
+            publish(self._log.append, topic, key, entry.to_json())
 
     def _heed(self, source: str, findings: Sequence[Finding]) -> None:
         """Stop at what capture would refuse; remember the rest for the end."""
@@ -370,10 +360,6 @@ class _Onboarding:
             feed = self.feeds.get(entry.grant.feed)
             if feed is not None and feed.version != entry.version and grant_id not in self.grants:
                 self._grant(entry.grant)
-
-
-def _publish(log: Log, topic: str, key: str, record: Mapping[str, Any]) -> None:
-    log.append(topic, key.encode(), json.dumps(record, ensure_ascii=False).encode())
 
 
 def _first_records(

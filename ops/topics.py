@@ -54,6 +54,7 @@ class TopicSpec:
     `retention_ms` counts for topics that are not compacted; FOREVER keeps all. `replication_factor` and
     `min_insync_replicas` None leave it to the brokers' defaults. `tombstone_ms` is how long a delete stays readable: longer
     than the longest outage that a subscriber may have (FIELD-NOTES KF-08).
+    `compaction_lag_ms` is how long every change stays, the same unless said otherwise.
     """
 
     partitions: int = 4
@@ -62,13 +63,15 @@ class TopicSpec:
     min_insync_replicas: int | None = None
     replication_factor: int | None = None
     tombstone_ms: int = 7 * DAY_MS
+    compaction_lag_ms: int | None = None
 
     def config(self) -> dict[str, str]:
         """The topic's settings, in Kafka's names."""
         if self.is_compacted:
             # Within the longest outage a reader sees every change: one that left a filter and came back did leave.
             outage_ms = str(self.tombstone_ms)
-            config = {"cleanup.policy": "compact", "delete.retention.ms": outage_ms, "min.compaction.lag.ms": outage_ms}
+            lag_ms = outage_ms if self.compaction_lag_ms is None else str(self.compaction_lag_ms)
+            config = {"cleanup.policy": "compact", "delete.retention.ms": outage_ms, "min.compaction.lag.ms": lag_ms}
         else:
             config = {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
         if self.min_insync_replicas is not None:
@@ -118,6 +121,18 @@ def ensure_topics(bootstrap: str, specs: Mapping[str, TopicSpec]) -> Ensured:
 def ensure_control_topics(bootstrap: str) -> Ensured:
     """The control topics (schemas/feed.py): one partition each, compacted, so that the last record of each key stays."""
     return ensure_topics(bootstrap, dict.fromkeys(CONTROL, TopicSpec(partitions=1, tombstone_ms=DAY_MS)))
+
+
+def bounds(bootstrap: str, topic: str, partition: int) -> tuple[int, int]:
+    """A partition's first offset and the next one to be written. Raises Transient."""
+    admin = _admin(bootstrap)
+    place = TopicPartition(topic, partition)
+    found: list[int] = []
+    specs: list[Any] = [OffsetSpec.earliest(), OffsetSpec.latest()]
+    for spec in specs:
+        answer = _results(admin.list_offsets({place: spec}, request_timeout=WITHIN_SECONDS))
+        found.append(answer[place].offset)
+    return found[0], found[1]
 
 
 def allow_read(bootstrap: str, user: str, topics: Iterable[str], group_prefix: str) -> Access:

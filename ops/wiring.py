@@ -27,6 +27,7 @@ from ops import status_table
 from ops import tail as tail_lines
 from ops.console.server import Console as StatusPage
 from ops.control import ControlStore, Follower, read_directory
+from ops.flows import run_flows
 from ops.lag import LagReader
 from ops.measure import CaptureMetrics, DeliveryMetrics, StreamMetrics, serve
 from ops.prometheus.configuration import write_prometheus_config
@@ -68,6 +69,7 @@ def processes(directory: Path, ports: Mapping[str, int]) -> Mapping[str, Sequenc
     return {
         "registry": mesh_command("run", "registry", *where, "--port", str(ports["registry"])),
         "streams": mesh_command("run", "streams", *where),
+        "flows": mesh_command("run", "flows", *where),
         "delivery": mesh_command("run", "delivery", *where),
         "capture": mesh_command("run", "capture", *where),
         "console": mesh_command("run", "console", *where, "--port", str(ports["console"])),
@@ -145,7 +147,7 @@ def _run_delivery(
     ).run(stop)
 
 
-_HOPS = {"capture": _run_capture, "streams": _run_streams, "delivery": _run_delivery}
+_HOPS = {"capture": _run_capture, "streams": _run_streams, "flows": run_flows, "delivery": _run_delivery}
 
 
 def _store(settings: Settings, parts: ExitStack, topic: str) -> ControlStore:

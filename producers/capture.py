@@ -99,6 +99,8 @@ class Capture:
                 seen = directory
                 for agency in directory.agencies.values():
                     for config in agency.sources:
+                        if config.is_flow:
+                            continue
                         name = f"{agency.agency}.{config.name}"
                         if name in threads or (self._only is not None and name not in self._only):
                             continue

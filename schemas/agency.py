@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+FLOW = "flow"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceConfig:
-    """One database or drop folder of an agency: `kind` is a key of `ops.wiring.SOURCES`.
+    """One database or drop folder of an agency: `kind` is a key of `ops.wiring.SOURCES`, or FLOW.
 
     Its address is a secret and not here: the capturing process finds it as `connections/<agency>.<name>` in the mesh's
     directory, or in the environment variable that the agency's file named.
@@ -18,6 +20,11 @@ class SourceConfig:
     name: str
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether the feeds are written by a flow (streams/flows) instead of being captured."""
+        return self.kind == FLOW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

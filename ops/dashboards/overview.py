@@ -162,6 +162,47 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             thresholds=_LAG,
         ),
     ),
+    "Flows 业务流": (
+        Panel(
+            title="Changes by flow 各业务流产出",
+            description="Row changes per second that each flow wrote to its derived feeds.",
+            unit="cps",
+            queries={"{{feed}}": rates("mesh_flow_changes_total", "feed")},
+            is_stacked=True,
+        ),
+        Panel(
+            title="Messages by flow 各业务流处理",
+            description="Messages to subjects that each flow folded, per second.",
+            unit="cps",
+            queries={"{{flow}}": rates("mesh_flow_messages_total", "flow")},
+        ),
+        Panel(
+            title="Waiting for a person 待人工处理",
+            description="Items that flows put on their queues in the time shown, by kind: conflicts, escalations, unfit rows.",
+            unit="short",
+            queries={
+                "{{flow}}: {{kind}}": f"sum by (flow, kind) (increase(mesh_flow_queued_total{{{WHO}}}[$__range]))"
+            },
+            kind="bargauge",
+        ),
+        Panel(
+            title="Event clocks 事件时钟",
+            description="How far each flow's event time has come.",
+            unit="dateTimeAsIso",
+            queries={"{{flow}}": f"max by (flow) (mesh_flow_clock_seconds{{{WHO}}}) * 1000"},
+            kind="stat",
+        ),
+        Panel(
+            title="State restored 状态恢复进度",
+            description="Part of its changelog that each task has read back after a move or a start.",
+            unit="percentunit",
+            queries={
+                "task {{task}}": f"max by (task) (mesh_flow_restored_records{{{WHO}}}) / "
+                f"(max by (task) (mesh_flow_restored_records_expected{{{WHO}}}) > 0)"
+            },
+            kind="bargauge",
+        ),
+    ),
     "Trouble 异常": (
         Panel(
             title="Dead letters by reason 死信原因",

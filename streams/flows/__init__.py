@@ -1,5 +1,13 @@
-"""The city's systems, one package each: pure folds on the four operators, with their dated configuration beside them.
+"""The city's systems, each a folder: configuration and small pure functions on the operators (streams/operators).
 
-A flow's package exports `FLOW`, or `FLOWS` where it is several. Nothing here knows a broker, a clock or a log; configuration
-is read once, when the package is imported (configuration.py).
+README.md beside this file lists them, and the check of the handbook that each test upholds. A new one is a folder, its
+contracts under `schemas/`, and a line in FLOWS.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streams.operators.flow import Flow
+
+FLOWS: Sequence[Flow] = ()

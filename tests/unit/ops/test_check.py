@@ -13,7 +13,7 @@ from ops.check import check
 from ops.folder import SHANGHAI, load, resolved
 from ops.lint_subscriber import SINK_KINDS, SOURCE_KINDS
 from ops.report import Severity, Standing
-from schemas.agency import Agency
+from schemas.agency import FLOW, Agency
 from schemas.compatibility import breaches
 from schemas.contract import Contract
 from schemas.directory import Directory, FeedEntry, GrantEntry
@@ -232,7 +232,7 @@ def test_kinds_are_those_that_can_be_built():
     from ops.wiring import SINKS, SOURCES  # noqa: PLC0415  # it imports every wing
 
     assert set(SINK_KINDS) == set(SINKS)
-    assert set(SOURCE_KINDS) == set(SOURCES)
+    assert set(SOURCE_KINDS) == {*SOURCES, FLOW}
 
 
 def test_star_is_answered_with_the_list_to_paste(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from ops.health import DOWN, OK, STUCK, Health
-from ops.measure import CaptureMetrics, DeliveryMetrics, Exporter, StreamMetrics, parse, serve
+from ops.measure import CaptureMetrics, DeliveryMetrics, Exporter, FlowMetrics, StreamMetrics, parse, serve
 from ops.metric import LATENCY_BUCKETS_SECONDS, METRICS
 from ops.prometheus.configuration import register, targets, unregister, write_prometheus_config
 from ops.scrape import Samples, gather, increase, quantile, rate, scrape
@@ -47,6 +47,12 @@ def report_everything(exporter: Exporter) -> None:
     streams.rejected("police.resident", "rule_uscc_ok", 2)
     streams.routed("tax.police.resident", 2, 1, 200)
     streams.backfilled("tax.police.resident", 5)
+    flows = FlowMetrics(exporter)
+    flows.taken("person", 3)
+    flows.emitted("person", "base.person", 2)
+    flows.queued("person", "NAME_CONFLICT", 1)
+    flows.clock("person", 1_477_872_000_000_000)
+    flows.restored(0, 5, 10)
     delivery.delivered("tax.police.resident", 2, 200, [0.012, 0.2])
     delivery.dead("tax.police.resident", "constraint", 1)
     delivery.retried("tax", "main")

@@ -1,0 +1,104 @@
+"""Flows: the process that folds feeds into the city's shared records and cases (streams/operators, streams/flows)."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+
+from ops.control import Follower
+from ops.measure import FlowMetrics
+from ops.settings import Settings
+from ops.topics import DAY_MS, TopicSpec, bounds, ensure_topics
+from producers.log import Log
+from producers.transaction import TransactionWriter
+from schemas.change import Batch
+from schemas.errors import Misconfigured
+from schemas.feed import FLOW_INBOX, FLOW_STATE
+from schemas.registry.client import RegistryClient
+from sinks.reader import read_range
+from streams.app import StreamWorker
+from streams.flows import FLOWS
+from streams.operators.flow import Flow
+from streams.operators.runner import Runner
+
+GROUP = "mesh.flows"
+TASKS = "MESH_FLOW_TASKS"
+TASKS_DEFAULT = 4
+"""Partitions of the inbox, for life: so many workers can share the flows' work."""
+INBOX_RETENTION_MS = 7 * DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class StateChangelog:
+    """`streams.operators.state.Changelog` on the mesh's broker."""
+
+    bootstrap: str
+
+    def bounds(self, partition: int, /) -> tuple[int, int]:
+        """See Changelog."""
+        return bounds(self.bootstrap, FLOW_STATE, partition)
+
+    def read(self, partition: int, start: int, end: int, /) -> Iterator[Batch]:
+        """See Changelog."""
+        return read_range(self.bootstrap, FLOW_STATE, partition, start, end)
+
+
+def ensure_flow_topics(bootstrap: str, partitions: int) -> None:
+    """The inbox and the changelog, with so many partitions each. Raises Misconfigured when they have another number."""
+    ensure_topics(
+        bootstrap,
+        {
+            FLOW_INBOX: TopicSpec(partitions=partitions, is_compacted=False, retention_ms=INBOX_RETENTION_MS),
+            FLOW_STATE: TopicSpec(partitions=partitions, compaction_lag_ms=0),
+        },
+    )
+
+
+def chosen(flows: Sequence[Flow], only: frozenset[str]) -> Sequence[Flow]:
+    """The flows of these names, all without names. Raises Misconfigured for a name that no flow has."""
+    if unknown := only - {flow.name for flow in flows}:
+        names = ", ".join(flow.name for flow in flows)
+        raise Misconfigured("--only", f"there is no flow {', '.join(sorted(unknown))}", fix=f"use {names}")
+    return [flow for flow in flows if not only or flow.name in only]
+
+
+def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, only: frozenset[str], name: str) -> None:
+    """Fold until `stop`. Every worker of the group must run the same flows."""
+    try:
+        partitions = int(os.environ.get(TASKS, TASKS_DEFAULT))
+    except ValueError as error:
+        raise Misconfigured(
+            TASKS, "is no number", fix="leave it unset, or say how many tasks share the work"
+        ) from error
+    ensure_flow_topics(settings.kafka, partitions)
+    directory = parts.enter_context(closing(Follower(settings.kafka)))
+    log = parts.enter_context(closing(Log(settings.kafka, client_id=f"mesh-{name}")))
+    folder = settings.directory / "flows" / name
+    runner = parts.enter_context(
+        closing(
+            Runner(
+                flows=chosen(FLOWS, only),
+                directory=directory,
+                schema_of=RegistryClient(settings.registry).schema,
+                open_outlet=log.lane,
+                open_writer=partial(TransactionWriter, settings.kafka),
+                changelog=StateChangelog(settings.kafka),
+                partitions=partitions,
+                data_dir=folder / "state",
+                observer=FlowMetrics(),
+            )
+        )
+    )
+    StreamWorker(
+        bootstrap=settings.kafka,
+        group=GROUP,
+        topics=runner.topics,
+        handle=runner.handle,
+        idle=runner.idle,
+        data_dir=folder,
+        instance_id=name,
+    ).run(stop)
