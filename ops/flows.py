@@ -24,6 +24,7 @@ from streams.app import StreamWorker
 from streams.flows import FLOWS
 from streams.operators.flow import Flow
 from streams.operators.runner import Runner
+from streams.operators.task import Ways
 
 GROUP = "mesh.flows"
 TASKS = "MESH_FLOW_TASKS"
@@ -37,14 +38,15 @@ class StateChangelog:
     """`streams.operators.state.Changelog` on the mesh's broker."""
 
     bootstrap: str
+    topic: str = FLOW_STATE
 
     def bounds(self, partition: int, /) -> tuple[int, int]:
         """See Changelog."""
-        return bounds(self.bootstrap, FLOW_STATE, partition)
+        return bounds(self.bootstrap, self.topic, partition)
 
     def read(self, partition: int, start: int, end: int, /) -> Iterator[Batch]:
         """See Changelog."""
-        return read_range(self.bootstrap, FLOW_STATE, partition, start, end)
+        return read_range(self.bootstrap, self.topic, partition, start, end)
 
 
 def ensure_flow_topics(bootstrap: str, partitions: int) -> None:
@@ -87,7 +89,7 @@ def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, only:
                 open_outlet=log.lane,
                 open_writer=partial(TransactionWriter, settings.kafka),
                 changelog=StateChangelog(settings.kafka),
-                partitions=partitions,
+                ways=Ways(partitions),
                 data_dir=folder / "state",
                 observer=FlowMetrics(),
             )

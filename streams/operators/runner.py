@@ -20,13 +20,12 @@ from schemas.codec import Codec, SchemaOf
 from schemas.directory import Directory, FeedEntry
 from schemas.envelope import unframe
 from schemas.errors import Rejected, Transient
-from schemas.feed import FLOW_INBOX
 from streams.backfill import FLUSH_SECONDS
 from streams.operators.flow import Flow
 from streams.operators.intake import Intake, Outgoing, feeds_of
 from streams.operators.message import TICK, message_key, pack
 from streams.operators.state import Changelog
-from streams.operators.task import Summary, Task, Writer, spread
+from streams.operators.task import Summary, Task, Ways, Writer, spread
 from streams.plan import Plan, Plans
 from streams.route import Outlet
 
@@ -64,7 +63,7 @@ class Observer(Protocol):
 class Runner:
     """`handle` and `idle` are called by one thread, never at once.
 
-    `partitions` is the inbox's; `open_writer` opens and fences a task's transactional writer; `data_dir` is this worker's own.
+    `open_writer` opens and fences a task's transactional writer; `data_dir` is this worker's own.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class Runner:
         open_outlet: Callable[[], Outlet],
         open_writer: Callable[[str], Writer],
         changelog: Changelog,
-        partitions: int,
+        ways: Ways,
         data_dir: Path,
         observer: Observer,
     ) -> None:
@@ -89,7 +88,7 @@ class Runner:
         self._open_outlet = open_outlet
         self._open_writer = open_writer
         self._changelog = changelog
-        self._partitions = partitions
+        self._ways = ways
         self._data_dir = data_dir
         self._observer = observer
         self._codec = Codec(schema_of)
@@ -102,7 +101,7 @@ class Runner:
     def topics(self) -> frozenset[str]:
         """What the worker is to read: the inbox, and the input feeds that are onboarded."""
         feeds = self._directory().feeds
-        return frozenset({FLOW_INBOX, *(feed for feed in self._readers if feed in feeds)})
+        return frozenset({self._ways.inbox, *(feed for feed in self._readers if feed in feeds)})
 
     def handle(self, batches: Sequence[Batch]) -> None:
         """Take a group to its effects. Raises Transient: the same group comes again."""
@@ -111,7 +110,7 @@ class Runner:
             self._plans.clear()
             self._seen = directory
         self._was_busy = True
-        feeds = [batch for batch in batches if batch.topic != FLOW_INBOX]
+        feeds = [batch for batch in batches if batch.topic != self._ways.inbox]
         if feeds:
             messages = [message for batch in feeds for message in self._intake(batch, directory)]
             newest_ms = max(batch.records[-1].timestamp_ms for batch in feeds)
@@ -119,12 +118,12 @@ class Runner:
                 messages += self._ticks()
             self._send(messages)
         for batch in batches:
-            if batch.topic == FLOW_INBOX:
+            if batch.topic == self._ways.inbox:
                 self._report(self._fold(batch, directory))
 
     def idle(self, positions: Mapping[tuple[str, int], int]) -> None:
         """About once a second: let go of tasks that are no longer ours; where nothing comes, bring the clocks up to date."""
-        for partition in [number for number in self._tasks if (FLOW_INBOX, number) not in positions]:
+        for partition in [number for number in self._tasks if (self._ways.inbox, number) not in positions]:
             self._tasks.pop(partition).close()
         if not self._was_busy:
             self._send(self._ticks())
@@ -188,7 +187,7 @@ class Runner:
         outlet = self._outlet = self._outlet or self._open_outlet()
         try:
             for message in messages:
-                for topic, key, value, partition, headers in spread(message, self._partitions):
+                for topic, key, value, partition, headers in spread(message, self._ways):
                     outlet.append(topic, key, value, partition=partition, headers=headers)
             outlet.flush(FLUSH_SECONDS)
         except BaseException:
@@ -204,7 +203,7 @@ class Runner:
             if task is None:
                 task = self._tasks[batch.partition] = Task(
                     batch.partition,
-                    self._partitions,
+                    self._ways,
                     self._flows,
                     self._data_dir,
                     self._changelog,

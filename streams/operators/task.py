@@ -27,6 +27,17 @@ from streams.operators.state import POSITION, Changelog, State, logged
 CONNECTOR = "pearlmesh"
 
 Headers = Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Where the tasks read and keep their state: both topics have `partitions`, one for each task."""
+
+    partitions: int
+    inbox: str = FLOW_INBOX
+    state: str = FLOW_STATE
+
+
 Written = tuple[str, bytes | None, bytes | None, int, Headers | None]
 
 
@@ -57,7 +68,7 @@ class Task:
     def __init__(
         self,
         partition: int,
-        partitions: int,
+        ways: Ways,
         flows: Sequence[Flow],
         folder: Path,
         changelog: Changelog,
@@ -66,11 +77,10 @@ class Task:
         restored: Callable[[int, int, int], None],
     ) -> None:
         self._partition = partition
-        self._partitions = partitions
+        self._ways = ways
         self._codec = codec
-        self._writer = open_writer(
-            f"mesh.flows-{partition}"
-        )  # first fence, then read: nothing may be added behind our back
+        # First fence, then read: nothing may be added behind our back.
+        self._writer = open_writer(f"{ways.inbox}-{partition}")
         try:
             self._state = State(
                 folder / str(partition),
@@ -95,7 +105,7 @@ class Task:
             return Summary()
         effects = self._folding.apply(messages)
         position = batch.next_offset
-        last: Written = (FLOW_STATE, POSITION, pack(position), self._partition, None)
+        last: Written = (self._ways.state, POSITION, pack(position), self._partition, None)
         offset = self._writer.write(self._records(effects, feeds), last)
         self._state.take(effects.changes, position, offset)
         self._position = position
@@ -116,18 +126,18 @@ class Task:
                 )
             yield from envelope(change, entry, self._codec)
         for message in effects.messages:
-            yield from spread(message, self._partitions)
+            yield from spread(message, self._ways)
         for key, value in logged(effects.changes):
-            yield FLOW_STATE, key, value, self._partition, None
+            yield self._ways.state, key, value, self._partition, None
 
 
-def spread(message: Outgoing, partitions: int) -> Iterator[Written]:
+def spread(message: Outgoing, ways: Ways) -> Iterator[Written]:
     """A message as records of the inbox: to its subject's partition, or to all when it names none."""
     if message.key.endswith(b"\0"):
-        for partition in range(partitions):
-            yield FLOW_INBOX, message.key, message.value, partition, None
+        for partition in range(ways.partitions):
+            yield ways.inbox, message.key, message.value, partition, None
     else:
-        yield FLOW_INBOX, message.key, message.value, -1, None
+        yield ways.inbox, message.key, message.value, -1, None
 
 
 def envelope(change: RowChange, entry: FeedEntry, codec: Codec) -> Iterator[Written]:

@@ -1,58 +1,9 @@
 from __future__ import annotations
 
 from schemas.change import Op
-from streams.operators.flow import Flow, Fold, Input, Outcome, Subject, Tell, Unfit
-from tests.rehearsal import Rehearsal, days, micros
-
-
-def person(subject: Subject) -> Outcome:
-    outcome = Outcome()
-    for fact in subject.of("police.resident"):
-        assert fact.row is not None
-        outcome.publish(
-            "demo.person", {"id": subject.id, "name": fact.row["name"], "vehicles": len(subject.told("owns"))}
-        )
-        outcome.counts["region:" + fact.row["hukou_region"], "people"] = 1
-    return outcome
-
-
-def vehicle(subject: Subject) -> Outcome:
-    outcome = Outcome()
-    for fact in subject.of("police.vehicle"):
-        assert fact.row is not None
-        outcome.tells.append(Tell(to=f"person:{fact.row['owner_id']}", tag="owns", row={"vin": subject.id}))
-        overdue = fact.event_at + micros("1970-02-01") - micros("1970-01-01")
-        if subject.now >= overdue:
-            outcome.publish("demo.old", {"vin": subject.id})
-        else:
-            outcome.wake(overdue)
-    outcome.reasons["demo.old"] = "RETRACTED"
-    return outcome
-
-
-def region(subject: Subject) -> Outcome:
-    outcome = Outcome()
-    if subject.counts:
-        outcome.publish("demo.region", {"region": subject.id, "people": subject.counts["people"]})
-    return outcome
-
-
-def owner(row: dict) -> list[str]:
-    if not row["citizen_id"]:
-        raise Unfit("NO_ID")
-    return [f"person:{row['citizen_id']}"]
-
-
-FLOW = Flow(
-    name="demo",
-    inputs=[
-        Input(feed="police.resident", subjects=owner, columns=["name", "hukou_region"]),
-        Input(feed="police.vehicle", subjects=lambda row: [f"vehicle:{row['vin']}"], event_time="first_registered"),
-    ],
-    folds={"person": Fold(person), "vehicle": Fold(vehicle), "region": Fold(region, at_tick=True)},
-    outputs={"demo.person": ["id"], "demo.old": ["vin"], "demo.region": ["region"], "demo.queue": ["conflict_id"]},
-    queue="demo.queue",
-)
+from streams.operators.flow import Flow, Fold, Outcome, Subject
+from tests.demo_flow import FLOW, contracts, person
+from tests.rehearsal import Rehearsal, days
 
 
 def test_a_row_that_moves_to_another_subject_leaves_the_former() -> None:
@@ -140,3 +91,13 @@ def test_a_truncate_takes_every_row_of_its_feed() -> None:
     assert not city.rows("demo.person")
     city.tick("2016-11-01")
     assert not city.rows("demo.region")
+
+
+def test_what_it_publishes_fits_its_contracts() -> None:
+    city = Rehearsal(FLOW, contracts())
+    city.insert("police.resident", citizen_id="1", name="甲", hukou_region="440106")
+    city.insert("police.resident", citizen_id="", name="乙")
+    city.insert("police.vehicle", vin="V", owner_id="1", first_registered=days("2016-01-01"))
+    city.tick("2016-11-01")
+    assert all(city.rows(feed) for feed in FLOW.outputs)
+    city.check_rows()
