@@ -79,11 +79,14 @@ def messages(contract: Contract) -> dict[str, tuple[int, dict[str, Any]]]:
 
 
 def _sample(branch: Any) -> Any:
+    if isinstance(branch, list):
+        return _sample(next(each for each in branch if each != "null"))
     if isinstance(branch, str):
         return SAMPLES[branch]
     match branch["type"]:
         case "array":
-            return [_sample(item) for item in branch["items"] if item != "null"]
+            items = branch["items"]
+            return [_sample(item) for item in (items if isinstance(items, list) else [items]) if item != "null"]
         case "record":
             return {field["name"]: _sample(field["type"]) for field in branch["fields"]}
         case kind:
