@@ -47,7 +47,7 @@ def main(kafka: str, dsn: str, agency: str, directory: str) -> None:
     logging.basicConfig(level=logging.INFO)
     postgres_snapshot.RANGE_BLOCKS = 16
     postgres.SAVE_SECONDS = 0.0
-    rig = Rig(kafka, dsn, agency)
+    rig = Rig(kafka, dsn, agency, snapshot_processes=2)
     rig.enter(feed_contract(agency))
     log = Log(kafka, client_id="killed")
     progress = FileProgress(Path(directory))

@@ -19,12 +19,13 @@ import psycopg
 import pytest
 
 from tests import feeds
-from tests.capturing import Rig
+from tests.capturing import Rig, copyists
 from tests.chaos.capture_process import feed_contract
 from tests.until import until
 
 ROWS = 40_000
 SEED = 20261123
+WHOLE = 10**9
 
 
 @pytest.fixture
@@ -60,6 +61,13 @@ def table(rig: Rig) -> dict[int, int]:
 def folded(rig: Rig) -> dict[int, int]:
     rows = rig.fold(f"{rig.agency}.t")
     return {key[0]: int.from_bytes(row["amount"], "big", signed=True) for key, row in rows.items()}
+
+
+def reached_block(rig: Rig, directory: Path) -> int:
+    progress = directory / f"{rig.source}.json"
+    record = json.loads(progress.read_text()) if progress.exists() else {}
+    entry = record.get("tables", {}).get("public.t", {})
+    return WHOLE if entry.get("state") == "live" else entry.get("next_block", 0)
 
 
 @contextmanager
@@ -111,13 +119,7 @@ def check_positions(rig: Rig) -> None:
 def test_kills_during_the_snapshot_resume_it_range_by_range(rig: Rig, tmp_path: Path) -> None:
     with psycopg.connect(rig.dsn, autocommit=True) as db:
         db.execute(f"INSERT INTO t SELECT g, repeat('row ', 30) || g, g FROM generate_series(1, {ROWS}) g")
-    progress = tmp_path / f"{rig.source}.json"
-
-    def next_block() -> int:
-        record = json.loads(progress.read_text()) if progress.exists() else {}
-        entry = record.get("tables", {}).get("public.t", {})
-        return 10**9 if entry.get("state") == "live" else entry.get("next_block", 0)
-
+    next_block = lambda: reached_block(rig, tmp_path)  # noqa: E731
     with writer(rig.dsn, random.Random(SEED)):
         reached = 0
         for _ in range(3):
@@ -126,9 +128,22 @@ def test_kills_during_the_snapshot_resume_it_range_by_range(rig: Rig, tmp_path: 
                     lambda below=reached: n if (n := next_block()) > below else 0, 60, "a further range is done"
                 )
     with child(rig, tmp_path):
-        until(lambda: next_block() == 10**9 and folded(rig) == table(rig), 120, "the feed says what the table says")
+        until(lambda: next_block() == WHOLE and folded(rig) == table(rig), 120, "the feed says what the table says")
     assert re.search(r"copies public\.t from block [1-9]", (tmp_path / "child.log").read_text()), "it never resumed"
     check_positions(rig)
+
+
+def test_a_kill_in_mid_copy_takes_the_copying_processes_along(rig: Rig, tmp_path: Path) -> None:
+    with psycopg.connect(rig.dsn, autocommit=True) as db:
+        db.execute(f"INSERT INTO t SELECT g, repeat('row ', 30) || g, g FROM generate_series(1, {5 * ROWS}) g")
+    with child(rig, tmp_path) as process:
+        until(lambda: len(copyists(process.pid)) == 2 and reached_block(rig, tmp_path) > 0, 60, "a range is done")
+    until(lambda: not copyists(process.pid), 10, "no process copies any more")
+    assert 0 < reached_block(rig, tmp_path) < WHOLE, "killed too late"
+    with child(rig, tmp_path):
+        until(lambda: reached_block(rig, tmp_path) == WHOLE, 120, "the copy is complete")
+        assert folded(rig) == table(rig)
+    assert re.search(r"copies public\.t from block [1-9]", (tmp_path / "child.log").read_text()), "it never resumed"
 
 
 def test_kills_in_mid_stream_lose_and_alter_nothing(rig: Rig, tmp_path: Path) -> None:

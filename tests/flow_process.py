@@ -1,0 +1,68 @@
+"""A worker of the flows as a process of its own, for tests that kill it: `python -m tests.flow_process '<json>'`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+from ops.flows import StateChangelog
+from producers.log import Log
+from producers.transaction import TransactionWriter
+from schemas.directory import Directory, FeedEntry
+from schemas.registry.client import RegistryClient
+from streams.app import StreamWorker
+from streams.operators.runner import Runner
+from streams.operators.task import Ways
+from tests.demo_flow import flow
+
+
+class Quiet:
+    """An observer that nobody asks."""
+
+    def taken(self, flow: str, count: int) -> None: ...
+    def emitted(self, flow: str, feed: str, count: int) -> None: ...
+    def queued(self, flow: str, kind: str, count: int) -> None: ...
+    def clock(self, flow: str, event_at: int) -> None: ...
+    def restored(self, partition: int, done: int, total: int) -> None: ...
+
+
+def run(options: dict, stop: threading.Event) -> None:
+    """Work until `stop`. Options: bootstrap, registry, prefix, partitions, group, name, data_dir, feeds."""
+    prefix = options["prefix"]
+    feeds = [FeedEntry.from_json(entry) for entry in options["feeds"]]
+    directory = Directory(feeds={entry.feed: entry for entry in feeds})
+    ways = Ways(options["partitions"], f"{prefix}inbox", f"{prefix}state")
+    log = Log(options["bootstrap"], client_id=options["name"])
+    runner = Runner(
+        flows=[flow(prefix)],
+        directory=lambda: directory,
+        schema_of=RegistryClient(options["registry"]).schema,
+        open_outlet=log.lane,
+        open_writer=partial(TransactionWriter, options["bootstrap"]),
+        changelog=StateChangelog(options["bootstrap"], ways.state),
+        ways=ways,
+        data_dir=Path(options["data_dir"]) / "state",
+        observer=Quiet(),
+    )
+    StreamWorker(
+        bootstrap=options["bootstrap"],
+        group=options["group"],
+        topics=runner.topics,
+        handle=runner.handle,
+        idle=runner.idle,
+        data_dir=Path(options["data_dir"]),
+        instance_id=options["name"],
+    ).run(stop)
+    runner.close()
+    log.close()
+
+
+if __name__ == "__main__":
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    run(json.loads(sys.argv[1]), stopping)
