@@ -18,7 +18,7 @@ Values are raw Avro, as everywhere in the mesh: dates are days, timestamps micro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -99,7 +99,9 @@ class Subject:
             for row_id, fact in rows.items():
                 versions = [version for version in (*fact.earlier, fact) if version.event_at <= moment]
                 if versions:
-                    facts.setdefault(feed, {})[row_id] = max(versions, key=lambda version: version.position)
+                    newest = max(versions, key=lambda version: version.position)
+                    earlier = tuple(version for version in versions if version.position < newest.position)
+                    facts.setdefault(feed, {})[row_id] = replace(newest, earlier=earlier)
         return Subject(key=self.key, now=moment, facts=facts)
 
 

@@ -103,6 +103,8 @@ def event_time(row: Row, entry: Input, contract: Contract, committed_at_ms: int)
             return value * DAY_MICROS - _BEIJING_MICROS
         case "timestamp-millis":
             return value * 1000
+        case "local-timestamp-micros":
+            return value - _BEIJING_MICROS
         case _:
             return value
 
