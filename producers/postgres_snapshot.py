@@ -239,7 +239,7 @@ def _chunk(
     """Up to CHUNK_ROWS rows into the batch; whether the copy has ended."""
     start, rest, position = parts
     get, row_of, append, join = link.get_copy_data, transcoder.copied_row, batch.records.append, b"".join
-    expected = len(transcoder.columns)
+    columns = len(transcoder.columns).to_bytes(2, "big")
     size_bytes = rows = 0
     is_done = False
     for _ in range(CHUNK_ROWS):
@@ -251,7 +251,7 @@ def _chunk(
         if is_first:  # the file header shares a message with the first row
             m = m[_COPY_HEADER + int.from_bytes(m[15:19], "big") :]
             is_first = False
-        if int.from_bytes(m[:2], "big") != expected:
+        if m[:2] != columns:
             continue  # the trailer
         try:
             row, key, _ = row_of(m, 2)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -42,6 +43,17 @@ def contract(feed: str, fields: Mapping[str, Any], key: Sequence[str] = ("id",),
         for name, kind in fields.items()
     ]
     return Contract.parse({"type": "record", "name": "Row", "gov": {"key": list(key), **gov}, "fields": listed}, feed)
+
+
+def copyists(parent: int) -> list[int]:
+    """The living processes that copy for a capturing process, or did until it died."""
+    found: list[int] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            command = (process / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+            if command[-2:] == [b"producers.postgres_copyist", b"%d" % parent]:
+                found.append(int(process.name))
+    return found
 
 
 class Schemas:

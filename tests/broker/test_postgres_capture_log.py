@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from producers.log import Log
+from producers.log import Bulk, Log, LogSetting
 from schemas.errors import Misconfigured, Rejected
 from tests import feeds
 from tests.until import until
@@ -69,3 +69,28 @@ def test_a_lost_record_freezes_its_own_lane_only(kafka: str, unique: str) -> Non
     sound.flush(30)
     assert sound.acknowledged() == 1
     log.close()
+
+
+def test_a_bulk_knows_of_its_records_when_it_is_flushed(kafka: str, unique: str) -> None:
+    feeds.create(kafka, unique)
+    bulk = Bulk(LogSetting(bootstrap=kafka, client_id="test"))
+    for count in (5_000, 10_000):
+        bulk.append_all((unique, b"%d" % n, b"v", -1, None) for n in range(5_000))
+        bulk.flush(30)
+        assert bulk.acknowledged() == bulk.appended == count
+    assert sum(map(len, feeds.read_all(kafka, [unique]).values())) == 10_000
+
+
+def test_a_bulk_with_a_lost_record_is_never_flushed(kafka: str, unique: str) -> None:
+    feeds.create(kafka, unique)
+    setting = LogSetting(bootstrap=kafka, client_id="test", extra={"topic.metadata.propagation.max.ms": "500"})
+    bulk = Bulk(setting)
+    bulk.append(f"{unique}_missing", b"k", b"lost")
+    bulk.append(unique, b"k", b"after", partition=0)
+    for _ in range(2):
+        with pytest.raises(Misconfigured, match="does not exist"):
+            bulk.flush(30)
+    with pytest.raises(Misconfigured):
+        bulk.append(unique, b"k", b"refused")
+    assert bulk.acknowledged() == 0
+    assert bulk.settle(30)

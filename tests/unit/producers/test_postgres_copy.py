@@ -1,0 +1,119 @@
+"""Ranges that end in any order move a table's place on without a hole, and an error crosses a pipe as what it is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from producers.log import LogSetting
+from producers.postgres_catalog import Table
+from producers.postgres_copy import PROCESSES_MAX, Front, processes
+from producers.postgres_copyist import error_heard, error_told
+from producers.postgres_snapshot import RANGE_BLOCKS, ranges
+from producers.source import MemoryProgress, SourceSetting
+from schemas.agency import Agency, SourceConfig
+from schemas.errors import ContractBroken, Misconfigured, Move, Transient, next_move
+
+TABLE = Table(
+    oid=1,
+    name="public.t",
+    kind="r",
+    persistence="p",
+    identity="f",
+    filenode=1,
+    rows=-1,
+    blocks=10 * RANGE_BLOCKS,
+    owner="o",
+    is_owner=True,
+    is_readable=True,
+    is_row_secured=False,
+    has_primary_key=True,
+    has_children=False,
+    columns=(),
+)
+
+
+class Silent:
+    def snapshot(self, *, feed: str, done_rows: int, total_rows: int) -> None:
+        pass
+
+    def retained(self, *, source: str, wal_bytes: int) -> None:
+        pass
+
+
+def setting(**options: Any) -> SourceSetting:
+    return SourceSetting(
+        agency=Agency(agency="a", name="a"),
+        config=SourceConfig(name="main", kind="postgres", options=options),
+        address="",
+        feeds=dict,
+        progress=MemoryProgress(),
+        observer=Silent(),
+        log=LogSetting(bootstrap="", client_id=""),
+    )
+
+
+def test_the_front_waits_for_the_range_that_is_missing() -> None:
+    front = Front(0)
+    assert front.done(8, 16, 3) == []
+    assert front.done(16, None, 1) == []
+    assert front.done(0, 8, 2) == [(8, 2), (16, 3), (None, 1)]
+
+
+def test_the_front_starts_where_a_former_copy_ended() -> None:
+    front = Front(16)
+    assert front.done(24, None, 1) == []
+    assert front.done(16, 24, 5) == [(24, 5), (None, 1)]
+
+
+@given(st.permutations(list(ranges(TABLE, 0))))
+def test_in_any_order_only_what_is_done_without_a_hole_is_passed(order: list[tuple[int, int | None]]) -> None:
+    front, done, passed = Front(0), set[int](), list[tuple[int | None, int]]()
+    for start, end in order:
+        done.add(start)
+        passed += front.done(start, end, start)
+        assert all(start in done for start, _ in list(ranges(TABLE, 0))[: len(passed)])
+        reached = sorted(done)[: len(passed)]
+        assert [rows for _, rows in passed] == reached
+    assert [end for end, _ in passed] == [end for _, end in ranges(TABLE, 0)]
+
+
+def test_processes_are_worth_it_for_large_tables_only() -> None:
+    assert processes(setting(snapshot_processes=3), [TABLE]) == 3
+    assert processes(setting(snapshot_processes=30), [TABLE]) == 10
+    assert processes(setting(snapshot_processes=1), [TABLE]) == 1
+    assert 1 <= processes(setting(), [TABLE]) <= PROCESSES_MAX
+    small = replace(TABLE, blocks=RANGE_BLOCKS // 20)
+    assert processes(setting(snapshot_processes=4), [small] * 30) == 1
+
+
+@pytest.mark.parametrize("value", [0, -1, "2", True, 1.5, None])
+def test_a_bad_number_of_processes_is_refused(value: object) -> None:
+    with pytest.raises(Misconfigured, match="snapshot_processes"):
+        processes(setting(snapshot_processes=value), [TABLE])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Transient("source a.main: gone: away", retry_after_seconds=5.0, fix="look"),
+        Misconfigured("topic a.t", "does not exist: on the broker", fix="onboard"),
+        ContractBroken("a.t", "the table no longer publishes x", fix="restore"),
+    ],
+)
+def test_an_error_crosses_the_pipe_as_what_it_is(error: Exception) -> None:
+    heard = error_heard(json.loads(json.dumps(error_told(error))))
+    assert type(heard) is type(error)
+    assert str(heard) == str(error)
+    assert vars(heard) == vars(error)
+
+
+def test_what_nobody_foresaw_ends_the_process_here_too() -> None:
+    heard = error_heard(error_told(KeyError("x")))
+    assert next_move(heard) is Move.CRASH
+    assert "KeyError" in str(heard)
