@@ -1,0 +1,266 @@
+"""Ask: one case (业务), its required answerers, their answers, and what follows; pure functions, from which folds are made.
+
+    case ── Part (whom, which columns) ── Round (when, until when) ──▶ requests, one per part and round
+    answers (rows of the answerers, with their earlier versions) ────▶ Standing per part ──▶ verdict, escalations, wake
+
+What the functions hold, for every case of the city (car quota, household check, registration push):
+
+- a request shows its answerer the columns of its part and no others (invariant 6);
+- an answer belongs to a part and a round by its own columns; one that nobody asked for is named, never counted;
+- a repeated answer changes nothing, a contradictory one supersedes and is kept beside it, by the answerer's own order;
+- silence is never an answer: the verdict stays PENDING, and once the deadline and its grace are over there is an escalation;
+- a later round asks only the parts that do not pass, or whose answer is too old; the others keep theirs;
+- what counts is judged `until` a moment of event time. After a freeze, `late` names what came for the next one.
+
+All moments are microseconds of event time. A part's id is unique in its case: the agency, or `item|agency`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.operators.flow import Fact, Row, queue_item
+
+VALID, NOT_VALID, PENDING = "VALID", "NOT_VALID", "PENDING"
+OVERDUE = "ANSWER_OVERDUE"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One question of a case: who answers it, and which columns of the case they may see."""
+
+    id: str
+    answerer: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One time of asking (轮次). Round 1 asks every part; a later one only those that need it at `asked_at`."""
+
+    number: int
+    asked_at: int
+    due_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One version of an answerer's row. `at` never runs backwards from version to version, whatever dates they carry."""
+
+    part: str
+    round: int
+    outcome: str
+    reason: str | None
+    at: int
+    fact: Fact
+
+    @property
+    def position(self) -> str:
+        """The position of the change that brought it."""
+        return self.fact.position
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerForm:
+    """Where an answer's row keeps its parts; `part` columns are joined by a bar."""
+
+    part: tuple[str, ...] = ("agency",)
+    round: str | None = "review_round"
+    outcome: str = "verdict"
+    reason: str | None = "reason_code"
+
+    def answers(self, facts: Iterable[Fact]) -> list[Answer]:
+        """The answers in these facts and their earlier versions (Input.keeps_history), in each row's own order.
+
+        A version that says what the one before it said is a repetition and left out. An answer that the source deleted is none.
+        """
+        found: list[Answer] = []
+        for fact in facts:
+            if fact.row is None:
+                continue
+            last: Answer | None = None
+            for version in (*fact.earlier, fact):
+                answer = self._answer(version, last.at if last else 0)
+                if answer is None:
+                    last = None  # deleted, then given again
+                elif last is None or (answer.outcome, answer.reason) != (last.outcome, last.reason):
+                    found.append(answer)
+                    last = answer
+        found.sort(key=lambda answer: (answer.part, answer.round, answer.at, answer.position))
+        return found
+
+    def _answer(self, version: Fact, not_before: int) -> Answer | None:
+        row = version.row
+        if row is None:
+            return None
+        part = "|".join(str(row[column]) for column in self.part)
+        reason = row.get(self.reason) if self.reason else None
+        number = row[self.round] if self.round else 1
+        return Answer(part, number, row[self.outcome], reason, max(version.event_at, not_before), version)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How answers count. `valid_micros` is how long an answer holds (None: for ever)."""
+
+    passing: frozenset[str] = frozenset({"PASS"})
+    failing: frozenset[str] = frozenset({"FAIL"})
+    valid_micros: int | None = None
+    grace_micros: int = 0
+
+    def holds(self, answer: Answer, moment: int) -> bool:
+        """Whether an answer is not too old at a moment."""
+        return self.valid_micros is None or moment < answer.at + self.valid_micros
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one part stands: the rounds that asked it, and of the last of them the answer that counts.
+
+    `superseded` are answers of that round that a later one contradicts; `expired` is one that would count, were it not too old.
+    """
+
+    part: Part
+    asked: tuple[Round, ...]
+    answer: Answer | None = None
+    superseded: tuple[Answer, ...] = ()
+    expired: Answer | None = None
+
+    @property
+    def round(self) -> Round:
+        """The round in which the part was asked last."""
+        return self.asked[-1]
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the last round has no answer at all."""
+        return self.answer is None and self.expired is None
+
+    def is_overdue(self, now: int, terms: Terms) -> bool:
+        """Whether the part is silent past its deadline and the grace."""
+        return self.is_silent and now >= self.round.due_at + terms.grace_micros
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The joint verdict (结论) and the parts that it rests on: the failing ones, or those still missing."""
+
+    outcome: str
+    because: tuple[Standing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A case as far as asking goes: its parts and rounds."""
+
+    parts: Sequence[Part]
+    rounds: Sequence[Round]
+    terms: Terms = field(default_factory=Terms)
+
+    def standings(self, answers: Sequence[Answer], until: int) -> list[Standing]:
+        """How every part stands by the answers before a moment. Independent of the order in which anything arrived."""
+        by_part: dict[str, list[Answer]] = {}
+        for answer in answers:
+            if answer.at < until:
+                by_part.setdefault(answer.part, []).append(answer)
+        rounds = sorted(
+            (entry for entry in self.rounds if entry.asked_at < until), key=lambda entry: (entry.number, entry.asked_at)
+        )
+        return [self._standing(part, rounds, by_part.get(part.id, ()), until) for part in self.parts if rounds]
+
+    def _standing(self, part: Part, rounds: Sequence[Round], answers: Sequence[Answer], until: int) -> Standing:
+        asked = [rounds[0]]
+        for entry in rounds[1:]:
+            known = [answer for answer in answers if answer.round == asked[-1].number and answer.at < entry.asked_at]
+            if known and not (known[-1].outcome in self.terms.passing and self.terms.holds(known[-1], entry.asked_at)):
+                asked.append(entry)
+        given = [answer for answer in answers if answer.round == asked[-1].number]
+        if not given:
+            return Standing(part, tuple(asked))
+        superseded = tuple(answer for answer in given[:-1] if answer.outcome != given[-1].outcome)
+        if self.terms.holds(given[-1], until):
+            return Standing(part, tuple(asked), given[-1], superseded)
+        return Standing(part, tuple(asked), None, superseded, expired=given[-1])
+
+    def verdict(self, standings: Sequence[Standing]) -> Verdict:
+        """Any failing answer: NOT_VALID. Otherwise, any part that does not pass: PENDING. Otherwise VALID."""
+        failing = tuple(one for one in standings if one.answer and one.answer.outcome in self.terms.failing)
+        if failing:
+            return Verdict(NOT_VALID, failing)
+        missing = tuple(one for one in standings if not (one.answer and one.answer.outcome in self.terms.passing))
+        return Verdict(PENDING, missing) if missing or not standings else Verdict(VALID)
+
+    def unasked(self, answers: Sequence[Answer]) -> list[Answer]:
+        """Answers to nobody's question: of a part that the case has not, or a round that did not ask it."""
+        end = max((answer.at for answer in answers), default=0)
+        end = max((end, *(entry.asked_at for entry in self.rounds))) + 1
+        asked = {(one.part.id, entry.number) for one in self.standings(answers, end) for entry in one.asked}
+        return [answer for answer in answers if (answer.part, answer.round) not in asked]
+
+    def next_due(self, standings: Iterable[Standing], now: int) -> int | None:
+        """When to look again for silence: the first deadline with its grace that is still to come."""
+        grace = self.terms.grace_micros
+        coming = (one.round.due_at + grace for one in standings if one.is_silent)
+        return min((due for due in coming if due > now), default=None)
+
+
+def late(answers: Iterable[Answer], until: int, counted: Collection[str] | None = None) -> list[Answer]:
+    """Answers that came too late for what was judged until a moment.
+
+    `counted`, once that is frozen, are the positions of the answers in it: then also what claims an earlier date but was not
+    known at the freeze is late, unless a counted answer of the same part and round is the later word anyway.
+    """
+    answers = list(answers)
+    last = {
+        (answer.part, answer.round): (answer.at, answer.position)
+        for answer in answers
+        if counted and answer.position in counted
+    }
+    return [
+        answer
+        for answer in answers
+        if answer.at >= until
+        or (
+            counted is not None
+            and answer.position not in counted
+            and (answer.at, answer.position) > last.get((answer.part, answer.round), (0, ""))
+        )
+    ]
+
+
+def request(part: Part, row: Row, columns: Iterable[str]) -> dict[str, Any]:
+    """What the answerer of a part sees of a case's row: its own columns, and null in all the others."""
+    return {column: row[column] if column in part.columns else None for column in columns}
+
+
+def escalation(subject: str, standing: Standing, kind: Callable[[Standing], str] = lambda _: OVERDUE) -> Row:
+    """The queue item of a part that is silent past its deadline: the same after any replay, gone once an answer comes."""
+    part, asked = standing.part, standing.round
+    return queue_item(
+        f"{subject}|{OVERDUE}|{part.id}|{asked.number}",
+        kind(standing),
+        [subject],
+        [],
+        opened_at=asked.due_at,
+        detail=f"{part.answerer} has not answered round {asked.number}",
+    )
+
+
+def audit_item(subject: str, kind: str, answer: Answer, detail: str = "") -> Row:
+    """The queue item of an answer that a person should look at; it shows the outcome, which is no value of a person."""
+    return queue_item(
+        f"{subject}|{kind}|{answer.part}|{answer.round}|{answer.position}",
+        kind,
+        [subject],
+        [answer.fact],
+        opened_at=answer.at,
+        detail=detail or f"{answer.part}, round {answer.round}",
+        values=lambda _: answer.outcome,
+    )
+
+
+def by_answerer(parts: Mapping[str, Sequence[str]]) -> tuple[Part, ...]:
+    """Parts of a case with one question per agency: agency to its columns."""
+    return tuple(Part(agency, agency, tuple(columns)) for agency, columns in parts.items())
