@@ -29,6 +29,7 @@ from ops.city.city import GUANGZHOU, City
 from ops.city.life import Life
 from ops.control import Follower
 from ops.demo_stage import Stage, make_room, running_mesh, set_up, subscribers_server
+from ops.flows import TASKS, open_items
 from ops.folder import load as load_folder
 from ops.lag import LagReader
 from ops.onboard import onboard
@@ -38,6 +39,7 @@ from ops.status_table import render
 from ops.tally import Tally
 from ops.verify import Verified, compare_until_exact
 from schemas.errors import Transient
+from streams.flows import FLOWS
 
 HOPS = ("capture", "streams", "delivery")
 SNAPSHOT_WITHIN_SECONDS = 300.0
@@ -51,6 +53,8 @@ COUNTED = (
     "mesh_suppressed_total",
     "mesh_delivered_total",
     "mesh_dead_total",
+    "mesh_flow_messages_total",
+    "mesh_flow_changes_total",
     f"{LATENCY}_bucket",
 )
 ROWS_SHOWN = 14
@@ -62,6 +66,7 @@ class Outcome:
     """The demo's report; `to_json` is what `--report` writes."""
 
     feeds: Mapping[str, Mapping[str, float]]
+    flows: Mapping[str, Mapping[str, float]]
     subscriptions: Mapping[str, Mapping[str, float | None]]
     latency: Mapping[str, float | None]
     verified: Verified
@@ -75,6 +80,7 @@ class Outcome:
         return {
             "exact": self.verified.is_exact,
             "feeds": self.feeds,
+            "flows": self.flows,
             "subscriptions": self.subscriptions,
             "latency": self.latency,
             "committed": self.committed,
@@ -91,6 +97,7 @@ def demo(directory: Path, *, for_seconds: float | None, rate: float, report: Pat
     directory = directory.absolute()
     make_room(directory)
     folder = load_folder(GUANGZHOU)
+    os.environ[TASKS] = str(PARTITIONS)
     started = time.monotonic()
     with (
         subscribers_server(directory) as subscribers,
@@ -234,6 +241,14 @@ class _Play:
 
     def _outcome(self, verified: Verified) -> Outcome:
         tally = self._tally
+        flows = {
+            flow.name: {
+                "in": tally.total("mesh_flow_messages_total", flow=flow.name),
+                "out": tally.total("mesh_flow_changes_total", flow=flow.name),
+                "pending": open_items(self._stage.settings, flow),
+            }
+            for flow in FLOWS
+        }
         feeds = {
             feed: {
                 "captured": tally.total("mesh_events_total", feed=feed),
@@ -254,6 +269,7 @@ class _Play:
         }
         return Outcome(
             feeds=feeds,
+            flows=flows,
             subscriptions=subscriptions,
             latency=self._latency(),
             verified=verified,
@@ -276,9 +292,10 @@ class _Play:
     def _is_drained(self, samples: Samples) -> bool:
         """Whether what was captured was processed, and what was routed was delivered, by the counters."""
         captured = samples.total("mesh_events_total")
+        processed = sum(samples.total("mesh_processed_total", feed=feed) for feed in self._city.contracts)
         routed = samples.total("mesh_routed_total")
         arrived = samples.total("mesh_delivered_total") + samples.total("mesh_dead_total")
-        return captured > 0 and samples.total("mesh_processed_total") >= captured and arrived >= routed
+        return captured > 0 and processed >= captured and arrived >= routed
 
     def _schedule(self, for_seconds: float | None) -> list[tuple[float, str]]:
         """When to kill what: spread over the time, in an order drawn from the seed."""

@@ -125,6 +125,8 @@ def set_up(settings: Settings, folder: Folder, subscribers: Postgres) -> Iterato
     dsns: dict[str, str] = {}
     for agency in folder.agencies:
         code = agency.agency.agency
+        if not agency.captured:
+            continue
         dsns[code] = database(code)
         for connection in agency.connections.values():
             _name(connection, dsns[code])

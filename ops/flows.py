@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 
-from ops.control import Follower
+from ops.control import Follower, read_directory
 from ops.measure import FlowMetrics
 from ops.settings import Settings
 from ops.topics import DAY_MS, TopicSpec, bounds, ensure_topics
@@ -66,6 +66,17 @@ def chosen(flows: Sequence[Flow], only: frozenset[str]) -> Sequence[Flow]:
         names = ", ".join(flow.name for flow in flows)
         raise Misconfigured("--only", f"there is no flow {', '.join(sorted(unknown))}", fix=f"use {names}")
     return [flow for flow in flows if not only or flow.name in only]
+
+
+def open_items(settings: Settings, flow: Flow) -> int:
+    """How many items wait on a flow's queue for a person, by the queue's own records."""
+    entry = read_directory(settings.kafka).feeds.get(flow.queue)
+    waiting: dict[bytes, bool] = {}
+    for partition in range(entry.partitions if entry else 0):
+        low, high = bounds(settings.kafka, flow.queue, partition)
+        for batch in read_range(settings.kafka, flow.queue, partition, low, high):
+            waiting.update((record.key or b"", record.value is not None) for record in batch.records)
+    return sum(waiting.values())
 
 
 def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, only: frozenset[str], name: str) -> None:

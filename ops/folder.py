@@ -70,6 +70,12 @@ class AgencyFolder:
     contracts: Sequence[Contract]
     connections: Mapping[str, str] = field(repr=False)
 
+    @property
+    def captured(self) -> Sequence[Contract]:
+        """The contracts of tables; the others' feeds are written by flows."""
+        flows = {source.name for source in self.agency.sources if source.is_flow}
+        return [contract for contract in self.contracts if contract.source not in flows]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriberFolder:

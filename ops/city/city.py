@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ import schemas
 from ops.city.ddl import create_table, table_of
 from ops.city.numbers import Numbers
 from ops.city.roll import Roll, Row
+from ops.folder import load
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
 
@@ -26,12 +26,8 @@ Progress = Callable[[str, int, int], None]
 
 
 def read_contracts(folder: Path = GUANGZHOU) -> dict[str, Contract]:
-    """The city's contracts by feed, in the order of their names."""
-    contracts: dict[str, Contract] = {}
-    for path in sorted(folder.glob("*/*.avsc")):
-        feed = f"{path.parent.name}.{path.stem}"
-        contracts[feed] = Contract.parse(json.loads(path.read_text()), feed)
-    return contracts
+    """The contracts of the departments' tables by feed, in the order of their names."""
+    return {contract.feed: contract for agency in load(folder).agencies for contract in agency.captured}
 
 
 class City:
