@@ -136,7 +136,8 @@ def error_heard(answer: Mapping[str, Any]) -> Exception:
             return RuntimeError(f"in a copying process: {message}")
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
+    """Ask the kernel to kill us when the thread that started us ends, however that comes."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         number = ctypes.get_errno()
@@ -147,7 +148,7 @@ def _die_with(parent: int) -> None:
 
 def main() -> None:
     """The process's body."""
-    _die_with(int(sys.argv[1]))
+    die_with(int(sys.argv[1]))
     for number in (signal.SIGINT, signal.SIGTERM):  # they reach a whole group; our parent decides what they mean for us
         signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 QUIET = 0.15
@@ -30,8 +31,12 @@ def description() -> str:
 
 
 def cpu_seconds(pid: int) -> float:
-    """The processor time that a process has used so far, its own and the kernel's for it."""
-    return _process(pid)[1]
+    """The processor time that a process and its children have used so far, their own and the kernel's for them."""
+    seconds = sum(_times(pid)[1:])  # with that of children which have ended
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            seconds += sum(map(cpu_seconds, map(int, children.read_text().split())))
+    return seconds
 
 
 def settle(say: Callable[[str], None], within_seconds: float) -> None:
@@ -91,10 +96,11 @@ def _busy_seconds() -> float:
     return (user + nice + system + irq + softirq + steal) / _TICKS_PER_SECOND
 
 
-def _process(pid: int) -> tuple[int, float]:
-    """Parent and processor time so far."""
+def _times(pid: int) -> tuple[int, float, float]:
+    """Parent, processor time so far, and that of children which have ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[1]), (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+    own, ended = (int(fields[11]) + int(fields[12])), (int(fields[13]) + int(fields[14]))
+    return int(fields[1]), own / _TICKS_PER_SECOND, ended / _TICKS_PER_SECOND
 
 
 def _family_seconds() -> dict[int, float]:
@@ -102,7 +108,7 @@ def _family_seconds() -> dict[int, float]:
     seen: dict[int, tuple[int, float]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            seen[int(folder.name)] = _process(int(folder.name))
+            seen[int(folder.name)] = _times(int(folder.name))[:2]
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has ended
     family = {os.getpid()}

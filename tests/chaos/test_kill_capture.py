@@ -146,6 +146,19 @@ def test_a_kill_in_mid_copy_takes_the_copying_processes_along(rig: Rig, tmp_path
     assert re.search(r"copies public\.t from block [1-9]", (tmp_path / "child.log").read_text()), "it never resumed"
 
 
+def test_a_copying_process_dies_with_its_parent_whatever_it_does(tmp_path: Path) -> None:
+    busy = (
+        "import os, time; from producers.postgres_copyist import die_with; "
+        "die_with(os.getppid()); print(os.getpid(), flush=True); time.sleep(60)"
+    )
+    parent = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    with subprocess.Popen([sys.executable, "-c", parent, busy], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        process.kill()
+    until(lambda: not Path(f"/proc/{pid}").exists(), 10, "the process is gone")
+
+
 def test_kills_in_mid_stream_lose_and_alter_nothing(rig: Rig, tmp_path: Path) -> None:
     chance = random.Random(SEED)
     with psycopg.connect(rig.dsn, autocommit=True) as db:
