@@ -23,6 +23,7 @@ from sinks.reader import read_range
 from streams.app import StreamWorker
 from streams.flows import FLOWS
 from streams.operators.flow import Flow
+from streams.operators.past import Progress
 from streams.operators.runner import Runner
 from streams.operators.task import Ways
 
@@ -79,8 +80,10 @@ def open_items(settings: Settings, flow: Flow) -> int:
     return sum(waiting.values())
 
 
-def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, only: frozenset[str], name: str) -> None:
-    """Fold until `stop`. Every worker of the group must run the same flows."""
+def run_flows(
+    settings: Settings, parts: ExitStack, stop: threading.Event, only: frozenset[str], name: str, progress: Progress
+) -> None:
+    """Fold until `stop`. Every worker of the group must run the same flows. `progress` is that of `FLOW_INTAKE`."""
     try:
         partitions = int(os.environ.get(TASKS, TASKS_DEFAULT))
     except ValueError as error:
@@ -102,6 +105,8 @@ def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, only:
                 changelog=StateChangelog(settings.kafka),
                 ways=Ways(partitions),
                 data_dir=folder / "state",
+                progress=progress,
+                replay=partial(read_range, settings.kafka),
                 observer=FlowMetrics(),
             )
         )

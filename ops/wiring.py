@@ -42,7 +42,7 @@ from producers.source import OpenSource
 from schemas.codec import Codec
 from schemas.dead_letter import DeadLetter
 from schemas.errors import Misconfigured
-from schemas.feed import CAPTURE, EGRESS, dead_letter_topic
+from schemas.feed import CAPTURE, EGRESS, FLOW_INTAKE, dead_letter_topic
 from schemas.registry.client import RegistryClient
 from schemas.registry.server import RegistryServer
 from sinks.deliver import Delivery
@@ -116,7 +116,7 @@ def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _o
         open_outlet=log.lane,
         observer=StreamMetrics(directory=directory),
         replay=partial(read_range, settings.kafka),
-        progress=_EgressProgress(_store(settings, parts, EGRESS)),
+        progress=_HopProgress(_store(settings, parts, EGRESS)),
         hash_key=Connections(settings.directory).hash_key,
         now=lambda: datetime.now(UTC),
     )
@@ -147,7 +147,11 @@ def _run_delivery(
     ).run(stop)
 
 
-_HOPS = {"capture": _run_capture, "streams": _run_streams, "flows": run_flows, "delivery": _run_delivery}
+def _run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, only: frozenset[str], name: str) -> None:
+    run_flows(settings, parts, stop, only, name, _HopProgress(_store(settings, parts, FLOW_INTAKE)))
+
+
+_HOPS = {"capture": _run_capture, "streams": _run_streams, "flows": _run_flows, "delivery": _run_delivery}
 
 
 def _store(settings: Settings, parts: ExitStack, topic: str) -> ControlStore:
@@ -156,8 +160,8 @@ def _store(settings: Settings, parts: ExitStack, topic: str) -> ControlStore:
 
 
 @dataclass(frozen=True, slots=True)
-class _EgressProgress:
-    """`streams.liveness.Progress` on a control topic."""
+class _HopProgress:
+    """`streams.liveness.Progress`, and that of the flows' past, on a control topic."""
 
     store: ControlStore
 

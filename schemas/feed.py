@@ -27,7 +27,8 @@ CAPTURE = "mesh.capture"  # how far each source is durably captured (producers)
 EGRESS = "mesh.egress"  # from which offset each grant is live (streams)
 FLOW_INBOX = "mesh.flows"  # messages to the subjects of flows; a partition is a task (streams/operators)
 FLOW_STATE = "mesh.flow_state"  # the changelog of the tasks' state, same partitions
-CONTROL = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, CAPTURE, EGRESS)
+FLOW_INTAKE = "mesh.flow_intake"  # which flows have the past of which partitions (streams/operators/past.py)
+CONTROL = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, CAPTURE, EGRESS, FLOW_INTAKE)
 
 _FEED = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 RESERVED = frozenset({"out", "dlq", "mesh"})

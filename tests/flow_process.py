@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ops.flows import StateChangelog
 from producers.log import Log
 from producers.transaction import TransactionWriter
 from schemas.directory import Directory, FeedEntry
 from schemas.registry.client import RegistryClient
+from sinks.reader import read_range
 from streams.app import StreamWorker
 from streams.operators.runner import Runner
 from streams.operators.task import Ways
@@ -28,6 +32,22 @@ class Quiet:
     def queued(self, flow: str, kind: str, count: int) -> None: ...
     def clock(self, flow: str, event_at: int) -> None: ...
     def restored(self, partition: int, done: int, total: int) -> None: ...
+
+
+class _Records:
+    """`past.Progress` in files that the workers of a test share."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(exist_ok=True)
+
+    def load(self) -> dict[str, dict]:
+        return {path.name: json.loads(path.read_text()) for path in self._folder.glob("*|*")}
+
+    def save(self, key: str, record: Mapping[str, Any]) -> None:
+        written = self._folder / f"{key}.{os.getpid()}"
+        written.write_text(json.dumps(record))
+        written.replace(self._folder / key)
 
 
 def run(options: dict, stop: threading.Event) -> None:
@@ -46,6 +66,8 @@ def run(options: dict, stop: threading.Event) -> None:
         changelog=StateChangelog(options["bootstrap"], ways.state),
         ways=ways,
         data_dir=Path(options["data_dir"]) / "state",
+        progress=_Records(Path(options["data_dir"]).parent / "past"),
+        replay=partial(read_range, options["bootstrap"]),
         observer=Quiet(),
     )
     StreamWorker(

@@ -24,6 +24,7 @@ from streams.backfill import FLUSH_SECONDS
 from streams.operators.flow import Flow
 from streams.operators.intake import Intake, Outgoing, feeds_of
 from streams.operators.message import TICK, message_key, pack
+from streams.operators.past import Past, Progress, Replay, readers_of
 from streams.operators.state import Changelog
 from streams.operators.task import Summary, Task, Ways, Writer, spread
 from streams.plan import Plan, Plans
@@ -64,6 +65,7 @@ class Runner:
     """`handle` and `idle` are called by one thread, never at once.
 
     `open_writer` opens and fences a task's transactional writer; `data_dir` is this worker's own.
+    `progress` keeps which flows have the past of which partitions, and `replay` reads it (streams/operators/past.py).
     """
 
     def __init__(
@@ -77,6 +79,8 @@ class Runner:
         changelog: Changelog,
         ways: Ways,
         data_dir: Path,
+        progress: Progress,
+        replay: Replay,
         observer: Observer,
     ) -> None:
         self._flows = flows
@@ -97,6 +101,7 @@ class Runner:
         self._outlet: Outlet | None = None
         self._seen: Directory | None = None
         self._was_busy = True
+        self._past = Past(readers_of(self._readers), progress, replay)
 
     def topics(self) -> frozenset[str]:
         """What the worker is to read: the inbox, and the input feeds that are onboarded."""
@@ -112,6 +117,8 @@ class Runner:
         self._was_busy = True
         feeds = [batch for batch in batches if batch.topic != self._ways.inbox]
         if feeds:
+            for batch in feeds:
+                self._past.begin((batch.topic, batch.partition), batch.records[0].offset)
             messages = [message for batch in feeds for message in self._intake(batch, directory)]
             newest_ms = max(batch.records[-1].timestamp_ms for batch in feeds)
             if time.time() - newest_ms / 1000 < HEAD_SECONDS:
@@ -125,6 +132,7 @@ class Runner:
         """About once a second: let go of tasks that are no longer ours; where nothing comes, bring the clocks up to date."""
         for partition in [number for number in self._tasks if (self._ways.inbox, number) not in positions]:
             self._tasks.pop(partition).close()
+        self._take_past({place: offset for place, offset in positions.items() if place[0] != self._ways.inbox})
         if not self._was_busy:
             self._send(self._ticks())
         self._was_busy = False
@@ -136,12 +144,29 @@ class Runner:
 
     # ── intake ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _intake(self, batch: Batch, directory: Directory) -> list[Outgoing]:
+    def _take_past(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """A slice of what flows missed that came later than their feeds."""
+        directory = self._directory()
+        self._past.keep_only(positions.keys())
+        try:
+            for place, offset in positions.items():
+                if place[0] in self._readers:
+                    self._past.begin(place, offset)
+            for batch, flows in self._past.slices():
+                self._send(self._intake(batch, directory, flows))
+        except BaseException:
+            self._past.restart()
+            raise
+        self._past.settle()
+
+    def _intake(self, batch: Batch, directory: Directory, only: frozenset[str] | None = None) -> list[Outgoing]:
+        """What a batch means to the flows that read its feed, or to `only` some of them."""
         entry = directory.feeds.get(batch.topic)
         if entry is None:
             raise Transient(f"feed {batch.topic} has records but is not in the directory", fix="onboard it")
         messages: list[Outgoing] = []
-        intakes = [self._intakes[flow.name] for flow in self._readers[batch.topic]]
+        readers = (flow.name for flow in self._readers[batch.topic])
+        intakes = [self._intakes[name] for name in readers if only is None or name in only]
         plans: dict[bytes, Plan] = {}
         for record in batch.records:
             if (change := self._change(record, entry, plans)) is not None:
@@ -172,8 +197,9 @@ class Runner:
         if now - self._ticked_at < TICK_SECONDS:
             return []
         ticks: list[Outgoing] = []
+        behind = self._past.behind()
         for name, intake in self._intakes.items():
-            if intake.clock > self._ticked[name]:
+            if intake.clock > self._ticked[name] and name not in behind:
                 self._ticked[name] = intake.clock
                 self._observer.clock(name, intake.clock)
                 ticks.append(Outgoing(message_key(name, ""), pack([TICK, intake.clock])))
