@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -61,14 +61,6 @@ def ensure_flow_topics(bootstrap: str, partitions: int) -> None:
     )
 
 
-def chosen(flows: Sequence[Flow], only: frozenset[str]) -> Sequence[Flow]:
-    """The flows of these names, all without names. Raises Misconfigured for a name that no flow has."""
-    if unknown := only - {flow.name for flow in flows}:
-        names = ", ".join(flow.name for flow in flows)
-        raise Misconfigured("--only", f"there is no flow {', '.join(sorted(unknown))}", fix=f"use {names}")
-    return [flow for flow in flows if not only or flow.name in only]
-
-
 def open_items(settings: Settings, flow: Flow) -> int:
     """How many items wait on a flow's queue for a person, by the queue's own records."""
     entry = read_directory(settings.kafka).feeds.get(flow.queue)
@@ -80,10 +72,8 @@ def open_items(settings: Settings, flow: Flow) -> int:
     return sum(waiting.values())
 
 
-def run_flows(
-    settings: Settings, parts: ExitStack, stop: threading.Event, only: frozenset[str], name: str, progress: Progress
-) -> None:
-    """Fold until `stop`. Every worker of the group must run the same flows. `progress` is that of `FLOW_INTAKE`."""
+def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, name: str, progress: Progress) -> None:
+    """Fold until `stop`: all flows, for the workers of the group share every one of them. `progress` is `FLOW_INTAKE`'s."""
     try:
         partitions = int(os.environ.get(TASKS, TASKS_DEFAULT))
     except ValueError as error:
@@ -97,7 +87,7 @@ def run_flows(
     runner = parts.enter_context(
         closing(
             Runner(
-                flows=chosen(FLOWS, only),
+                flows=FLOWS,
                 directory=directory,
                 schema_of=RegistryClient(settings.registry).schema,
                 open_outlet=log.lane,

@@ -147,8 +147,8 @@ def _run_delivery(
     ).run(stop)
 
 
-def _run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, only: frozenset[str], name: str) -> None:
-    run_flows(settings, parts, stop, only, name, _HopProgress(_store(settings, parts, FLOW_INTAKE)))
+def _run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, _only: frozenset[str], name: str) -> None:
+    run_flows(settings, parts, stop, name, _HopProgress(_store(settings, parts, FLOW_INTAKE)))
 
 
 _HOPS = {"capture": _run_capture, "streams": _run_streams, "flows": _run_flows, "delivery": _run_delivery}
