@@ -246,11 +246,9 @@ def _identifiers(entity: _Entity, own: Sequence[_Held], links: Sequence[Row]) ->
         if number not in linked:
             entries.append((*number, entry.period.valid_from, entry.period.valid_to, entity.fact.feed))
     for link in links:
-        ends = link["valid_to"]
-        if entity.ends is not None:
-            ends = entity.ends if ends is None else min(ends, entity.ends)
-        entries.append((link["id_type"], link["id_no"], link["valid_from"], ends, link["source"]))
-        methods.setdefault((link["id_type"], link["id_no"]), link["match_method"])
+        number = (link["id_type"], link["id_no"])
+        entries.append((*number, link["valid_from"], link["valid_to"], link["source"]))
+        methods.setdefault(number, link["match_method"])
     entries.sort(key=lambda entry: (entry[0], _ALWAYS if entry[2] is None else entry[2], entry[1]))
     return [
         {

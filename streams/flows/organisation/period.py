@@ -47,7 +47,10 @@ def versions(fact: Fact) -> list[Fact]:
 def periods(
     rows: Sequence[Fact], read: Callable[[Row], Any], begins: int | None, ends: int | None = None
 ) -> list[Period]:
-    """When each value held. What the first version known says holds from `begins`; nothing holds from `ends` on."""
+    """When each value held. What the first version known says holds from `begins`; nothing holds from `ends` on.
+
+    What was written down only after the end held before it, since an unknown day.
+    """
     found: list[Period] = []
     for fact in rows:
         value = read(fact.row or {})
@@ -57,8 +60,10 @@ def periods(
         _close(found, day)
         if value is not None:
             found.append(Period(value, day, None, fact))
-    if ends is not None:
-        _close(found, ends)
+    if ends is not None and found and found[-1].valid_to is None:
+        last = found.pop()
+        is_known = last.valid_from is None or last.valid_from < ends
+        found.append(Period(last.value, last.valid_from if is_known else None, ends, last.first))
     return found
 
 

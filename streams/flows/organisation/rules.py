@@ -28,7 +28,6 @@ class Registry:
     """A feed whose rows are organisations: `home` begins their ids; `kind` and `status` map its codes to the archive's."""
 
     home: str
-    region: str
     kind: Mapping[str, str]
     status: Mapping[str, str]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.rehearsal import Rehearsal, days, interleavings, micros
 ORGANISATION, IDENTIFIER = "base.organisation", "base.organisation_identifier"
 CONFLICT, COVERAGE = "base.organisation_conflict", "base.uscc_coverage"
 SEED = 20161031
+FEEDS = {"aic": "aic.enterprise", "civil": "civil.social_organisation", "staffing": "staffing.institution"}
 
 CODE = "710000014"[:8]
 CODE += org_code_check(CODE)
@@ -268,7 +270,7 @@ def test_a_uscc_reissued_after_deregistration_passes_on(city: Rehearsal) -> None
     assert city.rows(IDENTIFIER)[f"USCC|{USCC}"]["subject_key"] == "aic:E2"
     assert numbers(city) == {
         ("USCC", USCC): (days("2015-10-01"), days("2016-05-01")),
-        ("TAX_NO", f"440199{CODE}"): (days("2010-03-21"), days("2016-05-01")),
+        ("TAX_NO", f"440199{CODE}"): (days("2010-03-21"), None),
     }
     assert numbers(city, "aic:E2") == {
         ("USCC", USCC): (days("2016-07-01"), None),
@@ -295,7 +297,26 @@ def test_a_merged_institution_ends_and_keeps_what_it_was(city: Rehearsal) -> Non
     city.update("staffing.institution", {"uscc": code}, status="MERGED", status_date=days("2016-05-01"))
     org = f"staffing:{code}"
     assert timeline(city, org) == [("ACTIVE", None), ("MERGED", days("2016-05-01"))]
-    assert numbers(city, org)["ORG_CODE", CODE] == (days("2010-03-11"), days("2016-05-01"))
+    assert numbers(city, org)["USCC", code] == (days("2015-10-01"), days("2016-05-01"))
+    assert numbers(city, org)["ORG_CODE", CODE] == (days("2010-03-11"), days("2018-03-11")), (
+        "its register has no end yet"
+    )
+
+
+def test_a_code_of_an_entity_that_ended_before_there_were_codes_still_leads_to_it(city: Rehearsal) -> None:
+    enterprise(city, uscc=USCC, status="DEREGISTERED", status_date=days("2014-05-01"))
+    registration(city, USCC)
+    assert numbers(city)["USCC", USCC] == (None, days("2014-05-01"))
+    assert methods(city)["TAX_NO"] == "O0"
+
+
+def test_who_was_restored_after_the_code_passed_on_is_a_conflict(city: Rehearsal) -> None:
+    enterprise(city, uscc=USCC, status="DEREGISTERED", status_date=days("2016-01-01"))
+    city.now = "2016-03-01"
+    enterprise(city, "E2", uscc=USCC, established=days("2016-02-01"))
+    assert not city.queue()
+    city.update("aic.enterprise", {"ent_id": "E1"}, status="ACTIVE", status_date=days("2016-03-01"))
+    assert kinds(city) == ["USCC_CLAIMED_TWICE"]
 
 
 def test_an_entity_split_off_with_the_registration_number_of_the_old_one_is_a_conflict(city: Rehearsal) -> None:
@@ -480,6 +501,94 @@ def test_any_interleaving_of_the_registers_ends_in_the_same_archive(city: Rehear
         other.take(changes)
         other.tick("2016-10-31")
         assert _state(other) == expected, f"seed {SEED}, interleaving {number}"
+
+
+def _random_world(city: Rehearsal, rng: Random) -> dict[str, list[Change]]:
+    """Registers written at random over few numbers, so that everything meets everything."""
+    issue = Numbers()
+    codes = [issue.org_code(is_new=False) for _ in range(3)]
+    usccs = [uscc(code) for code in codes] + [uscc(codes[0], "92"), "bad", None, None]
+    registrations = [issue.registration_no(), issue.registration_no(), None]
+    tax_nos = [*usccs[:2], *(f"440199{code}" for code in codes), f"{OWNER}01"]
+    statuses = ["ACTIVE", "ACTIVE", "REVOKED", "DEREGISTERED", "MOVED_OUT", "?"]
+
+    def day(first: str = "2010-01-01") -> int:
+        return days(first) + rng.randrange(2400)
+
+    def draw(feed: str) -> dict[str, Any]:
+        ended = {"status_date": rng.choice([None, day()])}
+        match feed:
+            case "aic.enterprise":
+                key = {"ent_id": rng.choice(["E1", "E2", "E3"]), "uscc": rng.choice(usccs), "name": "店"}
+                key |= {"org_code": rng.choice([None, None, *codes]), "registration_no": rng.choice(registrations)}
+                key |= {
+                    "kind": rng.choice(["ENTERPRISE", "SOLE_TRADER"]),
+                    "legal_rep_id": OWNER,
+                    "reg_region": "440105",
+                }
+                return key | {"established": rng.choice([day(), None]), "status": rng.choice(statuses), **ended}
+            case "aic.enterprise_change":
+                key = {"ent_id": rng.choice(["E1", "E2", "E3"]), "seq": rng.randrange(3), "item": "STATUS"}
+                return key | {"new_value": rng.choice(statuses), "changed_date": day()}
+            case "qts.organisation_code":
+                key = {"org_code": rng.choice(codes), "registration_no": rng.choice(registrations)}
+                return key | {
+                    "issued_date": day(),
+                    "valid_to": day(),
+                    "status": rng.choice(["VALID", "EXPIRED"]),
+                    **ended,
+                }
+            case "staffing.institution" | "civil.social_organisation":
+                return {"uscc": rng.choice(usccs[:4]), "kind": "FOUNDATION", "status": rng.choice(statuses), **ended}
+            case _:
+                key = {"tax_no": rng.choice(tax_nos), "uscc": rng.choice(usccs), "name": "店", "region": "440105"}
+                key |= {"org_code": rng.choice([None, *codes]), "status": rng.choice(["NORMAL", "CANCELLED"]), **ended}
+                return key | {"registered_date": rng.choice([None, day()])}
+
+    feeds: dict[str, list[Change]] = {}
+    present: dict[tuple[str, str], dict[str, Any]] = {}
+    sources = [entry.feed for entry in FLOW.inputs] + ["aic.enterprise"] * 3
+    for number in range(30):
+        city.now = f"2016-{1 + number // 3:02}-{1 + number % 3 * 9:02}"
+        feed = rng.choice(sources)
+        row = draw(feed)
+        key = tuple(row[name] for name in city.contracts[feed].key)
+        place = feed, str(key)
+        if place not in present:
+            change = city.insert(feed, **row)
+        elif rng.random() < 0.2:
+            change = city.delete(feed, row)
+            del present[place]
+            feeds[feed].append(change)
+            continue
+        else:
+            change = city.update(feed, row, **{name: row[name] for name in rng.sample(sorted(row), len(row) // 2)})
+        present[place] = row
+        feeds.setdefault(feed, []).append(change)
+    return feeds
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + 40))
+def test_any_interleaving_of_registers_written_at_random_ends_in_the_same_archive(seed: int) -> None:
+    city = Rehearsal(FLOW)
+    feeds = _random_world(city, Random(seed))
+    city.tick("2016-12-31")
+    city.check_rows()
+    assert "FOLD_FAILED" not in kinds(city)
+    assert "NOT_UNDERSTOOD" not in kinds(city)
+    expected = _state(city)
+    for row in expected[ORGANISATION].values():
+        assert_no_overlap(row["status_timeline"])
+        assert row["status_timeline"][-1]["status"] == row["status"]
+        for entry in row["identifiers"]:
+            is_own = entry["source"] == FEEDS[row["organisation_id"].partition(":")[0]]
+            if is_own and entry["valid_from"] is not None and entry["valid_to"] is not None:
+                assert entry["valid_from"] < entry["valid_to"]
+    for number, changes in enumerate(interleavings(feeds.values(), seed=seed, count=8)):
+        other = Rehearsal(FLOW, city.contracts)
+        other.take(changes)
+        other.tick("2016-12-31")
+        assert _state(other) == expected, f"seed {seed}, interleaving {number}"
 
 
 def test_any_interleaving_with_ticks_between_ends_in_the_same_archive(city: Rehearsal) -> None:
