@@ -149,11 +149,13 @@ class Fold:
     """How subjects of one kind are folded: a pure function, called once per batch of news.
 
     `at_tick`: the subject may gather many thousands of facts or counts (a roster, a city-wide group); it is folded at the next
-    advance of the event clock instead of at every batch.
+    advance of the event clock instead of at every batch. `is_patient`: where the last fold asked to be woken at some moment,
+    news wait for it too, so that a roster of a hundred thousand is not read again at every tick of the month before.
     """
 
     fold: Callable[[Subject], Outcome]
     at_tick: bool = False
+    is_patient: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -195,7 +195,8 @@ class Folding:
         prefix = prefix_of(flow.name, subject)
         header = self._read(prefix + b"h")
         memory, wake_at = unpack(header) if header else ({}, None)
-        if wake_at != NEXT_TICK:
+        is_waiting = wake_at is not None and _fold_of(flow, subject).is_patient
+        if wake_at != NEXT_TICK and not is_waiting:
             self._set_header(flow, subject, prefix, memory, wake_at, NEXT_TICK)
 
     def _set_header(

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from schemas.change import Op
-from streams.operators.flow import Flow, Fold, Outcome, Subject
+from streams.operators.flow import Flow, Fold, Input, Outcome, Subject
 from tests.demo_flow import FLOW, contracts, person
-from tests.rehearsal import Rehearsal, days
+from tests.rehearsal import Rehearsal, days, micros
 
 
 def test_a_row_that_moves_to_another_subject_leaves_the_former() -> None:
@@ -101,3 +101,34 @@ def test_what_it_publishes_fits_its_contracts() -> None:
     city.tick("2016-11-01")
     assert all(city.rows(feed) for feed in FLOW.outputs)
     city.check_rows()
+
+
+def test_a_patient_subject_is_read_once_however_often_news_comes() -> None:
+    folded: list[int] = []
+
+    def roster(subject: Subject) -> Outcome:
+        folded.append(len(subject.of("police.resident")))
+        outcome = Outcome()
+        if subject.now < micros("2016-11-20"):
+            outcome.wake(micros("2016-11-20"))
+        else:
+            outcome.publish("demo.region", {"region": subject.id, "people": folded[-1]})
+        return outcome
+
+    flow = Flow(
+        name="demo",
+        inputs=[Input(feed="police.resident", subjects=lambda row: [f"region:{row['hukou_region']}"])],
+        folds={"region": Fold(roster, at_tick=True, is_patient=True)},
+        outputs={"demo.region": ["region"], "demo.queue": ["conflict_id"]},
+        queue="demo.queue",
+    )
+    city = Rehearsal(flow)
+    for day in range(1, 10):
+        city.insert("police.resident", citizen_id=str(day), name="甲", hukou_region="440106")
+        city.tick(f"2016-11-0{day}")
+    assert folded == [1], "the first fold asked for the twentieth"
+    city.tick("2016-11-20")
+    assert city.rows("demo.region")["440106"]["people"] == 9
+    city.delete("police.resident", {"citizen_id": "1"})
+    city.tick("2016-11-21")
+    assert folded == [1, 9, 8], "nothing asked for: news come at the next tick"
