@@ -41,7 +41,8 @@ SETTINGS: Mapping[str, str | int | bool] = {
 
 BULK_SETTINGS: Mapping[str, str | int | bool] = {
     "delivery.report.only.error": True,
-    "linger.ms": 50,  # nobody waits for a record of it, and a request costs the broker the same for one as for thousands
+    "linger.ms": 50,  # nobody waits for one of its records, and a request costs the broker as much for one as for thousands
+    "queue.buffering.max.kbytes": 65_536,  # there are several of these
 }
 
 Headers = Sequence[tuple[str, bytes]]

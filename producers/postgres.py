@@ -30,7 +30,7 @@ from psycopg.pq.abc import PGconn
 
 from producers import pgoutput
 from producers.postgres_catalog import Table, Types, identifier, tables
-from producers.postgres_copy import ParallelCopy
+from producers.postgres_copy import ParallelCopy, processes_most
 from producers.postgres_link import command, connect, connect_replication, database_of, translated
 from producers.postgres_preflight import findings
 from producers.postgres_relation import Relations
@@ -66,6 +66,7 @@ class PostgresSource:
         self._stream: Stream | None = None
         self._reading: Reading | None = None
         self._parallel: ParallelCopy | None = None
+        self._processes_most = processes_most(setting)
         self._overtaken: Overtaken | None = None
         self._copied: set[str] = set()  # read to the end by this process, though not all is acknowledged yet
         self._guard = LogGuard(self._name, setting.config.options.get("retained_warning_bytes"))
@@ -289,8 +290,9 @@ class PostgresSource:
     def _copy_first(self, wanted: Mapping[str, Table]) -> Iterator[SourceBatch]:
         """Copy tables before the stream begins: nothing overtakes their rows, so that several processes may share the work."""
         assert self._reading is not None, "opened by the caller"
-        entries = by_table(self._feeds)
-        self._parallel = ParallelCopy.begun(self._setting, self._origin(), self._reading, wanted, entries)
+        self._parallel = ParallelCopy.begun(
+            self._setting, self._origin(), self._reading, wanted, by_table(self._feeds), self._processes_most
+        )
         if self._parallel is None:
             yield from self._copy(wanted)
             return
@@ -304,12 +306,10 @@ class PostgresSource:
     def _copy(self, wanted: Mapping[str, Table]) -> Iterator[SourceBatch]:
         assert self._reading is not None, "opened by the caller"
         entries = by_table(self._feeds)
-        observer = self._setting.observer
         # Small tables first: most feeds are whole within seconds, and none waits for a giant that comes before it by name.
         for name, table in sorted(wanted.items(), key=lambda item: item[1].blocks):
             entry, state = entries[name], self._record["tables"][name]
             done = state["rows"]
-            total = max(table.rows, done)
             _logger.info("%s: copies %s from block %d", self._name, name, state["next_block"])
             copy = TableCopy(self._reading, entry, table, self._origin())
             for start, end in ranges(table, state["next_block"]):
@@ -320,7 +320,7 @@ class PostgresSource:
                     if self._overtaken:
                         self._overtaken.leave_out(batch, entry.feed)
                     yield batch
-                    observer.snapshot(feed=entry.feed, done_rows=done, total_rows=max(total, done))
+                    self._setting.observer.snapshot(feed=entry.feed, done_rows=done, total_rows=max(table.rows, done))
                 mark = RangeDone(table=name, filenode=table.filenode, next_block=end, rows=rows)
                 yield SourceBatch(marks=[(0, mark)])
             self._copied.add(name)

@@ -11,6 +11,7 @@ table's place in the progress record is one block: it moves on over ranges that 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import selectors
 import subprocess
@@ -33,17 +34,23 @@ from schemas.errors import Misconfigured, Transient
 PROCESSES_MAX = 4
 LOOK_SECONDS = 0.25
 
+_logger = logging.getLogger(__name__)
 _turn = threading.Lock()
 """Sources of one process that begin together do not multiply processes: one has them at a time, the others copy alone."""
 
 
-def processes(setting: SourceSetting, tables: Iterable[Table]) -> int:
-    """How many processes a copy is worth: as many as there are cores and ranges. Raises Misconfigured for a bad option."""
+def processes_most(setting: SourceSetting) -> int:
+    """How many processes a copy may use: the option, else one for each core. Raises Misconfigured for a bad option."""
     most = setting.config.options.get("snapshot_processes", min(len(os.sched_getaffinity(0)), PROCESSES_MAX))
     if type(most) is not int or most < 1:
         raise Misconfigured(
             f"source {setting.name}", f"snapshot_processes is {most!r}", fix="use a whole number, 1 or more"
         )
+    return most
+
+
+def processes_worth(most: int, tables: Iterable[Table]) -> int:
+    """How many of them the tables are worth: starting one costs what copying a range takes."""
     return min(most, sum(table.blocks for table in tables) // postgres_snapshot.RANGE_BLOCKS)
 
 
@@ -151,9 +158,10 @@ class ParallelCopy:
         reading: Reading,
         tables: Mapping[str, Table],
         entries: Mapping[str, FeedEntry],
+        most: int,
     ) -> ParallelCopy | None:
         """Start the processes; None if the tables are not worth it, or the processes are another source's now."""
-        count = processes(setting, tables.values())
+        count = processes_worth(most, tables.values())
         if setting.log is None or count < 2 or not _turn.acquire(blocking=False):
             return None
         job = {
@@ -165,6 +173,7 @@ class ParallelCopy:
             "entries": [entries[name].to_json() for name in tables],
             "filenodes": {name: table.filenode for name, table in tables.items()},
         }
+        _logger.info("%s: %d processes copy %d tables", setting.name, count, len(tables))
         copy = cls(setting, tables, entries)
         try:
             for _ in range(count):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from producers.log import LogSetting
 from producers.postgres_catalog import Table
-from producers.postgres_copy import PROCESSES_MAX, Front, processes
+from producers.postgres_copy import PROCESSES_MAX, Front, processes_most, processes_worth
 from producers.postgres_copyist import error_heard, error_told
 from producers.postgres_snapshot import RANGE_BLOCKS, ranges
 from producers.source import MemoryProgress, SourceSetting
@@ -84,18 +84,21 @@ def test_in_any_order_only_what_is_done_without_a_hole_is_passed(order: list[tup
 
 
 def test_processes_are_worth_it_for_large_tables_only() -> None:
-    assert processes(setting(snapshot_processes=3), [TABLE]) == 3
-    assert processes(setting(snapshot_processes=30), [TABLE]) == 10
-    assert processes(setting(snapshot_processes=1), [TABLE]) == 1
-    assert 1 <= processes(setting(), [TABLE]) <= PROCESSES_MAX
+    assert processes_worth(3, [TABLE]) == 3
+    assert processes_worth(30, [TABLE]) == 10
     small = replace(TABLE, blocks=RANGE_BLOCKS // 20)
-    assert processes(setting(snapshot_processes=4), [small] * 30) == 1
+    assert processes_worth(4, [small] * 30) == 1
+
+
+def test_processes_are_as_many_as_asked_for_else_by_cores() -> None:
+    assert processes_most(setting(snapshot_processes=7)) == 7
+    assert 1 <= processes_most(setting()) <= PROCESSES_MAX
 
 
 @pytest.mark.parametrize("value", [0, -1, "2", True, 1.5, None])
 def test_a_bad_number_of_processes_is_refused(value: object) -> None:
     with pytest.raises(Misconfigured, match="snapshot_processes"):
-        processes(setting(snapshot_processes=value), [TABLE])
+        processes_most(setting(snapshot_processes=value))
 
 
 @pytest.mark.parametrize(
