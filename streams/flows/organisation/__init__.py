@@ -47,7 +47,12 @@ FLOW = Flow(
             columns=_CODED,
             keeps_history=True,
         ),
-        Input(feed=identifier.CODES, subjects=identifier.code_subjects, columns=identifier.CODE_COLUMNS),
+        Input(
+            feed=identifier.CODES,
+            subjects=identifier.code_subjects,
+            columns=identifier.CODE_COLUMNS,
+            keeps_history=True,
+        ),
         *(
             Input(
                 feed=feed,

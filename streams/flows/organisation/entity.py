@@ -30,7 +30,7 @@ from streams.flows.organisation.rules import (
 )
 from streams.flows.organisation.taxpayer import name_subject
 from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, Unfit
-from streams.operators.merge import Merged, conflict, merge
+from streams.operators.merge import Merged, conflict, merge, origin
 
 CHANGES = "aic.enterprise_change"
 ENTERPRISE = "aic.enterprise"
@@ -188,18 +188,24 @@ def _tell(entity: _Entity, held: Sequence[_Held], outcome: Outcome) -> None:
 
 
 def _complain(subject: Subject, entity: _Entity, rules: Rules, outcome: Outcome) -> None:
-    row, fact = entity.row, entity.fact
-    kinds = [f"{id_type}_INVALID" for id_type, column in _COLUMNS.items() if is_unfit(id_type, row.get(column))]
+    row = entity.row
+
+    def complain(kind: str, *columns: str, detail: str = "") -> None:
+        claim = origin(entity.fact, lambda row: [row.get(column) for column in columns])
+        outcome.publish(CONFLICT, conflict(kind, [entity.org], [claim], detail=detail))
+
+    for id_type, column in _COLUMNS.items():
+        if is_unfit(id_type, row.get(column)):
+            complain(f"{id_type}_INVALID", column)
     if entity.kind == UNKNOWN:
-        kinds.append("KIND_UNKNOWN")
+        complain("KIND_UNKNOWN", "kind")
     if entity.status == UNKNOWN:
-        kinds.append("STATUS_UNKNOWN")
-    outcome.publish(CONFLICT, *(conflict(kind, [entity.org], [fact]) for kind in kinds))
+        complain("STATUS_UNKNOWN", "status")
     stated = valid_number(ORG_CODE, row.get("org_code"))
     inner = org_code_of(valid_number(USCC, row["uscc"]))
     if stated and inner and stated != inner:
         detail = "characters 9 to 17 of the USCC are another organisation code than the row's"
-        outcome.publish(CONFLICT, conflict("ORG_CODE_MISMATCH", [entity.org], [fact], detail=detail))
+        complain("ORG_CODE_MISMATCH", "org_code", "uscc", detail=detail)
     for change in subject.of(CHANGES):
         said = change.row or {}
         if said["item"] == rules.status_item and said["new_value"] not in entity.registry.status:

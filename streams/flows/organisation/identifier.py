@@ -19,7 +19,7 @@ from schemas.identifiers import validate_org_code
 from streams.flows.organisation.number import org_code_of, valid_number
 from streams.flows.organisation.rules import CONFLICT, IDENTIFIER, ORG_CODE, REGISTRATION_NO, USCC, Rules, rules_at
 from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, Unfit
-from streams.operators.merge import conflict
+from streams.operators.merge import conflict, origin
 
 CODES = "qts.organisation_code"
 CODE_COLUMNS = ("registration_no", "issued_date", "valid_to", "status", "status_date")
@@ -179,7 +179,7 @@ def _certificate(
     facts = subject.of(CODES)
     if not facts:
         return None
-    fact = facts[-1]
+    fact = brought(facts[-1])
     row = fact.row or {}
     issued = row["issued_date"]
     registration_no = valid_number(REGISTRATION_NO, row["registration_no"])
@@ -227,6 +227,11 @@ def _ends(row: Row) -> int | None:
         ended = row["status_date"] + (_DAY_AFTER if row["status"] == "EXPIRED" else 0)
         return ended if valid_to is None else min(valid_to, ended)
     return valid_to
+
+
+def brought(fact: Fact) -> Fact:
+    """The version that brought what the row says here: updates of columns that do not travel change nothing."""
+    return origin(fact, lambda row: row)
 
 
 def unmatched(subject: Subject, facts: Sequence[Fact], candidates: int, rules: Rules, outcome: Outcome) -> None:

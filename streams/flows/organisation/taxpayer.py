@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from schemas.identifiers import normalise
 from streams.flows.calendar import day_at
-from streams.flows.organisation.identifier import mapping, subject_of, unmatched
+from streams.flows.organisation.identifier import brought, mapping, subject_of, unmatched
 from streams.flows.organisation.number import TaxNumbers, citizen_id, tax_numbers
 from streams.flows.organisation.period import committed_day, versions
 from streams.flows.organisation.rules import CONFLICT, IDENTIFIER, ORG_CODE, TAX_NO, USCC, Rules, rules_at
@@ -61,11 +61,11 @@ def fold(subject: Subject) -> Outcome:
     for fact in facts:
         numbers = tax_numbers(fact.row or {}, rules)
         _ask(subject, fact, numbers, rules, outcome)
-        match = _match(subject, fact, numbers, answers, outcome)
+        match = _match(subject, brought(fact), numbers, answers, outcome)
         if match.org is not None:
-            linked.setdefault(match.org, []).append((fact, match.method))
+            linked.setdefault(match.org, []).append((brought(fact), match.method))
         else:
-            unmatched(subject, [fact], match.candidates, rules, outcome)
+            unmatched(subject, [brought(fact)], match.candidates, rules, outcome)
     if len(linked) > 1:
         rows = [fact for found in linked.values() for fact, _ in found]
         detail = "the two offices' registrations under one number belong to different organisations"

@@ -158,6 +158,21 @@ def test_a_row_without_an_entity_waits_a_while_before_a_person_is_asked(city: Re
     assert "TAX_NO" in methods(city)
 
 
+def test_updates_of_other_columns_change_nothing_and_reopen_nothing(city: Rehearsal) -> None:
+    enterprise(city, uscc=USCC, org_code="bad")
+    registration(city, USCC)
+    registration(city, "1")
+    certificate(city)
+    city.tick("2015-02-01")
+    told = len(city.history)
+    city.now = "2016-01-01"
+    city.update("aic.enterprise", {"ent_id": "E1"}, address="新址")
+    city.update("state_tax.registration", {"tax_no": USCC}, tax_authority="新局")
+    city.update("state_tax.registration", {"tax_no": "1"}, tax_authority="新局")
+    city.update("qts.organisation_code", {"org_code": CODE}, source_row_version=2)
+    assert len(city.history) == told
+
+
 def test_a_number_that_fails_its_check_joins_nothing(city: Rehearsal) -> None:
     wrong = USCC[:-1] + ("A" if USCC[-1] != "A" else "B")
     enterprise(city, uscc=wrong, org_code="123456789", registration_no="1")
