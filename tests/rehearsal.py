@@ -160,6 +160,9 @@ class Rehearsal:
             if change.feed in self.intake.feeds:
                 self.deliver(list(self.intake.messages(change, self.contracts[change.feed])))
 
+    def settle(self) -> None:
+        """Let the flow take up what was committed so far: on a broker, changes that nobody looks at travel together."""
+
     def tick(self, moment: str | int) -> None:
         """Advance the flow's event clock: an ISO date or datetime, or microseconds."""
         clock = moment if isinstance(moment, int) else micros(moment)

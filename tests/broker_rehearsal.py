@@ -1,0 +1,284 @@
+"""The rehearsal of a flow on a real broker: same words as tests/rehearsal.py, every hop the real one but Faust.
+
+A change is encoded and appended to a topic; what stands there is read and given to the flows' `Runner`, whose messages go
+through an inbox topic, whose tasks write transactions, and whose derived rows are read back from their topic. Feeds share
+one topic in and one out, told apart by a header, so that a test of twenty feeds needs four topics.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+
+from ops.flows import StateChangelog
+from producers.log import Log
+from producers.transaction import Outgoing, TransactionWriter
+from schemas.change import Batch, Change, Record
+from schemas.codec import Codec
+from schemas.contract import Contract
+from schemas.directory import Directory, FeedEntry
+from schemas.envelope import key_schema, value_schema
+from schemas.position import Position
+from streams.operators.flow import Flow, Row, row_id
+from streams.operators.folding import RowChange
+from streams.operators.message import TICK, message_key, pack
+from streams.operators.runner import Runner
+from streams.operators.task import Ways, envelope
+from tests import feeds
+from tests.rehearsal import Rehearsal
+
+ROUNDS_MAX = 1000
+
+
+class BrokerRehearsal(Rehearsal):
+    """Give it a broker with `on`; use it as Rehearsal; `close` it."""
+
+    kafka = ""
+    unique = ""
+    opened: list[BrokerRehearsal]
+    _numbers: Iterator[int]
+    _is_settled = True
+
+    def __init__(self, flow: Flow, contracts: Mapping[str, Contract] | None = None, now: str = "2016-10-31") -> None:
+        super().__init__(flow, contracts, now)
+        self._name = f"{self.unique}.{next(self._numbers)}"
+        self._ways = Ways(1, f"{self._name}.inbox", f"{self._name}.state")
+        self._in, self._out = f"{self._name}.in", f"{self._name}.out"
+        feeds.create(self.kafka, self._in, self._out, self._ways.inbox, self._ways.state, partitions=1)
+        self._schemas: dict[int, Mapping[str, Any]] = {}
+        self._entries = {name: self._entry(number, self.contracts[name]) for number, name in enumerate(self._feeds())}
+        self._codec = Codec(self._schemas.__getitem__)
+        self._log = Log(self.kafka, client_id="tests", linger_ms=0)
+        self._folder = tempfile.TemporaryDirectory(prefix="mesh-flow-")
+        self._reader = Consumer(
+            {
+                "bootstrap.servers": self.kafka,
+                "group.id": self._name,
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 5,
+            }
+        )
+        self._topics = [self._in, self._ways.inbox, self._out]
+        self._reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in self._topics])
+        directory = Directory(feeds=self._entries)
+        self._runner = Runner(
+            flows=[flow],
+            directory=lambda: directory,
+            schema_of=self._schemas.__getitem__,
+            open_outlet=self._log.lane,
+            open_writer=lambda name: _Renamed(TransactionWriter(self.kafka, name), self._ways, self._out),
+            changelog=StateChangelog(self.kafka, self._ways.state),
+            ways=self._ways,
+            data_dir=Path(self._folder.name),
+            progress=_Kept(),
+            replay=lambda *_: iter(()),
+            observer=_Counting(self._queued),
+        )
+        self._runner._ticks = list  # type: ignore[method-assign]  # a rehearsal says itself what time it is
+        self.opened.append(self)
+
+    def _feeds(self) -> list[str]:
+        return sorted({*self.flow.outputs, *(entry.feed for entry in self.flow.inputs)})
+
+    def _entry(self, number: int, contract: Contract) -> FeedEntry:
+        # Its rules are the stream hop's matter, and rows of these tests are not whole.
+        contract = Contract.parse(
+            {**contract.record, "gov": {**contract.record.get("gov", {}), "rules": []}}, contract.feed
+        )
+        key, value = 2 * number + 1, 2 * number + 2
+        self._schemas[key], self._schemas[value] = key_schema(contract), value_schema(contract)
+        return FeedEntry(contract=contract, version=1, key_schema_id=key, value_schema_id=value, partitions=1)
+
+    def take(self, changes: Iterable[Change]) -> None:
+        """See Rehearsal: by way of the broker."""
+        for change in changes:
+            if change.feed in self.intake.feeds:
+                self._write(change)
+                self._is_settled = False
+
+    @property
+    def history(self) -> list[RowChange]:  # type: ignore[override]
+        """See Rehearsal. Changes travel together until somebody looks."""
+        self.settle()
+        return self._history
+
+    @history.setter
+    def history(self, changes: list[RowChange]) -> None:
+        self._history = changes
+
+    @property
+    def queued(self) -> dict[str, int]:  # type: ignore[override]
+        """See Rehearsal."""
+        self.settle()
+        return self._queued
+
+    @queued.setter
+    def queued(self, counts: dict[str, int]) -> None:
+        self._queued = counts
+
+    def tick(self, moment: str | int) -> None:
+        """See Rehearsal."""
+        from tests.rehearsal import micros  # noqa: PLC0415
+
+        self.settle()
+        clock = moment if isinstance(moment, int) else micros(moment)
+        self._log.append(self._ways.inbox, message_key(self.flow.name, ""), pack([TICK, clock]), partition=0)
+        self._is_settled = False
+        self.settle()
+
+    def restart(self) -> None:
+        """The worker dies and another machine takes over: nothing local is left."""
+        self.settle()
+        self._runner.close()
+        self._folder.cleanup()
+        self._folder = tempfile.TemporaryDirectory(prefix="mesh-flow-")
+        self._runner._data_dir = Path(self._folder.name)
+
+    def close(self) -> None:
+        """Release everything."""
+        self._runner.close()
+        self._reader.close()
+        self._log.close()
+        self._folder.cleanup()
+
+    def _write(self, change: Change) -> None:
+        row_change = RowChange(
+            "source",
+            change.feed,
+            "",
+            change.before,
+            change.after,
+            change.position,
+            change.committed_at_ms,
+            None,
+        )
+        entry = self._entries[change.feed]
+        if change.before is None and change.after is None:
+            raise NotImplementedError("a truncate is rehearsed in memory")
+        for _, key, value, _, _ in envelope(row_change, entry, self._codec):
+            self._log.append(self._in, key, value, headers=[("feed", change.feed.encode())])
+
+    def settle(self) -> None:
+        if self._is_settled:
+            return
+        self._is_settled = True
+        self._log.flush(30)
+        for _ in range(ROUNDS_MAX):
+            found = self._read()
+            if not any(found.values()):
+                return
+            batches = [
+                Batch(topic=feed, partition=0, records=[record])
+                for feed, record in ((_feed(record), record) for record in found[self._in])
+            ]
+            if batches:
+                for batch in batches:
+                    self._runner.handle([batch])
+            if found[self._ways.inbox]:
+                self._runner.handle([Batch(topic=self._ways.inbox, partition=0, records=found[self._ways.inbox])])
+            for record in found[self._out]:
+                self._keep(record)
+        raise AssertionError("the flow never settles")
+
+    def _read(self) -> dict[str, list[Record]]:
+        """What is new on the topics, each read to its end."""
+        found: dict[str, list[Record]] = {topic: [] for topic in self._topics}
+        waiting = {
+            topic: self._reader.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)[1] for topic in self._topics
+        }
+        places = {
+            place.topic: place.offset for place in self._reader.position([TopicPartition(t, 0) for t in self._topics])
+        }
+        unread = {topic for topic, end in waiting.items() if max(places[topic], 0) < end}
+        while unread:
+            message = self._reader.poll(5)
+            assert message is not None, f"{sorted(unread)}: the broker is silent"
+            error = message.error()
+            if error is not None:
+                assert error.code() == KafkaError._PARTITION_EOF, error
+                if (message.offset() or 0) >= waiting[message.topic() or ""]:
+                    unread.discard(message.topic() or "")
+                continue
+            record = Record(
+                message.offset() or 0, message.key(), message.value(), message.headers(), message.timestamp()[1]
+            )  # type: ignore[arg-type]
+            found[message.topic() or ""].append(record)
+        return found
+
+    def _keep(self, record: Record) -> None:
+        if record.value is None:
+            return
+        feed = _feed(record)
+        value = self._codec.decode(record.value)
+        row: Row = value["after"] if value["after"] is not None else value["before"]
+        reason = dict(record.headers or ()).get("reason")
+        self._history.append(
+            RowChange(
+                self.flow.name,
+                feed,
+                row_id(row, self.flow.outputs[feed]),
+                value["before"],
+                value["after"],
+                Position.parse(value["source"]["sequence"]),
+                value["source"]["ts_ms"],
+                reason.decode() if reason else None,
+            )
+        )
+
+
+class _Renamed:
+    """A task's writer whose derived feeds go to the one topic that stands for all."""
+
+    def __init__(self, writer: TransactionWriter, ways: Ways, out: str) -> None:
+        self._writer = writer
+        self._ways = ways
+        self._out = out
+
+    def write(self, records: Iterable[Outgoing], last: Outgoing) -> int:
+        return self._writer.write(map(self._named, records), last)
+
+    def _named(self, record: Outgoing) -> Outgoing:
+        topic, key, value, partition, headers = record
+        if topic in (self._ways.inbox, self._ways.state):
+            return record
+        return self._out, key, value, partition, [("feed", topic.encode()), *(headers or ())]
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Kept:
+    def load(self) -> Mapping[str, Mapping[str, Any]]:
+        return {}
+
+    def save(self, key: str, record: Mapping[str, Any]) -> None: ...
+
+
+class _Counting:
+    def __init__(self, queued: dict[str, int]) -> None:
+        self._queued = queued
+
+    def taken(self, flow: str, count: int) -> None: ...
+    def emitted(self, flow: str, feed: str, count: int) -> None: ...
+    def clock(self, flow: str, event_at: int) -> None: ...
+    def restored(self, partition: int, done: int, total: int) -> None: ...
+
+    def queued(self, flow: str, kind: str, count: int) -> None:
+        self._queued[kind] = self._queued.get(kind, 0) + count
+
+
+def _feed(record: Record) -> str:
+    return dict(record.headers or ())["feed"].decode()
+
+
+def on(kafka: str, unique: str) -> type[BrokerRehearsal]:
+    """A BrokerRehearsal bound to a broker; `opened` lists its instances."""
+    numbers = iter(range(1_000_000))
+    return type(
+        "BoundRehearsal", (BrokerRehearsal,), {"kafka": kafka, "unique": unique, "opened": [], "_numbers": numbers}
+    )
