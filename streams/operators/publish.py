@@ -18,6 +18,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -36,6 +37,8 @@ class Treatment(StrEnum):
     MASK = "MASK"  # text keeps its first and last character, anything else becomes null: as in a grant
     YEAR = "YEAR"  # the year of a date, as text
     MONTH = "MONTH"  # year and month of a date, as text
+    DAY = "DAY"  # a date as text, 2016-10-31
+    AMOUNT = "AMOUNT"  # a decimal of two places as text
     REGION = "REGION"  # the first six digits of an identity number or region code: the county (GB/T 2260)
     FULL = "FULL"
 
@@ -43,8 +46,10 @@ class Treatment(StrEnum):
 _COARSER: Mapping[Treatment, frozenset[Treatment]] = {
     Treatment.DROP: frozenset(Treatment),
     Treatment.MASK: frozenset({Treatment.MASK, Treatment.FULL}),
-    Treatment.YEAR: frozenset({Treatment.YEAR, Treatment.MONTH, Treatment.FULL}),
-    Treatment.MONTH: frozenset({Treatment.MONTH, Treatment.FULL}),
+    Treatment.YEAR: frozenset({Treatment.YEAR, Treatment.MONTH, Treatment.DAY, Treatment.FULL}),
+    Treatment.MONTH: frozenset({Treatment.MONTH, Treatment.DAY, Treatment.FULL}),
+    Treatment.DAY: frozenset({Treatment.DAY, Treatment.FULL}),
+    Treatment.AMOUNT: frozenset({Treatment.AMOUNT, Treatment.FULL}),
     Treatment.REGION: frozenset({Treatment.REGION, Treatment.FULL}),
     Treatment.FULL: frozenset({Treatment.FULL}),
 }
@@ -63,11 +68,17 @@ def _day(value: Any) -> str | None:
     return (_EPOCH + timedelta(days=value)).isoformat() if isinstance(value, int) else None
 
 
+def _amount(value: Any) -> str | None:
+    return str(Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-2)) if isinstance(value, bytes) else None
+
+
 _SHOW: Mapping[Treatment, Callable[[Any], Any]] = {
     Treatment.DROP: lambda _: None,
     Treatment.MASK: mask,
     Treatment.YEAR: lambda value: day[:4] if (day := _day(value)) else None,
     Treatment.MONTH: lambda value: day[:7] if (day := _day(value)) else None,
+    Treatment.DAY: _day,
+    Treatment.AMOUNT: _amount,
     Treatment.REGION: lambda value: value[:6] if isinstance(value, str) else None,
     Treatment.FULL: lambda value: value,
 }

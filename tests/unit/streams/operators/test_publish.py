@@ -20,7 +20,7 @@ from streams.operators.publish import (
     suppress,
     term_until,
 )
-from tests.rehearsal import days, micros
+from tests.rehearsal import cents, days, micros
 
 LINES = [
     {"column": "name", "public": "MASK", "government": "FULL"},
@@ -42,6 +42,8 @@ def test_a_view_shows_exactly_its_columns() -> None:
     assert TABLES["public"].project(row) == {"name": "王*明", "born": "1990"}
     assert TABLES["government"].project({}) == {"name": None, "born": None, "id": None}
     assert show(days("1990-02-03"), Treatment.MONTH) == "1990-02"
+    assert show(days("1990-02-03"), Treatment.DAY) == "1990-02-03"
+    assert show(cents("-12.50"), Treatment.AMOUNT) == "-12.50"
     assert show("440106198001010010", Treatment.REGION) == "440106"
 
 

@@ -1,0 +1,89 @@
+"""A group of rows with equal quasi-identifiers: what of it is published, and when a difference is large enough (DOMAIN K2).
+
+A published row has no identity but its content: its number is a digest of what it shows, counted up where several rows show
+the same. So a number tells nothing of the source's key, and a changed row is one that goes and one that comes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from streams.flows.opendata.catalogue import DATASETS, Dataset
+from streams.operators.flow import Outcome, Subject, Tell
+from streams.operators.publish import Release, release
+
+ROWS, DELTA = "open.dataset", "open.delta"
+
+
+def dataset_of(subject: Subject) -> tuple[Dataset, str]:
+    """The data set of a subject `<kind>:<dataset>|<rest>`, and the rest."""
+    code, _, rest = subject.id.partition("|")
+    return DATASETS[code], rest
+
+
+def fold_group(subject: Subject) -> Outcome:
+    """Publish the group anew if the difference, and what is left, have at least k rows; else leave it as it is."""
+    outcome = Outcome()
+    dataset, values = dataset_of(subject)
+    present = Counter(dataset.content(fact.row) for fact in subject.of(dataset.feed) if fact.row is not None)
+    published = Counter(row["content"] for row in subject.published.get(ROWS, {}).values())
+    is_open = dataset.is_open_at(subject.now)
+    found = release(present if is_open else {}, published, dataset.k)
+    outcome.memory = _memory(subject, found)
+    outcome.publish(ROWS, *rows_of(dataset, found.rows))
+    if outcome.memory:
+        group = hashlib.sha256(values.encode()).hexdigest()[:16]
+        outcome.publish(DELTA, {"dataset": dataset.dataset, "quasi_group": group, **outcome.memory})
+        tell = {"released_at": outcome.memory["released_at"]}
+        outcome.tells.append(Tell(to=f"profile:{dataset.dataset}", tag="released", row=tell))
+    _count(outcome, dataset, found)
+    outcome.reasons[ROWS] = "RETRACTED"
+    if (change := dataset.next_change(subject.now)) is not None:
+        outcome.wake(change)
+    return outcome
+
+
+def _memory(subject: Subject, found: Release) -> dict[str, Any]:
+    """What is remembered of the last release: history, not a function of the rows."""
+    if not found.is_new:
+        return subject.memory
+    return {
+        "release": subject.memory.get("release", 0) + 1,
+        "added": found.added,
+        "removed": found.removed,
+        "rows": sum(found.rows.values()),
+        "released_at": subject.now,
+    }
+
+
+def rows_of(dataset: Dataset, contents: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The rows of `open.dataset` for contents and how often each occurs."""
+    rows: list[dict[str, Any]] = []
+    for content in sorted(contents):
+        digest = hashlib.sha256(f"{dataset.dataset}\n{content}".encode()).hexdigest()[:24]
+        rows += [
+            {"dataset": dataset.dataset, "row_no": f"{digest}-{number}", "content": content}
+            for number in range(1, contents[content] + 1)
+        ]
+    return rows
+
+
+def _count(outcome: Outcome, dataset: Dataset, found: Release) -> None:
+    """The group's share of the statistics and of the relations: of published rows only."""
+    counts: Counter[tuple[str, str]] = Counter()
+    profile = f"profile:{dataset.dataset}"
+    for content, count in found.rows.items():
+        shown = json.loads(content)
+        counts[profile, "rows"] += count
+        for column in dataset.profile:
+            counts[profile, f"v|{column}|{json.dumps(shown[column], ensure_ascii=False)}"] += count
+        for column, element in dataset.elements.items():
+            if shown[column]:
+                counts[f"value:{element}|{shown[column]}", f"{dataset.dataset}.{column}"] += count
+    if found.is_held:
+        counts[profile, "held"] = 1
+    outcome.counts = dict(counts)

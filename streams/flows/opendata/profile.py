@@ -1,0 +1,98 @@
+"""Statistics of a data set (统计, DOMAIN K4) and its state (K7): from published rows only, so that they tell no more than those.
+
+Cells below k are blank. So are the least and greatest value and the quantiles where fewer than k rows have that value: the
+oldest person of a district is one person.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from streams.flows.opendata.catalogue import DATASETS
+from streams.operators.flow import Outcome, Subject
+from streams.operators.publish import suppress
+
+PROFILE = "open.profile"
+ALL = "*"
+TOP = 10
+K = 10
+QUANTILES = (("q25", 1, 4), ("q50", 1, 2), ("q75", 3, 4))
+
+
+def fold_profile(subject: Subject) -> Outcome:
+    """One row for the set (column `*`), and one for each column that its catalogue entry counts."""
+    outcome = Outcome()
+    dataset = DATASETS[subject.id]
+    rows = subject.counts.get("rows", 0)
+    released = [row["released_at"] for row in subject.told("released")]
+    if not released:
+        return outcome
+    cells: dict[str, dict[str, int]] = {column: {} for column in dataset.profile}
+    for measure, count in subject.counts.items():
+        if measure.startswith("v|"):
+            _, column, value = measure.split("|", 2)
+            cells[column][value] = count
+    shared = {
+        "dataset": dataset.dataset,
+        "title": dataset.title,
+        "theme": dataset.theme,
+        "rows": rows,
+        "last_change": max(released),
+        "refresh_seconds": dataset.refresh_seconds,
+        "held_groups": subject.counts.get("held", 0),
+    }
+    outcome.publish(PROFILE, {**shared, "column": ALL, **column_profile({}, 0)})
+    for column, values in cells.items():
+        outcome.publish(PROFILE, {**shared, "column": column, **column_profile(values, max(dataset.k, K))})
+    return outcome
+
+
+def column_profile(values: Mapping[str, int], k: int) -> dict[str, Any]:
+    """Figures of one column from its histogram (value as JSON → rows). Texts, or None for what is blank or does not apply."""
+    shown = suppress(values, k)
+    nulls = shown.get("null", 0)
+    ordered = sorted((value for value in values if value != "null"), key=_order)
+    safe = [value for value in ordered if values[value] >= k]
+    counted = sum(values[value] for value in ordered)
+    profile: dict[str, Any] = {
+        "nulls": nulls if values else None,
+        "distinct": len(ordered) if counted >= k and values else None,
+        "least": _text(safe[0]) if safe and safe[0] == ordered[0] else None,
+        "greatest": _text(safe[-1]) if safe and safe[-1] == ordered[-1] else None,
+    }
+    for name, part, of in QUANTILES:
+        value = _quantile(values, ordered, counted * part, of)
+        profile[name] = _text(value) if value is not None and values[value] >= k else None
+    visible = sorted(
+        ((count, value) for value, count in shown.items() if count and value != "null"),
+        key=lambda cell: (-cell[0], cell[1]),
+    )
+    profile["top_values"] = [{"value": _text(value), "rows": count} for count, value in visible[:TOP]]
+    profile["blank_cells"] = sum(count is None for count in shown.values())
+    return profile
+
+
+def _quantile(values: Mapping[str, int], ordered: list[str], numerator: int, denominator: int) -> str | None:
+    """The least value up to which at least this part of the rows lies: an observed value, never one in between."""
+    seen = 0
+    for value in ordered:
+        seen += values[value]
+        if seen * denominator >= numerator:
+            return value
+    return None
+
+
+def _order(value: str) -> tuple[int, Decimal, str]:
+    """Numbers by size, before texts."""
+    text = _text(value)
+    try:
+        return (0, Decimal(text), "")
+    except InvalidOperation:
+        return (1, Decimal(0), text)
+
+
+def _text(value: str) -> str:
+    return str(json.loads(value))

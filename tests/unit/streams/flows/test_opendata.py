@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from random import Random
+
+import pytest
+
+from ops.city.names import CENTRES, place
+from schemas.contract import Contract
+from schemas.errors import Misconfigured
+from streams.flows.opendata import FLOW
+from streams.flows.opendata.catalogue import DATASETS, faults, read_catalogue
+from streams.flows.opendata.coordinates import (
+    from_bd09,
+    from_gcj02,
+    gcj02_to_bd09,
+    is_inside,
+    to_cgcs2000,
+    to_gcj02,
+)
+from streams.flows.opendata.heat import GUANGZHOU
+from streams.flows.opendata.profile import column_profile
+from streams.flows.opendata.sample import draw
+from tests.rehearsal import Rehearsal, cents, city_contracts, days, micros
+
+SEED = 20161015
+CONTRACTS = city_contracts()
+DAY = 86_400_000_000
+
+
+@pytest.fixture
+def city() -> Rehearsal:
+    return Rehearsal(FLOW, CONTRACTS)
+
+
+def person(city: Rehearsal, number: int, born: str = "1990-03-04", sex: str = "1", **columns: object) -> None:
+    row = {
+        "id_type": "CITIZEN_ID",
+        "id_no": f"P{number:04}",
+        "name": f"某人{number}",
+        "sex": sex,
+        "birth_date": days(born),
+        "hukou_region": "440106",
+        "life_status": "ALIVE",
+        "supersedes": [],
+        "former_names": [],
+    }
+    city.insert("base.person", **(row | columns))
+
+
+def change(city: Rehearsal, number: int, **columns: object) -> None:
+    city.update("base.person", {"id_type": "CITIZEN_ID", "id_no": f"P{number:04}"}, **columns)
+
+
+def contents(city: Rehearsal, dataset: str) -> Counter[str]:
+    return Counter(row["content"] for row in city.rows("open.dataset").values() if row["dataset"] == dataset)
+
+
+def tick(city: Rehearsal, day: int) -> None:
+    """A day passes; what is counted from what is counted settles within it."""
+    for part in range(4):
+        city.tick(micros("2016-11-01") + day * DAY + part)
+
+
+def firm(city: Rehearsal, number: int, **columns: object) -> None:
+    row = {
+        "ent_id": f"E{number}",
+        "uscc": f"U{number}",
+        "name": f"企业{number}",
+        "kind": "ENTERPRISE",
+        "industry": "F",
+        "reg_region": "440106",
+        "established": days("2015-01-01"),
+        "capital": cents("100.00"),
+        "status": "ACTIVE",
+    }
+    city.insert("aic.enterprise", **(row | columns))
+
+
+def test_k1_only_the_allow_list_leaves_and_a_new_upstream_column_stays_closed(city: Rehearsal) -> None:
+    record = dict(CONTRACTS["base.person"].record)
+    record["fields"] = [*record["fields"], {"name": "secret", "type": ["null", "string"], "default": None}]
+    city.contracts = {**CONTRACTS, "base.person": Contract.parse(record, "base.person")}
+    for number in range(12):
+        person(city, number, secret="x")
+    tick(city, 0)
+    shown = contents(city, "population")
+    assert shown.total() == 12
+    for content in shown:
+        assert set(json.loads(content)) == {"sex", "birth_date", "hukou_region", "marital_status"}
+    everything = str(city.history)
+    assert "secret" not in everything
+    assert "某人" not in everything
+    assert "P0001" not in everything
+
+
+def test_k1_no_data_set_of_the_catalogue_opens_what_its_contract_closes() -> None:
+    found = {code: faults(dataset, CONTRACTS[dataset.feed]) for code, dataset in DATASETS.items()}
+    assert found == {code: [] for code in DATASETS}
+
+
+def test_k1_the_gate_names_what_a_careless_entry_would_open(tmp_path) -> None:
+    path = tmp_path / "sets.yaml"
+    path.write_text(
+        "- {dataset: bad, title: t, theme: t, agency: base, feed: base.person, groups: [hukou_region], k: 1, "
+        "refresh_seconds: 1, columns: {name: FULL, birth_date: DAY, hukou_region: FULL, ghost: FULL}}\n"
+    )
+    found = faults(read_catalogue(path)["bad"], CONTRACTS["base.person"])
+    assert [fault.partition(":")[0] for fault in found] == [
+        "name",
+        "birth_date",
+        "birth_date",
+        "ghost",
+        "k is 1, though rows are about people or not open one by one",
+    ]
+    path.write_text(path.read_text().replace("groups: [hukou_region]", "groups: [sex]"))
+    with pytest.raises(Misconfigured, match="does not show"):
+        read_catalogue(path)
+
+
+def test_k2_a_group_below_k_and_a_difference_below_k_are_held_and_batched(city: Rehearsal) -> None:
+    for number in range(9):
+        person(city, number)
+    tick(city, 0)
+    assert not city.rows("open.dataset")
+    person(city, 9)
+    tick(city, 1)
+    assert contents(city, "population").total() == 10
+    person(city, 10)
+    tick(city, 2)
+    assert contents(city, "population").total() == 10, "a difference of one row identifies a person"
+    for number in range(11, 20):
+        person(city, number)
+    tick(city, 3)
+    assert contents(city, "population").total() == 20
+    (delta,) = city.rows("open.delta").values()
+    assert (delta["release"], delta["added"], delta["removed"], delta["rows"]) == (2, 10, 0, 20)
+    change(city, 3, life_status="DECEASED")
+    tick(city, 4)
+    assert contents(city, "population").total() == 20, "one death is held as well"
+    for number in range(4, 13):
+        change(city, number, life_status="DECEASED")
+    tick(city, 5)
+    assert contents(city, "population").total() == 10
+    change(city, 0, hukou_region="440103")
+    tick(city, 6)
+    assert not contents(city, "population"), "nine left: the group is withdrawn whole"
+    city.check_rows()
+
+
+def test_k2_whatever_happens_no_step_shows_fewer_than_k_of_a_group(city: Rehearsal) -> None:
+    rng = Random(SEED)
+    alive: set[int] = set()
+    seen: Counter[str] = Counter()
+    for day in range(40):
+        for _ in range(rng.randrange(14)):
+            number = rng.randrange(60)
+            if number in alive and rng.random() < 0.4:
+                city.delete("base.person", {"id_type": "CITIZEN_ID", "id_no": f"P{number:04}"})
+                alive.discard(number)
+            elif number in alive:
+                change(city, number, marital_status=rng.choice(["MARRIED", "DIVORCED", None]))
+            else:
+                person(city, number, born=f"{1990 + number % 2}-01-01")
+                alive.add(number)
+        tick(city, day)
+        shown = contents(city, "population")
+        for year in ("1990", "1991"):
+            now, before = ({c: n for c, n in rows.items() if f'"{year}"' in c} for rows in (shown, seen))
+            added, removed = (Counter(now) - Counter(before)).total(), (Counter(before) - Counter(now)).total()
+            assert sum(now.values()) == 0 or sum(now.values()) >= 10, f"day {day} of seed {SEED}"
+            assert max(added, removed) == 0 or max(added, removed) >= 10, f"day {day} of seed {SEED}"
+        seen = shown
+    assert len(city.changes_of("open.delta")) > 2
+    city.check_rows()
+
+
+def test_k3_a_sample_is_reproducible_limited_and_of_published_rows_only(city: Rehearsal) -> None:
+    for number in range(30):
+        person(city, number, marital_status="MARRIED" if number % 2 else "DIVORCED")
+    tick(city, 0)
+    person(city, 30, marital_status="held")
+    tick(city, 1)
+    rows = list(city.rows("open.dataset").values())
+    first = draw(rows, "population", "2016-11-A", 8)
+    assert first == draw(reversed(rows), "population", "2016-11-A", 8)
+    assert len(first) == 8
+    assert len({json.dumps(draw(rows, "population", str(number), 8)) for number in range(20)}) > 10
+    assert len(draw(rows, "population", "all", 10**6)) == 30
+    assert all(row["birth_date"] == "1990" and "name" not in row for row in first)
+    assert "held" not in str(draw(rows, "population", "all", 1000))
+
+
+def test_k4_statistics_equal_a_batch_recount_and_small_cells_are_blank(city: Rehearsal) -> None:
+    rng = Random(SEED)
+    for number in range(120):
+        married = rng.choice(["MARRIED", "MARRIED", "DIVORCED", None])
+        person(city, number, born=f"{rng.choice([1980, 1981, 1990])}-02-01", marital_status=married)
+    for number in range(120, 124):
+        person(city, number, born="1980-01-01", marital_status="WIDOWED")
+    tick(city, 0)
+    for number in range(60):
+        change(city, number, marital_status="DIVORCED")
+    tick(city, 1)
+    published = [json.loads(content) for content in contents(city, "population").elements()]
+    for column in ("birth_date", "marital_status"):
+        row = city.rows("open.profile")[f"population|{column}"]
+        recount = Counter(json.dumps(each[column]) for each in published)
+        expected = column_profile(recount, 10)
+        assert {name: row[name] for name in expected} == expected
+        assert row["rows"] == len(published)
+    years = city.rows("open.profile")["population|birth_date"]
+    assert (years["least"], years["greatest"], years["distinct"], years["nulls"]) == ("1980", "1990", 3, 0)
+    assert sorted(each["birth_date"] for each in published)[len(published) // 2 - 1] == years["q50"]
+    statuses = city.rows("open.profile")["population|marital_status"]
+    assert "WIDOWED" not in str(statuses)
+    assert statuses["blank_cells"] == 2, "the next smallest as well, or the blank were the total less the rest"
+    total = city.rows("open.profile")["population|*"]
+    assert (total["rows"], total["refresh_seconds"], total["held_groups"]) == (len(published), 86400, 0)
+    city.check_rows()
+
+
+def test_k4_a_rare_extreme_and_a_rare_quantile_are_blank() -> None:
+    profile = column_profile({'"1900"': 1, '"1950"': 20, '"1960"': 30, '"2016"': 9, "null": 12}, 10)
+    assert (profile["least"], profile["q50"], profile["greatest"], profile["nulls"]) == (None, "1960", None, 12)
+    assert profile["blank_cells"] == 2
+    assert profile["top_values"] == [{"value": "1960", "rows": 30}, {"value": "1950", "rows": 20}]
+    numbers = column_profile({'"9.00"': 10, '"10.00"': 10}, 10)
+    assert (numbers["least"], numbers["greatest"]) == ("9.00", "10.00")
+
+
+def test_k5_a_relation_has_its_evidence_and_leads_to_the_related_set(city: Rehearsal) -> None:
+    for number in range(40):
+        firm(city, number)
+    for number in range(20, 60):
+        city.insert(
+            "fda.licence",
+            licence_kind="DRUG",
+            licence_no=str(number),
+            holder_id_type="USCC",
+            uscc=f"U{number}",
+            region="440106",
+            status="VALID",
+        )
+    tick(city, 0)
+    edges = city.rows("open.relation")
+    edge = edges["enterprise|uscc|food_licence|uscc"]
+    assert (edge["matched"], edge["total"], edge["element"]) == (20, 40, "uscc")
+    assert edge["evidence"] == "50 % of enterprise.uscc occur in food_licence.uscc (20 of 40)"
+    related = contents(city, edge["to_dataset"])
+    assert sum(json.loads(content)["uscc"] in {f"U{n}" for n in range(40)} for content in related) == 20
+    for number in range(20, 35):
+        city.update("aic.enterprise", {"ent_id": f"E{number}"}, status="DEREGISTERED")
+    tick(city, 1)
+    assert not city.rows("open.relation"), "five values in common could be told by name"
+    city.check_rows()
+
+
+GATE = (113.2644, 23.1291)
+
+
+def test_k6_coordinate_systems_come_back_to_one() -> None:
+    rng = Random(SEED)
+    for _ in range(50):
+        point = (rng.uniform(112.9, 114.1), rng.uniform(22.5, 24.0))
+        for there, back in ((to_gcj02, from_gcj02), (lambda p: gcj02_to_bd09(to_gcj02(p)), from_bd09)):
+            moved = there(point)
+            assert 0.001 < abs(moved[0] - point[0]) < 0.03, "some hundred metres"
+            assert back(moved) == pytest.approx(point, abs=1e-8)
+    assert to_cgcs2000(GATE, "WGS-84") == GATE
+    assert to_cgcs2000(GATE, "Beijing54") is None
+    assert to_gcj02((116.404, 39.915)) == pytest.approx((116.41024449916938, 39.91640428150164), abs=1e-9)
+    assert gcj02_to_bd09((116.404, 39.915)) == pytest.approx((116.41036949371029, 39.92133699351021), abs=1e-9)
+
+
+def test_k6_the_city_is_where_it_is() -> None:
+    inside = [GATE, (113.53, 22.80), (113.58, 23.55), (113.83, 23.29), (113.30, 23.40)]
+    outside = [(114.06, 22.54), (113.12, 23.02), (113.75, 23.02), (113.55, 22.27), (0.0, 0.0), (23.13, 113.26)]
+    rng = Random(SEED)
+    inside += [place(rng, region) for region in CENTRES for _ in range(200)]
+    assert all(is_inside(point, GUANGZHOU) for point in inside)
+    assert not any(is_inside(point, GUANGZHOU) for point in outside)
+
+
+def test_k6_cells_below_k_are_not_shown_strangers_are_flagged_and_regions_match_the_table(city: Rehearsal) -> None:
+    for number in range(40):
+        firm(city, number, lon=GATE[0] + (0.02 if number < 4 else 0.0), lat=GATE[1])
+    firm(city, 40, lon=114.06, lat=22.54)
+    firm(city, 41)
+    tick(city, 0)
+    cells = [row for row in city.rows("open.heat").values() if row["level"] == "CELL"]
+    assert [row["points"] for row in cells] == [36]
+    assert (cells[0]["lon"], cells[0]["lat"], cells[0]["crs"]) == (113.265, 23.125, "CGCS2000")
+    assert city.rows("open.heat")["enterprise|REGION|440106"]["points"] == 40, "the small cell's points too"
+    assert [item["kind"] for item in city.queue()] == ["OUTSIDE_GUANGZHOU"]
+    firm(city, 42, lon=GATE[0], lat=GATE[1])
+    tick(city, 1)
+    assert {row["points"] for row in city.rows("open.heat").values()} == {36, 40}, "one more point is held"
+    for number in range(43, 52):
+        firm(city, number, lon=GATE[0], lat=GATE[1])
+    tick(city, 2)
+    assert {row["points"] for row in city.rows("open.heat").values()} == {46, 50}
+    for number in range(4, 36):
+        city.update("aic.enterprise", {"ent_id": f"E{number}"}, reg_region="440103")
+    tick(city, 3)
+    regions = {row["place"]: row["points"] for row in city.rows("open.heat").values() if row["level"] == "REGION"}
+    assert regions == {"440106": 18, "440103": 32}
+    city.check_rows()
+
+
+def test_a_set_that_ends_is_withdrawn_when_it_ends(city: Rehearsal, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "sets.yaml"
+    path.write_text(
+        "- {dataset: population, title: t, theme: t, agency: base, feed: base.person, groups: [sex], k: 10, "
+        "refresh_seconds: 1, columns: {sex: FULL}, valid_to: 2016-11-05}\n"
+    )
+    monkeypatch.setitem(DATASETS, "population", read_catalogue(path)["population"])
+    for number in range(10):
+        person(city, number)
+    tick(city, 0)
+    assert contents(city, "population").total() == 10
+    tick(city, 4)
+    assert not contents(city, "population")
+    assert city.changes_of("open.dataset")[-1].reason == "RETRACTED"
