@@ -1,0 +1,379 @@
+"""Case (业务): one application, the departments' answers, its verdict in each period, and what needs a person.
+
+The verdict of a period rests on what is dated before the period's freeze. What a case said when it closed stays said: the
+published row is the frozen one. An answer after that counts in the next period (E3), and only then does the case speak of it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from streams.flows.configuration import DAY_MICROS, midnight
+from streams.flows.quota.application import APPLICATION, AWARD, PERSON, REVIEW, applicant_key
+from streams.flows.quota.cycle import (
+    LOTTERY,
+    MINUTE_MICROS,
+    Period,
+    agencies,
+    asked_columns,
+    days_micros,
+    period_of,
+    periods_from,
+)
+from streams.operators.ask import (
+    NOT_VALID,
+    PENDING,
+    VALID,
+    Answer,
+    AnswerForm,
+    Case,
+    Round,
+    Terms,
+    audit_item,
+    escalation,
+    late,
+    request,
+)
+from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, queue_item
+
+REQUEST, VERDICT, ALERT, QUEUE = "quota.review_request", "quota.verdict", "quota.alert", "quota.queue"
+RESULTS = tuple(f"{agency}.quota_result" for agency in agencies())
+COLUMNS = asked_columns()
+FORM = AnswerForm()
+
+SUBMITTED_LATE, DUPLICATE, WITHDRAWN = "SUBMITTED_LATE", "DUPLICATE_APPLICATION", "APPLICATION_WITHDRAWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An application as the fold needs it. `withdrawn_at` is None while it stands."""
+
+    fact: Fact
+    row: Row
+    period: Period
+    withdrawn_at: int | None
+
+    @classmethod
+    def of(cls, fact: Fact, row: Row) -> Application:
+        """From the application's newest row."""
+        withdrawn_at: int | None = None
+        if row["status"] == "WITHDRAWN":
+            day = row["status_date"]
+            withdrawn_at = midnight(day) if isinstance(day, int) else fact.committed_at_ms * 1000
+        return cls(fact, row, period_of(row["period"]), withdrawn_at)
+
+    @property
+    def person(self) -> str | None:
+        """The applicant's canonical citizen ID, where a person applies."""
+        is_person = self.row["applicant_kind"] == PERSON
+        return applicant_key(self.row["id_type"], self.row["applicant_id"]) if is_person else None
+
+    def stands_at(self, moment: int) -> bool:
+        """Whether it is not withdrawn before a moment."""
+        return self.withdrawn_at is None or self.withdrawn_at >= moment
+
+
+def fold_case(subject: Subject) -> Outcome:
+    """The fold of `case:<app_code>`."""
+    outcome = Outcome(memory={"seen": subject.memory.get("seen", subject.now)})
+    answers = FORM.answers(subject.of(*RESULTS))
+    for fact in subject.of(APPLICATION):
+        if fact.row is not None:
+            _Judging(subject, Application.of(fact, fact.row), answers, outcome).judge()
+            return outcome
+    for row in subject.published.get(VERDICT, {}).values():
+        if subject.now >= _closes_at(subject, period_of(row["period"])):
+            outcome.publish(VERDICT, row)  # the source may forget an application; a frozen verdict stays
+            _take_part(outcome, row)
+    outcome.reasons[REQUEST] = "SOURCE_DELETED"
+    _without_application(subject, answers, outcome)
+    return outcome
+
+
+def _closes_at(subject: Subject, period: Period) -> int:
+    """When a period's verdict is final: what was on its way at the freeze has arrived, also for a case first heard of late."""
+    return max(period.freeze_at, subject.memory.get("seen", subject.now)) + period.grace
+
+
+def _take_part(outcome: Outcome, verdict: Row) -> None:
+    if verdict["verdict"] == VALID and verdict["method"] == LOTTERY:
+        draw = f"draw:{verdict['period']}|{verdict['quota_kind']}"
+        outcome.tells.append(Tell(draw, "code", {"app_code": verdict["app_code"]}))
+
+
+def _without_application(subject: Subject, answers: Sequence[Answer], outcome: Outcome) -> None:
+    """Answers come before their application when feeds run at different speeds; a day later that is no excuse."""
+    for answer in answers:
+        due = answer.at + DAY_MICROS
+        if subject.now >= due:
+            outcome.publish(QUEUE, audit_item(subject.key, "ANSWER_WITHOUT_APPLICATION", answer))
+        else:
+            outcome.wake(due)
+
+
+class _Judging:
+    """One fold of one case."""
+
+    def __init__(self, subject: Subject, application: Application, answers: Sequence[Answer], outcome: Outcome) -> None:
+        self.subject = subject
+        self.application = application
+        self.answers = answers
+        self.outcome = outcome
+        self.code = subject.id
+        self.row = application.row
+        self.items: dict[str, Row] = {}
+        self.first = application.period
+        pack = self.first.pack
+        terms = Terms(valid_micros=days_micros(pack["answer_valid_days"]), grace_micros=self.first.grace)
+        self.case = Case(self.first.parts(self.row["applicant_kind"]), list(self._rounds()), terms)
+        self.claims = {told["period"]: told["accepted"] for told in subject.told("claim")}
+
+    def _rounds(self) -> Iterator[Round]:
+        yield Round(1, self.row["submitted_at"], self.first.due_at)
+        for fact in self.subject.of(REVIEW):
+            if fact.row is not None:
+                due = fact.row["requested_at"] + days_micros(self.first.pack["review_days"])
+                yield Round(fact.row["review_round"], fact.row["requested_at"], due)
+
+    def judge(self) -> None:
+        """Fill the outcome: verdicts of all periods that the case speaks of, then what follows from them."""
+        period: Period | None = self.first
+        last = self.first
+        while period is not None:
+            last = period
+            self._claim(period)
+            verdict, counted = self._verdict(period)
+            self.outcome.publish(VERDICT, verdict)
+            _take_part(self.outcome, verdict)
+            period = self._next(period, counted)
+        refusal = self._refusal(self.first)
+        if self.application.withdrawn_at is not None:
+            refusal = WITHDRAWN
+        if refusal is not None and refusal != WITHDRAWN:
+            item = queue_item(
+                f"{self.subject.key}|{refusal}",
+                refusal,
+                [self.subject.key],
+                [self.application.fact],
+                opened_at=self.application.fact.event_at,
+            )
+            self._queue(item)
+        self._requests(last, refusal)
+        for answer in self.case.unasked(self.answers):
+            self._queue(audit_item(self.subject.key, "ANSWER_NOT_ASKED", answer))
+        self._contradictions()
+        self._winner()
+        self.outcome.publish(QUEUE, *self.items.values())
+
+    def _queue(self, item: Row) -> None:
+        self.items[item["conflict_id"]] = item
+
+    # ── one period ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _claim(self, period: Period) -> None:
+        """Ask for the applicant's one place in the period (E5)."""
+        person = self.application.person
+        if person is None or not period.has_unique(self.row["applicant_kind"]):
+            return
+        if self._is_late() or not self.application.stands_at(period.freeze_at):
+            return
+        row = {
+            "app_code": self.code,
+            "submitted_at": self.row["submitted_at"],
+            "is_carried": period is not self.first,
+            "period": period.name,
+        }
+        self.outcome.tells.append(Tell(f"claim:{person}|{period.name}", "apply", row))
+
+    def _is_late(self) -> bool:
+        return self.row["submitted_at"] >= self.first.cutoff_at
+
+    def _refusal(self, period: Period) -> str | None:
+        """Why the application does not count in a period whatever the departments say."""
+        if not self.application.stands_at(period.freeze_at):
+            return WITHDRAWN
+        if self._is_late():
+            return SUBMITTED_LATE
+        accepted = self.claims.get(period.name)
+        return DUPLICATE if accepted is not None and accepted != self.code else None
+
+    def _is_accepted(self, period: Period) -> bool:
+        is_unique = period.has_unique(self.row["applicant_kind"])
+        return self._refusal(period) is None and (not is_unique or period.name in self.claims)
+
+    def _verdict(self, period: Period) -> tuple[Row, list[str] | None]:
+        """The verdict in a period; once that is closed, also the positions of the answers in it."""
+        frozen = self.subject.published.get(VERDICT, {}).get(f"{self.code}|{period.name}")
+        if frozen is not None and self.subject.now >= _closes_at(self.subject, period):
+            return frozen, [answer["position"] for answer in frozen["answers"]]
+        standings = self.case.standings(self.answers, period.freeze_at)
+        verdict = self.case.verdict(standings)
+        refusal = self._refusal(period)
+        outcome, agency, reason = verdict.outcome, None, None
+        if refusal is not None:
+            outcome, reason = NOT_VALID, refusal
+        elif not self._is_accepted(period):
+            outcome = PENDING
+        elif verdict.outcome == NOT_VALID and (failing := verdict.because[0].answer) is not None:
+            agency, reason = failing.part, failing.reason
+        given = [one.answer for one in standings if one.answer is not None]
+        row = {
+            "app_code": self.code,
+            "period": period.name,
+            "applicant_kind": self.row["applicant_kind"],
+            "quota_kind": self.row["quota_kind"],
+            "method": self.row["method"],
+            "verdict": outcome,
+            "review_round": max((one.round.number for one in standings), default=1),
+            "reason_agency": agency,
+            "reason_code": reason,
+            "answers": [_counted(answer) for answer in given],
+            "missing": [one.part.answerer for one in standings if one.answer is None],
+            "is_overdue": refusal is None
+            and any(one.is_overdue(self.subject.now, self.case.terms) for one in standings),
+            "rule_pack": period.pack["rule_pack"],
+            "decided_at": max([self.row["submitted_at"], *(answer.at for answer in given)]),
+        }
+        return row, None
+
+    def _contradictions(self) -> None:
+        """A second, contradictory answer is recorded (E3), whether or not it counts."""
+        by_question: dict[tuple[str, int], list[Answer]] = {}
+        for answer in self.answers:
+            by_question.setdefault((answer.part, answer.round), []).append(answer)
+        for (part, number), given in by_question.items():
+            if len({answer.outcome for answer in given}) < 2:
+                continue
+            self.outcome.publish(
+                ALERT,
+                {
+                    "alert_id": f"{self.code}|ANSWER_CONTRADICTED|{part}|{number}",
+                    "kind": "ANSWER_CONTRADICTED",
+                    "app_code": self.code,
+                    "period": self.first.name,
+                    "quota_kind": self.row["quota_kind"],
+                    "agency": part,
+                    "evidence": [{"feed": one.fact.feed, "position": one.position} for one in given],
+                    "happened_at": given[-1].at,
+                    "decided_at": None,
+                    "awarded_at": None,
+                    "is_known_before_award": True,
+                    "state": "NOTED",
+                    "decision": None,
+                    "decision_at": None,
+                },
+            )
+
+    def _next(self, period: Period, counted: list[str] | None) -> Period | None:
+        """The period in which the case speaks next: that of its first answer or re-review after this one's freeze."""
+        until = period.freeze_at
+        after = late(self.answers, until, counted)
+        asked = {entry.number: entry.asked_at for entry in self.case.rounds}
+        given = {(answer.part, answer.round) for answer in self.answers if answer not in after}
+        for answer in after:
+            if (
+                asked.get(answer.round, until) < until
+            ):  # a round asked after the freeze is answered after it, as it should be
+                is_second = (answer.part, answer.round) in given
+                kind = "ANSWER_CONTRADICTED_AFTER_FREEZE" if is_second else "ANSWER_AFTER_FREEZE"
+                self._queue(audit_item(self.subject.key, kind, answer, f"{answer.part} answered for the next period"))
+        if self._refusal(period) in {WITHDRAWN, SUBMITTED_LATE}:
+            return None
+        news = [answer.at for answer in after] + [moment for moment in asked.values() if moment >= until]
+        if not news:
+            return None
+        return next((found for found in periods_from(period) if found.freeze_at > min(news)), None)
+
+    # ── what follows ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _requests(self, last: Period, refusal: str | None) -> None:
+        """One request per department and round, until some weeks after the freeze; silence past the deadline escalates."""
+        now, outcome = self.subject.now, self.outcome
+        outcome.reasons[REQUEST] = refusal or "REVIEW_CLOSED"
+        if refusal is not None or not self._is_accepted(self.first):
+            return
+        end = max((answer.at for answer in self.answers), default=0)
+        end = max(end, now, last.freeze_at, *(entry.asked_at for entry in self.case.rounds)) + 1
+        standings = self.case.standings(self.answers, end)
+        closes_at = max(last.freeze_at, *(one.round.due_at for one in standings))
+        closes_at += days_micros(self.first.pack["request_kept_days"]) + _spread(self.code)
+        if now >= closes_at:
+            return
+        outcome.wake(closes_at)
+        for one in standings:
+            for entry in one.asked:
+                header = {
+                    "app_code": self.code,
+                    "review_round": entry.number,
+                    "agency": one.part.answerer,
+                    "period": self.first.name,
+                    "asked_at": entry.asked_at,
+                    "due_at": entry.due_at,
+                }
+                outcome.publish(REQUEST, {**header, **request(one.part, self.row, COLUMNS)})
+            if one.is_overdue(now, self.case.terms):
+                self._queue(
+                    escalation(self.subject.key, one, lambda late: f"ANSWER_OVERDUE_{late.part.answerer.upper()}")
+                )
+        due = self.case.next_due(standings, now)
+        if due is not None:
+            outcome.wake(due)
+
+    def _winner(self) -> None:
+        """Have the winner watched until the award (E8), and see that nobody is awarded who did not win."""
+        awards = [version for fact in self.subject.of(AWARD) for version in (*fact.earlier, fact)]
+        won = self.subject.told("won")
+        if awards and not won and self.row["method"] == LOTTERY:
+            due = awards[0].event_at + self.first.grace
+            if self.subject.now >= due:
+                claims = [awards[-1]]
+                key, kind = self.subject.key, "AWARD_WITHOUT_DRAW"
+                self._queue(queue_item(f"{key}|{kind}", kind, [key], claims, opened_at=awards[0].event_at))
+            else:
+                self.outcome.wake(due)
+        person = self.application.person
+        for draw in won if person is not None else ():
+            verdict = next((row for row in self.outcome.rows[VERDICT] if row["period"] == draw["period"]), None)
+            row = {
+                "app_code": self.code,
+                "period": draw["period"],
+                "quota_kind": draw["quota_kind"],
+                "decided_at": verdict["decided_at"] if verdict else draw["drawn_at"],
+                **self._decision(awards),
+            }
+            self.outcome.tells.append(Tell(f"person:{person}", "won", row, id=draw["period"]))
+
+    def _decision(self, awards: Sequence[Fact]) -> dict[str, int | str | None]:
+        """What the transport commission did with the win so far: awarded, withheld, withdrawn; None while it has not said."""
+        standing = [fact for fact in awards if fact.row is not None]
+        if standing and standing[-1].row is not None:
+            first, newest = standing[0], standing[-1]
+            withdrawn = newest.row is not None and newest.row["status"] == "WITHDRAWN"
+            return {
+                "awarded_at": first.event_at,
+                "decision": "WITHDRAWN" if withdrawn else "AWARDED",
+                "decision_at": newest.event_at if withdrawn else first.event_at,
+            }
+        if self.row["status"] in {"NOT_VALID", "WITHDRAWN"}:
+            day = self.row["status_date"]
+            moment = midnight(day) if isinstance(day, int) else self.application.fact.committed_at_ms * 1000
+            return {"awarded_at": None, "decision": "WITHHELD", "decision_at": moment}
+        return {"awarded_at": None, "decision": None, "decision_at": None}
+
+
+def _counted(answer: Answer) -> Row:
+    return {
+        "agency": answer.part,
+        "review_round": answer.round,
+        "verdict": answer.outcome,
+        "reason_code": answer.reason,
+        "answered_at": answer.at,
+        "position": answer.position,
+    }
+
+
+def _spread(code: str) -> int:
+    """Up to a day, by the code: a hundred thousand cases of one period do not all close in the same tick."""
+    return zlib.crc32(code.encode()) % (24 * 60) * MINUTE_MICROS
