@@ -184,9 +184,14 @@ def conflict(
     *,
     detail: str = "",
     values: Callable[[Fact], str | None] = lambda _: None,
+    within: str = "",
 ) -> Row:
-    """An item of the queue about these claims: identified by kind, subjects and the claims' rows, opened by the last commit."""
+    """An item of the queue about these claims: identified by kind, subjects and the claims' rows, opened by the last commit.
+
+    Give `within` the folded subject's key where `subject_keys` do not hold it: if a row goes from one subject to another, the
+    delete of the one and the create of the other must not meet under one id, since nothing orders them.
+    """
     found = sorted(claims, key=attrgetter("feed", "row_id"))
-    identity = deterministic_id(kind, *sorted(subject_keys), *(f"{fact.feed}|{fact.row_id}" for fact in found))
+    identity = deterministic_id(kind, within, *sorted(subject_keys), *(f"{fact.feed}|{fact.row_id}" for fact in found))
     opened_at = max((fact.committed_at_ms for fact in found), default=0) * 1000
     return queue_item(identity, kind, subject_keys, found, opened_at=opened_at, detail=detail, values=values)
