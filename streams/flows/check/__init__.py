@@ -1,0 +1,88 @@
+"""Household economic-status check (居民家庭经济状况核对, DOMAIN §4 G): 28 sources answer for a household that consented.
+
+    authorised case ──▶ check.request ──▶ check.answer per member and source ──▶ check.report ──▶ decision, objection, re-check
+
+| module        | holds                                                                    |
+|---------------|--------------------------------------------------------------------------|
+| sources       | the 28 sources of sources.csv, and which rows reach whom                  |
+| identity      | the matching ladder for persons                                           |
+| evidence      | persons and names: what registers have, told only to who may ask           |
+| authorisation | who must have signed, and whether all have                                 |
+| cell          | one source's word on one member                                           |
+| report        | discrepancies, limits, finding                                            |
+| case          | the case's course: asking, reporting, watching                            |
+| access        | who opened a report for which purpose                                     |
+| figures       | figures by case and by person; quality of the sources                     |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from streams.flows.check.access import ACCESS, ACCESSES
+from streams.flows.check.authorisation import AUTHORISATIONS, MEMBERS
+from streams.flows.check.case import (
+    ANSWER,
+    CASE,
+    DECISION,
+    EVIDENCE_CHANGED,
+    OBJECTION,
+    QUEUE,
+    REPORT,
+    REQUEST,
+    fold_case,
+)
+from streams.flows.check.evidence import changes_input, fold_name, fold_person
+from streams.flows.check.figures import QUALITY, STATISTIC, fold_quality, fold_statistic
+from streams.flows.check.report import DECLARATIONS
+from streams.flows.check.sources import answer_feeds, evidence_inputs
+from streams.operators.flow import Flow, Fold, Input, Row, Unfit
+
+__all__ = ["FLOW"]
+
+
+def _case(row: Row) -> Iterable[str]:
+    if not row["case_no"]:
+        raise Unfit("CASE_NO_MISSING", "case_no")
+    return (f"case:{row['case_no']}",)
+
+
+def _of_case(feed: str, columns: Iterable[str], event_time: str | None = None) -> Input:
+    return Input(feed=feed, subjects=_case, columns=list(columns), event_time=event_time)
+
+
+_ANSWERED = ("outcome", "record_count", "match_tier", "reference", "value", "amount", "observed_date", "answered_at")
+
+FLOW = Flow(
+    name="check",
+    inputs=[
+        _of_case(CASE, ("kind", "district", "accepted_at", "status", "status_date"), "accepted_at"),
+        _of_case(MEMBERS, ("name",)),
+        _of_case(AUTHORISATIONS, ("case_no", "signer_id", "scope", "valid_from", "valid_to", "revoked_at")),
+        _of_case(DECLARATIONS, ("source", "reference"), "declared_date"),
+        _of_case(DECISION, ("outcome", "report_version", "decided_at"), "decided_at"),
+        _of_case(OBJECTION, ("case_no", "report_version", "citizen_id", "source", "status"), "raised_at"),
+        _of_case(ACCESSES, ("case_no", "report_version", "officer", "purpose", "opened_at"), "opened_at"),
+        *(_of_case(feed, _ANSWERED, "answered_at") for feed in answer_feeds()),
+        *evidence_inputs(),
+        changes_input(),
+    ],
+    folds={
+        "case": Fold(fold_case),
+        "person": Fold(fold_person),
+        "name": Fold(fold_name),
+        "statistic": Fold(fold_statistic, at_tick=True),
+        "quality": Fold(fold_quality, at_tick=True),
+    },
+    outputs={
+        REQUEST: ("case_no", "citizen_id", "source"),
+        ANSWER: ("case_no", "citizen_id", "source"),
+        REPORT: ("case_no", "version"),
+        EVIDENCE_CHANGED: ("case_no", "version"),
+        STATISTIC: ("window", "district", "kind"),
+        QUALITY: ("agency", "source"),
+        ACCESS: ("access_id", "citizen_id"),
+        QUEUE: ("conflict_id",),
+    },
+    queue=QUEUE,
+)

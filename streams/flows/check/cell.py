@@ -1,0 +1,207 @@
+"""Cell (核对结果): what one source says of one member. Each ends as RECORDS, NO_RECORD, TIMEOUT, ERROR or AMBIGUOUS.
+
+No record is an answer; no answer is none. So an agency's silence past the deadline is TIMEOUT and never zero. A shared register
+has said NO_RECORD only once the person and the name were both heard and the event clock is past the time to settle; it ends as
+ERROR while its agency says, by the same `<agency>.check_answer`, that it cannot be relied on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.flows.calendar import deadline
+from streams.flows.check.authorisation import Member
+from streams.flows.check.evidence import EVIDENCE
+from streams.flows.check.identity import CERTAIN
+from streams.flows.check.sources import ANSWER, FEED, Source, answer_feeds, cents
+from streams.operators.ask import Answer, AnswerForm, Case, Part, Round, audit_item, escalation
+from streams.operators.flow import Row, Subject
+from streams.operators.name import comparable
+
+RECORDS, NO_RECORD, TIMEOUT, ERROR, AMBIGUOUS = "RECORDS", "NO_RECORD", "TIMEOUT", "ERROR", "AMBIGUOUS"
+REQUEST_COLUMNS = ("case_no", "citizen_id", "name", "source", "kind", "asked_at", "due_at")
+_FORM = AnswerForm(part=("citizen_id", "source"), round=None, outcome="outcome", reason=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One source's word on one member; `outcome` is None while it is awaited.
+
+    `count` are certain records, `uncertain` those that only a person can judge, `tier` the weakest match of those that decide.
+    `items` are {reference, value, amount in cents, day}; `at` is the event time at which it was said.
+    """
+
+    citizen_id: str
+    source: Source
+    due_at: int
+    outcome: str | None
+    at: int
+    count: int = 0
+    uncertain: int = 0
+    tier: str | None = None
+    items: Sequence[Row] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What a case asks: of which sources, about whom, since when, and when shared registers have said all."""
+
+    subject: Subject
+    household: Sequence[Member]
+    sources: Sequence[Source]
+    asked_at: int
+    settled_at: int
+
+    def due_at(self, source: Source) -> int:
+        """Until when the source has to answer."""
+        return deadline(self.asked_at, source.deadline_days)
+
+
+@dataclass(slots=True)
+class Cells:
+    """All cells of a case, what must be looked at, and when the next is due."""
+
+    cells: list[Cell] = field(default_factory=list[Cell])
+    queue: list[Row] = field(default_factory=list[Row])
+    wakes: list[int] = field(default_factory=list[int])
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is awaited."""
+        return all(cell.outcome is not None for cell in self.cells)
+
+
+def answers_of(subject: Subject) -> list[Answer]:
+    """The agencies' answers of a case."""
+    return _FORM.answers(subject.of(*answer_feeds()))
+
+
+def cells_of(inquiry: Inquiry) -> Cells:
+    """How every source of an inquiry stands for every member."""
+    found = Cells()
+    answers = answers_of(inquiry.subject)
+    by_part = {answer.part: answer for answer in answers}
+    asked = {f"{member.citizen_id}|{source.code}": source for member in inquiry.household for source in inquiry.sources}
+    for answer in answers:
+        source = asked.get(answer.part)
+        if source is None or (source.feed != answer.fact.feed and not _tells_failure(source, answer)):
+            found.queue.append(audit_item(inquiry.subject.key, "ANSWER_UNASKED", answer, "nobody asked this"))
+    evidence = _evidence(inquiry)
+    for source in inquiry.sources:
+        if source.channel == ANSWER:
+            _answered(inquiry, source, answers, found)
+            continue
+        for member in inquiry.household:
+            answer = by_part.get(f"{member.citizen_id}|{source.code}")
+            failed = answer if answer is not None and _tells_failure(source, answer) else None
+            found.cells.append(_shared(inquiry, source, member, evidence[member.citizen_id], failed, found))
+    return found
+
+
+def _tells_failure(source: Source, answer: Answer) -> bool:
+    """Whether the agency of a shared register says that the register failed: then its rows prove nothing."""
+    is_own = answer.fact.feed == f"{source.agency}.check_answer"
+    return source.channel == FEED and is_own and answer.outcome == ERROR
+
+
+# ── agencies that answer ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _answered(inquiry: Inquiry, source: Source, answers: Sequence[Answer], found: Cells) -> None:
+    due_at, now = inquiry.due_at(source), inquiry.subject.now
+    parts = [Part(f"{one.citizen_id}|{source.code}", source.agency, REQUEST_COLUMNS) for one in inquiry.household]
+    case = Case(parts, [Round(1, inquiry.asked_at, due_at)])
+    own = [answer for answer in answers if answer.fact.feed == source.feed]
+    standings = case.standings(own, max([now, inquiry.asked_at, *(answer.at for answer in own)]) + 1)
+    if (due := case.next_due(standings, now)) is not None:
+        found.wakes.append(due)
+    for member, standing in zip(inquiry.household, standings, strict=True):
+        make = _maker(member, source, due_at)
+        if standing.answer is not None:
+            found.cells.append(_of_answer(inquiry, standing.answer, make, found))
+        elif standing.is_overdue(now, case.terms):
+            found.cells.append(make(TIMEOUT, at=due_at))
+            found.queue.append(escalation(inquiry.subject.key, standing, kind=lambda _: "SOURCE_SILENT"))
+        else:
+            found.cells.append(make(None, at=inquiry.asked_at))
+
+
+def _of_answer(inquiry: Inquiry, answer: Answer, make: Callable[..., Cell], found: Cells) -> Cell:
+    row = answer.fact.row or {}
+    count = row["record_count"] or 0
+    match answer.outcome:
+        case "NO_RECORD" if count == 0:
+            return make(NO_RECORD, at=answer.at)
+        case "ERROR":
+            return make(ERROR, at=answer.at)
+        case "RECORDS" if count > 0 and row["match_tier"] in CERTAIN:
+            return make(RECORDS, at=answer.at, count=count, tier=row["match_tier"], items=[_item(row)])
+        case "RECORDS" | "AMBIGUOUS" if count >= 0:
+            return make(AMBIGUOUS, at=answer.at, uncertain=max(count, 1), tier=row["match_tier"])
+        case _:
+            found.queue.append(
+                audit_item(inquiry.subject.key, "ANSWER_NOT_UNDERSTOOD", answer, "outcome, record_count")
+            )
+            return make(ERROR, at=answer.at)
+
+
+def _item(row: Row) -> dict[str, Any]:
+    amount = cents(row["amount"]) if row["amount"] is not None else None
+    return {"reference": row["reference"], "value": row["value"], "amount": amount, "day": row["observed_date"]}
+
+
+# ── registers that the mesh carries ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _evidence(inquiry: Inquiry) -> Mapping[str, Sequence[Row]]:
+    told: dict[str, list[Row]] = {member.citizen_id: [] for member in inquiry.household}
+    for row in inquiry.subject.told(EVIDENCE):
+        if row["citizen_id"] in told:
+            told[row["citizen_id"]].append(row)
+    return told
+
+
+def _shared(
+    inquiry: Inquiry, source: Source, member: Member, told: Sequence[Row], failed: Answer | None, found: Cells
+) -> Cell:
+    make = _maker(member, source, inquiry.due_at(source))
+    if failed is not None:
+        return make(ERROR, at=failed.at)
+    heard = [row for row in told if source.code in row["asked"]]
+    expected = 1 + bool(comparable(member.name)) + sum(row["forwarded"] for row in heard)
+    if len(heard) < expected or inquiry.subject.now < inquiry.settled_at:
+        # A person's own subject always answers; how long that takes says nothing of the register.
+        if inquiry.subject.now < inquiry.settled_at:
+            found.wakes.append(inquiry.settled_at)
+        return make(None, at=inquiry.asked_at)
+    return _joined(
+        make, [row["found"][source.code] for row in heard if source.code in row["found"]], inquiry.settled_at
+    )
+
+
+def _joined(make: Callable[..., Cell], parts: Iterable[Row], settled_at: int) -> Cell:
+    parts = list(parts)
+    certain = [part for part in parts if part["count"]]
+    uncertain = sum(part["uncertain"] for part in parts)
+    at = max([settled_at, *(part["at"] for part in parts)])
+    if certain:
+        return make(
+            RECORDS,
+            at=at,
+            count=sum(part["count"] for part in certain),
+            uncertain=uncertain,
+            tier=max(part["tier"] for part in certain),
+            items=[item for part in certain for item in part["items"]],
+        )
+    if uncertain:
+        return make(AMBIGUOUS, at=at, uncertain=uncertain, tier=max(part["tier"] for part in parts))
+    return make(NO_RECORD, at=at)
+
+
+def _maker(member: Member, source: Source, due_at: int) -> Callable[..., Cell]:
+    def make(outcome: str | None, *, at: int, **more: Any) -> Cell:
+        return Cell(citizen_id=member.citizen_id, source=source, due_at=due_at, outcome=outcome, at=at, **more)
+
+    return make
