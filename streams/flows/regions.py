@@ -55,6 +55,8 @@ class Regions:
         moments = {region.valid_from for region in everything} | {region.valid_to for region in everything}
         self.changes: tuple[int, ...] = tuple(sorted(day for day in moments if day is not None and day > first))
         """The days from which boundaries were different."""
+        self.codes: frozenset[str] = frozenset(self._versions)
+        """Every code there ever was: what the prefix of a number may be."""
 
     @classmethod
     def read(cls, *paths: Path) -> Regions:
@@ -72,11 +74,6 @@ class Regions:
                         raise Misconfigured(f"{path.name}:{number}", "not a line of a region table", fix=fix) from error
                     found.append(Region(line["code"], line["name"], line["parent"], begins, ends, successors))
         return cls(found)
-
-    @property
-    def codes(self) -> frozenset[str]:
-        """Every code there ever was: what the prefix of a number may be."""
-        return frozenset(self._versions)
 
     def find(self, code: str, day: int) -> Region | None:
         """The region as it was on a day; None if there was none with this code."""
