@@ -69,10 +69,11 @@ def _publish(item: Item, seat: Seat, route: Route, ends: int | None, progress: P
         if is_over and ends is not None:
             visit.step("RETRACTED", ends, None)
         elif visit.state == "PUSHED" and ends is None:
-            if progress.now >= visit.due_at:
+            judged_at = visit.due_at + (item.rules.grace_micros if item.rules else 0)
+            if progress.now >= judged_at:
                 visit.step("ESCALATED", visit.due_at, None)
             else:
-                outcome.wake(visit.due_at)
+                outcome.wake(judged_at)
         if visit.state in _OPEN:
             progress.open_items.add(item.code)
         _rows(item, _district(item, visit.agency, seat), visit, route, progress)

@@ -87,16 +87,17 @@ def acts_of(facts: Iterable[Fact]) -> list[Act]:
     for newest in facts:
         versions = [*newest.earlier, newest]
         gone = max((place for place, version in enumerate(versions) if version.row is None), default=-1)
+        at = 0
         for fact in versions[gone + 1 :]:
-            row = fact.row or {}
+            row, at = fact.row or {}, max(at, fact.event_at)  # what is said later was not done earlier: it corrects
             if row.get("action") in _KNOWN:
-                found[fact.feed, fact.row_id, fact.event_at] = Act(
+                found[fact.feed, fact.row_id, at] = Act(
                     actor=fact.feed.partition(".")[0],
                     about=row["agency"],
                     action=row["action"],
                     reroute_to=row["reroute_to"],
                     reason=row["reason"],
-                    at=fact.event_at,
+                    at=at,
                     fact=fact,
                 )
     return sorted(found.values(), key=lambda act: (act.at, act.fact.feed, act.fact.row_id))

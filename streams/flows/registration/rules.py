@@ -27,6 +27,7 @@ class Rules:
 
     pushed_kinds: frozenset[str]
     claim_working_days: int
+    grace_micros: int
     reroutes_max: int
     unmatched_working_days: int
 
@@ -67,6 +68,7 @@ def rules_at(moment: int) -> Rules | None:
     return Rules(
         pushed_kinds=frozenset(values["pushed_kinds"]),
         claim_working_days=values["claim_working_days"],
+        grace_micros=values["grace_hours"] * 3_600_000_000,
         reroutes_max=values["reroutes_max"],
         unmatched_working_days=values["unmatched_working_days"],
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from streams.flows.calendar import day_at
 from streams.flows.statistics.book import Book, State
 from streams.flows.statistics.place import Place, report
-from streams.flows.statistics.settings import SETTINGS, UNKNOWN, age_band, birthday
+from streams.flows.statistics.settings import UNKNOWN, age_band, band_days
 from streams.operators.flow import Fact, Outcome, Row, Subject
 
 PERSON = "base.person"
@@ -45,7 +45,7 @@ def _count(subject: Subject, versions: tuple[Fact, ...], newest: Row, outcome: O
     days = [day for day, _ in steps]
     begins = days[0]
     days += [day for day, _ in life if day > begins]
-    days += [day for age in SETTINGS.age_bands if birth is not None and (day := birthday(birth, age)) > begins]
+    days += [day for day in (band_days(birth) if birth is not None else ()) if day > begins]
     book.stock("persons", days, state_on)
     _death(steps, newest, life, sex, book)
     _moves(steps, book)

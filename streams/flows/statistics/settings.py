@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,14 @@ def age_band(birth: int | None, day: int) -> str:
     if birth is None or birth > day:
         return UNKNOWN
     bands = SETTINGS.age_bands
-    place = bisect_right([birthday(birth, age) for age in bands], day) - 1
+    place = bisect_right(band_days(birth), day) - 1
     return f"{bands[place]}-{bands[place + 1] - 1}" if place + 1 < len(bands) else f"{bands[place]}+"
+
+
+@lru_cache(maxsize=50_000)
+def band_days(birth: int) -> tuple[int, ...]:
+    """The days on which somebody born on a day enters each age band."""
+    return tuple(birthday(birth, age) for age in SETTINGS.age_bands)
 
 
 def birthday(birth: int, age: int) -> int:

@@ -160,9 +160,9 @@ def test_h2_unclaimed_after_five_working_days_escalates_by_event_time() -> None:
     city = Rehearsal(FLOW, CONTRACTS, now="2016-09-30T10:00:00+08:00")
     found(city)
     item(city, FOOD)
-    city.tick("2016-10-12T23:59:59+08:00")  # 国庆节 to 7 October; the 8th and 9th are make-up days
+    city.tick("2016-10-13T00:59:59+08:00")  # 国庆节 to 7 October; the 8th and 9th are make-up days
     assert states(city) == {"H6201|fda|440106": "PUSHED"}
-    city.tick("2016-10-13T00:00:00+08:00")
+    city.tick("2016-10-13T01:00:00+08:00")
     assert states(city) == {"H6201|fda|440106": "ESCALATED"}
     assert city.rows("registration.push"), "the department is still asked"
     city.tick("2016-10-14")
@@ -174,6 +174,28 @@ def test_h2_unclaimed_after_five_working_days_escalates_by_event_time() -> None:
     claim = city.rows("registration.claim")["E1|H6201|fda|440106"]
     assert claim["state"] == "CLAIMED"
     city.check_rows()
+
+
+def test_h2_a_claim_made_in_time_that_comes_late_takes_the_escalation_back() -> None:
+    city = Rehearsal(FLOW, CONTRACTS, now="2016-10-24T10:00:00+08:00")
+    found(city)
+    item(city, FOOD)
+    city.tick("2016-11-05")
+    assert states(city) == {"H6201|fda|440106": "ESCALATED"}
+    act(city, "fda", "CLAIM", "2016-10-28T12:00:00+08:00")
+    claim = city.rows("registration.claim")["E1|H6201|fda|440106"]
+    assert [step["state"] for step in claim["steps"]] == ["PUSHED", "CLAIMED"]
+
+
+def test_h2_a_corrected_act_replaces_what_it_corrects(city: Rehearsal) -> None:
+    found(city)
+    item(city, FOOD)
+    act(city, "fda", "REFUSE", "2016-10-25T12:00:00+08:00")
+    act(city, "fda", "CLAIM", "2016-10-25T11:00:00+08:00")
+    assert states(city) == {"H6201|fda|440106": "CLAIMED"}
+    assert not city.rows("registration.claim_pool")
+    city.delete("fda.registration_claim", {"ent_id": "E1", "item_code": FOOD, "agency": "fda"})
+    assert states(city) == {"H6201|fda|440106": "PUSHED"}
 
 
 def test_h2_a_refused_item_goes_to_the_pool(city: Rehearsal) -> None:
