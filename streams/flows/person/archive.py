@@ -8,13 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from streams.flows.configuration import dated, midnight
+from streams.flows.configuration import dated
 from streams.flows.person.doubt import doubts, forks
 from streams.flows.person.evidence import ID_TYPES, READS, born_by_number, key_of, name_key
 from streams.flows.person.identifier import former_number, identify
 from streams.flows.person.ladder import Judged, judge, own_rank
 from streams.flows.person.life import Death, life, spans
-from streams.flows.person.move import Gathered, gather, hand_over, moved, shared_with, successor
+from streams.flows.person.move import Gathered, gather, hand_over, lend, shared_with, successor
 from streams.flows.person.record import record_of
 from streams.flows.person.timeline import Timeline
 from streams.operators.flow import Fact, Outcome, Row, Subject, Tell
@@ -78,8 +78,9 @@ def _leave_out(outcome: Outcome, subject: Subject, gathered: Gathered, judged: J
     """Rows of another name: they belong to who had this number too, if the police say so; otherwise somebody must look."""
     shared = shared_with(subject, gathered)
     for fact in judged.left_out:
-        if shared is not None:
-            outcome.tells += moved(f"person:{shared.new}", fact, midnight(shared.effective))
+        tells = lend(gathered, fact, shared) if shared is not None else []
+        if tells:
+            outcome.tells += tells
         elif judged.reference is not None:
             claims = [judged.reference, fact]
             item = conflict(

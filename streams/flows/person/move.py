@@ -40,12 +40,14 @@ class Gathered:
     """All evidence for a subject, native and told. `numbers` are its own ones, former ones included.
 
     `facts` are by feed and row id, deleted rows included; `superseded` maps a former number to the day its use ended.
+    `lent` are the versions (feed, row id, position) known only because a keeper of a shared number passed them on.
     """
 
     facts: Sequence[Fact]
     numbers: frozenset[str]
     superseded: dict[str, int]
     changes: Sequence[Change]
+    lent: frozenset[tuple[str, str, str]]
 
     def of(self, *feeds: str) -> list[Fact]:
         """Rows of these feeds that exist."""
@@ -60,7 +62,14 @@ def gather(subject: Subject) -> Gathered:
             for fact in rows.values():
                 for version in (*fact.earlier, fact):
                     _keep(versions, replace(version, earlier=()))
+    known = {(*place, position) for place, found in versions.items() for position in found}
+    lent: set[tuple[str, str, str]] = set()
     for row in subject.told("moved"):
+        place = row["feed"], row["row_id"], row["position"]
+        if row["is_lent"]:
+            lent.add(place)
+        else:
+            known.add(place)
         version = Fact(row["feed"], row["row_id"], row["row"], row["position"], row["event_at"], row["committed_at_ms"])
         _keep(versions, version)
     superseded: dict[str, int] = {}
@@ -71,7 +80,9 @@ def gather(subject: Subject) -> Gathered:
     changes = sorted(_changes(facts), key=lambda change: change.order)
     shared = {change.old for change in changes if change.new == subject.id and change.reason == SHARED_NUMBER}
     numbers = frozenset({subject.id, *superseded, *shared})
-    return Gathered([as_evidence(fact, numbers) for fact in facts], numbers, superseded, changes)
+    return Gathered(
+        [as_evidence(fact, numbers) for fact in facts], numbers, superseded, changes, frozenset(lent - known)
+    )
 
 
 def _keep(versions: dict[tuple[str, str], dict[str, Fact]], version: Fact) -> None:
@@ -131,7 +142,7 @@ def hand_over(subject: Subject, gathered: Gathered, change: Change) -> Outcome:
         return outcome
     since = midnight(change.effective)
     for fact in gathered.facts:
-        outcome.tells += moved(target, fact, since)
+        outcome.tells += _tells(target, fact, since, gathered.lent, is_lent=False)
     superseded: dict[str, int] = {**gathered.superseded, subject.id: change.effective}
     for former, until in superseded.items():
         row: Row = {"number": former, "until": until}
@@ -139,22 +150,31 @@ def hand_over(subject: Subject, gathered: Gathered, change: Change) -> Outcome:
     return outcome
 
 
-def moved(target: str, fact: Fact, since: int) -> list[Tell]:
+def lend(gathered: Gathered, fact: Fact, change: Change) -> list[Tell]:
+    """Tell a row that is not the keeper's to the other person of a shared number.
+
+    What was lent is not lent on: two numbers that were each other's would otherwise keep telling one another a row long after
+    its source has taken it back.
+    """
+    return _tells(holder(change.new), fact, midnight(change.effective), gathered.lent, is_lent=True)
+
+
+def _tells(target: str, fact: Fact, since: int, lent: frozenset[tuple[str, str, str]], *, is_lent: bool) -> list[Tell]:
     """Tells of a fact and its older versions, true from the change's day on."""
-    return [
-        Tell(
-            to=target,
-            tag="moved",
-            id=f"{version.feed}|{version.row_id}|{version.position}",
-            event_at=max(version.event_at, since),
-            row={
-                "feed": version.feed,
-                "row_id": version.row_id,
-                "position": version.position,
-                "event_at": version.event_at,
-                "committed_at_ms": version.committed_at_ms,
-                "row": version.row,
-            },
-        )
-        for version in (*fact.earlier, fact)
-    ]
+    told: list[Tell] = []
+    for version in (*fact.earlier, fact):
+        was_lent = (version.feed, version.row_id, version.position) in lent
+        if is_lent and was_lent:
+            continue
+        row: Row = {
+            "feed": version.feed,
+            "row_id": version.row_id,
+            "position": version.position,
+            "event_at": version.event_at,
+            "committed_at_ms": version.committed_at_ms,
+            "row": version.row,
+            "is_lent": is_lent or was_lent,
+        }
+        identity = f"{version.feed}|{version.row_id}|{version.position}"
+        told.append(Tell(to=target, tag="moved", id=identity, event_at=max(version.event_at, since), row=row))
+    return told

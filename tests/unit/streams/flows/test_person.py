@@ -19,6 +19,8 @@ from tests.rehearsal import Rehearsal, city_contracts, days, interleavings, micr
 
 CONTRACTS = city_contracts()
 SEED = 20161031
+LENT_ROW = 137
+"""A history in which two numbers, each once the other's, kept telling one another a row that its source had taken back."""
 
 
 def number(born: str, serial: int = 1) -> str:
@@ -174,11 +176,26 @@ def test_c1_birth_to_death_is_one_person_in_any_order() -> None:
 
 def test_c1_any_interleaving_of_a_tangled_life_ends_alike() -> None:
     """Old numbers, changed numbers, unrelated names, deaths retracted, rows without numbers: all at once, many orders."""
-    for seed in range(SEED, SEED + 6):
+    for seed in (LENT_ROW, *range(SEED, SEED + 6)):
         streams = tangled(seed)
         expected = replay(change for stream in streams.values() for change in stream).state()
-        for order in interleavings(streams.values(), seed, 12):
+        for order in interleavings(streams.values(), seed, 10):
             assert replay(order).state() == expected, f"seed {seed}"
+            assert at_once(order).state() == expected, f"seed {seed}, in one batch"
+
+
+def at_once(changes: Iterable[Change]) -> Archive:
+    """All changes in one batch: subjects are folded when everything is there, and then hear of each other."""
+    city = Archive()
+    city.deliver(
+        [
+            message
+            for change in changes
+            if change.feed in city.intake.feeds
+            for message in city.intake.messages(change, CONTRACTS[change.feed])
+        ]
+    )
+    return city
 
 
 IDS = [WEI, NEW, fifteen_digits(WEI), WEI[:-1] + "A", number("1975-08-15", 5)]
@@ -219,7 +236,6 @@ def state(city: Recorder, rng: random.Random, rows: list[tuple[str, dict[str, An
 def tangled(seed: int) -> dict[str, list[Change]]:
     """A random history of a few people's rows; each row's changes in order."""
     rng, city = random.Random(seed), Recorder()
-    names = ["张伟", "張 偉", "刘强", "张伟明"]
     rows: list[tuple[str, dict[str, Any]]] = []
     for step in range(40):
         city.now = f"2016-{1 + step // 4:02}-{1 + step % 4 * 7:02}"

@@ -82,6 +82,7 @@ def test_a_conflict_has_the_same_id_after_any_replay() -> None:
     item = conflict("NAME_CONFLICT", ["person:1"], [one, other], values=lambda fact: (fact.row or {}).get("name"))
     again = conflict("NAME_CONFLICT", ["person:1"], [replace(other, position="p9"), one])
     assert item["conflict_id"] == again["conflict_id"] != conflict("OTHER", ["person:1"], [one])["conflict_id"]
+    assert item["conflict_id"] != conflict("NAME_CONFLICT", ["person:1"], [one, other], within="name:x")["conflict_id"]
     assert item["opened_at"] == 7000
     assert item["claims"][0] == {"feed": "a.b", "position": "p1", "value": "甲"}
 
