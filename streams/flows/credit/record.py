@@ -78,6 +78,7 @@ def fold_record(subject: Subject) -> Outcome:
     owner, reason = _owner(subject, claim, outcome)
     if reason == "PENDING":
         outcome.counts[total, "pending"] = 1
+        _explain(outcome, "RETRACTED")
     elif reason is not None:
         _unmatched(outcome, subject, fact, claim, entry, reason)
     elif owner is not None:

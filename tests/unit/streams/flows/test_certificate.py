@@ -239,7 +239,7 @@ def test_j6_138_types_come_from_one_csv_and_an_unknown_one_is_turned_away(city: 
     assert [item["kind"] for item in city.queue() if CERT in item["conflict_id"]] == ["TYPE_UNKNOWN"]
     city.check_rows()
     path = tmp_path / "types.csv"
-    path.write_text("type_code,name,items,issuer_agency,holder_kind,is_public,number_rule\n1,甲,x,a,PERSON,true,\n" * 1)
+    path.write_text("type_code,name,items,issuer_agency,holder_kind,is_public,number_rule\n1,甲,x,a,PERSON,true,\n")
     assert read_types(path)["1"].items == ("x",)
     path.write_text(path.read_text() + "1,乙,x,a,PERSON,true,\n")
     with pytest.raises(Misconfigured, match="type 1 is no good line"):
@@ -248,6 +248,7 @@ def test_j6_138_types_come_from_one_csv_and_an_unknown_one_is_turned_away(city: 
 
 def test_c5_a_death_suspends_certificates_and_its_retraction_restores_them(city: Rehearsal) -> None:
     issue(city)
+    assert status(city) == ("VALID", "NONE")
     key = {"id_type": "CITIZEN_ID", "id_no": PERSON}
     city.update("base.person", key, life_status="DECEASED", death_date=days("2016-11-09"))
     assert status(city) == ("SUSPENDED", "HOLDER_DEAD")

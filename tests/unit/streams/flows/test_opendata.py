@@ -78,10 +78,10 @@ def firm(city: Rehearsal, number: int, **columns: object) -> None:
     city.insert("aic.enterprise", **(row | columns))
 
 
-def test_k1_only_the_allow_list_leaves_and_a_new_upstream_column_stays_closed(city: Rehearsal) -> None:
+def test_k1_only_the_allow_list_leaves_and_a_new_upstream_column_stays_closed() -> None:
     record = dict(CONTRACTS["base.person"].record)
     record["fields"] = [*record["fields"], {"name": "secret", "type": ["null", "string"], "default": None}]
-    city.contracts = {**CONTRACTS, "base.person": Contract.parse(record, "base.person")}
+    city = Rehearsal(FLOW, {**CONTRACTS, "base.person": Contract.parse(record, "base.person")})
     for number in range(12):
         person(city, number, secret="x")
     tick(city, 0)
@@ -307,6 +307,22 @@ def test_k6_cells_below_k_are_not_shown_strangers_are_flagged_and_regions_match_
     regions = {row["place"]: row["points"] for row in city.rows("open.heat").values() if row["level"] == "REGION"}
     assert regions == {"440106": 18, "440103": 32}
     city.check_rows()
+
+
+def test_k7_each_set_says_what_refresh_it_promises_and_when_it_last_changed(city: Rehearsal) -> None:
+    firm(city, 1)
+    tick(city, 0)
+    first = city.rows("open.profile")["enterprise|*"]
+    assert (first["title"], first["rows"], first["refresh_seconds"]) == ("广州市商事主体登记信息", 1, 60)
+    assert first["last_change"] == micros("2016-11-01")
+    tick(city, 1)
+    assert city.rows("open.profile")["enterprise|*"] == first
+    firm(city, 2, industry="A")
+    tick(city, 2)
+    second = city.rows("open.profile")["enterprise|*"]
+    assert (second["rows"], second["last_change"]) == (2, micros("2016-11-03"))
+    trend = [row.after["rows"] for row in city.changes_of("open.profile") if row.after and row.after["column"] == "*"]
+    assert trend == [1, 2]
 
 
 def test_a_set_that_ends_is_withdrawn_when_it_ends(city: Rehearsal, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
