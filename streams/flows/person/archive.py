@@ -69,8 +69,7 @@ def person(subject: Subject) -> Outcome:
     rules = rules_at(max(fact.event_at for fact in facts))
     judged = judge(facts, subject.id, rules.name_feeds)
     _leave_out(outcome, subject, gathered, judged)
-    if judged.accepted:
-        _publish(outcome, subject, gathered, judged, rules)
+    _publish(outcome, subject, gathered, judged, rules)
     return outcome
 
 
@@ -101,6 +100,10 @@ def _publish(outcome: Outcome, subject: Subject, gathered: Gathered, judged: Jud
     replayed = [fact for fact in gathered.facts if fact.feed in rules.replayed]
     deaths = spans(replayed, believed, rules.death_dates)
     record = record_of(subject, gathered, judged, merged, death)
+    if not judged.accepted:  # nothing is left of the person, but whoever was told of a death is told of its end
+        timeline = Timeline(ID_TYPES[subject.kind], subject.id, 0)
+        outcome.publish("base.person_event", *timeline.lines(judged, deaths, ()))
+        return
     outcome.publish("base.person", record)
     identify(outcome, subject, gathered, judged)
     identity = merged.provenance.get("name")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, timedelta
 
-from streams.flows.person.evidence import ID_TYPES
+from streams.flows.person.evidence import ID_TYPES, died_on
 from streams.flows.person.ladder import Judged
-from streams.flows.person.life import Death
+from streams.flows.person.life import ALIVE, Death
 from streams.flows.person.move import Gathered
 from streams.flows.person.timeline import day
 from streams.operators.flow import Fact, Row, Subject
-from streams.operators.merge import Merged, comparable
+from streams.operators.merge import Merged, comparable, origin
 
 
 def record_of(subject: Subject, gathered: Gathered, judged: Judged, merged: Merged, death: Death) -> Row:
@@ -22,7 +21,8 @@ def record_of(subject: Subject, gathered: Gathered, judged: Judged, merged: Merg
         values["employer"] = None
         provenance.pop("employer", None)
     values["marital_status"], married = _marital_status(judged)
-    for name, source in (("marital_status", married), ("life_status", _newest(death.claims))):
+    told_by = {"marital_status": married, "life_status": _of_life(judged, death), "death_date": _of_date(death)}
+    for name, source in told_by.items():
         if source is not None:
             committed_at = source.committed_at_ms * 1000
             provenance[name] = {"feed": source.feed, "position": source.position, "committed_at": committed_at}
@@ -41,8 +41,23 @@ def record_of(subject: Subject, gathered: Gathered, judged: Judged, merged: Merg
     }
 
 
-def _newest(facts: Sequence[Fact]) -> Fact | None:
-    return max(facts, key=lambda fact: (fact.committed_at_ms, fact.feed, fact.row_id), default=None)
+def _of_life(judged: Judged, death: Death) -> Fact | None:
+    """Whose word the life status is: the last of the rows that state a death, else the register's, since it says so."""
+    if death.claims:
+        return max(death.claims, key=lambda fact: (fact.committed_at_ms, fact.feed, fact.row_id))
+    if death.status != ALIVE:
+        return None
+    kept = [fact for fact in judged.accepted if fact.feed in {"police.resident", "police.residence_permit"}]
+    kept.sort(key=lambda fact: (fact.feed != "police.resident", fact.row_id))
+    return origin(kept[0], lambda row: row["status"])
+
+
+def _of_date(death: Death) -> Fact | None:
+    """Whose word the date of death is."""
+    if death.died_on is None:
+        return None
+    stated = [fact for fact in death.claims if died_on(fact.row or {}) == death.died_on]
+    return min(stated, key=lambda fact: (fact.committed_at_ms, fact.feed, fact.row_id))
 
 
 def _former_names(judged: Judged, present: str | None) -> list[str]:

@@ -18,6 +18,9 @@ from streams.operators.intake import event_time
 from tests.rehearsal import Rehearsal, city_contracts, days, interleavings, micros
 
 CONTRACTS = city_contracts()
+FIELDS = frozenset(CONTRACTS["base.person"].by_name) - {
+    "id_type", "id_no", "supersedes", "former_names", "region_as_of", "provenance", "base_version",
+}  # fmt: skip
 SEED = 20161031
 LENT_ROW = 137
 """A history in which two numbers, each once the other's, kept telling one another a row that its source had taken back."""
@@ -431,6 +434,16 @@ def test_c5_where_the_register_does_not_keep_the_person_a_certificate_is_enough(
     assert city.record(WEI)["life_status"] == "DECEASED"
 
 
+def test_c5_a_wrong_death_of_somebody_otherwise_unknown_is_restored_too() -> None:
+    city = Archive()
+    city.insert("health.death_certificate", **death("D1", WEI, "张伟", "2016-10-01"))
+    city.now = "2016-11-20"
+    city.delete("health.death_certificate", {"cert_no": "D1"})
+    assert not city.rows("base.person")
+    assert [effect for _, effect in city.lines(WEI)] == ["STOP", "RESTORE"]
+    city.check_rows()
+
+
 @pytest.mark.parametrize("retraction", ["health", "police"])
 def test_c5_a_wrong_death_retracted_restores(retraction: str) -> None:
     city = dead_wei()
@@ -502,6 +515,9 @@ def test_c6_the_police_address_beats_civils_and_each_field_says_whence_it_came()
     assert found["hukou_address"] == ("police.resident", str(registered.position), micros("2015-01-01"))
     moved = city.update("police.resident", {"citizen_id": WEI}, hukou_address="天河路2号")
     assert told_apart(city)["hukou_address"] == ("police.resident", str(moved.position), micros("2016-02-01"))
+    assert told_apart(city)["life_status"] == found["life_status"] == found["name"]
+    filled = {name for name, value in city.record(WEI).items() if value and name in FIELDS}
+    assert told_apart(city).keys() == filled, "each field says so"
     assert told_apart(city)["name"] == found["name"], "the name came with the registration, not with the move"
     city.check_rows()
 
@@ -720,4 +736,17 @@ def test_foreigners_and_residents_of_hong_kong_have_documents_of_their_own() -> 
     assert (record["name"], record["birth_date"]) == ("陈大文", None), (
         "no citizen's checksum, and nothing read out of it"
     )
+    city.check_rows()
+
+
+def test_a_cancelled_registration_is_no_deletion_and_a_deleted_row_is_no_cancellation() -> None:
+    city = Archive()
+    city.insert("police.resident", **resident(WEI))
+    city.update("police.resident", {"citizen_id": WEI}, status="MOVED_OUT", status_date=days("2016-10-30"))
+    assert (city.record(WEI)["life_status"], city.record(WEI)["name"]) == ("UNKNOWN", "张伟")
+    assert [kind for kind, _ in city.lines(WEI)] == ["MOVED_OUT", "HUKOU"]
+    city.delete("police.resident", {"citizen_id": WEI})
+    assert not city.rows("base.person")
+    assert not city.rows("base.person_event")
+    assert not city.rows("base.identifier")
     city.check_rows()
