@@ -62,7 +62,8 @@ class Subject:
 
     `facts` maps feed (or `~tag` for what other subjects tell) and row id to the newest version; `published` maps feed and row
     id to what the subject's last fold published; `memory` is what that fold asked to remember; `counts` are the sums of what
-    other subjects count here; `now` is the flow's event clock, microseconds.
+    other subjects count here; `now` is the flow's event clock, microseconds; `feeds` are the onboarded ones (None: all), for a
+    fold that must not take a register that nobody connected for an empty one.
     """
 
     key: str
@@ -71,6 +72,7 @@ class Subject:
     published: dict[str, dict[str, Row]] = field(default_factory=dict[str, dict[str, Row]])
     memory: dict[str, Any] = field(default_factory=dict[str, Any])
     counts: dict[str, int] = field(default_factory=dict[str, int])
+    feeds: frozenset[str] | None = None
 
     @property
     def kind(self) -> str:

@@ -60,7 +60,10 @@ class Effects:
 
 
 class Folding:
-    """One task's folding. After a batch whose effects were not made durable, call `forget` before the next."""
+    """One task's folding. After a batch whose effects were not made durable, call `forget` before the next.
+
+    `feeds`, kept up to date by whoever knows, are the onboarded feeds: see Subject.
+    """
 
     def __init__(self, flows: Iterable[Flow], store: Store, *, epoch: int = 1) -> None:
         self._flows = {flow.name: flow for flow in flows}
@@ -68,6 +71,7 @@ class Folding:
         self._epoch = epoch
         self._cache: dict[bytes, Live] = {}
         self._clocks: dict[str, int] = {}
+        self.feeds: frozenset[str] | None = None
         self.forget()
 
     def forget(self) -> None:
@@ -224,7 +228,7 @@ class Folding:
 
     def _fold(self, live: Live, offset: int) -> None:
         flow, subject = live.flow, live.subject
-        subject.now = self._clock(flow)
+        subject.now, subject.feeds = self._clock(flow), self.feeds
         try:
             outcome = _fold_of(flow, subject.key).fold(subject)
             wanted = {

@@ -92,6 +92,7 @@ class Task:
             self._writer.close()
             raise
         self._folding = Folding(flows, self._state)
+        self._feeds: Mapping[str, FeedEntry] | None = None
         self._position = self._state.position
 
     def handle(self, batch: Batch, feeds: Mapping[str, FeedEntry]) -> Summary:
@@ -103,6 +104,8 @@ class Task:
         ]
         if not messages:
             return Summary()
+        if feeds is not self._feeds:
+            self._feeds, self._folding.feeds = feeds, frozenset(feeds)
         effects = self._folding.apply(messages)
         position = batch.next_offset
         last: Written = (self._ways.state, POSITION, pack(position), self._partition, None)

@@ -1,8 +1,9 @@
 """Cell (核对结果): what one source says of one member. Each ends as RECORDS, NO_RECORD, TIMEOUT, ERROR or AMBIGUOUS.
 
 No record is an answer; no answer is none. So an agency's silence past the deadline is TIMEOUT and never zero. A shared register
-has said NO_RECORD only once the person and the name were both heard and the event clock is past the time to settle; it ends as
-ERROR while its agency says, by the same `<agency>.check_answer`, that it cannot be relied on.
+has said NO_RECORD only once the person and the name were both heard and the event clock is past the time to settle; one that is
+not onboarded is silent like any other, and it ends as ERROR while its agency says, by the same `<agency>.check_answer`, that it
+cannot be relied on.
 """
 
 from __future__ import annotations
@@ -166,14 +167,20 @@ def _evidence(inquiry: Inquiry) -> Mapping[str, Sequence[Row]]:
 def _shared(
     inquiry: Inquiry, source: Source, member: Member, told: Sequence[Row], failed: Answer | None, found: Cells
 ) -> Cell:
-    make = _maker(member, source, inquiry.due_at(source))
+    due_at, now = inquiry.due_at(source), inquiry.subject.now
+    make = _maker(member, source, due_at)
     if failed is not None:
         return make(ERROR, at=failed.at)
+    if inquiry.subject.feeds is not None and source.feed not in inquiry.subject.feeds:
+        if now >= due_at:
+            return make(TIMEOUT, at=due_at)
+        found.wakes.append(due_at)
+        return make(None, at=inquiry.asked_at)
     heard = [row for row in told if source.code in row["asked"]]
     expected = 1 + bool(comparable(member.name)) + sum(row["forwarded"] for row in heard)
-    if len(heard) < expected or inquiry.subject.now < inquiry.settled_at:
+    if len(heard) < expected or now < inquiry.settled_at:
         # A person's own subject always answers; how long that takes says nothing of the register.
-        if inquiry.subject.now < inquiry.settled_at:
+        if now < inquiry.settled_at:
             found.wakes.append(inquiry.settled_at)
         return make(None, at=inquiry.asked_at)
     return _joined(

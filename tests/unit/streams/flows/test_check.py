@@ -306,6 +306,18 @@ def test_g2_income_is_unknown_while_a_source_of_it_is_silent(city: City) -> None
     assert city.line("PENSION")["outcome"] == "ERROR"
 
 
+@in_memory_only("the broker's rehearsal onboards every feed")
+def test_g2_a_register_that_nobody_connected_is_silent_and_not_empty(city: City) -> None:
+    city.folding.feeds = frozenset(CONTRACTS) - {"land.property"}
+    city.household(HEAD)
+    city.all_answer(HEAD)
+    city.tick(SETTLED)
+    assert not city.reports()
+    city.tick("2016-10-14")
+    assert {line["source"] for line in city.reports()[1]["sources"] if line["outcome"] == "TIMEOUT"} == {"PROPERTY"}
+    assert city.reports()[1]["finding"] == "MANUAL_REVIEW"
+
+
 def test_g2_no_record_is_said_only_after_the_registers_had_time(city: City) -> None:
     city.household(HEAD)
     city.tick("2016-10-10T09:09:59+08:00")
