@@ -18,7 +18,7 @@ from streams.flows.registration.tally import IN_FLIGHT, PUBLISHED, REJECTED, Tal
 from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, queue_item
 from streams.operators.name import comparable
 
-LICENCES = ("fda.licence", "fire.licence", "health.licence")
+LICENCES = ("edu.licence", "fda.licence", "fire.licence", "health.licence")
 PENALTIES = ("aic.penalty", "fda.penalty")
 SOLE_TRADER = "SOLE_TRADER"
 

@@ -10,10 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from schemas.errors import Misconfigured
 from streams.flows.calendar import day_number
+from streams.flows.configuration import dated
 
 _FILE = Path(__file__).with_name("statistics.yaml")
 _EPOCH = date(1970, 1, 1)
@@ -40,7 +39,7 @@ class Settings:
 
 def _read() -> Settings:
     name = f"configuration statistics/{_FILE.name}"
-    values: Any = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+    values: Mapping[str, Any] = dated(_FILE).at(0)
     try:
         settings = Settings(
             opens=day_number(str(values["opens"])),
