@@ -158,9 +158,11 @@ def _item(row: Row) -> dict[str, Any]:
 
 def _evidence(inquiry: Inquiry) -> Mapping[str, Sequence[Row]]:
     told: dict[str, list[Row]] = {member.citizen_id: [] for member in inquiry.household}
-    for row in inquiry.subject.told(EVIDENCE):
-        if row["citizen_id"] in told:
-            told[row["citizen_id"]].append(row)
+    for row in sorted(inquiry.subject.told(EVIDENCE), key=lambda row: (len(row["visited"]), row["visited"])):
+        known = told.get(row["citizen_id"])
+        # A number that was reached by two ways is heard once, by the shorter.
+        if known is not None and row["by"] not in {other["by"] for other in known}:
+            known.append(row)
     return told
 
 
@@ -177,8 +179,10 @@ def _shared(
         found.wakes.append(due_at)
         return make(None, at=inquiry.asked_at)
     heard = [row for row in told if source.code in row["asked"]]
-    expected = 1 + bool(comparable(member.name)) + sum(row["forwarded"] for row in heard)
-    if len(heard) < expected or now < inquiry.settled_at:
+    awaited = {f"person:{member.citizen_id}", *(number for row in heard for number in row["forwarded"])}
+    if name := comparable(member.name):
+        awaited.add(f"name:{name}")
+    if awaited - {row["by"] for row in heard} or now < inquiry.settled_at:
         # A person's own subject always answers; how long that takes says nothing of the register.
         if now < inquiry.settled_at:
             found.wakes.append(inquiry.settled_at)

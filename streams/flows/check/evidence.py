@@ -6,7 +6,10 @@ and so do the rows without a number that bear its name. Once the asking ends, th
 | tell     | to            | row                                                                                              |
 |----------|---------------|--------------------------------------------------------------------------------------------------|
 | asked    | person, name  | case_no, citizen_id (the member's), name, sources, visited (numbers that the question came by)      |
-| evidence | case          | citizen_id, asked, found {source: count, uncertain, tier, items, at}, forwarded (more tells to come) |
+| evidence | case          | citizen_id, by (the teller), visited, asked, forwarded, found {source: count, uncertain, tier, …}   |
+
+A corrected number (police.id_change) forwards a question to the person's other numbers; `forwarded` names them, so that the case
+knows whom it has yet to hear.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ def fold_person(subject: Subject) -> Outcome:
             forwarded = {**asked, "visited": visited, "is_candidate": asked["is_candidate"] or is_shared}
             outcome.tells.append(_asking(f"person:{number}", forwarded))
         found = _found(subject, asked)
-        outcome.tells.append(_answer(asked, found, forwarded=len(others)))
+        outcome.tells.append(_answer(subject, asked, found, [f"person:{number}" for number, _ in others]))
     return outcome
 
 
@@ -64,12 +67,13 @@ def fold_name(subject: Subject) -> Outcome:
                     candidates.append((grade, fact))
             if candidates:
                 found[source.code] = _summary([], candidates, [])
-        outcome.tells.append(_answer(asked, found, forwarded=0))
+        outcome.tells.append(_answer(subject, asked, found, []))
     return outcome
 
 
 def _asking(to: str, asked: Row) -> Tell:
-    return Tell(to=to, tag=ASKED, row=asked, id=f"{asked['case_no']}|{asked['citizen_id']}")
+    # By its whole way: two numbers may forward the same question to a third.
+    return Tell(to=to, tag=ASKED, row=asked, id=f"{asked['case_no']}|{'>'.join(asked['visited'])}")
 
 
 def ask(to: str, case_no: str, citizen_id: str, name: str, sources: Sequence[str]) -> Tell:
@@ -85,14 +89,16 @@ def ask(to: str, case_no: str, citizen_id: str, name: str, sources: Sequence[str
     return _asking(to, row)
 
 
-def _answer(asked: Row, found: Row, *, forwarded: int) -> Tell:
+def _answer(subject: Subject, asked: Row, found: Row, forwarded: Sequence[str]) -> Tell:
     row = {
         "citizen_id": asked["citizen_id"],
+        "by": subject.key,
+        "visited": asked["visited"],
         "asked": asked["sources"],
         "found": found,
-        "forwarded": forwarded,
+        "forwarded": list(forwarded),
     }
-    return Tell(to=f"case:{asked['case_no']}", tag=EVIDENCE, row=row, id=asked["citizen_id"])
+    return Tell(to=f"case:{asked['case_no']}", tag=EVIDENCE, row=row, id=">".join(asked["visited"]))
 
 
 def _other_numbers(subject: Subject, visited: Iterable[str]) -> list[tuple[str, bool]]:

@@ -421,6 +421,19 @@ def test_g3_assets_under_a_corrected_number_are_found(city: City) -> None:
     assert city.cell(HEAD, "VEHICLE")["match_tier"] == "P5", "the number was somebody else's as well"
 
 
+def test_g3_numbers_that_lead_to_each_other_are_each_heard_once(city: City) -> None:
+    second, third = (NUMBERS.citizen_id(RNG, date(1970, 5, day), "1") for day in (6, 7))
+    for seq, (old, new) in enumerate([(second, HEAD), (third, HEAD), (second, third)]):
+        city.insert(
+            "police.id_change", seq=seq, old_id=old, new_id=new, reason="WRONG_NUMBER",
+            effective_date=days("2016-01-01"),
+        )  # fmt: skip
+    city.vehicle(owner_id=third, owner_name=NAMES[HEAD])
+    reported(city, HEAD)
+    answer = city.cell(HEAD, "VEHICLE")
+    assert (answer["outcome"], answer["record_count"], answer["match_tier"]) == ("RECORDS", 1, "P0")
+
+
 def test_a_row_that_names_nobody_waits_in_the_queue(city: City) -> None:
     city.insert("hrss.pension_payment", citizen_id="123", period="201609", amount=cents("1.00"), status="PAID")
     assert city.kinds() == ["PERSON_NOT_IDENTIFIED"]
