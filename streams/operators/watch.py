@@ -118,26 +118,56 @@ def watch(
     """
     remembered = subject.memory.get(_MEMORY, {})
     pending: Mapping[str, Sequence[int]] = remembered.get("pending", {})
-    fired: dict[str, Any] = dict(remembered.get("fired", {}))
+    past: dict[str, Any] = dict(remembered.get("fired", {}))
     known = {cause.id: cause for cause in causes}
     waiting: dict[str, list[int]] = {}
     for identity, cause in sorted(known.items()):
-        if identity in fired or _answer(cause, evidence(cause))[0]:
+        if identity in past or _answer(cause, evidence(cause))[0]:
             continue
         due, opens_at = pending.get(identity, (None, 0))
         if due != cause.due:  # new, or corrected; the moment lies after this one: only a tick gets there
             opens_at = max(cause.due, subject.now + max(settle, 1))
         if subject.now >= opens_at:
-            fired[identity] = [_packed(cause), opens_at, subject.now]
+            past[identity] = [_packed(cause), opens_at, subject.now]
         else:
             waiting[identity] = [cause.due, opens_at]
             outcome.wake(opens_at)
-    if waiting or fired:
-        outcome.memory[_MEMORY] = {"pending": waiting, "fired": fired}
+    if waiting or past:
+        outcome.memory[_MEMORY] = {"pending": waiting, "fired": past}
     return [
         _standing(_cause(packed), opened_at, fired_at, known.get(identity), evidence, subject.now, outcome)
-        for identity, (packed, opened_at, fired_at) in sorted(fired.items())
+        for identity, (packed, opened_at, fired_at) in sorted(past.items())
     ]
+
+
+def fired(subject: Subject, rule: str) -> list[Cause]:
+    """A rule's causes of this subject that have fired, as they were then: for an owner that must not judge them anew."""
+    found = subject.memory.get(_MEMORY, {}).get("fired", {})
+    return [cause for packed, _, _ in found.values() if (cause := _cause(packed)).rule == rule]
+
+
+def as_row(warned: Warned) -> Row:
+    """A warning as a row for a tell, to the subject that keeps its answers and publishes it."""
+    first = warned.evidence
+    return {
+        "cause": _packed(warned.cause),
+        "opened_at": warned.opened_at,
+        "fired_at": warned.fired_at,
+        "retracted": warned.retracted,
+        "evidence": None if first is None else [first.at, dict(first.source)],
+    }
+
+
+def of_row(row: Row) -> Warned:
+    """The warning in a row of `as_row`."""
+    first = row["evidence"]
+    return Warned(
+        cause=_cause(row["cause"]),
+        opened_at=row["opened_at"],
+        fired_at=row["fired_at"],
+        retracted=row["retracted"],
+        evidence=None if first is None else Evidence(at=first[0], source=first[1]),
+    )
 
 
 def _answer(cause: Cause, found: Iterable[Evidence]) -> tuple[bool, Evidence | None]:
