@@ -399,6 +399,15 @@ def test_g3_former_names_and_fifteen_digits_are_the_person(city: City) -> None:
     assert city.cell(HEAD, "HOUSING_FUND")["match_tier"] == "P1"
 
 
+def test_g3_a_member_whose_name_is_not_the_registers_is_looked_at(city: City) -> None:
+    city.insert(
+        "police.resident", citizen_id=HEAD, name="欧阳不同", status="REGISTERED", birth_date=days("1970-05-04"),
+    )  # fmt: skip
+    report = reported(city, HEAD)
+    assert (city.cell(HEAD, "HOUSEHOLD")["outcome"], city.cell(HEAD, "HOUSEHOLD")["match_tier"]) == ("AMBIGUOUS", "P3")
+    assert report["finding"] == "MANUAL_REVIEW"
+
+
 def test_g3_a_death_certificate_without_a_number_is_a_candidate_by_the_day_of_birth(city: City) -> None:
     certificate = {"name": NAMES[HEAD], "sex": "1", "died_at": micros("2016-01-01"), "place": "家"}
     city.insert("health.death_certificate", cert_no="D1", birth_date=days("1970-05-04"), **certificate)
