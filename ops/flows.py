@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -52,13 +52,15 @@ class StateChangelog:
 
 def ensure_flow_topics(bootstrap: str, partitions: int) -> None:
     """The inbox and the changelog, with so many partitions each. Raises Misconfigured when they have another number."""
-    ensure_topics(
-        bootstrap,
-        {
-            FLOW_INBOX: TopicSpec(partitions=partitions, is_compacted=False, retention_ms=INBOX_RETENTION_MS),
-            FLOW_STATE: TopicSpec(partitions=partitions, compaction_lag_ms=0),
-        },
-    )
+    ensure_topics(bootstrap, topic_specs(partitions))
+
+
+def topic_specs(partitions: int, *, inbox: str = FLOW_INBOX, state: str = FLOW_STATE) -> Mapping[str, TopicSpec]:
+    """What the two topics of the tasks are to be."""
+    return {
+        inbox: TopicSpec(partitions=partitions, is_compacted=False, retention_ms=INBOX_RETENTION_MS),
+        state: TopicSpec(partitions=partitions, compaction_lag_ms=0),
+    }
 
 
 def open_items(settings: Settings, flow: Flow) -> int:

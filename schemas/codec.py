@@ -37,6 +37,31 @@ def parse_raw(schema: Mapping[str, Any]) -> Schema:
     return fastavro.parse_schema(without_logical_types(json.loads(json.dumps(schema))), named_schemas={})
 
 
+class RowCodec:
+    """Reads and writes the row of one envelope schema by itself: the bytes of its `before` or `after`."""
+
+    def __init__(self, envelope: Mapping[str, Any]) -> None:
+        row = envelope["fields"][0]["type"][1]
+        self._schema = parse_raw({"type": "record", "name": "Row", "fields": row["fields"]})
+
+    def read(self, data: bytes) -> dict[str, Any]:
+        """The row in exactly these bytes. Raises Rejected when they are none."""
+        try:
+            row: Any = fastavro.schemaless_reader(io.BytesIO(data), self._schema, None)
+        except (EOFError, ValueError, IndexError, TypeError, OverflowError, UnicodeDecodeError) as error:
+            raise Rejected("not_decodable", f"a row: {type(error).__name__}") from error
+        return row
+
+    def write(self, row: Mapping[str, Any]) -> bytes:
+        """The row's bytes. Raises Rejected when it does not fit the schema."""
+        out = io.BytesIO()
+        try:
+            fastavro.schemaless_writer(out, self._schema, row)
+        except (ValueError, TypeError, OverflowError, KeyError) as error:
+            raise Rejected("not_encodable", f"a row: {type(error).__name__}") from error
+        return out.getvalue()
+
+
 class Codec:
     """Encodes and decodes framed messages; parses each schema once. Not shared between threads."""
 

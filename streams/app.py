@@ -132,6 +132,7 @@ class StreamWorker:
         for name in ("faust", "mode", "aiokafka"):  # they narrate at INFO what operators cannot act on
             logging.getLogger(name).setLevel(logging.WARNING)
         owner = sole_owner(self._data_dir, self._instance_id) if self._instance_id else nullcontext()
+        self._data_dir.mkdir(parents=True, exist_ok=True)
         with owner, ThreadPoolExecutor(1, thread_name_prefix="stream-handle") as executor:
             while not self._topics():  # Kafka knows no empty subscription
                 if stop.wait(TICK_SECONDS):

@@ -23,13 +23,15 @@ from schemas.contract import Contract
 from schemas.directory import Directory, FeedEntry
 from schemas.envelope import key_schema, value_schema
 from schemas.position import Position
+from streams.operators.derived import DerivedFeed
 from streams.operators.flow import Flow, Row, row_id
 from streams.operators.folding import RowChange
 from streams.operators.message import TICK, message_key, pack
 from streams.operators.runner import Runner
-from streams.operators.task import Ways, envelope
+from streams.operators.task import Ways
 from tests import feeds
-from tests.rehearsal import Rehearsal
+from tests.rehearsal import Rehearsal, micros
+from tests.until import until
 
 ROUNDS_MAX = 1000
 
@@ -62,6 +64,9 @@ class BrokerRehearsal(Rehearsal):
                 "isolation.level": "read_committed",
                 "fetch.wait.max.ms": 5,
             }
+        )
+        self._all = Consumer(
+            {"bootstrap.servers": self.kafka, "group.id": self._name, "isolation.level": "read_uncommitted"}
         )
         self._topics = [self._in, self._ways.inbox, self._out]
         self._reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in self._topics])
@@ -123,8 +128,6 @@ class BrokerRehearsal(Rehearsal):
 
     def tick(self, moment: str | int) -> None:
         """See Rehearsal."""
-        from tests.rehearsal import micros  # noqa: PLC0415
-
         self.settle()
         clock = moment if isinstance(moment, int) else micros(moment)
         self._log.append(self._ways.inbox, message_key(self.flow.name, ""), pack([TICK, clock]), partition=0)
@@ -143,6 +146,7 @@ class BrokerRehearsal(Rehearsal):
         """Release everything."""
         self._runner.close()
         self._reader.close()
+        self._all.close()
         self._log.close()
         self._folder.cleanup()
 
@@ -160,7 +164,7 @@ class BrokerRehearsal(Rehearsal):
         entry = self._entries[change.feed]
         if change.before is None and change.after is None:
             raise NotImplementedError("a truncate is rehearsed in memory")
-        for _, key, value, _, _ in envelope(row_change, entry, self._codec):
+        for _, key, value, _, _ in DerivedFeed(entry, self._codec).records(row_change):
             self._log.append(self._in, key, value, headers=[("feed", change.feed.encode())])
 
     def settle(self) -> None:
@@ -188,9 +192,7 @@ class BrokerRehearsal(Rehearsal):
     def _read(self) -> dict[str, list[Record]]:
         """What is new on the topics, each read to its end."""
         found: dict[str, list[Record]] = {topic: [] for topic in self._topics}
-        waiting = {
-            topic: self._reader.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)[1] for topic in self._topics
-        }
+        waiting = {topic: self._end(topic) for topic in self._topics}
         places = {
             place.topic: place.offset for place in self._reader.position([TopicPartition(t, 0) for t in self._topics])
         }
@@ -209,6 +211,16 @@ class BrokerRehearsal(Rehearsal):
             )  # type: ignore[arg-type]
             found[message.topic() or ""].append(record)
         return found
+
+    def _end(self, topic: str) -> int:
+        """The end of a topic once every transaction on it is decided: a commit returns before its markers are written."""
+        place = TopicPartition(topic, 0)
+
+        def decided() -> int | None:
+            stable = self._reader.get_watermark_offsets(place, timeout=30)[1]
+            return stable + 1 if stable == self._all.get_watermark_offsets(place, timeout=30)[1] else None
+
+        return until(decided, 30, f"{topic}: every transaction is decided") - 1
 
     def _keep(self, record: Record) -> None:
         if record.value is None:

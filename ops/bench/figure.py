@@ -34,6 +34,7 @@ BARS: Mapping[str, Bar] = {
     "snapshot_vs_debezium": Bar(title="capture, snapshot", unit="rows/s", at_least=4),
     "egress_vs_quix": Bar(title="egress, one grant", unit="records/s", at_least=3),
     "egress_extra_grant": Bar(title="egress, each further grant", unit="us CPU/record", at_most=0.25),
+    "stateful_vs_quix": Bar(title="stateful merge", unit="records/s", at_least=1.5),
     "sink_vs_limit": Bar(title="PostgreSQL sink", unit="changes/s", at_least=0.6),
     "latency_p99_seconds": Bar(title="commit to acknowledgement, p99", unit="s", at_most=0.25),
     "latency_p50_seconds": Bar(title="commit to acknowledgement, p50", unit="s", at_most=0.05),

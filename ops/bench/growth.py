@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -78,6 +78,22 @@ class Growth:
         """The present sum."""
         futures = self._admin.list_offsets(dict(self._wanted), request_timeout=30)
         return sum(future.result().offset for future in futures.values())
+
+
+def committed(bootstrap: str, group: str, topics: Sequence[str]) -> Callable[[], int]:
+    """A look at how many records of these topics a group has committed, by its offsets; 0 before it has any."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    wanted = frozenset(topics)
+
+    def look() -> int:
+        try:
+            answer = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(30)
+        except KafkaException:  # the group is not there yet
+            return 0
+        places = answer.topic_partitions or ()
+        return sum(max(place.offset, 0) for place in places if place.topic in wanted)
+
+    return look
 
 
 def drain(console: Console, what: str, look: Callable[[], float], expected: float, running: Running) -> Drained:

@@ -19,7 +19,7 @@ import fastavro
 from quixstreams import Application
 from quixstreams.models.serializers import Deserializer, Serializer
 
-_PRODUCER = {"linger.ms": 20, "compression.type": "lz4", "batch.size": 1 << 20, "enable.idempotence": True}
+PRODUCER = {"linger.ms": 20, "compression.type": "lz4", "batch.size": 1 << 20, "enable.idempotence": True}
 
 
 class FromAvro(Deserializer):
@@ -62,7 +62,7 @@ def main() -> None:
         use_changelog_topics=False,
         commit_interval=1.0,
         loglevel="WARNING",
-        producer_extra_config=_PRODUCER,
+        producer_extra_config=PRODUCER,
         consumer_extra_config={"fetch.min.bytes": 1 << 16},
     )
     feed = app.topic(job["topic"], key_deserializer="bytes", value_deserializer=FromAvro(job["schema"]))

@@ -21,6 +21,7 @@ from ops.bench import machine, subject
 from ops.bench.capture import measure_snapshot, measure_stream
 from ops.bench.delivery import measure_latency, measure_sink_beside
 from ops.bench.figure import Figures
+from ops.bench.fold import measure_stateful
 from ops.bench.relay import measure_egress
 from ops.bench.scale import Scale
 from ops.bench.stage import Stage, stage
@@ -30,6 +31,7 @@ MEASUREMENTS: Mapping[str, Callable[[Stage, Figures, Scale], None]] = {
     "capture": measure_stream,
     "snapshot": measure_snapshot,
     "egress": measure_egress,
+    "stateful": measure_stateful,
     "sink": measure_sink_beside,
     "latency": measure_latency,
 }

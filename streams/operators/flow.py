@@ -167,7 +167,8 @@ class Input:
     `subjects` gives the keys of the subjects that a row is evidence for, or raises Unfit. A row that no longer names a subject
     is withdrawn there. `columns` are what travels to the subject (empty: all); the feed's key columns always do.
     `event_time` names the column of the row's business date or time; without one, or where it is null, the source commit counts.
-    `keeps_history`: older versions of the row stay with the subject, for `Subject.as_of`.
+    `keeps_history`: older versions of the row stay with the subject, for `Subject.as_of`. `stays`: `subjects` looks at the feed's
+    key columns alone, so that an update never moves the row to another subject; it spares reading the row as it was.
     """
 
     feed: str
@@ -175,6 +176,7 @@ class Input:
     columns: Sequence[str] = ()
     event_time: str | None = None
     keeps_history: bool = False
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

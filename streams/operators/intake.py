@@ -6,7 +6,7 @@ position and is refused by the fact it would replace, so at least once is enough
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ class Intake:
         self._inputs: dict[str, list[Input]] = {}
         for entry in flow.inputs:
             self._inputs.setdefault(entry.feed, []).append(entry)
+        self._keeping: dict[int, frozenset[str]] = {}  # by identity: the inputs live as long as the flow
         self.clock = 0
         """The newest event time seen so far, never later than the commit that told of it."""
 
@@ -49,28 +50,69 @@ class Intake:
 
     def messages(self, change: Change, contract: Contract) -> Iterator[Outgoing]:
         """What a change means to the flow's subjects."""
-        for entry in self._inputs[change.feed]:
-            if change.op is Op.TRUNCATE:
-                yield Outgoing(message_key(self._flow.name, ""), pack([GONE, change.feed, str(change.position)]))
-                continue
-            yield from self._facts(change, contract, entry)
+        if change.op is Op.TRUNCATE:
+            yield self.gone(change.feed, str(change.position))
+            return
+        yield from self.facts(
+            contract, lambda: change.before, change.after, str(change.position), change.committed_at_ms
+        )
 
-    def _facts(self, change: Change, contract: Contract, entry: Input) -> Iterator[Outgoing]:
-        keep = {*contract.key, *(entry.columns or contract.by_name)}
-        before, after = change.before, change.after
-        identity = row_id(change.key, contract.key)
-        event_at = event_time(after or before or {}, entry, contract, change.committed_at_ms)
-        self.clock = max(self.clock, min(event_at, change.committed_at_ms * 1000))
-        subjects = _targets(self._flow, entry, after, change.feed, identity) if after is not None else {}
-        former = _targets(self._flow, entry, before, change.feed, identity) if before is not None else {}
-        position = str(change.position)
-        for subject, unfit in subjects.items():
-            row = unfit if unfit is not None else {name: value for name, value in (after or {}).items() if name in keep}
-            value = [FACT, change.feed, identity, position, event_at, change.committed_at_ms, row, entry.keeps_history]
-            yield Outgoing(message_key(self._flow.name, subject), pack(value))
-        for subject in former.keys() - subjects.keys():
-            value = [FACT, change.feed, identity, position, event_at, change.committed_at_ms, None, entry.keeps_history]
-            yield Outgoing(message_key(self._flow.name, subject), pack(value))
+    def gone(self, feed: str, position: str) -> Outgoing:
+        """What a truncate means: every row of the feed up to this position is gone."""
+        return Outgoing(message_key(self._flow.name, ""), pack([GONE, feed, position]))
+
+    def facts(
+        self,
+        contract: Contract,
+        before: Callable[[], Row | None],
+        after: Row | None,
+        position: str,
+        committed_at_ms: int,
+    ) -> Iterator[Outgoing]:
+        """What a row's change means. `before` is asked only where the row may have been evidence for others."""
+        former: Row | None = None
+        is_former_known = False
+        for entry in self._inputs[contract.feed]:
+            if not is_former_known and (after is None or not entry.stays):
+                former, is_former_known = before(), True
+            yield from self._facts(contract, entry, former, after, position, committed_at_ms)
+
+    def _facts(
+        self,
+        contract: Contract,
+        entry: Input,
+        before: Row | None,
+        after: Row | None,
+        position: str,
+        committed_at_ms: int,
+    ) -> Iterator[Outgoing]:
+        row = after if after is not None else before
+        if row is None:
+            return
+        name, feed = self._flow.name, contract.feed
+        identity = row_id(row, contract.key)
+        event_at = event_time(row, entry, contract, committed_at_ms)
+        self.clock = max(self.clock, min(event_at, committed_at_ms * 1000))
+        subjects = _targets(self._flow, entry, after, feed, identity) if after is not None else {}
+        if after is not None:
+            if entry.columns:
+                keep = self._kept(entry, contract)
+                after = {column: value for column, value in after.items() if column in keep}
+            for subject, unfit in subjects.items():
+                sent = unfit if unfit is not None else after
+                value = [FACT, feed, identity, position, event_at, committed_at_ms, sent, entry.keeps_history]
+                yield Outgoing(message_key(name, subject), pack(value))
+        if before is None:
+            return
+        for subject in _targets(self._flow, entry, before, feed, identity).keys() - subjects.keys():
+            value = [FACT, feed, identity, position, event_at, committed_at_ms, None, entry.keeps_history]
+            yield Outgoing(message_key(name, subject), pack(value))
+
+    def _kept(self, entry: Input, contract: Contract) -> frozenset[str]:
+        kept = self._keeping.get(id(entry))
+        if kept is None:
+            kept = self._keeping[id(entry)] = frozenset({*contract.key, *entry.columns})
+        return kept
 
 
 def _targets(flow: Flow, entry: Input, row: Row, feed: str, identity: str) -> dict[str, Row | None]:

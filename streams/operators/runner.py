@@ -15,19 +15,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from schemas.change import Batch, Change, Record
+from schemas.change import Batch, Record
 from schemas.codec import Codec, SchemaOf
 from schemas.directory import Directory, FeedEntry
 from schemas.envelope import unframe
 from schemas.errors import Rejected, Transient
 from streams.backfill import FLUSH_SECONDS
+from streams.operators.arrival import TRUNCATE, Arrival, Arrived
 from streams.operators.flow import Flow
 from streams.operators.intake import Intake, Outgoing, feeds_of
 from streams.operators.message import TICK, message_key, pack
 from streams.operators.past import Past, Progress, Replay, readers_of
 from streams.operators.state import Changelog
 from streams.operators.task import Summary, Task, Ways, Writer, spread
-from streams.plan import Plan, Plans
 from streams.route import Outlet
 
 HEAD_SECONDS = 5.0
@@ -96,7 +96,8 @@ class Runner:
         self._data_dir = data_dir
         self._observer = observer
         self._codec = Codec(schema_of)
-        self._plans = Plans(schema_of, lambda _: b"")
+        self._schema_of = schema_of
+        self._arrivals: dict[tuple[str, bytes], Arrival] = {}
         self._tasks: dict[int, Task] = {}
         self._outlet: Outlet | None = None
         self._seen: Directory | None = None
@@ -112,7 +113,7 @@ class Runner:
         """Take a group to its effects. Raises Transient: the same group comes again."""
         directory = self._directory()
         if directory is not self._seen:
-            self._plans.clear()
+            self._arrivals.clear()
             self._seen = directory
         self._was_busy = True
         feeds = [batch for batch in batches if batch.topic != self._ways.inbox]
@@ -167,27 +168,30 @@ class Runner:
         messages: list[Outgoing] = []
         readers = (flow.name for flow in self._readers[batch.topic])
         intakes = [self._intakes[name] for name in readers if only is None or name in only]
-        plans: dict[bytes, Plan] = {}
+        contract = entry.contract
         for record in batch.records:
-            if (change := self._change(record, entry, plans)) is not None:
-                for intake in intakes:
-                    messages += intake.messages(change, entry.contract)
+            arrived = self._arrived(record, entry)
+            if arrived is None:
+                continue
+            op, before, after, position, committed_at_ms = arrived
+            for intake in intakes:
+                if op == TRUNCATE:
+                    messages.append(intake.gone(batch.topic, position))
+                else:
+                    messages += intake.facts(contract, before, after, position, committed_at_ms)
         return messages
 
-    def _change(self, record: Record, entry: FeedEntry, plans: dict[bytes, Plan]) -> Change | None:
-        """The change in a record; None for a tombstone, and for what the stream hop has put with the dead letters."""
+    def _arrived(self, record: Record, entry: FeedEntry) -> Arrived | None:
+        """What a record says; None for a tombstone, and for what the stream hop has put with the dead letters."""
         value = record.value
         if value is None:
             return None
         try:
-            plan = plans.get(value[:5])
-            if plan is None:
-                plan = plans[value[:5]] = self._plans.plan(unframe(value)[0], entry, ())
-            if plan.check is not None:
-                spans = plan.scan(value)
-                if spans[2] is not None:
-                    plan.check(value, spans[2], spans[3])
-            return self._codec.change(entry.feed, record)
+            place = (entry.feed, value[:5])
+            arrival = self._arrivals.get(place)
+            if arrival is None:
+                arrival = self._arrivals[place] = Arrival(unframe(value)[0], entry, self._schema_of)
+            return arrival.take(value)
         except (Rejected, IndexError, UnicodeDecodeError):
             return None
 

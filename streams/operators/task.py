@@ -7,26 +7,22 @@ what was committed: so nothing is lost and nothing happens twice, whatever was k
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from schemas.change import Batch
 from schemas.codec import Codec
 from schemas.directory import FeedEntry
 from schemas.errors import Transient
 from schemas.feed import FLOW_INBOX, FLOW_STATE
+from streams.operators.derived import DerivedFeed, Written
 from streams.operators.flow import Flow
-from streams.operators.folding import Effects, Folding, RowChange
+from streams.operators.folding import Effects, Folding
 from streams.operators.intake import Outgoing
 from streams.operators.message import pack
 from streams.operators.state import POSITION, Changelog, State, logged
-
-CONNECTOR = "pearlmesh"
-
-Headers = Sequence[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +32,6 @@ class Ways:
     partitions: int
     inbox: str = FLOW_INBOX
     state: str = FLOW_STATE
-
-
-Written = tuple[str, bytes | None, bytes | None, int, Headers | None]
 
 
 class Writer(Protocol):
@@ -79,6 +72,7 @@ class Task:
         self._partition = partition
         self._ways = ways
         self._codec = codec
+        self._derived: dict[str, DerivedFeed] = {}
         # First fence, then read: nothing may be added behind our back.
         self._writer = open_writer(f"{ways.inbox}-{partition}")
         try:
@@ -127,7 +121,10 @@ class Task:
                     f"flow {change.flow} writes {change.feed}, which is not in the directory",
                     fix="onboard its folder: `mesh onboard <folder>`",
                 )
-            yield from envelope(change, entry, self._codec)
+            feed = self._derived.get(change.feed)
+            if feed is None or feed.entry is not entry:
+                feed = self._derived[change.feed] = DerivedFeed(entry, self._codec)
+            yield from feed.records(change)
         for message in effects.messages:
             yield from spread(message, self._ways)
         for key, value in logged(effects.changes):
@@ -141,43 +138,6 @@ def spread(message: Outgoing, ways: Ways) -> Iterator[Written]:
             yield ways.inbox, message.key, message.value, partition, None
     else:
         yield ways.inbox, message.key, message.value, -1, None
-
-
-def envelope(change: RowChange, entry: FeedEntry, codec: Codec) -> Iterator[Written]:
-    """A change of a derived row as records of its feed: the envelope, and a tombstone behind a delete (DESIGN §4)."""
-    row = change.after if change.after is not None else change.before
-    assert row is not None, "a change has a row before or after"
-    contract = entry.contract
-    key = codec.encode(entry.key_schema_id, {name: row[name] for name in contract.key})
-    op = "d" if change.after is None else "c" if change.before is None else "u"
-    source: dict[str, Any] = {
-        "version": "1",
-        "connector": CONNECTOR,
-        "name": f"{contract.agency}.{contract.source}",
-        "ts_ms": change.committed_at_ms,
-        "snapshot": None,
-        "db": change.flow,
-        "sequence": str(change.position),
-        "schema": contract.agency,
-        "table": contract.feed.partition(".")[2],
-    }
-    value = codec.encode(
-        entry.value_schema_id,
-        {
-            "before": change.before,
-            "after": change.after,
-            "source": source,
-            "op": op,
-            "ts_ms": int(time.time() * 1000),
-            "transaction": None,
-            "unchanged": None,
-            "dq": None,
-        },
-    )
-    headers = [("reason", change.reason.encode())] if change.reason else None
-    yield entry.feed, key, value, -1, headers
-    if op == "d":
-        yield entry.feed, key, None, -1, None
 
 
 def _summary(messages: Sequence[tuple[int, bytes, bytes]], effects: Effects) -> Summary:

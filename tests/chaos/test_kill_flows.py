@@ -29,12 +29,12 @@ from schemas.envelope import key_schema, value_schema
 from schemas.feed import key_subject, value_subject
 from schemas.position import Position
 from schemas.registry.client import RegistryClient
+from streams.operators.derived import DerivedFeed
 from streams.operators.entry import TIMER_PREFIX
 from streams.operators.flow import Row, row_id
 from streams.operators.folding import Folding, RowChange
 from streams.operators.message import TICK, message_key, pack
 from streams.operators.state import POSITION, State
-from streams.operators.task import envelope
 from tests import feeds
 from tests.demo_flow import contracts, flow
 from tests.rehearsal import MemoryStore, days, micros
@@ -98,7 +98,7 @@ class City:
         self._number += 1
         committed = int(time.time() * 1000)
         change = RowChange("city", feed, identity, before, after, Position(1, self._number, 1), committed, None)
-        for topic, key, value, _, _ in envelope(change, self.entries[feed], self._codec):
+        for topic, key, value, _, _ in DerivedFeed(self.entries[feed], self._codec).records(change):
             self._log.append(topic, key, value)
         table = self.tables.setdefault(feed, {})
         if after is None:

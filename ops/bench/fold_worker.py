@@ -1,0 +1,121 @@
+"""Our side of the stateful measurement: `mesh run flows` with one flow, `python -m ops.bench.fold_worker JOB.json`.
+
+The flow keeps the newest row of each key and publishes it with where it came from: what a merge does, without its rules.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ops.flows import StateChangelog
+from ops.wiring import calm_collector
+from producers.log import Log
+from producers.transaction import TransactionWriter
+from schemas.contract import Contract
+from schemas.directory import Directory, FeedEntry
+from schemas.registry.client import RegistryClient
+from sinks.reader import read_range
+from streams.app import StreamWorker
+from streams.operators.flow import Flow, Fold, Input, Outcome, Subject
+from streams.operators.runner import Runner
+from streams.operators.task import Ways
+
+FROM_COLUMNS: Mapping[str, Any] = {
+    "from_feed": ["null", "string"],
+    "from_position": ["null", "string"],
+    "from_committed_at_ms": ["null", "long"],
+}
+
+
+def merged_contract(source: Contract, feed: str) -> Contract:
+    """The source's columns, and where the row came from."""
+    further = [{"name": name, "type": kind, "default": None} for name, kind in FROM_COLUMNS.items()]
+    record = {**source.record, "fields": [*source.record["fields"], *further]}
+    return Contract.parse(record, feed)
+
+
+def flow(source: str, out: str, key: str) -> Flow:
+    """The newest row of each key."""
+
+    def fold(subject: Subject) -> Outcome:
+        outcome = Outcome()
+        for fact in subject.of(source):
+            assert fact.row is not None, "`of` gives rows that exist"
+            provenance = {
+                "from_feed": fact.feed,
+                "from_position": fact.position,
+                "from_committed_at_ms": fact.committed_at_ms,
+            }
+            outcome.publish(out, {**fact.row, **provenance})
+        return outcome
+
+    return Flow(
+        name="bench",
+        inputs=[Input(feed=source, subjects=lambda row: [f"row:{row[key]}"], stays=True)],
+        folds={"row": Fold(fold)},
+        outputs={out: [key]},
+        queue=out,
+    )
+
+
+class _Nobody:
+    """An observer and a progress that nobody asks."""
+
+    def taken(self, flow: str, count: int) -> None: ...
+    def emitted(self, flow: str, feed: str, count: int) -> None: ...
+    def queued(self, flow: str, kind: str, count: int) -> None: ...
+    def clock(self, flow: str, event_at: int) -> None: ...
+    def restored(self, partition: int, done: int, total: int) -> None: ...
+    def load(self) -> Mapping[str, Mapping[str, Any]]:
+        return {}
+
+    def save(self, key: str, record: Mapping[str, Any]) -> None: ...
+
+
+def main() -> None:
+    """Run the job until it is stopped."""
+    job = json.loads(Path(sys.argv[1]).read_text())
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    logging.basicConfig(level=logging.WARNING)
+    calm_collector()
+    entries = [FeedEntry.from_json(entry) for entry in job["feeds"]]
+    directory = Directory(feeds={entry.feed: entry for entry in entries})
+    ways = Ways(job["partitions"], job["inbox"], job["state"])
+    log = Log(job["kafka"], client_id="bench-fold")
+    folder = Path(job["folder"])
+    runner = Runner(
+        flows=[flow(job["source"], job["out"], entries[0].contract.key[0])],
+        directory=lambda: directory,
+        schema_of=RegistryClient(job["registry"]).schema,
+        open_outlet=log.lane,
+        open_writer=partial(TransactionWriter, job["kafka"]),
+        changelog=StateChangelog(job["kafka"], ways.state),
+        ways=ways,
+        data_dir=folder / "state",
+        progress=_Nobody(),
+        replay=partial(read_range, job["kafka"]),
+        observer=_Nobody(),
+    )
+    StreamWorker(
+        bootstrap=job["kafka"],
+        group=job["group"],
+        topics=runner.topics,
+        handle=runner.handle,
+        idle=runner.idle,
+        data_dir=folder,
+    ).run(stop)
+    runner.close()
+    log.close()
+
+
+if __name__ == "__main__":
+    main()
