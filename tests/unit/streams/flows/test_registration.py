@@ -362,6 +362,7 @@ def test_h4_a_withdrawn_registration_retracts_pushes_and_page_and_keeps_the_hist
     item(city, CHEMICALS)
     licence(city, uscc)
     act(city, "fda", "CLAIM", "2016-10-24T12:00:00+08:00")
+    city.settle()
     city.now = "2016-10-26T10:00:00+08:00"
     city.update("aic.enterprise", {"ent_id": "E1"}, status="WITHDRAWN", status_date=days("2016-10-26"))
     assert not city.rows("registration.push")
