@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.operators.flow import Fact, Flow, Row, Subject
+from streams.operators.flow import Fact, Flow, Fold, Row, Subject
 from streams.operators.message import pack, unpack
 
 TIMER_PREFIX = b"w"
@@ -28,6 +28,7 @@ class Live:
 
     prefix: bytes
     flow: Flow
+    fold: Fold
     subject: Subject
     wake_at: int | None = None
     tells: dict[tuple[str, str, str], Row] = field(default_factory=dict[tuple[str, str, str], Row])

@@ -196,7 +196,7 @@ class Flow:
 
 def row_id(row: Row, key: Sequence[str]) -> str:
     """A row's key as text: the value itself where the key is one column, otherwise joined by a bar."""
-    return "|".join(str(row[name]) for name in key)
+    return str(row[key[0]]) if len(key) == 1 else "|".join(str(row[name]) for name in key)
 
 
 def queue_item(

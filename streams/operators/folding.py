@@ -97,11 +97,14 @@ class Folding:
         return self._effects
 
     def _take(self, key: bytes, message: Sequence[Any], offset: int) -> None:
+        kind = message[0]
+        if kind == FACT and (live := self._cache.get(b"s" + key + b"\0")) is not None:
+            self._fact_of_live(live, message)
+            return
         name, subject = split_key(key)
         flow = self._flows.get(name)
         if flow is None:
             return  # a flow that was taken out of the configuration: its state stays until it is dropped
-        kind = message[0]
         if kind == FACT:
             self._fact(flow, subject, message)
         elif kind == COUNT:
@@ -117,18 +120,21 @@ class Folding:
     # ── facts ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _fact(self, flow: Flow, subject: str, message: Sequence[Any]) -> None:
+        if not _fold_of(flow, subject).at_tick:
+            self._fact_of_live(self._live(flow, subject), message)
+            return
         _, feed, identity, position, event_at, committed_at_ms, row, keeps_history = message
         fact = Fact(feed, identity, row, position, event_at, committed_at_ms)
-        fold = _fold_of(flow, subject)
-        if fold.at_tick:
-            key = prefix_of(flow.name, subject) + f"f{feed}\0{identity}".encode()
-            known = self._read(key)
-            present = fact_of(feed, identity, unpack(known)) if known else None
-            if (merged := newer(present, fact, keeps_history=keeps_history)) is not None:
-                self._effects.changes[key] = fact_entry(merged)
-                self._fold_at_next_tick(flow, subject)
-            return
-        live = self._live(flow, subject)
+        key = prefix_of(flow.name, subject) + f"f{feed}\0{identity}".encode()
+        known = self._read(key)
+        present = fact_of(feed, identity, unpack(known)) if known else None
+        if (merged := newer(present, fact, keeps_history=keeps_history)) is not None:
+            self._effects.changes[key] = fact_entry(merged)
+            self._fold_at_next_tick(flow, subject)
+
+    def _fact_of_live(self, live: Live, message: Sequence[Any]) -> None:
+        _, feed, identity, position, event_at, committed_at_ms, row, keeps_history = message
+        fact = Fact(feed, identity, row, position, event_at, committed_at_ms)
         facts = live.subject.facts.setdefault(feed, {})
         merged = newer(facts.get(identity), fact, keeps_history=keeps_history)
         if merged is not None:
@@ -230,14 +236,15 @@ class Folding:
         flow, subject = live.flow, live.subject
         subject.now, subject.feeds = self._clock(flow), self.feeds
         try:
-            outcome = _fold_of(flow, subject.key).fold(subject)
+            outcome = live.fold.fold(subject)
             wanted = {
                 feed: {row_id(row, flow.outputs[feed]): row for row in rows}
                 for feed, rows in outcome.rows.items()
                 if rows
             }
-            for to in {*(tell.to for tell in outcome.tells), *(to for to, _ in outcome.counts)}:
-                check_subject(flow, to)
+            if outcome.tells or outcome.counts:
+                for to in {*(tell.to for tell in outcome.tells), *(to for to, _ in outcome.counts)}:
+                    check_subject(flow, to)
         except Exception as error:  # noqa: BLE001 - facts are kept: a mended fold makes up for it, and the others flow on
             _logger.error("flow %s: a fold of kind %s failed: %s", flow.name, subject.kind, type(error).__name__)  # noqa: TRY400
             outcome, wanted = _unfolded(live, error)
@@ -303,6 +310,8 @@ class Folding:
         live.tells = {place: tell.row for place, tell in wanted.items()}
 
     def _emit_counts(self, live: Live, wanted: Mapping[tuple[str, str], int]) -> None:
+        if not wanted and not live.contributions:
+            return
         for place in sorted({*live.contributions, *wanted}):
             present, future = live.contributions.get(place, 0), wanted.get(place, 0)
             if present == future:
@@ -333,7 +342,7 @@ class Folding:
         return live
 
     def _load(self, prefix: bytes, flow: Flow, subject: str, *, is_overlaid: bool) -> Live:
-        live = Live(prefix, flow, Subject(key=subject))
+        live = Live(prefix, flow, _fold_of(flow, subject), Subject(key=subject))
         entries = {key: value for key, value in self._store.scan(prefix)}
         if is_overlaid:  # facts of this batch went past memory
             for key, value in self._effects.changes.items():
