@@ -128,7 +128,7 @@ class _Check:
         if located is None:
             return None
         lint = ContractLint(self._name(path), feed, located)
-        lint.run(agency.agency, [source.name for source in agency.sources])
+        lint.run(agency)
         self._report.problems.extend(lint.problems)
         contract = lint.contract
         if contract is not None:

@@ -12,7 +12,8 @@ from schemas.contract import Field
 
 CARRIED = frozenset({"decimal", "uuid", "date", "time-micros", "timestamp-micros", "local-timestamp-micros"})
 """Logical types that sources fill and sinks understand (DESIGN §4)."""
-_INTERVAL = [("months", "int"), ("days", "int"), ("micros", "long")]
+INTERVAL = [("months", "int"), ("days", "int"), ("micros", "long")]
+"""The fields of the one record that a table's column becomes."""
 
 _PERSONAL_NAMES = re.compile(
     r"(^|_)(citizen_id|id_no|id_card|idcard|id_number|identity_no|passport|mobile|cellphone|phone|telephone|tel|email"
@@ -26,10 +27,15 @@ _CHINESE = re.compile("[\u4e00-\u9fff]")
 
 def looks_personal(field: Field) -> bool:
     """Whether a column seems to hold personal data, by its Chinese name where it has one, otherwise by its own."""
-    words = field.doc.split("|", 1)[0]
+    return seems_personal(field.doc, field.column)
+
+
+def seems_personal(doc: str, name: str) -> bool:
+    """The same of a doc and a name."""
+    words = doc.split("|", 1)[0]
     if _CHINESE.search(words):
         return bool(_PERSONAL_WORDS.search(words))
-    return bool(_PERSONAL_NAMES.search(field.column.lower())) or bool(_PERSONAL_WORDS.search(field.column))
+    return bool(_PERSONAL_NAMES.search(name.lower())) or bool(_PERSONAL_WORDS.search(name))
 
 
 def unmapped(branch: AvroSchema) -> tuple[str, str] | None:
@@ -58,7 +64,7 @@ def _unmapped_complex(branch: AvroSchema, kind: str) -> tuple[str, str] | None:
             fix = 'write {"type": "array", "items": ["null", "string"]}'
             return "an array holds one type, or null and one type", fix
         case "record":
-            if [(field["name"], field["type"]) for field in branch["fields"]] == _INTERVAL:
+            if [(field["name"], field["type"]) for field in branch["fields"]] == INTERVAL:
                 return None
             fix = "use an interval (months int, days int, micros long), or string"
             return "is a record, which no source fills", fix

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ops.lint_column import did_you_mean, looks_personal, unmapped
+from ops.lint_nested import inner_fields, troubles
 from ops.located import Located, Path
 from ops.report import Problem, Severity
+from schemas.agency import Agency
 from schemas.avro_fault import faults
 from schemas.avro_schema import kind_of
 from schemas.compatibility import describe
@@ -35,7 +38,7 @@ class ContractLint:
         self.problems: list[Problem] = []
         self.contract: Contract | None = None
 
-    def run(self, agency: str, sources: Sequence[str]) -> None:
+    def run(self, agency: Agency) -> None:
         """Look at everything. Afterwards `contract` is the contract, unless it is too broken to be one."""
         record = self._located.value
         for path, line in self._located.twice:
@@ -51,9 +54,10 @@ class ContractLint:
         except Misconfigured as error:
             self._add(Severity.ERROR, (), "", str(error.args[0]), error.fix)
             return
-        self._record(self.contract, agency, sources)
+        self._record(self.contract, agency)
+        is_derived = any(source.name == self.contract.source and source.is_flow for source in agency.sources)
         for index, field in enumerate(self.contract.fields):
-            self._field(self.contract, field, ("fields", index))
+            self._field(self.contract, field, ("fields", index), is_derived=is_derived)
         self._duplicates(self.contract)
         self._docs(self.contract)
         self._rules(self.contract)
@@ -137,11 +141,11 @@ class ContractLint:
 
     # --- the record -------------------------------------------------------------------------------------------------
 
-    def _record(self, contract: Contract, agency: str, sources: Sequence[str]) -> None:
-        gov = contract.gov
-        if contract.agency != agency:
-            fix = f'write "provider": "{agency}", or move the file to the folder of {contract.agency}'
-            self._add(Severity.ERROR, ("gov", "provider"), "", f"provider {contract.agency} is not {agency}", fix)
+    def _record(self, contract: Contract, agency: Agency) -> None:
+        gov, code, sources = contract.gov, agency.agency, [source.name for source in agency.sources]
+        if contract.agency != code:
+            fix = f'write "provider": "{code}", or move the file to the folder of {contract.agency}'
+            self._add(Severity.ERROR, ("gov", "provider"), "", f"provider {contract.agency} is not {code}", fix)
         if sources and contract.source not in sources:
             fix = f'write "source": "{sources[0]}", or add the source to agency.yaml'
             self._add(Severity.ERROR, ("gov", "source"), "", f"agency.yaml has no source {contract.source}", fix)
@@ -170,8 +174,8 @@ class ContractLint:
 
     # --- the columns ------------------------------------------------------------------------------------------------
 
-    def _field(self, contract: Contract, field: Field, at: Path) -> None:
-        self._type(field, (*at, "type"))
+    def _field(self, contract: Contract, field: Field, at: Path, *, is_derived: bool) -> None:
+        self._type(field, (*at, "type"), is_derived=is_derived)
         if field.is_key:
             self._key_column(contract, field, at)
         own = contract.record["fields"][at[1]].get("gov") or {}
@@ -186,16 +190,44 @@ class ContractLint:
             fix = 'add "confluent:tags": ["PII", "L3"]; or ["L1"] if it is not personal'
             self._add(Severity.WARNING, (*at, "name"), field.name, "looks personal and has no tags", fix)
 
-    def _type(self, field: Field, at: Path) -> None:
+    def _type(self, field: Field, at: Path, *, is_derived: bool) -> None:
         if len(field.branches) > 1 and not field.is_lossless:
             fix = (
                 'use ["null", <type>], or ["null", <type>, "string"] where a text must carry what the type cannot hold'
             )
             shown = " or ".join(describe(branch) for branch in field.branches)
             self._add(Severity.ERROR, at, field.name, f"may be {shown}, which readers cannot tell apart", fix)
+        if is_derived:
+            self._nested(field, at)
+            return
         for branch in field.branches:
             if trouble := unmapped(branch):
                 self._add(Severity.ERROR, at, field.name, *trouble)
+
+    def _nested(self, field: Field, at: Path) -> None:
+        """A column that a flow writes, and what is inside it."""
+        column = self._located.value["fields"][at[1]]["type"]
+        for trouble in troubles(column, at):
+            self._add(Severity.ERROR, trouble.path, field.name, trouble.message, trouble.fix)
+        personal: list[str] = []
+        for inner in inner_fields(column, at):
+            if lost := sorted(inner.tags - field.tags):
+                text = (
+                    f"{inner.name} is tagged {', '.join(lost)}, the column is not: grants and displays go by the column"
+                )
+                fix = f'add to the column: "confluent:tags": {json.dumps(sorted(field.tags | inner.tags))}'
+                self._add(Severity.ERROR, inner.path, field.name, text, fix)
+            elif not field.tags and inner.is_personal:
+                personal.append(inner.name)
+        if personal:
+            fix = 'add "confluent:tags": ["PII", "L3"] to the column; or ["L1"] if it is not personal'
+            self._add(
+                Severity.WARNING,
+                at,
+                field.name,
+                f"{', '.join(personal)} looks personal, and the column has no tags",
+                fix,
+            )
 
     def _key_column(self, contract: Contract, field: Field, at: Path) -> None:
         if field.is_nullable:

@@ -155,6 +155,58 @@ CONTRACTS = [
 ]  # fmt: skip
 
 
+def record(name, **fields):
+    return {"type": "record", "name": name, "fields": [{"name": key, "type": kind} for key, kind in fields.items()]}
+
+
+def array(items):
+    return {"type": "array", "items": items}
+
+
+def of_one(**field):
+    return array({"type": "record", "name": "R", "fields": [{"name": "a", "type": "string", **field}]})
+
+
+DATE = {"type": "int", "logicalType": "date"}
+MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+ENUM = {"type": "enum", "name": "E", "symbols": ["X"]}
+# Of a feed that a flow writes: the type of `name`, and what is said of it; nothing for a good one.
+NESTED = {
+    "records": (array(record("R", a="int")), ""),
+    "record": (["null", record("R", a=["null", "string"])], ""),
+    "deeper": (record("R", a=array(record("S", b=DATE))), ""),
+    "map": ({"type": "map", "values": ["null", "long"]}, ""),
+    "plain array": (array("string"), ""),
+    "enum within": (array(record("R", a=ENUM)), "a: is an Avro enum"),
+    "logical within": ({"type": "map", "values": MILLIS}, "no source fills it"),
+    "wide union within": (record("R", a=["null", "int", "string"]), "a: a field in a record holds one type"),
+    "array of arrays": (array(array("int")), "array of arrays"),
+    "map of records": ({"type": "map", "values": record("R", a="int")}, "more than plain values"),
+    "no fields": (record("R"), "a record without fields"),
+    "nulls": (array("null"), "array holds one type"),
+    "wire name": (record("Value", a="int"), "hide the envelope's own"),
+    "by name": (record("R", a=record("S", b="int"), c="S"), "c: refers to S by name"),
+    "tag within": (of_one(**{"confluent:tags": ["PII"]}), "a is tagged PII, the column is not"),
+    "personal within": (of_one(doc="手机号码"), "a looks personal"),
+}
+
+
+@pytest.mark.parametrize(("kind", "message"), NESTED.values(), ids=NESTED)
+def test_a_flows_feed_may_hold_nested_columns_looked_into_to_the_end(tmp_path, kind, message):
+    flow = changed(AGENCY, "kind: postgres\n    connection: ${MESH_AIC_DSN}", f"kind: {FLOW}")
+    contract = changed(CONTRACT, OPTIONAL, f'{json.dumps(kind)}, "doc": "内容"')
+    report = check(write(tmp_path, agency=flow, contract=contract))
+    assert [(p.line, p.field) for p in report.problems] == ([(6, "name")] if message else [])
+    assert message in "".join(p.message for p in report.problems)
+
+
+@pytest.mark.parametrize("case", ["records", "record", "map"])
+def test_a_table_cannot_hold_what_a_flow_may_write(tmp_path, case):
+    contract = changed(CONTRACT, OPTIONAL, f'{json.dumps(NESTED[case][0])}, "doc": "内容"')
+    report = check(write(tmp_path, contract=contract))
+    assert [(p.line, p.field) for p in report.errors] == [(6, "name")]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "severity", "line", "field", "message"), [c[1:] for c in CONTRACTS], ids=[c[0] for c in CONTRACTS]
 )
