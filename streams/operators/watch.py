@@ -38,6 +38,7 @@ CAUSE_WITHDRAWN = "CAUSE_WITHDRAWN"
 CAUSE_MOVED = "CAUSE_MOVED"
 
 _ID_DIGITS = 24
+_RETRY_MICROS = 3_600_000_000
 _MEMORY = "watch"
 
 
@@ -109,12 +110,14 @@ def watch(
     evidence: Callable[[Cause], Iterable[Evidence]],
     *,
     settle: int = 1,
+    can_judge: Callable[[Cause], bool] = lambda _: True,
 ) -> list[Warned]:
     """The warnings of a subject that have fired, ordered by id; sets the outcome's memory and timer for the others.
 
     `causes` are all that the subject's rows give now. `evidence` gives what speaks against a cause, also for one that fired
     and is no longer given. `settle` (microseconds): a cause that is told late, already due, waits this much of event time
-    for its evidence, which may be just as late.
+    for its evidence, which may be just as late. `can_judge` says whether evidence could have come at all: where its register
+    is not connected (`Subject.feeds`), silence is no absence, and the cause is looked at again each hour of event time.
     """
     remembered = subject.memory.get(_MEMORY, {})
     pending: Mapping[str, Sequence[int]] = remembered.get("pending", {})
@@ -127,6 +130,8 @@ def watch(
         due, opens_at = pending.get(identity, (None, 0))
         if due != cause.due:  # new, or corrected; the moment lies after this one: only a tick gets there
             opens_at = max(cause.due, subject.now + max(settle, 1))
+        if subject.now >= opens_at and not can_judge(cause):
+            opens_at = subject.now + _RETRY_MICROS
         if subject.now >= opens_at:
             past[identity] = [_packed(cause), opens_at, subject.now]
         else:

@@ -30,17 +30,27 @@ FLOW = Flow(
             columns=enterprise.ENTERPRISE_COLUMNS,
             event_time="updated_at",
             keeps_history=True,
+            stays=True,
         ),
         Input(
             feed=enterprise.CHANGE,
             subjects=enterprise.subjects,
             columns=enterprise.CHANGE_COLUMNS,
             event_time="changed_date",
+            stays=True,
         ),
-        Input(feed=enterprise.SHAREHOLDER, subjects=enterprise.subjects, columns=["holder_id"], keeps_history=True),
+        Input(
+            feed=enterprise.SHAREHOLDER,
+            subjects=enterprise.subjects,
+            columns=["holder_id"],
+            keeps_history=True,
+            stays=True,
+        ),
         Input(feed=identity.CODES, subjects=identity.code_subjects, columns=["registration_no"]),
         *(
-            Input(feed=feed, subjects=identity.body_subjects, columns=["name", "region"], keeps_history=True)
+            Input(
+                feed=feed, subjects=identity.body_subjects, columns=["name", "region"], keeps_history=True, stays=True
+            )
             for feed in identity.BODIES
         ),
         *(
@@ -49,15 +59,26 @@ FLOW = Flow(
                 subjects=taxpayer.tax_subjects,
                 columns=taxpayer.REGISTRATION_COLUMNS,
                 event_time="registered_date",
+                stays=True,
             )
             for feed in taxpayer.REGISTRATIONS
         ),
         *(
-            Input(feed=feed, subjects=taxpayer.filing_subjects, columns=taxpayer.FILING_COLUMNS, event_time="filed_at")
+            Input(
+                feed=feed,
+                subjects=taxpayer.filing_subjects,
+                columns=taxpayer.FILING_COLUMNS,
+                event_time="filed_at",
+                stays=True,
+            )
             for feed in taxpayer.FILINGS
         ),
         Input(
-            feed=sale.SALE, subjects=sale.contract_subjects, columns=sale.SALE_COLUMNS, event_time="transferred_date"
+            feed=sale.SALE,
+            subjects=sale.contract_subjects,
+            columns=sale.SALE_COLUMNS,
+            event_time="transferred_date",
+            stays=True,
         ),
         Input(feed=sale.RECEIPT, subjects=sale.contract_subjects, columns=["contract_no"], event_time="paid_at"),
         Input(feed=party.PERMIT, subjects=party.contractor, columns=party.PERMIT_COLUMNS, event_time="start_date"),

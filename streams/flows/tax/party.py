@@ -7,6 +7,7 @@ one, and the entity, whose region decides who is in charge. Power use goes on to
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from streams.flows.configuration import midnight
@@ -30,9 +31,9 @@ from streams.operators.watch import Cause, Evidence, cite
 
 PERMIT, PARCEL, USAGE = "construction.permit", "land.parcel_sale", "utilities.usage"
 LICENCES = ("fda.licence", "health.licence", "edu.licence")
-PERMIT_COLUMNS = ("contractor_name", "contractor_region", "region", "start_date", "status")
+PERMIT_COLUMNS = ("contractor_name", "region")
 PARCEL_COLUMNS = ("grantee_name", "parcel_no", "price", "paid_amount")
-LICENCE_COLUMNS = ("holder_name", "region", "issue_date", "status", "status_date")
+LICENCE_COLUMNS = ("holder_name", "region", "status", "status_date")
 USAGE_COLUMNS = ("quantity",)
 
 _LAST_MONTH = "999912"
@@ -43,7 +44,10 @@ _REGION_DIGITS = 6
 
 
 def contractor(row: Row) -> list[str]:
-    """The builder of a construction permit (施工许可)."""
+    """The builder of a construction permit (施工许可), if registered elsewhere: who is of the city is watched by other rules."""
+    rule = rule_at("W5", midnight(row["start_date"]))
+    if rule is None or row["contractor_region"].startswith(rule.values["city_regions"]) or row["status"] == "REVOKED":
+        return []
     return [_party(USCC, row["contractor_uscc"], "the contractor")]
 
 
@@ -54,6 +58,9 @@ def grantee(row: Row) -> list[str]:
 
 def holder(row: Row) -> list[str]:
     """The holder of a licence (许可证): by unified code where there is a valid one, else by the number it was issued to."""
+    rule = rule_at("W7", midnight(row["issue_date"]))
+    if rule is None or not any(row["licence_kind"] in kinds for kinds in rule.values["licence_kinds"].values()):
+        return []
     if (found := number_of(USCC, row["uscc"])) is not None:
         return [f"party:{found}"]
     return [_party(row["holder_id_type"], row["holder_id"], "the holder")]
@@ -119,14 +126,10 @@ def fold(subject: Subject) -> Outcome:
 def w5(subject: Subject, matched: _Matched) -> Iterable[Cause | None]:
     """W5: an out-of-city contractor starts to build here; then local tax must have a record of it."""
     for fact in subject.of(PERMIT):
-        row, rule = fact.row or {}, rule_at("W5", fact.event_at)
-        is_local = rule is None or row["contractor_region"].startswith(rule.values["city_regions"])
-        if not is_local and row["status"] != "REVOKED":
-            party = matched.party(row["contractor_name"], fact.event_at, None)
-            party = Party(
-                key=party.key, name=party.name, tax_no=party.tax_no, region=row["region"]
-            )  # taxed where it builds
-            yield cause("W5", subject, fact.row_id, fact.event_at, party, [fact])
+        row = fact.row or {}
+        party = matched.party(row["contractor_name"], fact.event_at, None)
+        here = replace(party, region=row["region"])  # it owes tax where it builds
+        yield cause("W5", subject, fact.row_id, fact.event_at, here, [fact])
 
 
 def w7(subject: Subject, matched: _Matched) -> Iterable[Cause | None]:

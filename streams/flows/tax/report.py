@@ -67,7 +67,13 @@ def report(subject: Subject, outcome: Outcome, causes: Iterable[Cause | None], p
     """Watch the causes and tell what has fired. `proofs` maps rule to what gives evidence against its causes."""
     given = [each for each in causes if each is not None]
     settle = settings_at(subject.now).settle
-    for warned in watch(subject, outcome, given, lambda each: proofs[each.rule](each), settle=settle):
+
+    def can_judge(each: Cause) -> bool:
+        rule = rule_at(each.rule, each.at)
+        return rule is not None and (subject.feeds is None or subject.feeds.issuperset(rule.needs))
+
+    found = watch(subject, outcome, given, lambda each: proofs[each.rule](each), settle=settle, can_judge=can_judge)
+    for warned in found:
         outcome.tells.append(Tell(f"warning:{warned.cause.id}", "warned", as_row(warned)))
 
 

@@ -30,6 +30,7 @@ class Rule:
     id: str
     title: str
     inputs: Sequence[str]
+    needs: frozenset[str]
     grace_days: int
     late: str
     severity: str
@@ -92,6 +93,7 @@ def _rule(identity: str, day: date) -> Rule | None:
         id=identity,
         title=values["title"],
         inputs=tuple(values["inputs"]),
+        needs=frozenset(values["needs"]),
         grace_days=values["grace_days"],
         late=values["late"],
         severity=values["severity"],

@@ -11,7 +11,10 @@ from streams.operators.watch import (
     Cause,
     Evidence,
     Warned,
+    as_row,
     cite,
+    fired,
+    of_row,
     state_of,
     watch,
 )
@@ -171,3 +174,30 @@ def test_an_id_is_the_same_anywhere_and_shows_no_value() -> None:
     cause = Cause(rule="W1", entity="tax:440199199001010017", event="e", at=0, deadline=1, due=2)
     assert cause.id == Cause(rule="W1", entity=cause.entity, event="e", at=7, deadline=8, due=9).id
     assert "440199" not in cause.id
+
+
+def owner(now: int, memory: dict, settle: int = 1) -> tuple[list[Warned], Outcome, Subject]:
+    subject, outcome = Subject(key="sale:F1", now=now, memory=memory), Outcome()
+    cause = Cause(rule="W3", entity="sale:F1", event="e", at=0, deadline=5, due=10, details={"office": "A"})
+    return watch(subject, outcome, [cause], lambda _: (), settle=settle), outcome, subject
+
+
+def test_a_cause_told_late_waits_for_evidence_as_late_as_itself() -> None:
+    found, outcome, _ = owner(100, {}, settle=30)
+    assert (found, outcome.wake_at) == ([], 130)
+    found, outcome, _ = owner(129, outcome.memory, settle=30)
+    assert (found, outcome.wake_at) == ([], 130)
+    found, outcome, _ = owner(130, outcome.memory, settle=30)
+    assert (len(found), outcome.wake_at) == (1, None)
+
+
+def test_what_has_fired_travels_and_is_remembered_as_it_was() -> None:
+    (found,), outcome, _ = owner(
+        11, {"watch": {"pending": {next(iter(owner(0, {})[1].memory["watch"]["pending"])): [10, 10]}}}
+    )
+    assert of_row(as_row(found)) == found
+    settled = Warned(cause=found.cause, opened_at=1, fired_at=2, evidence=LATE)
+    assert of_row(as_row(settled)) == settled
+    _, _, subject = owner(12, outcome.memory)
+    assert [cause.details for cause in fired(subject, "W3")] == [{"office": "A"}]
+    assert not fired(subject, "W1")
