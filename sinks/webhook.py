@@ -8,9 +8,9 @@ intranet that may be reached, also by plain http).
 The body is one JSON object, or with `batch_max` above 1 an array of them:
 
     {"feed", "grant_id", "purpose", "op": "c|u|d|r|t", "key": {…}, "before": {…}|null, "after": {…}|null, "unchanged": […],
-     "position", "committed_at": "2026-01-31T15:59:59.123Z", "transaction": "…"|null, "reason": "OUT_OF_SCOPE"|"SOURCE_DELETED"|null,
-     "marks": […]}
+     "position", "committed_at": "2026-01-31T15:59:59.123Z", "transaction": "…"|null, "reason": "…"|null, "marks": […]}
 
+The reason of a removal is OUT_OF_SCOPE, SOURCE_DELETED, or what a flow says of a row that it takes back (PUBLICATION_EXPIRED, say).
 Values are as sinks/row.py says: decimals and times are text. `webhook-id` is made of topic, partition and offset, so it is the
 same however often a change is sent. Changes of one key are sent one after the other. What compaction left of a removal (a
 tombstone alone) is no request.

@@ -14,7 +14,7 @@ any piece, and every change gets exactly one of the outcomes below.
 | u    | out → in                          | create                                                         |
 | u    | out → out                         | suppressed                                                     |
 | u    | not known → in                    | as it is, `before` null                                        |
-| d    | in                                | as it is, reason SOURCE_DELETED                                |
+| d    | in                                | as it is, reason SOURCE_DELETED or the one that a flow gave    |
 | d    | out                               | suppressed                                                     |
 | u, d | not known → out, or d not known   | Rejected("scope_unknown"): a removal would tell of a row never granted |
 | t    |                                   | as it is                                                       |

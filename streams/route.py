@@ -21,6 +21,7 @@ from streams.scan import Extras, Mark, Spans
 from streams.spans import malformed
 
 DELETE = ord("d")
+REASON = "reason"
 
 
 class Outlet(Protocol):
@@ -112,7 +113,7 @@ class Router:
                     if spans[0] != DELETE and out.__class__ is bytes:
                         append(way.topic, key, out, partition=partition, headers=way.headers)
                     else:
-                        headers = way.out_of_scope if isinstance(out, Removal) else way.source_deleted
+                        headers = way.out_of_scope if isinstance(out, Removal) else _headers_of_delete(way, record)
                         append(way.topic, key, out, partition=partition, headers=headers)
                         append(way.topic, key, None, partition=partition, headers=way.headers)
                     delivered[way.index] += 1
@@ -145,6 +146,14 @@ class Router:
         self._outlet.append(
             dead_letter_topic(batch.topic), record.key, record.value, partition=-1, headers=letter.headers()
         )
+
+
+def _headers_of_delete(way: Way, record: Record) -> Headers:
+    """A flow says why its row went (a publication expired, say); the rows of a table are deleted in the source."""
+    for name, value in record.headers or ():
+        if name == REASON:
+            return [*way.headers, (REASON, value)]
+    return way.source_deleted
 
 
 def _with_marks(extras: Extras | None, marks: tuple[Mark, ...]) -> Extras:

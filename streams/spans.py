@@ -177,8 +177,10 @@ class Types:
         if isinstance(schema, Mapping):
             if "name" in schema and schema.get("type") in {"record", "error", "enum", "fixed"}:
                 namespace = schema.get("namespace", namespace)
-                self._named[schema["name"]] = schema
-                self._named[f"{namespace}.{schema['name']}"] = schema
+                # A record inside a column may be called as one of the envelope's: the only name that is referred to, the
+                # row's, was there before it.
+                self._named.setdefault(schema["name"], schema)
+                self._named.setdefault(f"{namespace}.{schema['name']}", schema)
                 for field in schema.get("fields", ()):
                     self._collect(field["type"], namespace)
             else:

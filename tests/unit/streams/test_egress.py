@@ -43,6 +43,18 @@ TYPES: dict[str, Any] = {
         "fields": [{"name": "months", "type": "int"}, {"name": "micros", "type": "long"}],
     },
     "note": {"type": "record", "name": "Note", "fields": [{"name": "text", "type": ["null", "string"]}]},
+    "records": {
+        "type": "array",
+        "items": {
+            "type": "record",
+            "name": "Source",  # as the envelope's own record is called
+            "fields": [
+                {"name": "feed", "type": "string"},
+                {"name": "at", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}]},
+                {"name": "counts", "type": {"type": "map", "values": ["null", "long"]}},
+            ],
+        },
+    },
 }
 LONG = st.integers(-(1 << 63), (1 << 63) - 1)
 TEXT = st.one_of(st.text(max_size=12), st.text(min_size=30, max_size=90))
@@ -62,8 +74,18 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "fixed": st.binary(min_size=12, max_size=12),
     "interval": st.fixed_dictionaries({"months": st.integers(-9, 9), "micros": LONG}),
     "note": st.fixed_dictionaries({"text": st.none() | st.text(max_size=70)}),
+    "records": st.lists(
+        st.fixed_dictionaries(
+            {
+                "feed": st.text(max_size=70),
+                "at": st.none() | LONG,
+                "counts": st.dictionaries(st.text(max_size=3), st.none() | LONG, max_size=2),
+            }
+        ),
+        max_size=3,
+    ),
 }
-NAMED_ONCE = {"fixed", "interval", "note"}
+NAMED_ONCE = {"fixed", "interval", "note", "records"}
 
 
 def contract_of(fields: list[tuple[str, str, bool]], feed: str = FEED) -> Contract:
