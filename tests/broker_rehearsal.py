@@ -176,13 +176,11 @@ class BrokerRehearsal(Rehearsal):
             found = self._read()
             if not any(found.values()):
                 return
-            batches = [
-                Batch(topic=feed, partition=0, records=[record])
-                for feed, record in ((_feed(record), record) for record in found[self._in])
-            ]
-            if batches:
-                for batch in batches:
-                    self._runner.handle([batch])
+            by_feed: dict[str, list[Record]] = {}
+            for record in found[self._in]:
+                by_feed.setdefault(_feed(record), []).append(record)
+            if by_feed:
+                self._runner.handle([Batch(topic=feed, partition=0, records=list_) for feed, list_ in by_feed.items()])
             if found[self._ways.inbox]:
                 self._runner.handle([Batch(topic=self._ways.inbox, partition=0, records=found[self._ways.inbox])])
             for record in found[self._out]:

@@ -1,0 +1,42 @@
+"""The flows at the loads that the handbook names, on the real broker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from streams.flows.quota import FLOW
+from tests.broker_rehearsal import BrokerRehearsal, on
+from tests.rehearsal import city_contracts
+from tests.unit.streams.flows import test_quota as quota
+
+APPLICATIONS = 3_000
+PEAK_A_MINUTE = 10_000 * (1 + len(quota.AGENCIES))
+
+
+@pytest.fixture
+def rehearsal(kafka: str, unique: str) -> Iterator[type[BrokerRehearsal]]:
+    bound = on(kafka, unique)
+    yield bound
+    for opened in bound.opened:
+        opened.close()
+
+
+def test_e9_the_cutoff_peak_of_10_000_applications_a_minute_and_their_seven_answers(
+    rehearsal: type[BrokerRehearsal], capsys: pytest.CaptureFixture[str]
+) -> None:
+    city = rehearsal(FLOW, city_contracts(), now="2016-10-01")
+    codes = [quota.apply(city, number) for number in range(1, APPLICATIONS + 1)]
+    for code in codes:
+        quota.pass_all(city, code)
+    started = time.perf_counter()
+    verdicts = city.rows("quota.verdict")
+    seconds = time.perf_counter() - started
+    assert len(verdicts) == APPLICATIONS
+    assert {verdict["verdict"] for verdict in verdicts.values()} == {"VALID"}
+    rate = APPLICATIONS * (1 + len(quota.AGENCIES)) / seconds
+    with capsys.disabled():
+        print(f"\n  {rate:,.0f} changes/s of the quota flow; the peak is {PEAK_A_MINUTE / 60:,.0f}/s")  # noqa: T201
+    assert rate > PEAK_A_MINUTE / 60
