@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from schemas.change import Batch, Change, Op, Record
 from schemas.codec import Codec
-from schemas.contract import Contract, Field
+from schemas.contract import AvroType, Contract, Field
 from schemas.errors import Rejected
 
 HIDDEN = "•••"
@@ -60,19 +61,34 @@ class View:
 
 def readable(field: Field | None, value: Any) -> Any:
     """A raw Avro value (schemas/codec.py) as a person reads it; what its type cannot show stays as it is, bytes as hex."""
-    kind = field.logical_type if field else None
-    if isinstance(value, bytes):
-        if kind == "decimal" and field:
-            return str(Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-field.branches[0].get("scale", 0)))
-        return value.hex()
-    if isinstance(value, list):
-        return [readable(None, item) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return _moment(kind, value)
-        except OverflowError:  # outside the years 1 to 9999: legal in Avro, unknown to Python
+    return _readable(field.branches[0] if field else None, value)
+
+
+def _readable(kind: AvroType, value: Any) -> Any:  # noqa: PLR0911 -- one arm per type
+    """The same by the value's type, down into arrays, maps and records; None where no type is known."""
+    if isinstance(kind, list):
+        kind = next((branch for branch in kind if branch != "null"), None)
+    about: Mapping[str, Any] = kind if isinstance(kind, Mapping) else {}
+    logical = about.get("logicalType")
+    match value:
+        case bytes():
+            if logical == "decimal":
+                return str(Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-about.get("scale", 0)))
+            return value.hex()
+        case list():
+            return [_readable(about.get("items"), item) for item in value]
+        case dict():
+            types = {entry["name"]: entry["type"] for entry in about.get("fields", ())}
+            return {name: _readable(types.get(name, about.get("values")), part) for name, part in value.items()}
+        case float() if not isfinite(value):
+            return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124 - JSON has no such number
+        case int() if not isinstance(value, bool):
+            try:
+                return _moment(logical, value)
+            except OverflowError:  # outside the years 1 to 9999: legal in Avro, unknown to Python
+                return value
+        case _:
             return value
-    return value
 
 
 def _moment(kind: str | None, value: int) -> Any:

@@ -3,7 +3,8 @@
     op, _mesh_token, committed_at, then the columns of the contract
 
 A removal has op=d and the row as it was, as far as it is known; a truncate op=t and no values. CSV writes NULL as an empty field and
-empty text as "" (two quotes), so that the two stay apart.
+empty text as "" (two quotes), so that the two stay apart. A column that holds records, arrays or maps is JSON: itself in JSON
+Lines, JSON as text in CSV and Parquet.
 """
 
 from __future__ import annotations
@@ -88,7 +89,11 @@ _ARROW: Mapping[str, pa.DataType] = {
 
 
 def arrow_type(column: Column) -> pa.DataType:
-    """The Parquet type of a column. Lossless and nested columns are text, as JSON Lines writes them."""
+    """The Parquet type of a column. Lossless and nested columns are text, as JSON Lines writes them.
+
+    Nested Parquet would change a file's schema with every field that a record gains, and old files would no longer be read
+    together with new ones; as text a column is one and the same in all three formats.
+    """
     if column.is_lossless:
         return pa.string()
     if column.logical_type == "decimal":

@@ -43,8 +43,10 @@ def printed_type(column: Column) -> str:
 
 
 def does_fit(column: Column, printed: str) -> bool:
-    """Whether an existing column may take the contract's values: the same type, or a department's own kind of text."""
+    """Whether an existing column may take the contract's values: the same type, or a department's own kind of text or JSON."""
     expected = printed_type(column)
+    if expected == "jsonb" and printed in {"json", "text"}:
+        return True
     return printed == expected or (expected == "text" and printed.split("(", 1)[0] in _TEXT_LIKE)
 
 
