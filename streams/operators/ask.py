@@ -192,18 +192,25 @@ class Case:
         missing = tuple(one for one in standings if not (one.answer and one.answer.outcome in self.terms.passing))
         return Verdict(PENDING, missing) if missing or not standings else Verdict(VALID)
 
-    def unasked(self, answers: Sequence[Answer]) -> list[Answer]:
-        """Answers to nobody's question: of a part that the case has not, or a round that did not ask it."""
-        end = max((answer.at for answer in answers), default=0)
-        end = max((end, *(entry.asked_at for entry in self.rounds))) + 1
-        asked = {(one.part.id, entry.number) for one in self.standings(answers, end) for entry in one.asked}
-        return [answer for answer in answers if (answer.part, answer.round) not in asked]
+    def end(self, answers: Sequence[Answer], at_least: int) -> int:
+        """A moment after everything that is known: what stands then is what stands by all of it."""
+        dated = (*(answer.at for answer in answers), *(entry.asked_at for entry in self.rounds))
+        return max((at_least, *(moment + 1 for moment in dated)))
 
     def next_due(self, standings: Iterable[Standing], now: int) -> int | None:
         """When to look again for silence: the first deadline with its grace that is still to come."""
         grace = self.terms.grace_micros
         coming = (one.round.due_at + grace for one in standings if one.is_silent)
         return min((due for due in coming if due > now), default=None)
+
+
+def unasked(standings: Iterable[Standing], answers: Iterable[Answer]) -> list[Answer]:
+    """Answers to nobody's question: of a part that the case has not, or a round that did not ask it.
+
+    The standings are those at `Case.end`.
+    """
+    asked = {(one.part.id, entry.number) for one in standings for entry in one.asked}
+    return [answer for answer in answers if (answer.part, answer.round) not in asked]
 
 
 def late(answers: Iterable[Answer], until: int, counted: Collection[str] | None = None) -> list[Answer]:

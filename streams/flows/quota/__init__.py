@@ -9,10 +9,10 @@ cycle.yaml and departments.yaml hold what the city may decide otherwise. DOMAIN 
 from __future__ import annotations
 
 from streams.flows.quota import application as rows
-from streams.flows.quota.case import ALERT, COLUMNS, QUEUE, REQUEST, RESULTS, VERDICT, fold_case
+from streams.flows.quota.case import COLUMNS, QUEUE, REQUEST, RESULTS, VERDICT, fold_case
 from streams.flows.quota.claim import fold_claim
 from streams.flows.quota.roster import RESULT, ROSTER, fold_draw, fold_draw_day
-from streams.flows.quota.winner import fold_person
+from streams.flows.quota.winner import ALERT, fold_person
 from streams.operators.flow import QUEUE_KEY, Flow, Fold, Input
 
 FLOW = Flow(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from schemas.identifiers import (
@@ -13,8 +14,9 @@ from schemas.identifiers import (
     validate_registration_no,
     validate_uscc,
 )
-from streams.flows.quota.cycle import find_period
-from streams.operators.flow import Row, Unfit
+from streams.flows.configuration import midnight
+from streams.flows.quota.cycle import Period, find_period, period_of
+from streams.operators.flow import Fact, Row, Unfit
 
 APPLICATION = "transport.quota_application"
 REVIEW = "transport.quota_review"
@@ -39,6 +41,35 @@ def applicant_key(id_type: Any, number: Any) -> str | None:
     """The canonical number of an applicant: a 15-digit citizen ID in its 18-digit form; None if it is not valid."""
     validate = _VALIDATE.get(id_type)
     return validate(number).normalised if validate is not None and isinstance(number, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An application as the fold needs it. `withdrawn_at` is None while it stands."""
+
+    fact: Fact
+    row: Row
+    period: Period
+    withdrawn_at: int | None
+
+    @classmethod
+    def of(cls, fact: Fact, row: Row) -> Application:
+        """From the application's newest row."""
+        withdrawn_at: int | None = None
+        if row["status"] == "WITHDRAWN":
+            day = row["status_date"]
+            withdrawn_at = midnight(day) if isinstance(day, int) else fact.committed_at_ms * 1000
+        return cls(fact, row, period_of(row["period"]), withdrawn_at)
+
+    @property
+    def person(self) -> str | None:
+        """The applicant's canonical citizen ID, where a person applies."""
+        is_person = self.row["applicant_kind"] == PERSON
+        return applicant_key(self.row["id_type"], self.row["applicant_id"]) if is_person else None
+
+    def stands_at(self, moment: int) -> bool:
+        """Whether it is not withdrawn before a moment."""
+        return self.withdrawn_at is None or self.withdrawn_at >= moment
 
 
 def subjects_of_application(row: Row) -> Iterable[str]:

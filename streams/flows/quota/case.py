@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from streams.flows.configuration import DAY_MICROS, midnight
-from streams.flows.quota.application import APPLICATION, AWARD, PERSON, REVIEW, applicant_key
+from streams.flows.configuration import DAY_MICROS
+from streams.flows.quota.application import APPLICATION, REVIEW, Application
 from streams.flows.quota.cycle import (
     LOTTERY,
     MINUTE_MICROS,
@@ -22,6 +21,7 @@ from streams.flows.quota.cycle import (
     period_of,
     periods_from,
 )
+from streams.flows.quota.winner import ALERT, watch_winner
 from streams.operators.ask import (
     NOT_VALID,
     PENDING,
@@ -30,49 +30,22 @@ from streams.operators.ask import (
     AnswerForm,
     Case,
     Round,
+    Standing,
     Terms,
     audit_item,
     escalation,
     late,
     request,
+    unasked,
 )
-from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, queue_item
+from streams.operators.flow import Outcome, Row, Subject, Tell, queue_item
 
-REQUEST, VERDICT, ALERT, QUEUE = "quota.review_request", "quota.verdict", "quota.alert", "quota.queue"
+REQUEST, VERDICT, QUEUE = "quota.review_request", "quota.verdict", "quota.queue"
 RESULTS = tuple(f"{agency}.quota_result" for agency in agencies())
 COLUMNS = asked_columns()
 FORM = AnswerForm()
 
 SUBMITTED_LATE, DUPLICATE, WITHDRAWN = "SUBMITTED_LATE", "DUPLICATE_APPLICATION", "APPLICATION_WITHDRAWN"
-
-
-@dataclass(frozen=True, slots=True)
-class Application:
-    """An application as the fold needs it. `withdrawn_at` is None while it stands."""
-
-    fact: Fact
-    row: Row
-    period: Period
-    withdrawn_at: int | None
-
-    @classmethod
-    def of(cls, fact: Fact, row: Row) -> Application:
-        """From the application's newest row."""
-        withdrawn_at: int | None = None
-        if row["status"] == "WITHDRAWN":
-            day = row["status_date"]
-            withdrawn_at = midnight(day) if isinstance(day, int) else fact.committed_at_ms * 1000
-        return cls(fact, row, period_of(row["period"]), withdrawn_at)
-
-    @property
-    def person(self) -> str | None:
-        """The applicant's canonical citizen ID, where a person applies."""
-        is_person = self.row["applicant_kind"] == PERSON
-        return applicant_key(self.row["id_type"], self.row["applicant_id"]) if is_person else None
-
-    def stands_at(self, moment: int) -> bool:
-        """Whether it is not withdrawn before a moment."""
-        return self.withdrawn_at is None or self.withdrawn_at >= moment
 
 
 def fold_case(subject: Subject) -> Outcome:
@@ -124,6 +97,7 @@ class _Judging:
         self.code = subject.id
         self.row = application.row
         self.items: dict[str, Row] = {}
+        self._known: dict[int, list[Standing]] = {}
         self.first = application.period
         pack = self.first.pack
         terms = Terms(valid_micros=days_micros(pack["answer_valid_days"]), grace_micros=self.first.grace)
@@ -161,11 +135,16 @@ class _Judging:
             )
             self._queue(item)
         self._requests(last, refusal)
-        for answer in self.case.unasked(self.answers):
+        for answer in unasked(self._standings(self.case.end(self.answers, last.freeze_at)), self.answers):
             self._queue(audit_item(self.subject.key, "ANSWER_NOT_ASKED", answer))
         self._contradictions()
-        self._winner()
+        watch_winner(self.subject, self.application, self.outcome.rows[VERDICT], self.outcome)
         self.outcome.publish(QUEUE, *self.items.values())
+
+    def _standings(self, until: int) -> list[Standing]:
+        if until not in self._known:
+            self._known[until] = self.case.standings(self.answers, until)
+        return self._known[until]
 
     def _queue(self, item: Row) -> None:
         self.items[item["conflict_id"]] = item
@@ -208,7 +187,7 @@ class _Judging:
         frozen = self.subject.published.get(VERDICT, {}).get(f"{self.code}|{period.name}")
         if frozen is not None and self.subject.now >= _closes_at(self.subject, period):
             return frozen, [answer["position"] for answer in frozen["answers"]]
-        standings = self.case.standings(self.answers, period.freeze_at)
+        standings = self._standings(period.freeze_at)
         verdict = self.case.verdict(standings)
         refusal = self._refusal(period)
         outcome, agency, reason = verdict.outcome, None, None
@@ -294,9 +273,7 @@ class _Judging:
         outcome.reasons[REQUEST] = refusal or "REVIEW_CLOSED"
         if refusal is not None or not self._is_accepted(self.first):
             return
-        end = max((answer.at for answer in self.answers), default=0)
-        end = max(end, now, last.freeze_at, *(entry.asked_at for entry in self.case.rounds)) + 1
-        standings = self.case.standings(self.answers, end)
+        standings = self._standings(self.case.end(self.answers, last.freeze_at))
         closes_at = max(last.freeze_at, *(one.round.due_at for one in standings))
         closes_at += days_micros(self.first.pack["request_kept_days"]) + _spread(self.code)
         if now >= closes_at:
@@ -320,47 +297,6 @@ class _Judging:
         due = self.case.next_due(standings, now)
         if due is not None:
             outcome.wake(due)
-
-    def _winner(self) -> None:
-        """Have the winner watched until the award (E8), and see that nobody is awarded who did not win."""
-        awards = [version for fact in self.subject.of(AWARD) for version in (*fact.earlier, fact)]
-        won = self.subject.told("won")
-        if awards and not won and self.row["method"] == LOTTERY:
-            due = awards[0].event_at + self.first.grace
-            if self.subject.now >= due:
-                claims = [awards[-1]]
-                key, kind = self.subject.key, "AWARD_WITHOUT_DRAW"
-                self._queue(queue_item(f"{key}|{kind}", kind, [key], claims, opened_at=awards[0].event_at))
-            else:
-                self.outcome.wake(due)
-        person = self.application.person
-        for draw in won if person is not None else ():
-            verdict = next((row for row in self.outcome.rows[VERDICT] if row["period"] == draw["period"]), None)
-            row = {
-                "app_code": self.code,
-                "period": draw["period"],
-                "quota_kind": draw["quota_kind"],
-                "decided_at": verdict["decided_at"] if verdict else draw["drawn_at"],
-                **self._decision(awards),
-            }
-            self.outcome.tells.append(Tell(f"person:{person}", "won", row, id=draw["period"]))
-
-    def _decision(self, awards: Sequence[Fact]) -> dict[str, int | str | None]:
-        """What the transport commission did with the win so far: awarded, withheld, withdrawn; None while it has not said."""
-        standing = [fact for fact in awards if fact.row is not None]
-        if standing and standing[-1].row is not None:
-            first, newest = standing[0], standing[-1]
-            withdrawn = newest.row is not None and newest.row["status"] == "WITHDRAWN"
-            return {
-                "awarded_at": first.event_at,
-                "decision": "WITHDRAWN" if withdrawn else "AWARDED",
-                "decision_at": newest.event_at if withdrawn else first.event_at,
-            }
-        if self.row["status"] in {"NOT_VALID", "WITHDRAWN"}:
-            day = self.row["status_date"]
-            moment = midnight(day) if isinstance(day, int) else self.application.fact.committed_at_ms * 1000
-            return {"awarded_at": None, "decision": "WITHHELD", "decision_at": moment}
-        return {"awarded_at": None, "decision": None, "decision_at": None}
 
 
 def _counted(answer: Answer) -> Row:

@@ -4,11 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streams.flows.configuration import day_of
-from streams.flows.quota.application import DEATH, RESIDENT, VEHICLE
-from streams.operators.flow import Fact, Outcome, Row, Subject
+from streams.flows.configuration import day_of, midnight
+from streams.flows.quota.application import AWARD, DEATH, RESIDENT, VEHICLE, Application
+from streams.flows.quota.cycle import LOTTERY
+from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, queue_item
 
-ALERT = "quota.alert"
+ALERT, QUEUE = "quota.alert", "quota.queue"
+
+
+def watch_winner(subject: Subject, application: Application, verdicts: Sequence[Row], outcome: Outcome) -> None:
+    """For a case: have its winner watched until the award, and see that nobody is awarded who did not win."""
+    awards = [version for fact in subject.of(AWARD) for version in (*fact.earlier, fact) if version.row is not None]
+    won = subject.told("won")
+    if awards and not won and application.row["method"] == LOTTERY:
+        due = awards[0].event_at + application.period.grace
+        if subject.now >= due:
+            kind = "AWARD_WITHOUT_DRAW"
+            item = queue_item(f"{subject.key}|{kind}", kind, [subject.key], awards[-1:], opened_at=awards[0].event_at)
+            outcome.publish(QUEUE, item)
+        else:
+            outcome.wake(due)
+    person = application.person
+    if person is None:
+        return
+    decided_at = {verdict["period"]: verdict["decided_at"] for verdict in verdicts}
+    for draw in won:
+        row = {
+            "app_code": subject.id,
+            "period": draw["period"],
+            "quota_kind": draw["quota_kind"],
+            "decided_at": decided_at.get(draw["period"], draw["drawn_at"]),
+            **_decision(application, awards),
+        }
+        outcome.tells.append(Tell(f"person:{person}", "won", row, id=draw["period"]))
+
+
+def _decision(application: Application, awards: Sequence[Fact]) -> dict[str, int | str | None]:
+    """What the transport commission did with the win: awarded, withheld, withdrawn; None while it has not said."""
+    if awards and (newest := awards[-1]).row is not None:
+        is_withdrawn = newest.row["status"] == "WITHDRAWN"
+        return {
+            "awarded_at": awards[0].event_at,
+            "decision": "WITHDRAWN" if is_withdrawn else "AWARDED",
+            "decision_at": newest.event_at if is_withdrawn else awards[0].event_at,
+        }
+    if application.row["status"] in {"NOT_VALID", "WITHDRAWN"}:
+        day = application.row["status_date"]
+        moment = midnight(day) if isinstance(day, int) else application.fact.committed_at_ms * 1000
+        return {"awarded_at": None, "decision": "WITHHELD", "decision_at": moment}
+    return {"awarded_at": None, "decision": None, "decision_at": None}
 
 
 def fold_person(subject: Subject) -> Outcome:

@@ -15,6 +15,7 @@ from streams.operators.ask import (
     escalation,
     late,
     request,
+    unasked,
 )
 from streams.operators.flow import Fact
 
@@ -103,7 +104,9 @@ def test_an_answer_to_a_question_nobody_asked_is_named() -> None:
         answer("aic", "PASS", 5),
         answer("police", "FAIL", 6, 3),
     ]
-    assert [(one.part, one.round) for one in case.unasked(FORM.answers(facts))] == [
+    answers = FORM.answers(facts)
+    standings = case.standings(answers, case.end(answers, 0))
+    assert [(one.part, one.round) for one in unasked(standings, answers)] == [
         ("aic", 1),
         ("police", 3),
         ("tax", 2),
