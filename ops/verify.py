@@ -1,14 +1,15 @@
 """`mesh verify`: what each subscriber holds, compared with its source, row for row (对账).
 
 Counters prove nothing here: the expected rows are worked out from the source's table by ops/city/compare.py, which shares no
-code with the hops. A copy of a living table is behind by what is under way, so a comparison that is not exact is made again
-until it is or the time is up.
+code with the hops. A feed that a flow writes is its own source: the rows that stand in it. A copy of what lives is behind by
+what is under way, so a comparison that is not exact is made again until it is or the time is up.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +20,21 @@ from rich.table import Table
 
 from ops.city.compare import Comparison, compare
 from ops.city.copies import Copy, FileCopy, TableCopy, WebhookCopy
+from ops.city.derived import standing
 from ops.control import read_directory
+from ops.flows import GROUP as FLOWS_GROUP
+from ops.lag import LagReader
 from ops.settings import Connections, Settings
-from schemas.directory import Directory, GrantEntry
+from ops.topics import bounds
+from schemas.change import Batch
+from schemas.codec import Codec
+from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.errors import Misconfigured, Transient
+from schemas.feed import FLOW_INBOX
 from schemas.grant import Mask
+from schemas.registry.client import RegistryClient
+from sinks.reader import read_range
+from streams.flows import FLOWS
 
 PAUSE_SECONDS = 1.0
 
@@ -79,9 +90,18 @@ def verify(name: str, settings: Settings, *, within_seconds: float) -> Verified:
 def compare_until_exact(
     settings: Settings, *, within_seconds: float, receiver_log: Path, say: Callable[[str], None]
 ) -> Verified:
-    """Compare every active grant; `receiver_log` is what the example city's webhook endpoint kept."""
+    """Compare every active grant; `receiver_log` is what the example city's webhook endpoint kept.
+
+    The sources are at rest: grants on derived feeds are compared once the flows have folded all that there is.
+    """
     directory = read_directory(settings.kafka)
-    return _until_exact(settings, directory, _active(directory), within_seconds, receiver_log, say)
+    with closing(LagReader(settings.kafka)) as lags:
+        topics = [FLOW_INBOX, *(each.feed for flow in FLOWS for each in flow.inputs if each.feed in directory.feeds)]
+
+        def are_through() -> bool:
+            return not any(lag.seconds for lag in lags.read({FLOWS_GROUP: topics})[FLOWS_GROUP].values())
+
+        return _until_exact(settings, directory, _active(directory), within_seconds, receiver_log, say, are_through)
 
 
 def _active(directory: Directory) -> list[GrantEntry]:
@@ -97,14 +117,20 @@ def _until_exact(
     within_seconds: float,
     receiver_log: Path | None,
     say: Callable[[str], None],
+    are_through: Callable[[], bool] = lambda: True,
 ) -> Verified:
     left = sorted(entries, key=lambda entry: entry.grant.grant_id)
+    derived = {entry.grant.grant_id for entry in left if is_derived(directory, entry.grant.feed)}
     comparisons: dict[str, Comparison | None] = {entry.grant.grant_id: None for entry in left}
     deadline = time.monotonic() + within_seconds
     while True:
         is_last = time.monotonic() >= deadline
         behind: list[GrantEntry] = []
+        are_flows_through = is_last or not derived or are_through()
         for entry in left:
+            if entry.grant.grant_id in derived and not are_flows_through:
+                behind.append(entry)
+                continue
             try:
                 found = comparisons[entry.grant.grant_id] = _compare(settings, directory, entry, receiver_log)
             except Transient:
@@ -130,8 +156,29 @@ def _compare(
     if copy is None:
         return None
     hash_key = connections.hash_key(grant.subscriber) if Mask.HASH in grant.mask.values() else None
+    if is_derived(directory, grant.feed):
+        return compare(grant, contract, _standing(settings, directory.feeds[grant.feed]), copy, hash_key)
     source = connections.address_of(contract.agency, contract.source)
     return compare(grant, contract, source, copy, hash_key)
+
+
+def is_derived(directory: Directory, feed: str) -> bool:
+    """Whether a flow writes the feed."""
+    contract = directory.feeds[feed].contract
+    agency = directory.agencies.get(contract.agency)
+    return agency is not None and any(source.name == contract.source and source.is_flow for source in agency.sources)
+
+
+def _standing(settings: Settings, feed: FeedEntry) -> Sequence[Mapping[str, Any]]:
+    """The rows of a derived feed, as its topic has them at this moment."""
+
+    def batches() -> Iterator[Batch]:
+        for partition in range(feed.partitions):
+            low, high = bounds(settings.kafka, feed.feed, partition)
+            yield from read_range(settings.kafka, feed.feed, partition, low, high)
+
+    with closing(RegistryClient(settings.registry)) as registry:
+        return standing(feed.contract, batches(), Codec(registry.schema))
 
 
 def _copy(directory: Directory, entry: GrantEntry, connections: Connections, receiver_log: Path | None) -> Copy | None:

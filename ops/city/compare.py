@@ -2,14 +2,14 @@
 
 Nothing of streams/ or sinks/ is used here: the row filter is read a second time (condition.py), masks are applied from their
 description in schemas/grant.py, and rows that a contract's own rules reject are left out by the validators. Reports carry counts,
-never values.
+never values. The source of a captured feed is its table; of a feed that a flow writes, the rows that stand in it (derived.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +21,9 @@ from ops.city.ddl import column_type, table_of
 from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured
 from schemas.grant import Grant, Mask
+
+Source = str | Iterable[Mapping[str, Any]]
+"""The address of the database with the contract's table, or the rows themselves, column to value as a database gives it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +46,13 @@ class Comparison:
         return {**asdict(self), "exact": self.is_exact}
 
 
-def compare(grant: Grant, contract: Contract, source_dsn: str, copy: Copy, hash_key: bytes | None = None) -> Comparison:
-    """Compare one grant's copy with its source table, row by row and column by column.
+def compare(grant: Grant, contract: Contract, source: Source, copy: Copy, hash_key: bytes | None = None) -> Comparison:
+    """Compare one grant's copy with its source, row by row and column by column.
 
     Both must stand still. `hash_key` is the subscriber's secret for HASH masks, needed only where the grant has one. Raises
     Transient when either cannot be read.
     """
-    expected, found = entitled(grant, contract, source_dsn, hash_key), held(copy, grant, contract)
+    expected, found = entitled(grant, contract, source, hash_key), held(copy, grant, contract)
     shared = expected.keys() & found.keys()
     return Comparison(
         expected=len(expected),
@@ -60,7 +63,7 @@ def compare(grant: Grant, contract: Contract, source_dsn: str, copy: Copy, hash_
     )
 
 
-def entitled(grant: Grant, contract: Contract, source_dsn: str, hash_key: bytes | None = None) -> Rows:
+def entitled(grant: Grant, contract: Contract, source: Source, hash_key: bytes | None = None) -> Rows:
     """The rows that the subscriber must hold: valid by the contract's rules, inside the filter, projected and masked."""
     conditions = [condition(rule.expression) for rule in contract.rules if rule.is_fatal]
     if grant.row_filter is not None:
@@ -70,7 +73,7 @@ def entitled(grant: Grant, contract: Contract, source_dsn: str, hash_key: bytes 
     names = [field.name for field in fields]
     keys = [place for place, field in enumerate(fields) if field.is_key]
     rows: Rows = {}
-    for row in _source_rows(contract, source_dsn):
+    for row in _source_rows(contract, source) if isinstance(source, str) else source:
         if all(holds(row) for holds in conditions):
             values = tuple(shown(row[name]) for name, shown in zip(names, show, strict=True))
             rows[tuple(values[place] for place in keys)] = values

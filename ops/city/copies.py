@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 from pyarrow import parquet
 
-from schemas.contract import Contract, Field
+from schemas.contract import AvroType, Contract, Field
 from schemas.errors import Misconfigured, Transient
 from schemas.grant import Grant, Mask
 
@@ -94,17 +94,24 @@ def held(copy: Copy, grant: Grant, contract: Contract) -> Rows:
             return _folded(_received(copy, grant), grant, contract)
 
 
-def plain(field: Field, mask: Mask, value: Any) -> Any:  # noqa: PLR0911 - one line per type
+def plain(field: Field, mask: Mask, value: Any) -> Any:
     """A value as all formats agree on it: JSON writes times, decimals and bytes as text."""
-    if value is None or mask in {Mask.HASH, Mask.MASK}:
-        return value
-    branch = field.branches[0]
-    logical = field.logical_type or (branch if isinstance(branch, str) else branch["type"])
-    match logical:
+    return value if mask in {Mask.HASH, Mask.MASK} else _plain(field.branches[0], value)
+
+
+def _plain(kind: AvroType, value: Any) -> Any:  # noqa: C901, PLR0911 - one line per type
+    if isinstance(kind, list):
+        kind = next(branch for branch in kind if branch != "null")
+    about: Mapping[str, Any] = kind if isinstance(kind, Mapping) else {"type": kind}
+    if value is None:
+        return None
+    match about.get("logicalType") or about["type"]:
         case "decimal":
             return Decimal(str(value))
         case "date":
             return value if isinstance(value, date) else date.fromisoformat(value)
+        case "time-micros":
+            return value if isinstance(value, time) else time.fromisoformat(value)
         case "timestamp-micros" | "local-timestamp-micros":
             moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
             return moment.astimezone(UTC) if moment.tzinfo else moment
@@ -113,9 +120,20 @@ def plain(field: Field, mask: Mask, value: Any) -> Any:  # noqa: PLR0911 - one l
         case "bytes":
             return base64.b64decode(value) if isinstance(value, str) else bytes(value)
         case "array":
-            return tuple(json.loads(value) if isinstance(value, str) else value)
+            return tuple(_plain(about["items"], item) for item in _parsed(value))
+        case "map":
+            return {name: _plain(about["values"], item) for name, item in _parsed(value).items()}
+        case "record":
+            parts = dict(_parsed(value))
+            names = {entry["name"]: entry["type"] for entry in about["fields"]}
+            return {name: _plain(names.get(name, "string"), part) for name, part in parts.items()}
         case _:
             return value
+
+
+def _parsed(value: Any) -> Any:
+    """What CSV and Parquet write as JSON text; the others have it as it is."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def _take(row: Mapping[str, Any], grant: Grant, fields: Iterable[Field]) -> tuple[Any, ...]:
