@@ -228,6 +228,8 @@ class _Play:
     def finish(self) -> Outcome:
         """Wait until what is under way has arrived, and compare the databases."""
         started = time.monotonic()
+        self._say("the flows take in what is under way")
+        self._rest_flows()
         self._say("comparing what each subscriber holds with its sources")
         verified = compare_until_exact(
             self._stage.settings,
@@ -238,6 +240,17 @@ class _Play:
         self._read()
         self.lap("compare", started)
         return self._outcome(verified)
+
+    def _rest_flows(self) -> None:
+        """Return once the flows fold nothing any more: their figures are then of all that the city did."""
+        deadline = time.monotonic() + DRAIN_WITHIN_SECONDS
+        seen, still_since = -1.0, time.monotonic()
+        while time.monotonic() < deadline and time.monotonic() - still_since < QUIET_SECONDS:
+            self._read()
+            folded = self._tally.total("mesh_flow_messages_total")
+            if folded != seen:
+                seen, still_since = folded, time.monotonic()
+            time.sleep(0.3)
 
     def _outcome(self, verified: Verified) -> Outcome:
         tally = self._tally
