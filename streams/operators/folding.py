@@ -294,14 +294,14 @@ class Folding:
         wanted = {(tell.to, tell.tag, tell.id): tell for tell in tells}
         if not wanted and not live.tells:
             return
-        teller = live.subject.key
+        teller, newest = live.subject.key, _newest_event(live.subject)
         for place in sorted({*live.tells, *wanted}):
             tell, present = wanted.get(place), live.tells.get(place)
             row = tell.row if tell else None
             if row == present:
                 continue
             to, tag, identity = place
-            event_at = tell.event_at if tell and tell.event_at is not None else _newest_event(live.subject)
+            event_at = tell.event_at if tell and tell.event_at is not None else newest
             position = str(self._next_position(offset))
             value = [FACT, f"~{tag}", f"{teller}|{identity}", position, event_at, live.committed_at_ms, row, False]
             self._effects.messages.append(Outgoing(message_key(live.flow.name, to), pack(value)))
