@@ -4,15 +4,14 @@
 
 | module        | holds                                                                    |
 |---------------|--------------------------------------------------------------------------|
-| sources       | the 28 sources of sources.csv, and which rows reach whom                  |
-| identity      | the matching ladder for persons                                           |
-| evidence      | persons and names: what registers have, told only to who may ask           |
+| sources       | the 28 sources of sources.csv                                             |
 | authorisation | who must have signed, and whether all have                                 |
-| cell          | one source's word on one member                                           |
 | report        | discrepancies, limits, finding                                            |
 | case          | the case's course: asking, reporting, watching                            |
 | access        | who opened a report for which purpose                                     |
 | figures       | figures by case and by person; quality of the sources                     |
+
+How registers are asked about people is in streams/flows/inquiry.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ from streams.flows.check.case import (
     REQUEST,
     fold_case,
 )
-from streams.flows.check.evidence import changes_input, fold_name, fold_person
 from streams.flows.check.figures import QUALITY, STATISTIC, fold_quality, fold_statistic
 from streams.flows.check.report import DECLARATIONS
-from streams.flows.check.sources import answer_feeds, evidence_inputs
+from streams.flows.check.sources import SOURCES
+from streams.flows.inquiry.evidence import folds, inputs
 from streams.operators.flow import Flow, Fold, Input, Row, Unfit
 
 __all__ = ["FLOW"]
@@ -63,14 +62,12 @@ FLOW = Flow(
         _of_case(DECISION, ("outcome", "report_version", "decided_at"), "decided_at"),
         _of_case(OBJECTION, ("case_no", "report_version", "citizen_id", "source", "status"), "raised_at"),
         _of_case(ACCESSES, ("case_no", "report_version", "officer", "purpose", "opened_at"), "opened_at"),
-        *(_of_case(feed, _ANSWERED, "answered_at") for feed in answer_feeds()),
-        *evidence_inputs(),
-        changes_input(),
+        *(_of_case(feed, _ANSWERED, "answered_at") for feed in SOURCES.answer_feeds()),
+        *inputs(SOURCES),
     ],
     folds={
         "case": Fold(fold_case),
-        "person": Fold(fold_person),
-        "name": Fold(fold_name),
+        **folds(SOURCES),
         "statistic": Fold(fold_statistic, at_tick=True),
         "quality": Fold(fold_quality, at_tick=True),
     },

@@ -9,19 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from streams.flows.check.identity import birthday, canonical
 from streams.flows.configuration import midnight
+from streams.flows.inquiry.identity import Member, birthday, canonical
 from streams.operators.flow import Row, Subject
 
 MEMBERS, AUTHORISATIONS = "civil.check_member", "civil.check_authorisation"
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A member of the household who can be asked about. `citizen_id` is canonical."""
-
-    citizen_id: str
-    name: str
 
 
 @dataclass(frozen=True, slots=True)

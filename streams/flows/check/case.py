@@ -15,17 +15,17 @@ from typing import Any
 
 from streams.flows.calendar import deadline
 from streams.flows.check.access import publish_accesses
-from streams.flows.check.authorisation import Member, Signed, members, signed
-from streams.flows.check.cell import Cell, Cells, Inquiry, answers_of, cells_of
-from streams.flows.check.evidence import ask
+from streams.flows.check.authorisation import Signed, members, signed
 from streams.flows.check.figures import contribute, contribute_quality
-from streams.flows.check.identity import canonical
 from streams.flows.check.report import Matter, content, digests, watch_until
-from streams.flows.check.sources import FEED, HERE, Source, every_source, sources_at
+from streams.flows.check.sources import HERE, SOURCES
 from streams.flows.configuration import dated
+from streams.flows.inquiry.cell import Cell, Cells, Inquiry, answers_of, cells_of
+from streams.flows.inquiry.evidence import questions
+from streams.flows.inquiry.identity import Member, canonical
+from streams.flows.inquiry.sources import FEED, Source
 from streams.operators.ask import audit_item
 from streams.operators.flow import Fact, Outcome, Row, Subject, queue_item
-from streams.operators.name import comparable
 
 REQUEST, ANSWER, REPORT = "check.request", "check.answer", "check.report"
 EVIDENCE_CHANGED, QUEUE = "check.evidence_changed", "check.queue"
@@ -135,7 +135,7 @@ def _stop(state: _State, reason: str) -> None:
         state.outcome.memory["was_asked"] = True
     state.outcome.reasons.update({REQUEST: reason, ANSWER: reason})
     if not state.outcome.memory.get("was_asked"):
-        for answer in answers_of(state.subject):
+        for answer in answers_of(state.subject, SOURCES):
             state.outcome.publish(
                 QUEUE, audit_item(state.subject.key, "ANSWER_UNASKED", answer, "nothing was asked yet")
             )
@@ -158,11 +158,12 @@ def _say_missing(state: _State) -> None:
 
 
 def _ask(state: _State, asked_at: int) -> None:
-    everything = sources_at(asked_at)
+    everything = SOURCES.at(asked_at)
     not_asked = {source.code: why for source in everything if (why := _why_not(state, source))}
     sources = [source for source in everything if source.code not in not_asked]
     settled_at = asked_at + state.rules["settle_minutes"] * _MINUTE
-    inquiry = Inquiry(state.subject, state.household, sources, asked_at, settled_at)
+    answers = answers_of(state.subject, SOURCES)
+    inquiry = Inquiry(state.subject, state.household, sources, asked_at, settled_at, answers)
     _send(state, inquiry)
     found = cells_of(inquiry)
     state.outcome.publish(QUEUE, *found.queue)
@@ -192,10 +193,8 @@ def _send(state: _State, inquiry: Inquiry) -> None:
     """Requests to every source; those that the mesh carries are asked by a tell to the person and to the name."""
     case_no = state.case["case_no"]
     shared = [source.code for source in inquiry.sources if source.channel == FEED]
+    state.outcome.tells += questions(case_no, state.household, shared)
     for member in state.household:
-        state.outcome.tells.append(ask(f"person:{member.citizen_id}", case_no, member.citizen_id, member.name, shared))
-        if name := comparable(member.name):
-            state.outcome.tells.append(ask(f"name:{name}", case_no, member.citizen_id, member.name, shared))
         for source in inquiry.sources:
             state.outcome.publish(
                 REQUEST,
@@ -304,7 +303,7 @@ def _judge_decisions(state: _State, decisions: Sequence[Row]) -> None:
 
 
 def _objections(state: _State) -> list[tuple[Fact, str]]:
-    agencies = {source.code: source.agency for source in every_source()}
+    agencies = {source.code: source.agency for source in SOURCES.every()}
     found: list[tuple[Fact, str]] = []
     for fact in state.subject.of(OBJECTION):
         row = fact.row or {}

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.flows.calendar import day_at
-from streams.flows.check.cell import AMBIGUOUS, ERROR, NO_RECORD, RECORDS, TIMEOUT, Cell
-from streams.flows.check.identity import canonical
-from streams.flows.check.sources import ASSET, DECLARED, FEED, HERE, INCOME, Source, cents_of, decimal_bytes, yuan
+from streams.flows.check.sources import HERE
 from streams.flows.configuration import DAY_MICROS, dated
+from streams.flows.inquiry.cell import AMBIGUOUS, ERROR, NO_RECORD, RECORDS, TIMEOUT, Cell
+from streams.flows.inquiry.identity import canonical
+from streams.flows.inquiry.sources import ASSET, DECLARED, FEED, INCOME, Source, cents_of, decimal_bytes, yuan
 from streams.operators.flow import Row, Subject
 
 NOT_ASKED = "NOT_ASKED"

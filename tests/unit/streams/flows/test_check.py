@@ -11,7 +11,8 @@ from ops.city.numbers import Numbers, fifteen_digits
 from schemas.change import Change
 from schemas.contract import Contract
 from streams.flows.check import FLOW
-from streams.flows.check.sources import ANSWER, answer_feeds, feed_sources, sources_at
+from streams.flows.check.sources import SOURCES
+from streams.flows.inquiry.sources import ANSWER
 from streams.operators.flow import Row
 from streams.operators.intake import Outgoing
 from streams.operators.message import COUNT, message_key, pack
@@ -28,10 +29,12 @@ NAMES = {HEAD: "陈大文", WIFE: "李小兰", CHILD: "陈小文", STRANGER: "�
 SCOPES = ["VEHICLE", "PROPERTY", "INCOME", "INSURANCE", "TAX"]
 START, SETTLED, OVERDUE = "2016-10-10T09:00:00+08:00", "2016-10-10T10:00:00+08:00", "2016-11-10"
 CASE = "HD2016000001"
-OUTSIDE = [source for source in sources_at(micros(START)) if source.channel == ANSWER]
+OUTSIDE = [source for source in SOURCES.at(micros(START)) if source.channel == ANSWER]
 
 
-for _agency in {feed.partition(".")[0] for feed in answer_feeds()}:  # whoever may answer, answers in the same form
+for _agency in {
+    feed.partition(".")[0] for feed in SOURCES.answer_feeds()
+}:  # whoever may answer, answers in the same form
     _feed = f"{_agency}.check_answer"
     CONTRACTS.setdefault(_feed, Contract.parse(CONTRACTS["construction.check_answer"].record, _feed))
 
@@ -328,8 +331,8 @@ def test_g2_no_record_is_said_only_after_the_registers_had_time(city: City) -> N
 
 
 def test_g2_every_shared_source_has_a_contract_with_its_columns() -> None:
-    assert len(sources_at(micros(START))) == 28
-    for feed, sources in feed_sources().items():
+    assert len(SOURCES.at(micros(START))) == 28
+    for feed, sources in SOURCES.feeds().items():
         for source in sources:
             assert source.columns <= CONTRACTS[feed].by_name.keys(), source.code
 

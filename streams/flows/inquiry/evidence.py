@@ -14,12 +14,14 @@ knows whom it has yet to hear.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from streams.flows.check.identity import CERTAIN, canonical, tier, tier_by_name
-from streams.flows.check.sources import Source, every_source
-from streams.operators.flow import Fact, Input, Outcome, Row, Subject, Tell, Unfit
+from streams.flows.inquiry.identity import CERTAIN, Member, canonical, tier, tier_by_name
+from streams.flows.inquiry.sources import Source, Sources
+from streams.operators.flow import Fact, Fold, Input, Outcome, Row, Subject, Tell, Unfit
+from streams.operators.name import comparable
 
 ASKED, EVIDENCE = "asked", "evidence"
 ITEMS_MAX = 20
@@ -27,6 +29,16 @@ ITEMS_MAX = 20
 _RESIDENT, _CHANGE = "police.resident", "police.id_change"
 _SHARED_NUMBER = "DUPLICATE_NUMBER"
 _CANDIDATE = "P5"
+
+
+def folds(sources: Sources) -> Mapping[str, Fold]:
+    """How a flow that asks these sources folds its persons and names."""
+    return {"person": Fold(partial(fold_person, sources)), "name": Fold(partial(fold_name, sources))}
+
+
+def inputs(sources: Sources) -> list[Input]:
+    """What such a flow reads for them: the sources' shared registers, and corrections of identity numbers."""
+    return [*sources.inputs(), changes_input()]
 
 
 def changes_input() -> Input:
@@ -41,7 +53,7 @@ def changes_input() -> Input:
     return Input(feed=_CHANGE, subjects=subjects, columns=["old_id", "new_id", "reason"])
 
 
-def fold_person(subject: Subject) -> Outcome:
+def fold_person(sources: Sources, subject: Subject) -> Outcome:
     """A person: every case that asks is told what it asked for, and nothing else."""
     outcome = Outcome()
     for asked in subject.told(ASKED):
@@ -50,17 +62,17 @@ def fold_person(subject: Subject) -> Outcome:
             visited = [*asked["visited"], number]
             forwarded = {**asked, "visited": visited, "is_candidate": asked["is_candidate"] or is_shared}
             outcome.tells.append(_asking(f"person:{number}", forwarded))
-        found = _found(subject, asked)
+        found = _found(sources, subject, asked)
         outcome.tells.append(_answer(subject, asked, found, [f"person:{number}" for number, _ in others]))
     return outcome
 
 
-def fold_name(subject: Subject) -> Outcome:
+def fold_name(sources: Sources, subject: Subject) -> Outcome:
     """Rows that name somebody without a number: to everybody of that name who is asked about, a count, never the data."""
     outcome = Outcome()
     for asked in subject.told(ASKED):
         found: dict[str, Any] = {}
-        for source in _asked_sources(asked):
+        for source in _asked_sources(sources, asked):
             candidates: list[tuple[str, Fact]] = []
             for fact, row in _rows(subject, source):
                 if (grade := tier_by_name(row, source.birth, asked["citizen_id"])) is not None:
@@ -76,17 +88,22 @@ def _asking(to: str, asked: Row) -> Tell:
     return Tell(to=to, tag=ASKED, row=asked, id=f"{asked['case_no']}|{'>'.join(asked['visited'])}")
 
 
-def ask(to: str, case_no: str, citizen_id: str, name: str, sources: Sequence[str]) -> Tell:
-    """A case's question about one member to a person, or to a name."""
-    row = {
-        "case_no": case_no,
-        "citizen_id": citizen_id,
-        "name": name,
-        "sources": list(sources),
-        "visited": [citizen_id],
-        "is_candidate": False,
-    }
-    return _asking(to, row)
+def questions(case_no: str, household: Iterable[Member], sources: Sequence[str]) -> list[Tell]:
+    """A case's questions about its members, to the persons and to their names. The subject `case:<case_no>` is told."""
+    found: list[Tell] = []
+    for member in household:
+        row = {
+            "case_no": case_no,
+            "citizen_id": member.citizen_id,
+            "name": member.name,
+            "sources": list(sources),
+            "visited": [member.citizen_id],
+            "is_candidate": False,
+        }
+        found.append(_asking(f"person:{member.citizen_id}", row))
+        if name := comparable(member.name):
+            found.append(_asking(f"name:{name}", row))
+    return found
 
 
 def _answer(subject: Subject, asked: Row, found: Row, forwarded: Sequence[str]) -> Tell:
@@ -113,21 +130,21 @@ def _other_numbers(subject: Subject, visited: Iterable[str]) -> list[tuple[str, 
     return sorted(found.items())
 
 
-def _asked_sources(asked: Row) -> list[Source]:
+def _asked_sources(sources: Sources, asked: Row) -> list[Source]:
     wanted = set(asked["sources"])
-    return [source for source in every_source() if source.code in wanted]
+    return [source for source in sources.every() if source.code in wanted]
 
 
 def _rows(subject: Subject, source: Source) -> list[tuple[Fact, Row]]:
     return [(fact, fact.row) for fact in subject.of(source.feed) if fact.row is not None and source.counts(fact.row)]
 
 
-def _found(subject: Subject, asked: Row) -> dict[str, Any]:
+def _found(sources: Sources, subject: Subject, asked: Row) -> dict[str, Any]:
     registered = [fact.row for fact in subject.of(_RESIDENT) if fact.row is not None]
     present = [asked["name"], *(row["name"] for row in registered if row["name"])]
     former = [row["former_name"] for row in registered if row["former_name"]]
     found: dict[str, Any] = {}
-    for source in _asked_sources(asked):
+    for source in _asked_sources(sources, asked):
         certain: list[tuple[str, Fact]] = []
         uncertain: list[tuple[str, Fact]] = []
         rows: list[Row] = []

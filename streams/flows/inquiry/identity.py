@@ -20,6 +20,14 @@ _TAX_ID_LENGTH = 18
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a household who can be asked about. `citizen_id` is canonical."""
+
+    citizen_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Holder:
     """Where a row names a person: the column of the number, that of the name, and whether it is a tax number."""
 

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from streams.flows.calendar import deadline
-from streams.flows.check.authorisation import Member
-from streams.flows.check.evidence import EVIDENCE
-from streams.flows.check.identity import CERTAIN
-from streams.flows.check.sources import ANSWER, FEED, Source, answer_feeds, cents
+from streams.flows.inquiry.evidence import EVIDENCE
+from streams.flows.inquiry.identity import CERTAIN, Member
+from streams.flows.inquiry.sources import ANSWER, FEED, Source, Sources, cents
 from streams.operators.ask import Answer, AnswerForm, Case, Part, Round, audit_item, escalation
-from streams.operators.flow import Row, Subject
+from streams.operators.flow import Fact, Row, Subject
 from streams.operators.name import comparable
 
 RECORDS, NO_RECORD, TIMEOUT, ERROR, AMBIGUOUS = "RECORDS", "NO_RECORD", "TIMEOUT", "ERROR", "AMBIGUOUS"
 REQUEST_COLUMNS = ("case_no", "citizen_id", "name", "source", "kind", "asked_at", "due_at")
+_Told = tuple[Fact, Row]
 _FORM = AnswerForm(part=("citizen_id", "source"), round=None, outcome="outcome", reason=None)
 
 
@@ -31,7 +32,7 @@ class Cell:
     """One source's word on one member; `outcome` is None while it is awaited.
 
     `count` are certain records, `uncertain` those that only a person can judge, `tier` the weakest match of those that decide.
-    `items` are {reference, value, amount in cents, day}; `at` is the event time at which it was said.
+    `items` are {reference, value, amount in cents, day}; `at` is the event time at which it was said, `fact` what said it.
     """
 
     citizen_id: str
@@ -43,17 +44,22 @@ class Cell:
     uncertain: int = 0
     tier: str | None = None
     items: Sequence[Row] = ()
+    fact: Fact | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """What a case asks: of which sources, about whom, since when, and when shared registers have said all."""
+    """What a case asks: of which sources, about whom, since when, and when shared registers have said all.
+
+    `answers` are those of agencies that answer themselves, or report that their register failed.
+    """
 
     subject: Subject
     household: Sequence[Member]
     sources: Sequence[Source]
     asked_at: int
     settled_at: int
+    answers: Sequence[Answer] = ()
 
     def due_at(self, source: Source) -> int:
         """Until when the source has to answer."""
@@ -74,15 +80,15 @@ class Cells:
         return all(cell.outcome is not None for cell in self.cells)
 
 
-def answers_of(subject: Subject) -> list[Answer]:
+def answers_of(subject: Subject, sources: Sources) -> list[Answer]:
     """The agencies' answers of a case."""
-    return _FORM.answers(subject.of(*answer_feeds()))
+    return _FORM.answers(subject.of(*sources.answer_feeds()))
 
 
 def cells_of(inquiry: Inquiry) -> Cells:
     """How every source of an inquiry stands for every member."""
     found = Cells()
-    answers = answers_of(inquiry.subject)
+    answers = inquiry.answers
     by_part = {answer.part: answer for answer in answers}
     asked = {f"{member.citizen_id}|{source.code}": source for member in inquiry.household for source in inquiry.sources}
     for answer in answers:
@@ -130,7 +136,7 @@ def _answered(inquiry: Inquiry, source: Source, answers: Sequence[Answer], found
 
 
 def _of_answer(inquiry: Inquiry, answer: Answer, make: Callable[..., Cell], found: Cells) -> Cell:
-    row = answer.fact.row or {}
+    row, make = answer.fact.row or {}, partial(make, fact=answer.fact)
     count = row["record_count"] or 0
     match answer.outcome:
         case "NO_RECORD" if count == 0:
@@ -156,40 +162,42 @@ def _item(row: Row) -> dict[str, Any]:
 # ── registers that the mesh carries ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _evidence(inquiry: Inquiry) -> Mapping[str, Sequence[Row]]:
-    told: dict[str, list[Row]] = {member.citizen_id: [] for member in inquiry.household}
-    for row in sorted(inquiry.subject.told(EVIDENCE), key=lambda row: (len(row["visited"]), row["visited"])):
+def _evidence(inquiry: Inquiry) -> Mapping[str, Sequence[_Told]]:
+    told: dict[str, list[_Told]] = {member.citizen_id: [] for member in inquiry.household}
+    facts = [(fact, fact.row) for fact in inquiry.subject.of(f"~{EVIDENCE}") if fact.row is not None]
+    for fact, row in sorted(facts, key=lambda one: (len(one[1]["visited"]), one[1]["visited"])):
         known = told.get(row["citizen_id"])
         # A number that was reached by two ways is heard once, by the shorter.
-        if known is not None and row["by"] not in {other["by"] for other in known}:
-            known.append(row)
+        if known is not None and row["by"] not in {other["by"] for _, other in known}:
+            known.append((fact, row))
     return told
 
 
 def _shared(
-    inquiry: Inquiry, source: Source, member: Member, told: Sequence[Row], failed: Answer | None, found: Cells
+    inquiry: Inquiry, source: Source, member: Member, told: Sequence[_Told], failed: Answer | None, found: Cells
 ) -> Cell:
     due_at, now = inquiry.due_at(source), inquiry.subject.now
     make = _maker(member, source, due_at)
     if failed is not None:
-        return make(ERROR, at=failed.at)
+        return make(ERROR, at=failed.at, fact=failed.fact)
     if inquiry.subject.feeds is not None and source.feed not in inquiry.subject.feeds:
         if now >= due_at:
             return make(TIMEOUT, at=due_at)
         found.wakes.append(due_at)
         return make(None, at=inquiry.asked_at)
-    heard = [row for row in told if source.code in row["asked"]]
-    awaited = {f"person:{member.citizen_id}", *(number for row in heard for number in row["forwarded"])}
+    heard = [(fact, row) for fact, row in told if source.code in row["asked"]]
+    awaited = {f"person:{member.citizen_id}", *(number for _, row in heard for number in row["forwarded"])}
     if name := comparable(member.name):
         awaited.add(f"name:{name}")
-    if awaited - {row["by"] for row in heard} or now < inquiry.settled_at:
+    if awaited - {row["by"] for _, row in heard} or now < inquiry.settled_at:
         # A person's own subject always answers; how long that takes says nothing of the register.
         if now < inquiry.settled_at:
             found.wakes.append(inquiry.settled_at)
         return make(None, at=inquiry.asked_at)
-    return _joined(
-        make, [row["found"][source.code] for row in heard if source.code in row["found"]], inquiry.settled_at
-    )
+    speaking = [fact for fact, row in heard if source.code in row["found"]] or [fact for fact, _ in heard]
+    newest = max(speaking, key=lambda fact: (fact.event_at, fact.row_id))
+    parts = [row["found"][source.code] for _, row in heard if source.code in row["found"]]
+    return _joined(partial(make, fact=newest), parts, inquiry.settled_at)
 
 
 def _joined(make: Callable[..., Cell], parts: Iterable[Row], settled_at: int) -> Cell:
