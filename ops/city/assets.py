@@ -1,19 +1,17 @@
-"""Assets: cars, homes, their sales, and the quota for new cars."""
+"""Assets: cars, homes and their sales."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
 from ops.city import dirt, names
-from ops.city.chance import OPENING, age_of, at, days_ago, money
+from ops.city.chance import OPENING, age_of, days_ago, money
 from ops.city.city import City
 from ops.city.numbers import fifteen_digits
 from ops.city.roll import Row
 
 VEHICLES = 2_300_000
 PROPERTIES = 6_000_000
-QUOTA_PERSONS = 6_630_000
-QUOTA_ORGANISATIONS = 110_000
 
 
 def own(city: City) -> None:
@@ -28,9 +26,6 @@ def own(city: City) -> None:
             city.put("land.property_sale", **sold)
             if rng.random() < 0.93:
                 city.put("local_tax.deed_tax", **deed_tax_columns(city, sold))
-    for place in range(city.count(QUOTA_PERSONS) + city.count(QUOTA_ORGANISATIONS)):
-        is_person = place < city.count(QUOTA_PERSONS)
-        city.put("transport.quota_application", **quota_columns(city, is_person, "201610"))
 
 
 def adult(city: City, today: date = OPENING) -> Row:
@@ -124,30 +119,4 @@ def deed_tax_columns(city: City, sale: Row) -> Row:
         "contract_no": sale["contract_no"],
         "amount": f"{float(sale['price']) * 0.03:.2f}",
         "paid_at": datetime(day.year, day.month, day.day, 7, 30, tzinfo=UTC),
-    }
-
-
-def quota_columns(city: City, is_person: bool, period: str) -> Row:
-    """A quota application's (指标申请) columns; a few name a kind of applicant that does not exist."""
-    rng = city.rng
-    submitted = at(period, 1) - timedelta(minutes=int(rng.random() * 40_000))
-    firm = None if is_person else city.rolls["aic.enterprise"].pick(rng)
-    if firm is None:
-        person = adult(city)
-        applicant = {"id_type": "CITIZEN_ID", "applicant_id": person["citizen_id"], "name": person["name"].strip()}
-    else:
-        id_type, number = firm_id(firm)
-        applicant = {"id_type": id_type, "applicant_id": number, "name": firm["name"]}
-    kind = "PERSON" if is_person else "ORGANISATION"
-    is_electric = rng.random() < 0.1
-    return {
-        "app_code": f"{period}{city.numbers.serial('quota'):07}",
-        "applicant_kind": kind if rng.random() > 0.0007 else rng.choice(("个人", "P", "")),
-        **applicant,
-        "quota_kind": "NEW_ENERGY" if is_electric else "ORDINARY",
-        "method": "LOTTERY" if rng.random() < 0.9 else "AUCTION",
-        "period": period,
-        "submitted_at": submitted,
-        "cutoff_at": at(period, 8),
-        "status": "SUBMITTED",
     }

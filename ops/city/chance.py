@@ -7,11 +7,20 @@ from random import Random
 
 OPENING = date(2016, 10, 31)
 """The day the figures stand for; what happens live happens after it."""
+OPENED_AT = datetime(2016, 10, 31, 16, 0, tzinfo=UTC)
+"""The midnight that ends the opening day, in Beijing."""
+UNLIMITED = date(2099, 12, 31)
+"""What the national forms want in a column of dates for something without an end (长期)."""
 
 
 def days_ago(rng: Random, least: int, most: int) -> date:
     """A day at random, that many days before the opening day."""
     return OPENING - timedelta(days=least + int(rng.random() * (most - least)))
+
+
+def moment_of(rng: Random, day: date) -> datetime:
+    """A moment in the office hours of a day, in UTC."""
+    return datetime(day.year, day.month, day.day, 1, 0, tzinfo=UTC) + timedelta(minutes=int(rng.random() * 480))
 
 
 def at(period: str, day: int) -> datetime:

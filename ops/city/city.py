@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 import schemas
+from ops.city.chance import OPENED_AT
 from ops.city.ddl import create_table, table_of
 from ops.city.numbers import Numbers
 from ops.city.roll import Roll, Row
@@ -69,7 +70,7 @@ class City:
     def new_row(self, feed: str, columns: Mapping[str, Any], now: datetime | None = None) -> Row:
         """A row with every column of the contract, in its order. It is not added to the roll."""
         row = {**self._blanks[feed], **columns}
-        row["updated_at"] = now or _OPENED_AT - timedelta(seconds=int(self.rng.random() * 86400 * 30))
+        row["updated_at"] = now or OPENED_AT - timedelta(seconds=int(self.rng.random() * 86400 * 30))
         row["source_row_version"] = 1
         return row
 
@@ -78,14 +79,34 @@ class City:
         if self._is_settled:
             return
         self._is_settled = True
-        from ops.city import assets, firms, livelihood, papers, people  # noqa: PLC0415 - they are written in terms of City
+        from ops.city import (  # noqa: PLC0415 - they are written in terms of City
+            assets,
+            certificates,
+            credit,
+            firms,
+            household,
+            livelihood,
+            papers,
+            people,
+            quota,
+            registration,
+            taxes,
+            welfare,
+        )
 
         people.settle(self)
         firms.found(self)
         livelihood.work_and_study(self)
+        welfare.provide(self)
         assets.own(self)
         firms.file_taxes(self)
         papers.issue(self)
+        taxes.levy(self)
+        registration.claim(self)
+        credit.keep(self)
+        household.check(self)
+        certificates.issue(self)
+        quota.apply(self)
 
     def create(self, dsn_of_agency: Mapping[str, str]) -> None:
         """Make every department's tables in its own, empty database."""
@@ -120,9 +141,6 @@ class City:
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             for row in self.rolls[contract.feed]:
                 copy.write_row(tuple(row.values()))
-
-
-_OPENED_AT = datetime(2016, 10, 31, 10, 0, tzinfo=UTC)
 
 
 def address(dsn_of_agency: Mapping[str, str], agency: str) -> str:

@@ -144,6 +144,7 @@ def tax_columns(city: City, firm: Row, tax: str) -> Row:
         suffix = city.numbers.serial(f"{tax}:{firm['legal_rep_id']}")
         tax_no = f"{firm['legal_rep_id']}{suffix:02}"
     office = "国家税务局" if tax == "state_tax" else "地方税务局"
+    days = 20 if city.rng.random() < 0.9 else 40 + int(city.rng.random() * 160)  # one in ten comes late
     return {
         "tax_no": tax_no,
         "uscc": firm["uscc"],
@@ -151,7 +152,7 @@ def tax_columns(city: City, firm: Row, tax: str) -> Row:
         "name": dirt.name(city.rng, firm["name"].strip(), 0.02),
         "tax_authority": f"广州市{names.REGIONS[region]}区{office}",
         "region": region,
-        "registered_date": firm["established"] + timedelta(days=20),
+        "registered_date": min(firm["established"] + timedelta(days=days), max(firm["established"], OPENING)),
         "status": "NORMAL",
     }
 

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 
 from ops.city.city import City, address
 from ops.city.events import EVENTS
@@ -83,7 +82,6 @@ class Life:
 
     def _live(self, offices: Mapping[str, Office], owed: float) -> int:
         scene = self._happenings.scene
-        scene.now = datetime.now(UTC)
         before = scene.changes
         busy: set[str] = set()
         while scene.changes - before < owed:

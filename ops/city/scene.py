@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from ops.city.chance import OPENING
+from ops.city.chance import OPENED_AT, OPENING
 from ops.city.city import City
 from ops.city.roll import Row
 from ops.city.statement import RowChange, Statements
@@ -15,8 +15,7 @@ from ops.city.statement import RowChange, Statements
 CHANGES_A_DAY = 4000
 """Row changes after which the city's own calendar shows the next day."""
 
-
-_TEN = time(2, 0)
+_A_CHANGE = timedelta(days=1) / CHANGES_A_DAY
 
 
 class Scene:
@@ -28,7 +27,6 @@ class Scene:
     def __init__(self, city: City) -> None:
         self.city = city
         self.rng = city.rng
-        self.now = datetime(OPENING.year, OPENING.month, OPENING.day, 16, 0, tzinfo=UTC)
         self._statements = Statements(city.contracts.values())
         self._open: dict[str, list[RowChange]] = defaultdict(list)
         self._agencies = {feed: contract.agency for feed, contract in city.contracts.items()}
@@ -45,9 +43,9 @@ class Scene:
         return OPENING + timedelta(days=1 + self.changes // CHANGES_A_DAY)
 
     @property
-    def moment(self) -> datetime:
-        """Ten in the morning (北京时间) of the city's own date."""
-        return datetime.combine(self.today, _TEN, UTC)
+    def now(self) -> datetime:
+        """The city's own time: what happens is dated by it, and so is what the departments write down about it."""
+        return OPENED_AT + self.changes * _A_CHANGE
 
     def pick(self, feed: str) -> Row | None:
         """A row at random."""

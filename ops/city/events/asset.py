@@ -1,13 +1,12 @@
-"""Cars and homes change hands; the quota for new cars is applied for, reviewed and drawn."""
+"""Cars and homes change hands."""
 
 from __future__ import annotations
 
 from ops.city import assets, dirt
-from ops.city.events.person import find, living
+from ops.city.events.person import living
 from ops.city.scene import Scene
 
-CAR, HOME, QUOTA = "police.vehicle", "land.property", "transport.quota_application"
-_NEXT = {"SUBMITTED": ("REVIEWING",), "REVIEWING": ("VALID", "VALID", "NOT_VALID"), "VALID": ("AWARDED", "NOT_VALID")}
+CAR, HOME = "police.vehicle", "land.property"
 
 
 def car_sold(scene: Scene) -> None:
@@ -66,27 +65,3 @@ def sale_archived(scene: Scene) -> None:
         row = scene.pick(feed)
         if row is not None and len(scene.city.rolls[feed]) > 1200:
             scene.delete(feed, row)
-
-
-def quota_applied(scene: Scene) -> None:
-    """Somebody applies for a car quota."""
-    scene.insert(QUOTA, assets.quota_columns(scene.city, scene.rng.random() < 0.98, f"{scene.today:%Y%m}"))
-
-
-def quota_reviewed(scene: Scene) -> None:
-    """An application goes one step on."""
-    application = find(scene, QUOTA, lambda row: row["status"] in _NEXT)
-    if application is not None:
-        status = scene.rng.choice(_NEXT[application["status"]])
-        scene.update(QUOTA, application, status=status, status_date=scene.today)
-
-
-def quota_archived(scene: Scene) -> None:
-    """An application that came to an end is deleted, or its applicant withdraws it."""
-    application = scene.pick(QUOTA)
-    if application is None:
-        return
-    if application["status"] in {"NOT_VALID", "AWARDED", "WITHDRAWN"}:
-        scene.delete(QUOTA, application)
-    else:
-        scene.update(QUOTA, application, status="WITHDRAWN", status_date=scene.today)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ops.city import firms, names
+from ops.city import firms, names, registration
 from ops.city.chance import money
 from ops.city.events.person import find, living
 from ops.city.roll import Row
@@ -35,7 +35,9 @@ def founded(scene: Scene) -> None:
     firm = scene.insert(FIRM, columns)
     for feed, rows in firms.enrolment(scene.city, firm).items():
         for row in rows:
-            scene.insert(feed, row)
+            item = scene.insert(feed, row)
+            if feed == "aic.scope_item":
+                registration.tell(scene.city, item)
 
 
 def moves(scene: Scene) -> None:
@@ -93,6 +95,9 @@ def shareholder_changes(scene: Scene) -> None:
     key = (holder["ent_id"], "CITIZEN_ID", person["citizen_id"])
     if scene.city.rolls["aic.shareholder"].get(*key) is not None:
         return
+    firm = scene.city.rolls[FIRM].get(holder["ent_id"])
+    if firm is not None and scene.rng.random() < 0.8:  # otherwise the register of changes knows nothing of it
+        _record(scene, firm, "SHAREHOLDER", holder["name"], person["name"].strip())
     scene.delete("aic.shareholder", holder)
     scene.insert(
         "aic.shareholder",
@@ -115,7 +120,8 @@ def scope_changes(scene: Scene) -> None:
         return
     scene.delete("aic.scope_item", item)
     kind = scene.rng.choices(("GENERAL", "AFTER", "BEFORE"), (70, 25, 5))[0]
-    scene.insert("aic.scope_item", {"ent_id": item["ent_id"], "item_code": code, "permit_kind": kind})
+    new = scene.insert("aic.scope_item", {"ent_id": item["ent_id"], "item_code": code, "permit_kind": kind})
+    registration.tell(scene.city, new)
 
 
 def listed(scene: Scene) -> None:

@@ -80,7 +80,7 @@ def insurance_paid(scene: Scene) -> None:
     unpaid: deque[list[Row]] = scene.memory.setdefault("unpaid", deque())
     if unpaid:
         for row in unpaid.popleft():
-            scene.update(INSURANCE, row, paid=True, paid_at=scene.moment)
+            scene.update(INSURANCE, row, paid=True, paid_at=scene.now)
 
 
 def insurance_archived(scene: Scene) -> None:

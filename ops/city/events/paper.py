@@ -1,76 +1,56 @@
-"""Licences, penalties, court lists, permits, household checks and certificates come, change and go."""
+"""Licences, court lists and permits come, change and go."""
 
 from __future__ import annotations
 
-from collections import deque
 from datetime import timedelta
 
-from ops.city import firms, names, papers
-from ops.city.chance import money
-from ops.city.events.person import find, living
-from ops.city.roll import Row
+from ops.city import names, papers, registration
+from ops.city.events.person import find
 from ops.city.scene import Scene
 
-LICENCE, PENALTY, DEBTOR = "fda.licence", "fda.penalty", "court.dishonest_debtor"
-BUILDING, CASE, CERTIFICATE = "construction.permit", "civil.check_case", "certs.certificate"
-_CASE_NEXT = {"ACCEPTED": "CHECKING", "CHECKING": "REPORTED", "REPORTED": "CLOSED"}
+DEBTOR, BUILDING = "court.dishonest_debtor", "construction.permit"
+_LICENCES = tuple(papers.LICENCES)
+
+
+def _register(scene: Scene) -> str:
+    return scene.rng.choices(_LICENCES, (55, 18, 15, 12))[0]
 
 
 def licence_issued(scene: Scene) -> None:
-    """A food or drug licence is issued."""
-    firm = find(scene, "aic.enterprise", lambda row: row["status"] == "ACTIVE")
+    """A licence is issued."""
+    feed = _register(scene)
+    trades = papers.LICENCES[feed][0]
+    firm = find(scene, "aic.enterprise", lambda row: row["status"] == "ACTIVE" and row["industry"] in trades)
     if firm is not None:
-        scene.insert(LICENCE, papers.licence_columns(scene.city, firm, scene.today))
+        scene.insert(feed, papers.licence_columns(scene.city, feed, firm, scene.today))
 
 
 def licence_changes(scene: Scene) -> None:
     """A licence is renewed, changes its item or district, or ends."""
-    licence = scene.pick(LICENCE)
+    feed = _register(scene)
+    licence = scene.pick(feed)
     if licence is None:
         return
     choice = scene.rng.random()
     if choice < 0.4:
         until = scene.today + timedelta(days=5 * 365)
-        scene.update(LICENCE, licence, valid_to=until, status="VALID", status_date=None)
+        scene.update(feed, licence, valid_to=until, status="VALID", status_date=None)
     elif choice < 0.6:
-        scene.update(LICENCE, licence, item_code=scene.rng.choice(firms.ITEMS))
+        items = registration.ITEMS_OF[feed.partition(".")[0]]
+        scene.update(feed, licence, item_code=scene.rng.choice(items))
     elif choice < 0.8:
-        scene.update(LICENCE, licence, region=names.other_region(scene.rng, licence["region"]))
+        scene.update(feed, licence, region=names.other_region(scene.rng, licence["region"]))
     else:
         status = scene.rng.choice(("REVOKED", "CANCELLED"))
-        scene.update(LICENCE, licence, status=status, status_date=scene.today)
+        scene.update(feed, licence, status=status, status_date=scene.today)
 
 
 def licence_archived(scene: Scene) -> None:
     """A licence that ended is deleted."""
-    licence = find(scene, LICENCE, lambda row: row["status"] != "VALID")
+    feed = _register(scene)
+    licence = find(scene, feed, lambda row: row["status"] != "VALID")
     if licence is not None:
-        scene.delete(LICENCE, licence)
-
-
-def penalty_decided(scene: Scene) -> None:
-    """A penalty is decided."""
-    firm = scene.pick("aic.enterprise")
-    if firm is not None:
-        scene.insert(PENALTY, papers.penalty_columns(scene.city, firm, scene.today))
-
-
-def penalty_revoked(scene: Scene) -> None:
-    """A penalty is revoked, or its amount corrected."""
-    penalty = scene.pick(PENALTY)
-    if penalty is None:
-        return
-    if scene.rng.random() < 0.5:
-        scene.update(PENALTY, penalty, revoked_date=scene.today)
-    else:
-        scene.update(PENALTY, penalty, amount=money(scene.rng, 500, 50_000))
-
-
-def penalty_expired(scene: Scene) -> None:
-    """A penalty is no longer published and leaves the table."""
-    penalty = scene.pick(PENALTY)
-    if penalty is not None and len(scene.city.rolls[PENALTY]) > 100:
-        scene.delete(PENALTY, penalty)
+        scene.delete(feed, licence)
 
 
 def debtor_listed(scene: Scene) -> None:
@@ -107,69 +87,3 @@ def permit_changes(scene: Scene) -> None:
     else:
         status = scene.rng.choice(("SUSPENDED", "ISSUED", "COMPLETED", "COMPLETED"))
         scene.update(BUILDING, permit, status=status, status_date=scene.today)
-
-
-def _cases(scene: Scene) -> deque[dict[str, list[Row]]]:
-    return scene.memory.setdefault("cases", deque())
-
-
-def check_accepted(scene: Scene) -> None:
-    """A household check is accepted: the case, its members and their authorisations in one transaction."""
-    wanted = papers.check_rows(scene.city, scene.moment)
-    _cases(scene).append({feed: [scene.insert(feed, row) for row in rows] for feed, rows in wanted.items()})
-
-
-def check_moves_on(scene: Scene) -> None:
-    """A household check goes one step on, or is withdrawn with the applicant's authorisation."""
-    case = find(scene, CASE, lambda row: row["status"] in _CASE_NEXT)
-    if case is None:
-        return
-    if scene.rng.random() < 0.1:
-        scene.update(CASE, case, status="WITHDRAWN", status_date=scene.today)
-        authorisation = scene.city.rolls["civil.check_authorisation"].get(case["authorisation_id"])
-        if authorisation is not None:
-            scene.update("civil.check_authorisation", authorisation, revoked_at=scene.moment)
-    else:
-        scene.update(CASE, case, status=_CASE_NEXT[case["status"]], status_date=scene.today)
-
-
-def check_archived(scene: Scene) -> None:
-    """The oldest of the new checks goes, with everything that hangs on it."""
-    cases = _cases(scene)
-    if len(cases) > 40:
-        for feed, rows in cases.popleft().items():
-            for row in rows:
-                scene.delete(feed, row)
-
-
-def certificate_issued(scene: Scene) -> None:
-    """A citizen gets an electronic certificate."""
-    person = living(scene, 16)
-    if person is None:
-        return
-    number = 3 * int(scene.rng.random() * 46) + 2
-    holder = ("CITIZEN_ID", person["citizen_id"], person["name"].strip())
-    cert_no = f"Z{scene.today:%Y}{scene.city.numbers.serial('cert_no'):08}"
-    columns = papers.certificate_columns(scene.city, f"4401{number:04}", holder, cert_no, scene.today)
-    scene.insert(CERTIFICATE, columns)
-
-
-def certificate_changes(scene: Scene) -> None:
-    """A certificate is suspended, restored, revoked, or renewed by a successor; what was revoked is deleted."""
-    old = scene.pick(CERTIFICATE)
-    if old is None:
-        return
-    choice = scene.rng.random()
-    if old["status"] in {"REVOKED", "CANCELLED"}:
-        scene.delete(CERTIFICATE, old)
-    elif choice < 0.4:
-        status = "VALID" if old["status"] == "SUSPENDED" else "SUSPENDED"
-        scene.update(CERTIFICATE, old, status=status, status_date=scene.today)
-    elif choice < 0.8:
-        scene.update(CERTIFICATE, old, status="REVOKED", status_date=scene.today)
-    else:
-        holder = (old["holder_id_type"], old["holder_id"], old["holder_name"])
-        columns = papers.certificate_columns(scene.city, old["type_code"], holder, old["cert_no"], scene.today)
-        columns |= {"version": old["version"] + 1, "previous_cert_id": old["cert_id"]}
-        scene.update(CERTIFICATE, old, status="CANCELLED", status_date=scene.today)
-        scene.insert(CERTIFICATE, columns)

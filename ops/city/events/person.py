@@ -12,6 +12,8 @@ from ops.city.scene import Scene
 
 RESIDENT = "police.resident"
 _TRIES = 12
+_REPORTED_MAX = 50
+"""The newest deaths, any of which may still turn out to be a mistake."""
 
 
 def find(scene: Scene, feed: str, fits: Callable[[Row], bool]) -> Row | None:
@@ -153,13 +155,32 @@ def death(scene: Scene) -> None:
         return
     departed = _departed(scene)
     certificate, cremation = people.death_columns(scene.city, dead, scene.today)
-    scene.insert("health.death_certificate", certificate)
+    papers = [("health.death_certificate", scene.insert("health.death_certificate", certificate))]
     scene.update(RESIDENT, dead, status="DECEASED", status_date=scene.today)
-    scene.insert("civil.cremation", cremation)
+    if scene.rng.random() < 0.95:
+        papers.append(("civil.cremation", scene.insert("civil.cremation", cremation)))
+    reported = scene.memory.setdefault("reported", {})
+    reported[dead["citizen_id"]] = papers
+    if len(reported) > _REPORTED_MAX:
+        del reported[next(iter(reported))]
     pension = scene.city.rolls["hrss.pension_payment"].get(dead["citizen_id"], "201610")
     if pension is not None:
         scene.update("hrss.pension_payment", pension, status="STOPPED", status_date=scene.today)
     departed.append(dead)
+
+
+def death_retracted(scene: Scene) -> None:
+    """A death turns out to be a mistake: the certificate is withdrawn, and the register has the person back."""
+    for person in reversed(_departed(scene)[-_TRIES:]):
+        reported = scene.memory.get("reported", {}).pop(person["citizen_id"], None)
+        if reported is None or person["status"] != "DECEASED":
+            continue
+        for feed, row in reported:
+            if scene.city.rolls[feed].get(*scene.city.rolls[feed].key_of(row)) is row:
+                scene.delete(feed, row)
+        scene.update(RESIDENT, person, status="REGISTERED", status_date=scene.today)
+        _departed(scene).remove(person)
+        return
 
 
 def leaves_the_city(scene: Scene) -> None:

@@ -201,7 +201,6 @@ def test_life_does_to_the_tables_what_the_city_remembers():
 def test_life_can_be_lived_again():
     def live():
         happenings = Happenings(City(SEED, scale=1 / 10000))
-        happenings.scene.now = datetime(2026, 1, 1, tzinfo=UTC)
         while happenings.scene.changes < 2_000:
             yield from happenings.next()
 
