@@ -28,7 +28,11 @@ DOORS = {
     },
     "aiokafka": {"streams/transport.py": "what Faust reads through"},
     "avro": {"schemas/compatibility.py": "Avro's own rules of compatibility"},
-    "click": {"ops/cli.py": "the command line", "ops/wiring.py": "prints what status and tail show"},
+    "click": {
+        "ops/cli.py": "the command line",
+        "ops/wiring.py": "prints what status and tail show",
+        "ops/quota.py": "a group of commands",
+    },
     "confluent_kafka": {
         "producers/log.py": "writes",
         "producers/transaction.py": "writes in transactions",

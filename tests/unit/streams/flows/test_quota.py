@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -12,7 +12,10 @@ from schemas.identifiers import citizen_check
 from streams.flows.quota import FLOW
 from streams.flows.quota.cycle import find_period, period_of
 from streams.flows.quota.draw import commitment, draw_order, roster_hash, verify_draw
-from tests.rehearsal import Rehearsal, city_contracts, days, interleavings, micros
+from streams.operators.folding import Folding
+from streams.operators.intake import Outgoing
+from streams.operators.message import FACT, message_key, pack
+from tests.rehearsal import MemoryStore, Rehearsal, city_contracts, days, interleavings, micros
 
 CONTRACTS = city_contracts()
 AGENCIES = ("transport", "police", "hrss", "state_tax", "local_tax", "aic", "qts")
@@ -674,3 +677,53 @@ def test_an_answer_that_cannot_be_read_has_a_name(city: Rehearsal, columns: dict
     row = {"agency": "police", "verdict": "PASS", "answered_at": micros("2016-10-05"), **columns}
     city.insert("police.quota_result", app_code=CODE, review_round=1, **row)
     assert kinds(city) == [kind]
+
+
+# ── E9: load ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_e9_a_month_of_105_000_codes_is_one_roster_and_one_draw(city: Rehearsal) -> None:
+    codes = [f"{2016100000000 + number}" for number in range(105_000)]
+    key = message_key("quota", "draw:201610|ORDINARY")
+    told = [
+        Outgoing(key, pack([FACT, "~code", f"case:{code}|", f"{number:020}", 0, 0, {"app_code": code}, False]))
+        for number, code in enumerate(codes)
+    ]
+    city.store = BulkStore()  # a list kept sorted would cost more than the flow
+    city.folding = Folding([FLOW], city.store)
+    city.deliver(told)
+    city.tick("2016-10-10")
+    assert not city.rows(ROSTER)
+    city.now = "2016-10-10"
+    draw_row(city, quota=5000)
+    city.tick("2016-10-22")
+    pages = list(city.rows(ROSTER).values())
+    assert (len(pages), pages[0]["code_count"]) == (105, 105_000)
+    assert all(len(page["codes"]) == 1000 for page in pages)
+    reveal(city, quota=5000)
+    winners = sorted(city.rows(RESULT).values(), key=lambda row: row["rank"])
+    assert [row["app_code"] for row in winners] == draw_order(codes, bytes.fromhex(KEY))[:5000]
+
+
+def test_e9_the_cutoff_peak_gives_every_application_its_verdict(city: Rehearsal) -> None:
+    """A scaled peak: every application answered seven times. A rate is no matter for a unit test."""
+    codes = [apply(city, number) for number in range(1, 201)]
+    for agency in AGENCIES:
+        for code in codes:
+            answer(city, agency, code=code)
+    verdicts = city.rows(VERDICT).values()
+    assert (len(verdicts), {row["verdict"] for row in verdicts}) == (200, {"VALID"})
+    assert len(city.rows(REQUEST)) == 1400
+    assert kinds(city) == []
+
+
+class BulkStore(MemoryStore):
+    """Sorts its keys when it is read, not at every write."""
+
+    def write(self, changes: Mapping[bytes, bytes | None]) -> None:
+        for key, value in changes.items():
+            if value is None:
+                self._entries.pop(key, None)
+            else:
+                self._entries[key] = value
+        self._keys = sorted(self._entries)
