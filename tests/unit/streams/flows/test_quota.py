@@ -717,6 +717,14 @@ def test_e9_the_cutoff_peak_gives_every_application_its_verdict(city: Rehearsal)
     assert kinds(city) == []
 
 
+# the broker's own load test is tests/broker/test_flow_load.py
+for load_test in (
+    test_e9_a_month_of_105_000_codes_is_one_roster_and_one_draw,
+    test_e9_the_cutoff_peak_gives_every_application_its_verdict,
+):
+    load_test.in_memory_only = True  # type: ignore[attr-defined]
+
+
 class BulkStore(MemoryStore):
     """Sorts its keys when it is read, not at every write."""
 
