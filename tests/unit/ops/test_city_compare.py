@@ -93,7 +93,7 @@ def test_both_readings_of_every_filter_and_rule_agree_on_every_row():
         texts[contract.feed] |= {rule.expression for rule in contract.rules}
     for subscriber in load(GUANGZHOU).subscribers:
         for grant in subscriber.grants:
-            if grant.row_filter:
+            if grant.row_filter and grant.feed in texts:  # the rows of the flows are not made here
                 texts[grant.feed].add(grant.row_filter)
     assert sum(map(len, texts.values())) > 80
     for feed, contract in city.contracts.items():
