@@ -21,10 +21,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.operators.flow import Fact, Row, queue_item
+from streams.operators.flow import Fact, Outcome, Row, Subject, queue_item
 
 VALID, NOT_VALID, PENDING = "VALID", "NOT_VALID", "PENDING"
 OVERDUE = "ANSWER_OVERDUE"
+_DAY_MICROS = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +267,28 @@ def audit_item(subject: str, kind: str, answer: Answer, detail: str = "") -> Row
         detail=detail or f"{answer.part}, round {answer.round}",
         values=lambda _: answer.outcome,
     )
+
+
+def chase(subject: Subject, outcome: Outcome, case: Case, standings: Sequence[Standing], queue: str) -> None:
+    """Escalate every silent part past its deadline on the flow's queue, and look again at the next deadline."""
+    overdue = (one for one in standings if one.is_overdue(subject.now, case.terms))
+    outcome.publish(queue, *(escalation(subject.key, one) for one in overdue))
+    if (due := case.next_due(standings, subject.now)) is not None:
+        outcome.wake(due)
+
+
+def without_case(subject: Subject, outcome: Outcome, queue: str) -> None:
+    """Papers of a case whose own row is not there: a day is enough for it to come, then they wait for a person."""
+    facts = [fact for feed in subject.facts for fact in subject.of(feed)]
+    if not facts:
+        return
+    known_at = max(fact.committed_at_ms for fact in facts) * 1000
+    if subject.now < known_at + _DAY_MICROS:
+        outcome.wake(known_at + _DAY_MICROS)
+        return
+    claims = sorted(facts, key=lambda fact: (fact.feed, fact.row_id))
+    item = queue_item(f"{subject.key}|CASE_UNKNOWN", "CASE_UNKNOWN", [subject.key], claims, opened_at=known_at)
+    outcome.publish(queue, item)
 
 
 def by_answerer(parts: Mapping[str, Sequence[str]]) -> tuple[Part, ...]:

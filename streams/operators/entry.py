@@ -13,7 +13,7 @@ Entries of a subject lie side by side, one scan reads them:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from streams.operators.flow import Fact, Flow, Fold, Row, Subject
@@ -83,14 +83,14 @@ def until(entries: Iterable[tuple[bytes, bytes]], start: int, clock: int) -> Ite
 def fact_entry(fact: Fact) -> bytes:
     """A fact as an entry's value."""
     earlier = [[e.position, e.event_at, e.committed_at_ms, e.row] for e in fact.earlier]
-    return pack([fact.position, fact.event_at, fact.committed_at_ms, fact.row, earlier])
+    return pack([fact.position, fact.event_at, fact.committed_at_ms, fact.row, earlier, fact.seen])
 
 
 def fact_of(feed: str, identity: str, content: Sequence[Any]) -> Fact:
     """A fact from an entry's value."""
-    position, event_at, committed_at_ms, row, earlier = content
+    position, event_at, committed_at_ms, row, earlier, seen = content
     versions = tuple(Fact(feed, identity, e[3], e[0], e[1], e[2]) for e in earlier)
-    return Fact(feed, identity, row, position, event_at, committed_at_ms, versions)
+    return Fact(feed, identity, row, position, event_at, committed_at_ms, versions, seen)
 
 
 def timer_of(key: bytes, value: bytes | None) -> bytes | None:
@@ -102,19 +102,43 @@ def timer_of(key: bytes, value: bytes | None) -> bytes | None:
     return None if wake_at is None else timer(flow, wake_at, subject)
 
 
-def newer(present: Fact | None, fact: Fact, *, keeps_history: bool) -> Fact | None:
-    """What a row's fact becomes by this version of it; None if nothing changes (invariant 2: positions only grow)."""
+def newer(present: Fact | None, fact: Fact, *, keeps_history: bool) -> tuple[Fact | None, bool]:
+    """What a row's fact becomes by this version of it, and whether a fold would see a difference; None if nothing changes.
+
+    Positions only grow (invariant 2). Of a run of versions with equal rows only the first counts, the one that brought the
+    row; the last is remembered as `seen`: a table whose other columns change every minute makes nobody fold or grow.
+    """
     if present is None:
-        return fact
-    if not keeps_history:
-        return fact if fact.position > present.position else None
-    versions = {version.position: version for version in (*present.earlier, present)}
-    if fact.position in versions:
-        return None
-    versions[fact.position] = fact
-    ordered = [versions[position] for position in sorted(versions)]
-    newest = ordered[-1]
-    newest.earlier = tuple(ordered[:-1])
-    for version in newest.earlier:
-        version.earlier = ()
-    return newest
+        return fact, True
+    return _newest(present, fact) if not keeps_history else _history(present, fact)
+
+
+def _newest(present: Fact, fact: Fact) -> tuple[Fact | None, bool]:
+    if fact.position <= (present.seen or present.position):
+        return None, False
+    if not _is_same(present, fact):
+        return fact, True
+    return replace(present, seen=fact.position), False
+
+
+def _history(present: Fact, fact: Fact) -> tuple[Fact | None, bool]:
+    versions = [*present.earlier, replace(present, seen="", earlier=()), fact]
+    if present.seen:
+        versions.append(replace(present, position=present.seen, seen="", earlier=()))
+    if len({version.position for version in versions}) < len(versions):
+        return None, False
+    versions.sort(key=lambda version: version.position)
+    runs: list[Fact] = [versions[0]]
+    for version in versions[1:]:
+        if not _is_same(runs[-1], version):
+            runs.append(version)
+    last = versions[-1].position
+    newest = replace(runs[-1], seen=last if last != runs[-1].position else "", earlier=tuple(runs[:-1]))
+    if newest == present:
+        return None, False
+    return newest, replace(newest, seen="") != replace(present, seen="")
+
+
+def _is_same(one: Fact, other: Fact) -> bool:
+    """Whether two versions of a row differ in nothing but the commit."""
+    return one.row == other.row and one.event_at == other.event_at

@@ -44,7 +44,8 @@ class Fact:
 
     `event_at` is the row's event time, microseconds: its business date where the Input names one, else the source commit.
     `position` is the change's Position text (within a tell, that of the teller); `earlier` are older versions of the row,
-    oldest first, kept only where the Input says so.
+    oldest first, kept only where the Input says so. Versions that change nothing of what travels leave no trace in a fact: it
+    stays that of the commit which brought the row, and `seen` is the engine's note of the last one.
     """
 
     feed: str
@@ -54,6 +55,7 @@ class Fact:
     event_at: int
     committed_at_ms: int
     earlier: tuple[Fact, ...] = ()
+    seen: str = ""
 
 
 @dataclass(slots=True)
@@ -192,6 +194,17 @@ class Flow:
     folds: Mapping[str, Fold]
     outputs: Mapping[str, Sequence[str]]
     queue: str
+
+
+def keyed(kind: str, column: str) -> Callable[[Row], Iterable[str]]:
+    """`Input.subjects` for rows that name their subject by one column: `<kind>:<value>`, or Unfit `<COLUMN>_MISSING`."""
+
+    def subjects(row: Row) -> Iterable[str]:
+        if not row[column]:
+            raise Unfit(f"{column.upper()}_MISSING", column)
+        return (f"{kind}:{row[column]}",)
+
+    return subjects
 
 
 def row_id(row: Row, key: Sequence[str]) -> str:

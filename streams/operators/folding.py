@@ -12,10 +12,21 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from schemas.position import Position
-from streams.operators.entry import Live, due_of, fact_entry, fact_of, newer, prefix_of, restore, timer, until
-from streams.operators.flow import Fact, Flow, Fold, Outcome, Row, Subject, Tell, queue_item, row_id
-from streams.operators.intake import UNFIT, Outgoing, check_subject
+from streams.operators.entry import (
+    Live,
+    due_of,
+    fact_entry,
+    fact_of,
+    newer,
+    prefix_of,
+    restore,
+    timer,
+    until,
+)
+from streams.operators.flow import Fact, Flow, Row, Subject, Tell, row_id
+from streams.operators.intake import Outgoing, check_subject
 from streams.operators.message import COUNT, FACT, GONE, TICK, message_key, pack, split_key, unpack
+from streams.operators.unfit import fold_of, unfolded
 
 CACHED_SUBJECTS = 50_000
 NEXT_TICK = 0
@@ -120,7 +131,7 @@ class Folding:
     # ── facts ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _fact(self, flow: Flow, subject: str, message: Sequence[Any]) -> None:
-        if not _fold_of(flow, subject).at_tick:
+        if not fold_of(flow, subject).at_tick:
             self._fact_of_live(self._live(flow, subject), message)
             return
         _, feed, identity, position, event_at, committed_at_ms, row, keeps_history = message
@@ -128,25 +139,29 @@ class Folding:
         key = prefix_of(flow.name, subject) + f"f{feed}\0{identity}".encode()
         known = self._read(key)
         present = fact_of(feed, identity, unpack(known)) if known else None
-        if (merged := newer(present, fact, keeps_history=keeps_history)) is not None:
+        merged, is_news = newer(present, fact, keeps_history=keeps_history)
+        if merged is not None:
             self._effects.changes[key] = fact_entry(merged)
-            self._fold_at_next_tick(flow, subject)
+            if is_news:
+                self._fold_at_next_tick(flow, subject)
 
     def _fact_of_live(self, live: Live, message: Sequence[Any]) -> None:
         _, feed, identity, position, event_at, committed_at_ms, row, keeps_history = message
         fact = Fact(feed, identity, row, position, event_at, committed_at_ms)
         facts = live.subject.facts.setdefault(feed, {})
-        merged = newer(facts.get(identity), fact, keeps_history=keeps_history)
+        present = facts.get(identity)
+        merged, is_news = newer(present, fact, keeps_history=keeps_history)
         if merged is not None:
             facts[identity] = merged
             self._effects.changes[live.prefix + f"f{feed}\0{identity}".encode()] = fact_entry(merged)
-            live.committed_at_ms = max(live.committed_at_ms, committed_at_ms)
-            self._dirty[live.prefix] = live
+            if is_news:
+                live.committed_at_ms = max(live.committed_at_ms, committed_at_ms)
+                self._dirty[live.prefix] = live
 
     def _count(self, flow: Flow, subject: str, message: Sequence[Any]) -> None:
         _, measure, difference = message
         key = prefix_of(flow.name, subject) + f"c{measure}".encode()
-        if _fold_of(flow, subject).at_tick:
+        if fold_of(flow, subject).at_tick:
             known = self._read(key)
             total = (unpack(known) if known else 0) + difference
             self._fold_at_next_tick(flow, subject)
@@ -205,7 +220,7 @@ class Folding:
         prefix = prefix_of(flow.name, subject)
         header = self._read(prefix + b"h")
         memory, wake_at = unpack(header) if header else ({}, None)
-        is_waiting = wake_at is not None and _fold_of(flow, subject).is_patient
+        is_waiting = wake_at is not None and fold_of(flow, subject).is_patient
         if wake_at != NEXT_TICK and not is_waiting:
             self._set_header(flow, subject, prefix, memory, wake_at, NEXT_TICK)
 
@@ -247,7 +262,7 @@ class Folding:
                     check_subject(flow, to)
         except Exception as error:  # noqa: BLE001 - facts are kept: a mended fold makes up for it, and the others flow on
             _logger.error("flow %s: a fold of kind %s failed: %s", flow.name, subject.kind, type(error).__name__)  # noqa: TRY400
-            outcome, wanted = _unfolded(live, error)
+            outcome, wanted = unfolded(live, error)
         self._emit_rows(live, wanted, outcome.reasons, offset)
         self._emit_tells(live, outcome.tells, offset)
         self._emit_counts(live, outcome.counts)
@@ -333,7 +348,7 @@ class Folding:
     def _live(self, flow: Flow, subject: str, *, is_fresh: bool = False) -> Live:
         """The subject, from memory or from its entries. One that is folded at ticks is always read anew."""
         prefix = prefix_of(flow.name, subject)
-        at_tick = _fold_of(flow, subject).at_tick
+        at_tick = fold_of(flow, subject).at_tick
         live = self._cache.get(prefix) if not (is_fresh and at_tick) else None
         if live is None:
             live = self._load(prefix, flow, subject, is_overlaid=at_tick)
@@ -342,7 +357,7 @@ class Folding:
         return live
 
     def _load(self, prefix: bytes, flow: Flow, subject: str, *, is_overlaid: bool) -> Live:
-        live = Live(prefix, flow, _fold_of(flow, subject), Subject(key=subject))
+        live = Live(prefix, flow, fold_of(flow, subject), Subject(key=subject))
         entries = {key: value for key, value in self._store.scan(prefix)}
         if is_overlaid:  # facts of this batch went past memory
             for key, value in self._effects.changes.items():
@@ -356,44 +371,6 @@ class Folding:
         return live
 
 
-def _unfolded(live: Live, error: Exception) -> tuple[Outcome, Mapping[str, Mapping[str, Row]]]:
-    """What a subject says whose fold failed: what it said before, and one item on the queue."""
-    flow, subject = live.flow, live.subject
-    tells = [Tell(to, tag, row, identity) for (to, tag, identity), row in live.tells.items()]
-    item = queue_item(
-        f"{subject.key}|FOLD_FAILED",
-        "FOLD_FAILED",
-        [subject.key],
-        [],
-        opened_at=subject.now,
-        detail=type(error).__name__,
-    )
-    wanted = {feed: dict(rows) for feed, rows in subject.published.items()}
-    wanted.setdefault(flow.queue, {})[item["conflict_id"]] = item
-    wake_at = live.wake_at if live.wake_at is not None and live.wake_at > subject.now else None
-    outcome = Outcome(tells=tells, counts=dict(live.contributions), memory=subject.memory, wake_at=wake_at)
-    return outcome, wanted
-
-
-def _unfit(flow: Flow) -> Fold:
-    def fold(subject: Subject) -> Outcome:
-        outcome = Outcome()
-        for rows in subject.facts.values():
-            for fact in rows.values():
-                if fact.row is not None:
-                    kind, detail = fact.row["kind"], fact.row["detail"]
-                    item = queue_item(subject.key, kind, [], [fact], opened_at=fact.event_at, detail=detail)
-                    outcome.publish(flow.queue, item)
-        return outcome
-
-    return Fold(fold)
-
-
 def _newest_event(subject: Subject) -> int:
     """The event time of what a subject knows: the same after any interleaving, unlike the clock."""
     return max((fact.event_at for rows in subject.facts.values() for fact in rows.values()), default=0)
-
-
-def _fold_of(flow: Flow, subject: str) -> Fold:
-    kind = subject.partition(":")[0]
-    return _unfit(flow) if kind == UNFIT else flow.folds[kind]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from schemas.change import Op
 from streams.operators.flow import Flow, Fold, Input, Outcome, Subject
 from tests.demo_flow import FLOW, contracts, person
@@ -132,3 +134,26 @@ def test_a_patient_subject_is_read_once_however_often_news_comes() -> None:
     city.delete("police.resident", {"citizen_id": "1"})
     city.tick("2016-11-21")
     assert folded == [1, 9, 8], "nothing asked for: news come at the next tick"
+
+
+def test_an_update_of_what_does_not_travel_is_no_news_and_history_does_not_grow() -> None:
+    folded: list[str] = []
+
+    def counting(subject: Subject) -> Outcome:
+        folded.append(subject.key)
+        return person(subject)
+
+    inputs = [replace(entry, keeps_history=True) for entry in FLOW.inputs]
+    flow = replace(FLOW, inputs=inputs, folds={**FLOW.folds, "person": Fold(counting)})
+    city = Rehearsal(flow)
+    city.insert("police.vehicle", vin="V", owner_id="1", first_registered=days("2016-01-01"))
+    city.now = "2016-10-31"
+    city.insert("police.resident", citizen_id="1", name="甲", hukou_region="440106")
+    folded.clear()
+    for number in range(50):
+        city.update("police.resident", {"citizen_id": "1"}, mobile=str(number))
+    assert not folded
+    fact = next(value for key, value in city.store.entries().items() if b"\0fpolice.resident" in key)
+    assert len(fact) < 400
+    city.update("police.resident", {"citizen_id": "1"}, name="乙")
+    assert folded
