@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
+from ops.quota import quota
 from ops.settings import DEFAULT_DIRECTORY, load
 from schemas.errors import MeshError
 
@@ -281,6 +282,9 @@ def bench(report: Path | None, runs: int, only: tuple[str, ...]) -> None:
     from ops.bench.run import bench as measure
 
     sys.exit(measure(report, runs=runs, only=only))
+
+
+main.add_command(quota)
 
 
 def _say(as_json: bool) -> Callable[[str], None]:
