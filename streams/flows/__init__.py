@@ -12,6 +12,7 @@ from streams.flows import (
     certificate,
     check,
     credit,
+    housing,
     opendata,
     organisation,
     person,
@@ -33,5 +34,6 @@ FLOWS: Sequence[Flow] = (
     certificate.FLOW,
     opendata.FLOW,
     statistics.FLOW,
+    housing.FLOW,
 )
 """All of them run in every worker of the flows (ops/flows.py). A feed is written by one flow alone: a test holds that."""

@@ -35,15 +35,12 @@ from streams.flows.check.figures import QUALITY, STATISTIC, fold_quality, fold_s
 from streams.flows.check.report import DECLARATIONS
 from streams.flows.check.sources import SOURCES
 from streams.flows.inquiry.evidence import folds, inputs
-from streams.operators.flow import Flow, Fold, Input, Row, Unfit
+from streams.operators.flow import Flow, Fold, Input, keyed
 
 __all__ = ["FLOW"]
 
 
-def _case(row: Row) -> Iterable[str]:
-    if not row["case_no"]:
-        raise Unfit("CASE_NO_MISSING", "case_no")
-    return (f"case:{row['case_no']}",)
+_case = keyed("case", "case_no")
 
 
 def _of_case(feed: str, columns: Iterable[str], event_time: str | None = None) -> Input:

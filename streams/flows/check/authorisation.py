@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from streams.flows.configuration import midnight
-from streams.flows.inquiry.identity import Member, birthday, canonical
+from streams.flows.inquiry.identity import Member, birthday, canonical, household_of
 from streams.operators.flow import Row, Subject
 
 MEMBERS, AUTHORISATIONS = "civil.check_member", "civil.check_authorisation"
@@ -38,16 +38,9 @@ class Signed:
 
 def members(subject: Subject) -> tuple[list[Member], int]:
     """The members with a certain identity number, by number, and how many have none."""
-    found: dict[str, Member] = {}
-    unidentified = 0
-    for fact in subject.of(MEMBERS):
-        row = fact.row or {}
-        citizen_id = canonical(row["citizen_id"])
-        if citizen_id is None:
-            unidentified += 1
-        else:
-            found[citizen_id] = Member(citizen_id, row["name"] or "")
-    return [found[citizen_id] for citizen_id in sorted(found)], unidentified
+    return household_of(
+        (fact.row["citizen_id"], fact.row["name"]) for fact in subject.of(MEMBERS) if fact.row is not None
+    )
 
 
 def signed(subject: Subject, household: Sequence[Member], adult_age: int) -> Signed:

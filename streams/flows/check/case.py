@@ -20,11 +20,10 @@ from streams.flows.check.figures import contribute, contribute_quality
 from streams.flows.check.report import Matter, content, digests, watch_until
 from streams.flows.check.sources import HERE, SOURCES
 from streams.flows.configuration import dated
-from streams.flows.inquiry.cell import Cell, Cells, Inquiry, answers_of, cells_of
-from streams.flows.inquiry.evidence import questions
+from streams.flows.inquiry.cell import Cell, Cells, Inquiry, answers_of, inquire
 from streams.flows.inquiry.identity import Member, canonical
-from streams.flows.inquiry.sources import FEED, Source
-from streams.operators.ask import audit_item
+from streams.flows.inquiry.sources import Source
+from streams.operators.ask import audit_item, without_case
 from streams.operators.flow import Fact, Outcome, Row, Subject, queue_item
 
 REQUEST, ANSWER, REPORT = "check.request", "check.answer", "check.report"
@@ -32,7 +31,6 @@ EVIDENCE_CHANGED, QUEUE = "check.evidence_changed", "check.queue"
 CASE, OBJECTION, DECISION = "civil.check_case", "civil.check_objection", "civil.check_decision"
 RULES = dated(HERE / "rules.yaml")
 _MINUTE = 60_000_000
-_DAY = 24 * 60 * _MINUTE
 _ASKING = frozenset({"ACCEPTED", "CHECKING", "REPORTED"})
 _UNDECIDED = frozenset({"OPEN", "PROVIDER_CHECKING", "UPHELD"})
 
@@ -71,7 +69,8 @@ def fold_case(subject: Subject) -> Outcome:
     cases = subject.of(CASE)
     if not cases:
         outcome.memory.pop("asked_at", None)
-        _without_case(subject, outcome)
+        if not subject.published.get(REPORT):
+            without_case(subject, outcome, QUEUE)
     else:
         case = cases[0].row or {}
         rules = RULES.at(case["accepted_at"])
@@ -87,20 +86,6 @@ def fold_case(subject: Subject) -> Outcome:
     outcome.publish(REPORT, *reports.values())
     publish_accesses(subject, outcome, QUEUE, reports, [member.citizen_id for member in household])
     return outcome
-
-
-def _without_case(subject: Subject, outcome: Outcome) -> None:
-    """Papers of a case that nobody accepted: a day is enough for its row to come."""
-    facts = [fact for feed in subject.facts for fact in subject.of(feed)]
-    if not facts or subject.published.get(REPORT):
-        return
-    known_at = max(fact.committed_at_ms for fact in facts) * 1000
-    if subject.now < known_at + _DAY:
-        outcome.wake(known_at + _DAY)
-        return
-    claims = sorted(facts, key=lambda fact: (fact.feed, fact.row_id))
-    item = queue_item(f"{subject.key}|CASE_UNKNOWN", "CASE_UNKNOWN", [subject.key], claims, opened_at=known_at)
-    outcome.publish(QUEUE, item)
 
 
 # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -165,10 +150,7 @@ def _ask(state: _State, asked_at: int) -> None:
     answers = answers_of(state.subject, SOURCES)
     inquiry = Inquiry(state.subject, state.household, sources, asked_at, settled_at, answers)
     _send(state, inquiry)
-    found = cells_of(inquiry)
-    state.outcome.publish(QUEUE, *found.queue)
-    for moment in found.wakes:
-        state.outcome.wake(moment)
+    found = inquire(inquiry, state.outcome, QUEUE)
     _publish_answers(state, found)
     if found.is_settled:
         matter = Matter(
@@ -190,10 +172,8 @@ def _why_not(state: _State, source: Source) -> str | None:
 
 
 def _send(state: _State, inquiry: Inquiry) -> None:
-    """Requests to every source; those that the mesh carries are asked by a tell to the person and to the name."""
+    """Requests to every source; of those that the mesh carries they say that the shared data answer."""
     case_no = state.case["case_no"]
-    shared = [source.code for source in inquiry.sources if source.channel == FEED]
-    state.outcome.tells += questions(case_no, state.household, shared)
     for member in state.household:
         for source in inquiry.sources:
             state.outcome.publish(

@@ -14,11 +14,11 @@ from functools import partial
 from typing import Any
 
 from streams.flows.calendar import deadline
-from streams.flows.inquiry.evidence import EVIDENCE
+from streams.flows.inquiry.evidence import EVIDENCE, questions
 from streams.flows.inquiry.identity import CERTAIN, Member
 from streams.flows.inquiry.sources import ANSWER, FEED, Source, Sources, cents
 from streams.operators.ask import Answer, AnswerForm, Case, Part, Round, audit_item, escalation
-from streams.operators.flow import Fact, Row, Subject
+from streams.operators.flow import Fact, Outcome, Row, Subject
 from streams.operators.name import comparable
 
 RECORDS, NO_RECORD, TIMEOUT, ERROR, AMBIGUOUS = "RECORDS", "NO_RECORD", "TIMEOUT", "ERROR", "AMBIGUOUS"
@@ -104,6 +104,20 @@ def cells_of(inquiry: Inquiry) -> Cells:
             answer = by_part.get(f"{member.citizen_id}|{source.code}")
             failed = answer if answer is not None and _tells_failure(source, answer) else None
             found.cells.append(_shared(inquiry, source, member, evidence[member.citizen_id], failed, found))
+    return found
+
+
+def inquire(inquiry: Inquiry, outcome: Outcome, queue: str) -> Cells:
+    """Ask the shared registers for the subject `case:<number>`, and see what all sources have said by now.
+
+    The outcome gets the questions, the items for the flow's queue and the timers. Who must answer by itself is asked by the flow.
+    """
+    shared = [source.code for source in inquiry.sources if source.channel == FEED]
+    outcome.tells += questions(inquiry.subject.id, inquiry.household, shared)
+    found = cells_of(inquiry)
+    outcome.publish(queue, *found.queue)
+    for moment in found.wakes:
+        outcome.wake(moment)
     return found
 
 

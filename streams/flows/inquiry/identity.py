@@ -54,6 +54,19 @@ def canonical(text: str | None) -> str | None:
     return validate_citizen_id(text).normalised if text else None
 
 
+def household_of(named: Iterable[tuple[str | None, str | None]]) -> tuple[list[Member], int]:
+    """The members with a certain identity number, by number, and how many have none; given numbers and names as written."""
+    found: dict[str, Member] = {}
+    unidentified = 0
+    for number, name in named:
+        citizen_id = canonical(number)
+        if citizen_id is None:
+            unidentified += 1
+        else:
+            found[citizen_id] = Member(citizen_id, name or "")
+    return [found[citizen_id] for citizen_id in sorted(found)], unidentified
+
+
 def born(citizen_id: str) -> int:
     """The day of birth that a canonical number says, as an Avro date."""
     return date(int(citizen_id[6:10]), int(citizen_id[10:12]), int(citizen_id[12:14])).toordinal() - _EPOCH

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
+
 from streams.operators.ask import (
     NOT_VALID,
     PENDING,
@@ -12,12 +14,14 @@ from streams.operators.ask import (
     Terms,
     audit_item,
     by_answerer,
+    chase,
     escalation,
     late,
     request,
     unasked,
+    without_case,
 )
-from streams.operators.flow import Fact
+from streams.operators.flow import Fact, Outcome, Subject, Unfit, keyed
 
 FORM = AnswerForm()
 PARTS = by_answerer({"police": ["id", "licence"], "tax": ["id"], "hrss": ["id"]})
@@ -125,3 +129,33 @@ def test_late_is_what_the_freeze_did_not_know() -> None:
     assert [one.part for one in late(FORM.answers([known, unknown]), 100, counted={known.position})] == ["police"]
     item = audit_item("case:A", "ANSWER_AFTER_FREEZE", late(FORM.answers([after]), 100)[0])
     assert item["claims"][0]["value"] == "FAIL"
+
+
+def test_silence_is_looked_at_again_until_it_escalates() -> None:
+    case = Case(PARTS, [FIRST], Terms(grace_micros=10))
+    answers = FORM.answers([answer("tax", "PASS", 2)])
+    for now, wake_at, kinds in [(50, 110, []), (110, None, ["ANSWER_OVERDUE"] * 2)]:
+        subject, outcome = Subject("case:A", now=now), Outcome()
+        chase(subject, outcome, case, case.standings(answers, case.end(answers, now)), "flow.queue")
+        assert outcome.wake_at == wake_at
+        assert [item["kind"] for item in outcome.rows.get("flow.queue", [])] == kinds
+
+
+def test_papers_without_their_case_wait_a_day_and_then_for_a_person() -> None:
+    day = 86_400_000_000
+    facts = {"tax.result": {"A|1|tax": answer("tax", "PASS", 0)}}
+    for now, wake_at, kinds in [(0, day, []), (day, None, ["CASE_UNKNOWN"])]:
+        outcome = Outcome()
+        without_case(Subject("case:A", now=now, facts=facts), outcome, "flow.queue")
+        assert outcome.wake_at == wake_at
+        assert [item["kind"] for item in outcome.rows.get("flow.queue", [])] == kinds
+    empty = Outcome()
+    without_case(Subject("case:A", now=day), empty, "flow.queue")
+    assert (empty.wake_at, empty.rows) == (None, {})
+
+
+def test_a_row_names_its_subject_by_a_column_or_is_unfit() -> None:
+    subjects = keyed("case", "case_no")
+    assert list(subjects({"case_no": "A"})) == ["case:A"]
+    with pytest.raises(Unfit, match="CASE_NO_MISSING"):
+        subjects({"case_no": ""})
