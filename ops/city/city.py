@@ -84,6 +84,7 @@ class City:
             certificates,
             credit,
             firms,
+            homes,
             household,
             livelihood,
             papers,
@@ -105,6 +106,7 @@ class City:
         registration.claim(self)
         credit.keep(self)
         household.check(self)
+        homes.apply(self)
         certificates.issue(self)
         quota.apply(self)
 

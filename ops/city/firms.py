@@ -119,7 +119,7 @@ def shareholder_columns(city: City, firm: Row, holder_id: str, name: str, holder
 def org_code_columns(city: City, firm: Row) -> Row:
     """An organisation code's (组织机构代码) columns; a few are mistyped."""
     code = firm["org_code"]
-    issued = firm["established"] + timedelta(days=10)
+    issued = min(firm["established"] + timedelta(days=10), max(firm["established"], OPENING))
     valid_to = issued + timedelta(days=4 * 365)
     is_over = valid_to < OPENING and city.rng.random() < 0.3
     return {
@@ -192,7 +192,7 @@ def _history(city: City, firm: Row) -> None:
         city.put("aic.enterprise_change", **change_columns(city, firm, "NAME", old, firm["name"], day))
     if rng.random() < 0.06:
         listed = days_ago(rng, 1, 600)
-        removed = listed + timedelta(days=90) if rng.random() < 0.4 else None
+        removed = min(listed + timedelta(days=90), OPENING) if rng.random() < 0.4 else None
         cause = rng.choice(("NO_ANNUAL_REPORT", "UNREACHABLE", "FALSE_INFORMATION"))
         city.put("aic.abnormal_listing", ent_id=firm["ent_id"], listed_date=listed, cause=cause, removed_date=removed)
     if rng.random() < 0.08:

@@ -125,7 +125,7 @@ def _completed(city: City, kind: str, day: date, ended: date, *, is_ineligible: 
 def check_rows(city: City, accepted_at: datetime, kind: str) -> dict[str, list[Row]]:
     """A household check (核对业务) with its members, their authorisations and what they declare."""
     rng = city.rng
-    person, family = _household(city, accepted_at.date())
+    person, family = some_household(city, accepted_at.date())
     case_no = f"HD{accepted_at:%Y}{city.numbers.serial('check'):06}"
     day = accepted_at.date()
     # Who draws an allowance is checked again and again: that authorisation has no end until it is withdrawn.
@@ -170,7 +170,7 @@ def check_rows(city: City, accepted_at: datetime, kind: str) -> dict[str, list[R
     return rows
 
 
-def _household(city: City, today: date) -> tuple[Row, list[Row]]:
+def some_household(city: City, today: date) -> tuple[Row, list[Row]]:
     """Somebody of age and the living of the same household; small ones apply more often, 2.24 persons a case on average."""
     size = city.rng.choices((1, 2, 3, 4), (30, 31, 25, 14))[0]
     tries = 12

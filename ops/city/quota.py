@@ -102,10 +102,10 @@ def application_columns(city: City, is_person: bool, period: str, submitted: dat
 
 
 def _applicant(city: City, period: str, today: date) -> Row:
-    """Somebody who has not applied in this period; once in a long while somebody who has."""
+    """Somebody who has not applied in this period; seldom somebody who has (E5)."""
     applicants = desk(city).applicants
     person, tries = adult(city, today), 1
-    while (period, person["citizen_id"]) in applicants and tries < TRIES and city.rng.random() > 0.001:
+    while (period, person["citizen_id"]) in applicants and tries < TRIES and city.rng.random() > 0.02:
         person, tries = adult(city, today), tries + 1
     applicants.add((period, person["citizen_id"]))
     return person

@@ -7,6 +7,7 @@ power and no revenue. Offices answer warnings by their numbers, which follow fro
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -18,6 +19,7 @@ from ops.city.credit import coded_firm
 from ops.city.firms import TAXES, tax_columns
 from ops.city.flow_data import warning_id
 from ops.city.roll import Row
+from schemas.identifiers import validate_uscc
 
 USAGE, PARCEL = "utilities.usage", "land.parcel_sale"
 HOUSEHOLD_METERS = 900_000
@@ -26,6 +28,9 @@ READ_PERIODS = ("201608", "201609", "201610")
 STRANGERS = 2_000
 SPENDERS = 4
 """Firms per demo city that use much power and declare nothing (W6): enough to see the rule at work, at any scale."""
+_PRECISION = {"W1": 0.7, "W2": 0.6, "W3": 0.55, "W7": 0.15}
+"""Share of a rule's warnings that the offices confirm."""
+_RULES_SINCE = date(2008, 7, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class Meter:
 class Warned:
     """A warning that an office has or will have: when it can be answered at the earliest, and by whom."""
 
+    cause: date
     due: date
     feed: str
     warning_id: str
@@ -193,38 +199,65 @@ def _strangers(city: City) -> None:
 def _warnings(city: City) -> None:
     """Number the warnings that the flow can make of the opening day's rows, and answer half of those that are old."""
     rng = city.rng
-    at_tax = {row["org_code"] for tax in TAXES for row in city.rolls[f"{tax}.registration"] if row["org_code"]}
-    old = OPENING - timedelta(days=60)
-    found: list[Warned] = []
-    for firm in city.rolls["aic.enterprise"]:
-        if firm["org_code"] and firm["org_code"] not in at_tax and firm["status"] == "ACTIVE":
-            books(city).unregistered.append(firm)
-            due = firm["established"] + timedelta(days=36)
-            found.append(
-                Warned(due, "state_tax.warning_feedback", warning_id("W1", f"ent:{firm['ent_id']}", "registered"))
-            )
+    found = [*_of_firms(city), *_of_licences(city)]
     paid = {row["contract_no"] for row in city.rolls["local_tax.deed_tax"]}
-    for sale in city.rolls["land.property_sale"]:
-        if sale["contract_no"] not in paid and sale["transferred_date"] is not None:
-            found.append(unpaid_sale(sale))
+    sales = city.rolls["land.property_sale"]
+    found += [_of_sale(sale) for sale in sales if sale["contract_no"] not in paid]
+    found = [warned for warned in found if warned.cause >= _RULES_SINCE]
     found.sort(key=lambda warned: (warned.due, warned.warning_id))
     for warned in found:
-        if warned.due < old and rng.random() < 0.5:
+        if warned.due < OPENING - timedelta(days=60) and rng.random() < 0.5:
             day = max(warned.due + timedelta(days=5 + int(rng.random() * 30)), OPENING - timedelta(days=400))
             city.put(warned.feed, **feedback_columns(city, warned) | {"answered_at": moment_of(rng, day)})
         elif rng.random() < 0.8:  # some are never answered
             books(city).warned.append(warned)
 
 
-def unpaid_sale(sale: Row) -> Warned:
-    """The warning about a sale whose deed tax does not come (W3)."""
-    due = sale["transferred_date"] + timedelta(days=96)
-    return Warned(due, "local_tax.warning_feedback", warning_id("W3", f"sale:{sale['contract_no']}", "transferred"))
+def _of_firms(city: City) -> Iterator[Warned]:
+    """Firms that tax never heard of (W1), and those that ended while tax has them as normal (W2)."""
+    status_at_tax = {
+        row["org_code"]: row["status"]
+        for tax in TAXES
+        for row in city.rolls[f"{tax}.registration"]
+        if row["org_code"] is not None
+    }
+    for firm in city.rolls["aic.enterprise"]:
+        if firm["org_code"] is None:
+            continue
+        entity, status = f"ent:{firm['ent_id']}", status_at_tax.get(firm["org_code"])
+        if status is None and firm["status"] == "ACTIVE":
+            books(city).unregistered.append(firm)
+            yield _warned("state_tax", firm["established"], warning_id("W1", entity, "registered"))
+        elif status == "NORMAL" and firm["status"] in {"DEREGISTERED", "REVOKED"} and firm["status_date"] is not None:
+            days = (firm["status_date"] - date(1970, 1, 1)).days
+            yield _warned("state_tax", firm["status_date"], warning_id("W2", entity, f"{firm['status']}|{days}"))
+
+
+def _of_licences(city: City) -> Iterator[Warned]:
+    """Food licences that were issued to somebody whom tax does not know (W7)."""
+    unknown = {
+        firm["uscc"] for firm in books(city).unregistered if firm["uscc"] and validate_uscc(firm["uscc"]).is_valid
+    }
+    for licence in city.rolls["fda.licence"]:
+        if licence["uscc"] in unknown and licence["licence_kind"] in {"FOOD_SERVICE", "FOOD_PRODUCTION"}:
+            event = f"fda.licence|{licence['licence_kind']}|{licence['licence_no']}"
+            party = f"party:USCC|{licence['uscc']}"
+            yield _warned("state_tax", licence["issue_date"], warning_id("W7", party, event))
+
+
+def _warned(agency: str, cause: date, number: str, days: int = 36) -> Warned:
+    return Warned(cause, cause + timedelta(days=days), f"{agency}.warning_feedback", number)
+
+
+def _of_sale(sale: Row) -> Warned:
+    """A sale whose deed tax does not come (W3)."""
+    number = warning_id("W3", f"sale:{sale['contract_no']}", "transferred")
+    return _warned("local_tax", sale["transferred_date"], number, days=96)
 
 
 def feedback_columns(city: City, warned: Warned) -> Row:
-    """An office's answer (税源预警反馈), without its time: two in three warnings were right."""
-    is_right = city.rng.random() < (0.7 if warned.feed.startswith("state") else 0.55)
+    """An office's answer (税源预警反馈), without its time; about licences the offices mostly know better (F5)."""
+    is_right = city.rng.random() < _PRECISION[warned.warning_id.partition("-")[0]]
     return {
         "warning_id": warned.warning_id,
         "outcome": "CONFIRMED" if is_right else "FALSE_POSITIVE",

@@ -51,6 +51,11 @@ def home_sold(scene: Scene) -> None:
         scene.insert("local_tax.deed_tax", assets.deed_tax_columns(scene.city, sale))
 
 
+def home_built(scene: Scene) -> None:
+    """A new home is registered for the first time."""
+    scene.insert(HOME, assets.property_columns(scene.city, scene.today))
+
+
 def home_mortgaged(scene: Scene) -> None:
     """A mortgage is entered or cancelled."""
     home = scene.pick(HOME)

@@ -40,7 +40,8 @@ def _round(scene: Scene, name: str) -> Round:
 def _kept(scene: Scene, feed: str) -> tuple[deque[Row], int]:
     """The feed's rows, oldest first, and how many there were in the beginning."""
     if feed not in scene.memory:
-        rows = sorted(scene.city.rolls[feed], key=lambda row: row["period"])
+        kept = (row for row in scene.city.rolls[feed] if row["period"] >= livelihood.OPENING_PERIODS[0])
+        rows = sorted(kept, key=lambda row: row["period"])
         scene.memory[feed] = deque(rows), len(rows)
     return scene.memory[feed]
 
@@ -98,7 +99,8 @@ def pensions_paid(scene: Scene) -> None:
     for last in turn.take(RUN_ROWS):
         if last["status"] != "STOPPED":
             person = {"citizen_id": last["citizen_id"]}
-            rows.append(scene.insert(PENSION, livelihood.pension_columns(scene.city, person, turn.period)))
+            columns = livelihood.pension_columns(scene.city, person, turn.period) | {"paid_at": scene.now}
+            rows.append(scene.insert(PENSION, columns))
 
 
 def pensions_archived(scene: Scene) -> None:
@@ -117,7 +119,7 @@ def _file(scene: Scene, tax: str) -> None:
     for payer in turn.take(RUN_ROWS // 2):
         if payer["status"] != "CANCELLED":
             for kind in kinds[: scene.rng.choice((1, 2))]:
-                columns = firms.filing_columns(scene.city, payer, kind, turn.period)
+                columns = firms.filing_columns(scene.city, payer, kind, turn.period) | {"filed_at": scene.now}
                 if scene.city.rolls[feed].get(columns["tax_no"], columns["tax_kind"], columns["period"]) is None:
                     rows.append(scene.insert(feed, columns))
 

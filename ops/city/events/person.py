@@ -155,6 +155,7 @@ def death(scene: Scene) -> None:
         return
     departed = _departed(scene)
     certificate, cremation = people.death_columns(scene.city, dead, scene.today)
+    cremation["cremated_date"] = scene.today
     papers = [("health.death_certificate", scene.insert("health.death_certificate", certificate))]
     scene.update(RESIDENT, dead, status="DECEASED", status_date=scene.today)
     if scene.rng.random() < 0.95:
