@@ -37,6 +37,11 @@ class _Children(dict[tuple[str, ...], Child], Generic[Child]):
         super().__init__()
         self._family = family
 
+    def drop(self, labels: tuple[str, ...]) -> None:
+        """Take a child off the page, if it is there."""
+        if self.pop(labels, None) is not None:
+            self._family.remove(*labels)
+
     def __missing__(self, labels: tuple[str, ...]) -> Child:
         child = self[labels] = self._family.labels(*labels)
         return child
@@ -263,6 +268,20 @@ class FlowMetrics:
         """How far a task is read back."""
         self._restored[str(partition),].set(done)
         self._expected[str(partition),].set(total)
+
+
+class BoardMetrics:
+    """The figures of boards: `ops.board.Gauge`."""
+
+    def __init__(self, exporter: Exporter = EXPORTER) -> None:
+        self._figures = exporter.gauge("mesh_board")
+
+    def figure(self, feed: str, row: str, column: str, value: float | None) -> None:
+        """The figure stands so; None takes it off the page."""
+        if value is None:
+            self._figures.drop((feed, row, column))
+        else:
+            self._figures[feed, row, column].set(value)
 
 
 class DeliveryMetrics:

@@ -49,6 +49,7 @@ METRICS = {
     "mesh_flow_clock_seconds": Exported("gauge", ("flow",), "A flow's event clock, seconds since 1970."),
     "mesh_flow_restored_records": Exported("gauge", ("task",), "Changelog records read while a task's state is restored."),
     "mesh_flow_restored_records_expected": Exported("gauge", ("task",), "Changelog records to read for it."),
+    "mesh_board": Exported("gauge", ("feed", "row", "column"), "A figure that a flow publishes on a board (ops/board.py)."),
     # Delivery:
     "mesh_delivered_total": Exported("counter", _GRANT, "Changes that the subscriber's sink holds durably."),
     "mesh_delivered_bytes_total": Exported("counter", _GRANT, "Bytes of the changes delivered."),

@@ -25,11 +25,12 @@ from rich.live import Live
 
 from ops import status_table
 from ops import tail as tail_lines
+from ops.board import Boards, following
 from ops.console.server import Console as StatusPage
 from ops.control import ControlStore, Follower, read_directory
 from ops.flows import run_flows
 from ops.lag import LagReader
-from ops.measure import CaptureMetrics, DeliveryMetrics, StreamMetrics, serve
+from ops.measure import BoardMetrics, CaptureMetrics, DeliveryMetrics, StreamMetrics, serve
 from ops.prometheus.configuration import write_prometheus_config
 from ops.settings import Connections, Settings, load
 from ops.status import StatusReader, status
@@ -37,6 +38,7 @@ from ops.topics import ensure_control_topics
 from ops.up import mesh_command
 from producers.capture import Capture
 from producers.log import Log
+from producers.peer import PeerSource
 from producers.postgres import PostgresSource
 from producers.source import OpenSource
 from schemas.codec import Codec
@@ -54,7 +56,7 @@ from sinks.webhook import WEBHOOK
 from streams.app import StreamWorker
 from streams.relay import Relay
 
-SOURCES: Mapping[str, OpenSource] = {"postgres": PostgresSource}
+SOURCES: Mapping[str, OpenSource] = {"postgres": PostgresSource, "mesh": PeerSource}
 SINKS: Mapping[str, SinkKind] = {"postgres": POSTGRES, "webhook": WEBHOOK, "files": FILES}
 
 STREAMS_GROUP = "mesh.streams"
@@ -187,6 +189,7 @@ def _dead_letters(log: Log) -> Callable[[DeadLetter], None]:
 def _run_console(settings: Settings, port: int, stop: threading.Event) -> None:
     with closing(Follower(settings.kafka)) as directory, closing(LagReader(settings.kafka)) as lags:
         reader = StatusReader(settings.directory, directory, lags.read)
+        following(Boards(settings.kafka, directory, RegistryClient(settings.registry).schema, BoardMetrics()), stop)
         StatusPage(reader.read, port).run(stop, lambda url: logging.getLogger(__name__).info("console: %s", url))
 
 

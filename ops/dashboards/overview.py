@@ -27,6 +27,11 @@ def latency(q: float) -> str:
     return f"histogram_quantile({q}, sum by (le) ({rate}))"
 
 
+def board(feed: str, column: str) -> str:
+    """PromQL: a figure of a board, by row."""
+    return f'max by (row) (mesh_board{{{WHO},feed="{feed}",column="{column}"}})'
+
+
 FEED = 'feed=~"$feed"'
 SUBSCRIBER = 'subscriber=~"$subscriber"'
 _LAG = ((None, "green"), (5.0, "yellow"), (60.0, "red"))
@@ -201,6 +206,74 @@ ROWS: Mapping[str, Sequence[Panel]] = {
                 f"(max by (task) (mesh_flow_restored_records_expected{{{WHO}}}) > 0)"
             },
             kind="bargauge",
+        ),
+    ),
+    "Boards 业务看板": (
+        Panel(
+            title="Precision of tax rules 税源预警准确率",
+            description="Confirmed warnings of those answered, by rule; a rule under 20 % is proposed for review.",
+            unit="percentunit",
+            queries={
+                "{{row}}": f"{board('tax.rule_precision', 'confirmed')} / "
+                f"({board('tax.rule_precision', 'confirmed')} + {board('tax.rule_precision', 'false_positives')})"
+            },
+            kind="bargauge",
+            thresholds=((None, "red"), (0.2, "yellow"), (0.5, "green")),
+        ),
+        Panel(
+            title="Unified codes 统一代码覆盖率",
+            description="Share of each declared population that has a unified social credit code.",
+            unit="percentunit",
+            queries={
+                "{{row}}": f"{board('base.uscc_coverage', 'with_uscc')} / {board('base.uscc_coverage', 'entities')}"
+            },
+            kind="bargauge",
+        ),
+        Panel(
+            title="Household checks 居民家庭经济状况核对",
+            description="Cases accepted, completed and found ineligible, by window, district and kind.",
+            unit="short",
+            queries={
+                "accepted": f"sum({board('check.statistic', 'accepted_cases')})",
+                "completed": f"sum({board('check.statistic', 'completed_cases')})",
+                "ineligible": f"sum({board('check.statistic', 'ineligible_cases')})",
+                "red": f"sum({board('check.statistic', 'is_red')})",
+            },
+            kind="stat",
+        ),
+        Panel(
+            title="Registration topics 商事登记主题",
+            description="Rows of the 134 topics: known at their sources, published, rejected, in flight; topics out of balance.",
+            unit="short",
+            queries={
+                "source": f"sum({board('registration.topic', 'source')})",
+                "published": f"sum({board('registration.topic', 'published')})",
+                "rejected": f"sum({board('registration.topic', 'rejected')})",
+                "in flight": f"sum({board('registration.topic', 'in_flight')})",
+                "topics out of balance": f"sum(1 - {board('registration.topic', 'is_balanced')})",
+            },
+            kind="stat",
+        ),
+        Panel(
+            title="Credit records 公共信用记录",
+            description="Records received by source, and those that found no subject or wait.",
+            unit="short",
+            queries={
+                "{{row}}": board("credit.statistic", "received"),
+                "{{row}} unmatched": board("credit.statistic", "unmatched"),
+            },
+            kind="bargauge",
+        ),
+        Panel(
+            title="Silent departments 逾期未答复部门",
+            description="Questions that a department has not answered by its deadline, in the time shown.",
+            unit="short",
+            queries={
+                "{{flow}}: {{kind}}": "sum by (flow, kind) "
+                f'(increase(mesh_flow_queued_total{{{WHO},kind=~"ANSWER_OVERDUE.*|SOURCE_SILENT"}}[$__range]))'
+            },
+            kind="bargauge",
+            thresholds=_ALARM,
         ),
     ),
     "Trouble 异常": (

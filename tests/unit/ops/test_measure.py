@@ -9,7 +9,16 @@ import pytest
 import yaml
 
 from ops.health import DOWN, OK, STUCK, Health
-from ops.measure import CaptureMetrics, DeliveryMetrics, Exporter, FlowMetrics, StreamMetrics, parse, serve
+from ops.measure import (
+    BoardMetrics,
+    CaptureMetrics,
+    DeliveryMetrics,
+    Exporter,
+    FlowMetrics,
+    StreamMetrics,
+    parse,
+    serve,
+)
 from ops.metric import LATENCY_BUCKETS_SECONDS, METRICS
 from ops.prometheus.configuration import register, targets, unregister, write_prometheus_config
 from ops.scrape import Samples, gather, increase, quantile, rate, scrape
@@ -53,6 +62,10 @@ def report_everything(exporter: Exporter) -> None:
     flows.queued("person", "NAME_CONFLICT", 1)
     flows.clock("person", 1_477_872_000_000_000)
     flows.restored(0, 5, 10)
+    boards = BoardMetrics(exporter)
+    boards.figure("tax.rule_precision", "W1", "confirmed", 3)
+    boards.figure("tax.rule_precision", "W2", "confirmed", 4)
+    boards.figure("tax.rule_precision", "W2", "confirmed", None)
     delivery.delivered("tax.police.resident", 2, 200, [0.012, 0.2])
     delivery.dead("tax.police.resident", "constraint", 1)
     delivery.retried("tax", "main")
