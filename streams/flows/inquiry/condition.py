@@ -4,7 +4,8 @@
     SOLD_HOME: {source: PROPERTY_SALE, of: HOUSEHOLD, total_at_most: "800000.00", within_days: 1826}
 
 A condition bounds a number of records (`at_least`, `at_most`) or a sum of yuan (`total_at_most`), of the applicant alone or of
-the whole household; with `within_days` only of records dated so shortly before the moment judged by. What is certain and what
+the whole household; with `within_days` only of records dated so shortly before the moment judged by. Sums and recent records
+are those of a source's newest (evidence.ITEMS_MAX of a member); `at_least` and `at_most` alone count all. What is certain and what
 is merely possible give two bounds, and it passes or fails only where both agree: an uncertain match needs a person (NEED_INFO)
 and a source that has not spoken leaves the question open, unless what others said decides it.
 """
@@ -64,7 +65,7 @@ class Condition:
         outcome = NEED_INFO
         if certain > self.at_most or total > self.total_at_most or most < self.at_least:
             outcome = FAIL
-        elif mine and certain >= self.at_least and most <= self.at_most and most_total <= self.total_at_most:
+        elif certain >= self.at_least and most <= self.at_most and most_total <= self.total_at_most:
             outcome = PASS
         elif not is_spoken:
             return None

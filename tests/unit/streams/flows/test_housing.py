@@ -163,17 +163,29 @@ def test_a_home_without_a_number_under_the_same_name_is_for_a_person(city: City)
     assert city.said() == ("MANUAL_REVIEW", ["OWNS_HOME"])
 
 
-def test_a_register_that_nobody_connected_is_pending_and_escalates(city: City) -> None:
-    city.folding.feeds = frozenset(CONTRACTS) - {"land.property"}
+@pytest.mark.parametrize(
+    ("feed", "reason"), [("land.property", "OWNS_HOME"), ("civil.marriage", "HOUSEHOLD_INCOMPLETE")]
+)
+def test_a_register_that_nobody_connected_is_pending_and_escalates(city: City, feed: str, reason: str) -> None:
+    city.folding.feeds = frozenset(CONTRACTS) - {feed}
     city.in_order()
     city.tick(SETTLED)
-    assert city.said() == ("PENDING", ["OWNS_HOME"])
+    assert city.said() == ("PENDING", [reason])
     assert city.queue() == []
     city.tick(OVERDUE)
-    assert city.said() == ("PENDING", ["OWNS_HOME"]), "silence is never an answer"
-    assert [(item["kind"], item["detail"]) for item in city.queue()] == [
-        ("ANSWER_OVERDUE", "land has not answered round 1")
-    ]
+    assert city.said() == ("PENDING", [reason]), "silence is never an answer"
+    silent = f"{feed.partition('.')[0]} has not answered round 1"
+    assert [(item["kind"], item["detail"]) for item in city.queue()] == [("ANSWER_OVERDUE", silent)]
+
+
+def test_an_old_application_that_is_heard_of_late_is_not_judged_before_the_registers_had_time(city: City) -> None:
+    city.tick(OVERDUE)
+    city.apply()
+    assert (city.said()[0], city.queue()) == ("PENDING", [])
+    city.hukou()
+    city.insured(12)
+    city.tick("2016-11-11")
+    assert city.said() == ("ELIGIBLE", [])
 
 
 def test_a_spouse_who_is_not_named_is_asked_for(city: City) -> None:
@@ -221,6 +233,13 @@ def test_a_withdrawn_application_has_no_verdict_and_asks_nobody(city: City) -> N
     assert city.changes_of("housing.verdict")[-1].reason == "APPLICATION_WITHDRAWN"
     city.home(SPOUSE)
     assert city.rows("housing.verdict") == {}
+
+
+def test_an_application_that_its_source_deletes_has_no_verdict(city: City) -> None:
+    city.in_order()
+    city.delete("construction.housing_application", {"app_no": APP})
+    assert city.rows("housing.verdict") == {}
+    assert city.changes_of("housing.verdict")[-1].reason == "SOURCE_DELETED"
 
 
 def test_members_without_an_application_wait_for_a_person_after_a_day(city: City) -> None:
