@@ -1,9 +1,14 @@
-"""The catalogue of data sets (datasets.yaml): what of which feed is open, in groups of what, and how small they may be."""
+"""The catalogue of data sets (数据集): what of which feed is open, in groups of what, and how small they may be.
+
+datasets.yaml has those that are kept whole, parts.csv those made of whole groups of one of them (written by parts.py),
+publishers.csv the departments. All of them together are the portal's catalogue, LISTED.
+"""
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +17,17 @@ from schemas.contract import Contract
 from schemas.errors import Misconfigured
 from streams.flows.configuration import Dated, dated
 from streams.operators.flow import Row
-from streams.operators.publish import FieldTable, Treatment
+from streams.operators.publish import FieldTable, Treatment, show
 
 HERE = Path(__file__).parent
 _PERSONAL = {"PII", "QUASI_ID", "SENSITIVE"}
 _K_PERSONAL = 10
+_SHOWN_IN_GROUPS = {"base.person"}
+"""Feeds that are not open row by row, and are published in groups of k all the same: DOMAIN §4 K names the archive of persons."""
+
+STANDINGS = ("OWN", "ISSUER", "NAMED")
+"""How a department comes to publish a set: the feed is its own; it or its offices issued what the rows are about; it is named as
+the provider of what the rows list, in a register that another keeps, and has no table of its own in the mesh."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +44,7 @@ class Heat:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """One data set. `begins` and `ends` are event times in microseconds; None is open."""
+    """One data set that is kept whole. `begins` and `ends` are event times in microseconds; None is open."""
 
     dataset: str
     title: str
@@ -50,6 +61,17 @@ class Dataset:
     refresh_seconds: int
     begins: int | None
     ends: int | None
+    standing: str = "OWN"
+
+    @property
+    def whole(self) -> Dataset:
+        """The set that has the rows: itself."""
+        return self
+
+    @property
+    def shows(self) -> tuple[str, str] | None:
+        """Which column must show what for a row of the whole to belong to the set; None: every row does."""
+        return None
 
     def has(self, row: Row) -> bool:
         """Whether a row of the feed belongs to the set."""
@@ -57,9 +79,9 @@ class Dataset:
 
     def group(self, row: Row) -> str:
         """The subject of a row's group: the quasi-identifiers as the set shows them."""
-        shown = self.table.project(row)
-        values = json.dumps([shown[column] for column in self.groups], ensure_ascii=False)
-        return f"group:{self.dataset}|{values}"
+        treatments = self.table.columns
+        values = [show(row.get(column), treatments[column]) for column in self.groups]
+        return f"group:{self.dataset}|{json.dumps(values, ensure_ascii=False)}"
 
     def content(self, row: Row) -> str:
         """What the set shows of a row, as canonical JSON: equal text, equal row."""
@@ -72,6 +94,35 @@ class Dataset:
     def next_change(self, moment: int) -> int | None:
         """When the set opens or closes next."""
         return min((at for at in (self.begins, self.ends) if at is not None and at > moment), default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A data set made of those groups of another that show one value in one of the groups' columns."""
+
+    dataset: str
+    title: str
+    theme: str
+    agency: str
+    standing: str
+    whole: Dataset
+    column: str
+    value: str
+
+    @property
+    def shows(self) -> tuple[str, str] | None:
+        """Which column must show what for a row of the whole to belong to the set."""
+        return self.column, self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """A department (部门) that publishes: of the city, of a district, or a platform of several. `theme` is its usual field (领域)."""
+
+    agency: str
+    name: str
+    level: str
+    theme: str
 
 
 def read_catalogue(path: Path) -> Mapping[str, Dataset]:
@@ -90,6 +141,7 @@ def read_catalogue(path: Path) -> Mapping[str, Dataset]:
             fix = f"write one of {', '.join(Treatment)}"
             raise _fault(pack, code, "has a column of unknown treatment", fix) from error
         heat = values.pop("heat", None)
+        values.pop("parts", None)
         dataset = Dataset(
             **values, table=table, heat=heat and Heat(**heat), begins=entry.valid_from, ends=entry.valid_to
         )
@@ -104,7 +156,47 @@ def _fault(pack: Dated, code: str, what: str, fix: str) -> Misconfigured:
     return Misconfigured(pack.name, f"data set {code} {what}", fix=fix)
 
 
+def read_parts(path: Path, wholes: Mapping[str, Dataset]) -> Mapping[str, Part]:
+    """The parts by code. Raises Misconfigured for a code that occurs twice, and for a part that would split groups."""
+    pack = dated(path, ["dataset"])
+    found: dict[str, Part] = {}
+    fix = "remove the line, then `python -m streams.flows.opendata.parts`"
+    for entry in pack.entries:
+        values = dict(entry.values)
+        code, whole = values["dataset"], wholes.get(values.pop("whole"))
+        if code in found or code in wholes:
+            raise _fault(pack, code, "has two entries", fix)
+        if whole is None or values["column"] not in whole.groups:
+            raise _fault(pack, code, "is no part of a data set's groups", fix)
+        if values["standing"] not in STANDINGS:
+            raise _fault(pack, code, "has a publisher of unknown standing", f"write one of {', '.join(STANDINGS)}")
+        found[code] = Part(**values, whole=whole)
+    return found
+
+
+def read_publishers(path: Path) -> Mapping[str, Publisher]:
+    """The departments by code, in the order of the file."""
+    lines = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+    return {line["agency"]: Publisher(**line) for line in lines}
+
+
+PUBLISHERS = read_publishers(HERE / "publishers.csv")
 DATASETS = read_catalogue(HERE / "datasets.yaml")
+PARTS = read_parts(HERE / "parts.csv", DATASETS)
+LISTED: Mapping[str, Dataset | Part] = {**DATASETS, **PARTS}
+_BY_VALUE: dict[tuple[str, str, str], list[Part]] = {}
+for _part in PARTS.values():
+    _BY_VALUE.setdefault((_part.whole.dataset, _part.column, _part.value), []).append(_part)
+
+
+def sets_of(dataset: Dataset, group: Sequence[Any]) -> list[str]:
+    """The codes of the sets that a group belongs to, by what its columns show: the whole, and its parts."""
+    parts = (
+        part
+        for column, value in zip(dataset.groups, group, strict=True)
+        for part in _BY_VALUE.get((dataset.dataset, column, value), ())
+    )
+    return [dataset.dataset, *(part.dataset for part in parts)]
 
 
 def columns_of(dataset: Dataset) -> list[str]:
@@ -122,6 +214,8 @@ def faults(dataset: Dataset, contract: Contract) -> list[str]:
             found.append(f"{column}: the feed has no such column")
             continue
         is_closed = known.gov.get("open") == "NOT_OPEN"
+        if is_closed and contract.feed not in _SHOWN_IN_GROUPS:
+            found.append(f"{column}: is not open")
         if "DIRECT_ID" in known.tags:
             found.append(f"{column}: identifies a person directly")
         if "QUASI_ID" in known.tags and column not in dataset.groups:
@@ -131,4 +225,22 @@ def faults(dataset: Dataset, contract: Contract) -> list[str]:
         is_personal |= bool(_PERSONAL & known.tags) or is_closed
     if is_personal and dataset.k < _K_PERSONAL:
         found.append(f"k is {dataset.k}, though rows are about people or not open one by one")
+    return found
+
+
+def overlaps(datasets: Iterable[Dataset]) -> list[str]:
+    """Pairs of sets of one feed that may have a row in common, one of them in groups of k: what one holds back the other tells.
+
+    Parts are no matter: they are published with their whole.
+    """
+    found: list[str] = []
+    earlier: list[Dataset] = []
+    for dataset in datasets:
+        for other in earlier:
+            if other.feed != dataset.feed or max(other.k, dataset.k) < _K_PERSONAL:
+                continue
+            both = other.where.keys() & dataset.where.keys()
+            if not any(set(other.where[column]).isdisjoint(dataset.where[column]) for column in both):
+                found.append(f"{other.dataset} and {dataset.dataset}")
+        earlier.append(dataset)
     return found

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from streams.flows.opendata.catalogue import DATASETS, Dataset
+from streams.flows.opendata.catalogue import DATASETS, Dataset, sets_of
 from streams.operators.flow import Outcome, Subject, Tell
 from streams.operators.publish import Release, release
 
@@ -33,14 +33,15 @@ def fold_group(subject: Subject) -> Outcome:
     published = Counter(row["content"] for row in subject.published.get(ROWS, {}).values())
     is_open = dataset.is_open_at(subject.now)
     found = release(present if is_open else {}, published, dataset.k)
+    sets = [f"profile:{code}" for code in sets_of(dataset, json.loads(values))]
     outcome.memory = _memory(subject, found)
     outcome.publish(ROWS, *rows_of(dataset, found.rows))
     if outcome.memory:
         group = hashlib.sha256(values.encode()).hexdigest()[:16]
         outcome.publish(DELTA, {"dataset": dataset.dataset, "quasi_group": group, **outcome.memory})
         tell = {"released_at": outcome.memory["released_at"]}
-        outcome.tells.append(Tell(to=f"profile:{dataset.dataset}", tag="released", row=tell))
-    _count(outcome, dataset, found)
+        outcome.tells += [Tell(to=profile, tag="released", row=tell) for profile in sets]
+    _count(outcome, dataset, found, sets)
     outcome.reasons[ROWS] = "RETRACTED"
     if (change := dataset.next_change(subject.now)) is not None:
         outcome.wake(change)
@@ -72,18 +73,20 @@ def rows_of(dataset: Dataset, contents: Mapping[str, int]) -> list[dict[str, Any
     return rows
 
 
-def _count(outcome: Outcome, dataset: Dataset, found: Release) -> None:
-    """The group's share of the statistics and of the relations: of published rows only."""
-    counts: Counter[tuple[str, str]] = Counter()
-    profile = f"profile:{dataset.dataset}"
+def _count(outcome: Outcome, dataset: Dataset, found: Release, profiles: Sequence[str]) -> None:
+    """The group's share of the statistics (of the set and of its parts) and of the relations: of published rows only."""
+    figures: Counter[str] = Counter()
+    values: Counter[tuple[str, str]] = Counter()
     for content, count in found.rows.items():
         shown = json.loads(content)
-        counts[profile, "rows"] += count
+        figures["rows"] += count
         for column in dataset.profile:
-            counts[profile, f"v|{column}|{json.dumps(shown[column], ensure_ascii=False)}"] += count
+            figures[f"v|{column}|{json.dumps(shown[column], ensure_ascii=False)}"] += count
         for column, element in dataset.elements.items():
             if shown[column]:
-                counts[f"value:{element}|{shown[column]}", f"{dataset.dataset}.{column}"] += count
+                values[f"value:{element}|{shown[column]}", f"{dataset.dataset}.{column}"] += count
     if found.is_held:
-        counts[profile, "held"] = 1
-    outcome.counts = dict(counts)
+        figures["held"] = 1
+    outcome.counts = dict(values)
+    for profile in profiles:
+        outcome.counts.update({(profile, measure): count for measure, count in figures.items()})

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from streams.flows.opendata.catalogue import DATASETS
+from streams.flows.opendata.catalogue import LISTED
 from streams.operators.flow import Outcome, Subject
 from streams.operators.publish import suppress
 
@@ -25,7 +25,8 @@ QUANTILES = (("q25", 1, 4), ("q50", 1, 2), ("q75", 3, 4))
 def fold_profile(subject: Subject) -> Outcome:
     """One row for the set (column `*`), and one for each column that its catalogue entry counts."""
     outcome = Outcome()
-    dataset = DATASETS[subject.id]
+    listed = LISTED[subject.id]
+    dataset = listed.whole
     rows = subject.counts.get("rows", 0)
     released = [row["released_at"] for row in subject.told("released")]
     if not released:
@@ -36,9 +37,9 @@ def fold_profile(subject: Subject) -> Outcome:
             _, column, value = measure.split("|", 2)
             cells[column][value] = count
     shared = {
-        "dataset": dataset.dataset,
-        "title": dataset.title,
-        "theme": dataset.theme,
+        "dataset": listed.dataset,
+        "title": listed.title,
+        "theme": listed.theme,
         "rows": rows,
         "last_change": max(released),
         "refresh_seconds": dataset.refresh_seconds,
