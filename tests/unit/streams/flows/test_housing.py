@@ -237,6 +237,7 @@ def test_a_withdrawn_application_has_no_verdict_and_asks_nobody(city: City) -> N
 
 def test_an_application_that_its_source_deletes_has_no_verdict(city: City) -> None:
     city.in_order()
+    city.tick(SETTLED)
     city.delete("construction.housing_application", {"app_no": APP})
     assert city.rows("housing.verdict") == {}
     assert city.changes_of("housing.verdict")[-1].reason == "SOURCE_DELETED"
