@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import click
 
@@ -235,6 +235,55 @@ def grant(grant_id: str, status: str, directory: Path) -> None:
 
 
 @main.command()
+@_dir_option
+@click.option("--renew", is_flag=True, help="Take a new key; every other mesh needs the new anchor then.")
+@_json_option
+def identity(directory: Path, renew: bool, as_json: bool) -> None:
+    """Show who this mesh is to others: fingerprint and public key, the file for their `mesh anchor add`."""
+    from ops.identity import announce
+
+    _report(announce(load(directory), is_renewed=renew), as_json)
+
+
+@main.group()
+def anchor() -> None:
+    """Upload, remove and list the keys of other meshes (districts, the province) that this one trusts."""
+
+
+@anchor.command("add")
+@click.argument("file", type=click.File("rb"))
+@click.option("--name", required=True, help="Whose it is, such as district_440106.")
+@_dir_option
+@_json_option
+def anchor_add(file: BinaryIO, name: str, directory: Path, as_json: bool) -> None:
+    """Trust the mesh whose public key is in FILE, as its `mesh identity` printed it; - reads standard input."""
+    from ops.anchors import add_anchor
+
+    _report(add_anchor(load(directory), file.read(), name), as_json)
+
+
+@anchor.command("remove")
+@click.argument("fingerprint")
+@_dir_option
+@_json_option
+def anchor_remove(fingerprint: str, directory: Path, as_json: bool) -> None:
+    """Trust that mesh no longer: within seconds its feeds stop, and what it reads here."""
+    from ops.anchors import remove_anchor
+
+    _report(remove_anchor(load(directory), fingerprint), as_json)
+
+
+@anchor.command("list")
+@_dir_option
+@_json_option
+def anchor_list(directory: Path, as_json: bool) -> None:
+    """List the anchors, and the sources and subscribers that name them."""
+    from ops.anchors import list_anchors
+
+    _report(list_anchors(load(directory)), as_json)
+
+
+@main.command()
 @click.argument("source")
 @_dir_option
 def resync(source: str, directory: Path) -> None:
@@ -257,7 +306,7 @@ def resync(source: str, directory: Path) -> None:
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write the outcome here as JSON.")
 @click.option("--seed", default=20161031, show_default=True, help="The example city's seed.")
 @click.option(
-    "--kills", default=0, show_default=True, help="SIGKILL capture, streams and delivery so many times each on the way."
+    "--kills", default=0, show_default=True, help="SIGKILL capture, streams, flows and delivery so many times each on the way."
 )
 def demo(directory: Path, for_seconds: float | None, rate: float, report: Path | None, seed: int, kills: int) -> None:
     """Run the example city at 1:1000 on real servers: fill, onboard, snapshot, live volume, and an exact comparison.

@@ -15,14 +15,15 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.agency import Agency
+from schemas.anchor import Anchor
 from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.errors import Transient
-from schemas.feed import AGENCIES, CONTRACTS, GRANTS, SUBSCRIBERS
+from schemas.feed import AGENCIES, ANCHORS, CONTRACTS, GRANTS, SUBSCRIBERS
 from schemas.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
 
-FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS)
+FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS)
 Append = Callable[[str, bytes, bytes | None], None]
 """Queue one control record: topic, key, value (None deletes)."""
 
@@ -93,6 +94,7 @@ class DirectoryFold:
         CONTRACTS: FeedEntry.from_json,
         SUBSCRIBERS: Subscriber.from_json,
         GRANTS: GrantEntry.from_json,
+        ANCHORS: Anchor.from_json,
     }
 
     def __init__(self) -> None:
@@ -115,6 +117,7 @@ class DirectoryFold:
             feeds=dict(self._entries[CONTRACTS]),
             subscribers=dict(self._entries[SUBSCRIBERS]),
             grants=dict(self._entries[GRANTS]),
+            anchors=dict(self._entries[ANCHORS]),
         )
 
 
@@ -127,7 +130,10 @@ def read_directory(bootstrap: str) -> Directory:
 
 
 class Follower:
-    """Keeps a Directory fresh in a thread; calling it gives the present one, another object after every change."""
+    """Keeps a Directory fresh in a thread; calling it gives the present one, another object after every change.
+
+    Hops go by what it gives: grants of other meshes that are not trusted are left out.
+    """
 
     def __init__(self, bootstrap: str) -> None:
         self._fold = DirectoryFold()
@@ -135,7 +141,7 @@ class Follower:
         self._stop = threading.Event()
         for topic, key, record in _read_to_end(self._consumer, FOLLOWED, 30):
             self._fold.apply(topic, key, record)
-        self._directory = self._fold.directory()
+        self._directory = self._fold.directory().trusted()
         self._thread = threading.Thread(target=self._follow, name="directory", daemon=True)
         self._thread.start()
 
@@ -159,7 +165,7 @@ class Follower:
             for message in fresh:
                 self._fold.apply(message.topic() or "", *_decode(message.key(), message.value()))
             if fresh:
-                self._directory = self._fold.directory()
+                self._directory = self._fold.directory().trusted()
         self._consumer.close()
 
 

@@ -11,6 +11,7 @@ from ops.lint_column import did_you_mean
 from ops.located import Located, Path
 from ops.report import Problem, Severity
 from schemas.agency import FLOW, Agency
+from schemas.anchor import MESH, anchor_named
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
 from schemas.expression import parse as parse_expression
@@ -18,8 +19,8 @@ from schemas.feed import check_feed, out_topic
 from schemas.grant import Grant, Mask
 from schemas.subscriber import Subscriber
 
-SINK_KINDS = ("postgres", "webhook", "files")
-SOURCE_KINDS = ("postgres", FLOW)
+SINK_KINDS = ("postgres", "webhook", "files", MESH)
+SOURCE_KINDS = ("postgres", MESH, FLOW)
 _WITHHELD = {False: {Mask.DROP}, True: {Mask.HASH}}
 """The masks under which a NOT_SHARED column does not leave: a key column cannot be dropped, only made unreadable."""
 
@@ -87,6 +88,13 @@ class FileLint:
                 self._add(Severity.ERROR, (*at, "kind"), label, f"there is no kind {entry['kind']}", fix)
             if entry["kind"] == FLOW:
                 continue  # written by the mesh itself: there is nothing to connect to
+            if entry["kind"] == MESH:
+                try:
+                    anchor_named(entry.get("options") or {}, label)
+                except Misconfigured as error:
+                    self._reject(at, label, error)
+                if name == "sinks":
+                    continue  # it comes and reads: there is nothing to connect to
             variable = f"${{MESH_{owner.upper()}_DSN}}"
             if label not in connections:
                 self._add(Severity.ERROR, at, label, "has no connection", f"add `connection: {variable}`")

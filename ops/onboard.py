@@ -19,9 +19,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Grid
 
+from ops.anchors import require_anchor
 from ops.check import Report, check
 from ops.control import publish, read_directory
 from ops.folder import AgencyFolder, Folder, SubscriberFolder, load, resolved
+from ops.preflight import Provided, preflight
 from ops.settings import Connections, Settings, endpoints
 from ops.settings import load as load_settings
 from ops.topics import (
@@ -34,8 +36,7 @@ from ops.topics import (
     withdraw_read,
 )
 from producers.log import Log
-from producers.postgres_catalog import Table
-from producers.postgres_preflight import Finding, describe, preflight
+from producers.postgres_preflight import Finding
 from schemas.agency import Agency
 from schemas.contract import Contract
 from schemas.directory import Directory, FeedEntry, GrantEntry
@@ -45,6 +46,7 @@ from schemas.feed import (
     AGENCIES,
     CONTRACTS,
     GRANTS,
+    IDENTITY,
     SUBSCRIBERS,
     dead_letter_topic,
     key_subject,
@@ -152,7 +154,7 @@ class _Onboarding:
         self._log = log
         self._say = say
         self._partitions = partitions
-        self._tables: dict[str, Table] = {}
+        self._tables: dict[str, Provided] = {}
         self._derived: set[str] = set()
         self.feeds: dict[str, FeedEntry] = {}
         self.grants: list[str] = []
@@ -196,12 +198,15 @@ class _Onboarding:
                     continue
                 name = f"{folder.agency.agency}.{source.name}"
                 address = self._address(folder.agency.agency, source.name, folder.connections)
-                self._heed(name, preflight(address, contracts, name=name))
-                tables = describe(address, [contract.table for contract in contracts], name=name)
-                self._tables.update({contract.feed: tables[contract.table] for contract in contracts})
+                found, provided = preflight(source, address, contracts, self._directory.anchors, name=name)
+                self._heed(name, found)
+                self._tables.update(provided)
         for subscriber in content.subscribers:
             for sink in subscriber.subscriber.sinks:
-                self._address(subscriber.subscriber.subscriber, sink.name, subscriber.connections)
+                if sink.is_pulled:
+                    require_anchor(sink, subscriber.subscriber.subscriber, self._directory.anchors)
+                else:
+                    self._address(subscriber.subscriber.subscriber, sink.name, subscriber.connections)
             for grant in subscriber.grants:
                 self._examine_grant(grant)
 
@@ -296,10 +301,13 @@ class _Onboarding:
         code = subscriber.subscriber
         grants = [self._standing(grant) for grant in folder.grants]
         for sink in subscriber.sinks:
-            self._connections.save(code, sink.name, self._address(code, sink.name, folder.connections))
+            if not sink.is_pulled:
+                self._connections.save(code, sink.name, self._address(code, sink.name, folder.connections))
         self._topics({out_topic(grant.grant_id): self._feed_of(grant).partitions for grant in grants})
         self._credentials(code)
         open_topics = [out_topic(grant.grant_id) for grant in grants if grant.status is Status.ACTIVE]
+        if any(sink.is_pulled for sink in subscriber.sinks):
+            open_topics.append(IDENTITY)
         access = allow_read(self._settings.kafka, code, open_topics, f"sub.{code}.")
         if access.notice:
             self.notices.append(access.notice)

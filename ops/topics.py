@@ -35,7 +35,7 @@ from confluent_kafka.admin import (
 )
 
 from schemas.errors import MeshError, Misconfigured, Transient
-from schemas.feed import CONTROL
+from schemas.feed import AUDIT, CONTROL
 
 WITHIN_SECONDS = 30.0
 DAY_MS = 24 * 3600 * 1000
@@ -119,8 +119,20 @@ def ensure_topics(bootstrap: str, specs: Mapping[str, TopicSpec]) -> Ensured:
 
 
 def ensure_control_topics(bootstrap: str) -> Ensured:
-    """The control topics (schemas/feed.py): one partition each, compacted, so that the last record of each key stays."""
-    return ensure_topics(bootstrap, dict.fromkeys(CONTROL, TopicSpec(partitions=1, tombstone_ms=DAY_MS)))
+    """The control topics (schemas/feed.py): one partition each, compacted, so that the last record of each key stays.
+
+    But for the audit, of which every record stays.
+    """
+    specs = dict.fromkeys(CONTROL, TopicSpec(partitions=1, tombstone_ms=DAY_MS))
+    return ensure_topics(bootstrap, {**specs, AUDIT: TopicSpec(partitions=1, is_compacted=False)})
+
+
+def cluster_id(bootstrap: str) -> str:
+    """The id that a Kafka cluster was given when it was made. Raises Transient."""
+    try:
+        return _admin(bootstrap).list_topics(timeout=WITHIN_SECONDS).cluster_id or ""
+    except KafkaException as error:
+        raise _unwell(error) from error
 
 
 def bounds(bootstrap: str, topic: str, partition: int) -> tuple[int, int]:

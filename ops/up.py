@@ -29,8 +29,10 @@ from rich.console import Console
 from ops.embedded.kafka import Kafka
 from ops.embedded.postgres import Postgres, ensure_database, without_password
 from ops.embedded.program import Program, free_ports, reaches
+from ops.identity import announce
+from ops.settings import load
 from ops.supervisor import Supervisor
-from schemas.errors import Misconfigured, Transient
+from schemas.errors import MeshError, Misconfigured, Transient
 
 HUB = "hub"
 _STOPS_WITHIN_SECONDS = 120.0
@@ -66,6 +68,7 @@ def up(directory: Path, processes: Processes, console: Console | None = None) ->
                 mesh.is_started = True
                 _write_secret(directory / "endpoints.json", json.dumps(endpoints, indent=2))
                 _say_where_to_look(directory, console)
+                _announce(directory, console)
                 console.print(f"up; addresses are in {directory / 'endpoints.json'}; Ctrl-C stops", soft_wrap=True)
                 mesh.supervisor.watch(lambda: mesh.is_asked_to_stop)
             except KeyboardInterrupt:
@@ -247,6 +250,14 @@ def _timed(name: str, console: Console) -> Iterator[list[str]]:
     where: list[str] = []
     yield where
     console.print(f"{name}: {''.join(where)} after {time.monotonic() - started:.1f} s", soft_wrap=True)
+
+
+def _announce(directory: Path, console: Console) -> None:
+    """Say to other meshes who this one is; whatever stands in the way of that stops nobody's feeds."""
+    try:
+        console.print(f"identity: {announce(load(directory)).statement.fingerprint}", soft_wrap=True)
+    except MeshError as error:
+        console.print(f"identity: not announced: {error}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _say_where_to_look(directory: Path, console: Console) -> None:

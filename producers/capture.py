@@ -157,10 +157,12 @@ class _Work:
         observer.connected(source=self._name, is_connected=False)
 
     def _wait_for_a_person(self) -> None:
-        """Look again when the source's feeds change, or after a while: what was mended must not wait for a restart."""
-        feeds = self._present_feeds()
+        """Look again when the source's feeds or the anchors change, or after a while: what was mended waits for no restart."""
+        feeds, anchors = self._present_feeds(), self._capture._directory().anchors
         deadline = time.monotonic() + STOPPED_LOOK_SECONDS
         while time.monotonic() < deadline and self._present_feeds() is feeds:
+            if self._capture._directory().anchors != anchors:
+                return
             if self._ending.wait(LOOK_SECONDS):
                 return
 
@@ -191,6 +193,7 @@ class _Work:
             progress=capture._progress,
             observer=capture._observer,
             pause_seconds=capture.pause_seconds,
+            anchors=lambda: capture._directory().anchors,
             log=capture._log.setting,
         )
         source = opener(setting)

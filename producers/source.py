@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from producers.log import Headers, LogSetting
 from schemas.agency import Agency, SourceConfig
+from schemas.anchor import Anchor
 from schemas.directory import FeedEntry
 
 Feeds = Callable[[], Mapping[str, FeedEntry]]
@@ -118,6 +119,8 @@ class SourceSetting:
     observer: SourceObserver
     pause_seconds: Callable[[], float] = lambda: 0.0
     """How long to let changes gather once the first is there: a process of many sources must not wake for each alone."""
+    anchors: Callable[[], Mapping[str, Anchor]] = dict
+    """The meshes that are trusted at this moment, by fingerprint."""
     log: LogSetting | None = None
     """How processes of a source's own reach the log that its batches go to; None if it may have none."""
 

@@ -7,10 +7,11 @@ It is immutable: a hop that sees another object than last time takes up what is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schemas.agency import Agency
+from schemas.anchor import ANCHOR, Anchor
 from schemas.contract import Contract
 from schemas.grant import Grant
 from schemas.subscriber import Subscriber
@@ -79,9 +80,20 @@ class GrantEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """Agencies by code, feeds by name, subscribers by code, grants by id."""
+    """Agencies by code, feeds by name, subscribers by code, grants by id, anchors by fingerprint."""
 
     agencies: Mapping[str, Agency] = field(default_factory=dict[str, Agency])
     feeds: Mapping[str, FeedEntry] = field(default_factory=dict[str, FeedEntry])
     subscribers: Mapping[str, Subscriber] = field(default_factory=dict[str, Subscriber])
     grants: Mapping[str, GrantEntry] = field(default_factory=dict[str, GrantEntry])
+    anchors: Mapping[str, Anchor] = field(default_factory=dict[str, Anchor])
+
+    def trusted(self) -> Directory:
+        """Without the grants of meshes whose anchor is not here: what the hops go by (invariant 6, DOMAIN A10)."""
+        served = {grant_id: entry for grant_id, entry in self.grants.items() if self._is_trusted(entry.grant)}
+        return self if len(served) == len(self.grants) else replace(self, grants=served)
+
+    def _is_trusted(self, grant: Grant) -> bool:
+        subscriber = self.subscribers.get(grant.subscriber)
+        sink = subscriber.sink(grant.sink) if subscriber else None
+        return sink is None or not sink.is_pulled or sink.options.get(ANCHOR) in self.anchors

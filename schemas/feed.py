@@ -28,7 +28,10 @@ EGRESS = "mesh.egress"  # from which offset each grant is live (streams)
 FLOW_INBOX = "mesh.flows"  # messages to the subjects of flows; a partition is a task (streams/operators)
 FLOW_STATE = "mesh.flow_state"  # the changelog of the tasks' state, same partitions
 FLOW_INTAKE = "mesh.flow_intake"  # which flows have the past of which partitions (streams/operators/past.py)
-CONTROL = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, CAPTURE, EGRESS, FLOW_INTAKE)
+ANCHORS = "mesh.anchors"  # the keys of other meshes that are trusted here (schemas/anchor.py)
+IDENTITY = "mesh.identity"  # what this mesh says of itself to others (schemas/identity.py)
+AUDIT = "mesh.audit"  # who did what and when; never compacted
+CONTROL = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, CAPTURE, EGRESS, FLOW_INTAKE, ANCHORS, IDENTITY, AUDIT)
 
 _FEED = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 RESERVED = frozenset({"out", "dlq", "mesh"})

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from schemas.anchor import MESH
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkConfig:
-    """One sink of a subscriber: `kind` is a key of `ops.wiring.SINKS`, `options` belong to that kind.
+    """One sink of a subscriber: `kind` is a key of `ops.wiring.SINKS`, or MESH; `options` belong to that kind.
 
     Secrets (a database's address, a webhook's signing key) are not here: `options` names them, and the process that
     delivers finds them under `connections/` of its directory or in the environment.
@@ -18,6 +20,11 @@ class SinkConfig:
     name: str
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def is_pulled(self) -> bool:
+        """Whether the subscriber is another mesh, which reads its `out` topics itself."""
+        return self.kind == MESH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

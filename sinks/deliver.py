@@ -38,7 +38,7 @@ def wanted_lanes(directory: Directory, now: datetime) -> dict[LaneKey, tuple[Sin
         grant = entry.grant
         subscriber = directory.subscribers.get(grant.subscriber)
         sink = subscriber.sink(grant.sink) if subscriber else None
-        if sink is not None and grant.is_active(now):
+        if sink is not None and not sink.is_pulled and grant.is_active(now):
             _, topics = lanes.setdefault((grant.subscriber, grant.sink), (sink, {}))
             topics[out_topic(grant.grant_id)] = grant.grant_id
     return lanes

@@ -16,7 +16,7 @@ from producers.capture import Capture
 from producers.log import Log
 from producers.postgres import PostgresSource
 from producers.postgres_slot import slot_name
-from producers.source import MemoryProgress, Progress
+from producers.source import MemoryProgress, OpenSource, Progress
 from schemas.agency import Agency, SourceConfig
 from schemas.change import Change, Op, Record
 from schemas.codec import Codec
@@ -105,6 +105,8 @@ class Seen:
 class Rig:
     """One agency with one PostgreSQL source, captured into the real broker."""
 
+    kinds: Mapping[str, OpenSource] = {"postgres": PostgresSource}
+
     def __init__(self, kafka: str, dsn: str, agency: str, **options: Any) -> None:
         self.kafka, self.dsn, self.agency = kafka, dsn, agency
         self.source = f"{agency}.main"
@@ -130,8 +132,7 @@ class Rig:
     @contextmanager
     def capturing(self) -> Iterator[Capture]:
         log = Log(self.kafka, client_id="test")
-        kinds = {"postgres": PostgresSource}
-        capture = Capture(lambda: self.directory, lambda *_: self.dsn, log, self.progress, self.seen, kinds)
+        capture = Capture(lambda: self.directory, lambda *_: self.dsn, log, self.progress, self.seen, self.kinds)
         stop, failure = threading.Event(), []
 
         def work() -> None:

@@ -75,6 +75,13 @@ def kafka_sasl(kafka: str) -> str:
 
 
 @pytest.fixture(scope="session")
+def far_kafka() -> tuple[str, str]:
+    """Both listeners of a second broker, that of another mesh."""
+    own, sasl = server_host.address("far-kafka", Path(os.environ[_RUN])).split()
+    return own, sasl
+
+
+@pytest.fixture(scope="session")
 def postgres() -> Database:
     """The run's PostgreSQL server."""
     return Database(server_host.address("postgres", Path(os.environ[_RUN])))
@@ -92,13 +99,21 @@ def mesh_alone(postgres: Database, unique: str, tmp_path: Path) -> Iterator[Runn
     yield from _joined(fcntl.LOCK_EX, postgres, unique, tmp_path)
 
 
-def _joined(how: int, postgres: Database, unique: str, folder: Path) -> Iterator[RunningMesh]:
-    directory = Path(server_host.address("mesh", Path(os.environ[_RUN])))
+def _joined(how: int, postgres: Database, unique: str, folder: Path, kind: str = "mesh") -> Iterator[RunningMesh]:
+    directory = Path(server_host.address(kind, Path(os.environ[_RUN])))
     with (directory / "in-use.lock").open("a") as lock:
         fcntl.flock(lock, how)
         mesh = RunningMesh(directory, folder, unique, postgres.create_database)
         yield mesh
         mesh.leave()
+
+
+@pytest.fixture
+def far_mesh(postgres: Database, unique: str, tmp_path: Path) -> Iterator[RunningMesh]:
+    """Another running mesh, on a Kafka and a registry of its own."""
+    folder = tmp_path / "far"
+    folder.mkdir()
+    yield from _joined(fcntl.LOCK_SH, postgres, unique, folder, "far-mesh")
 
 
 @pytest.fixture

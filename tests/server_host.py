@@ -56,8 +56,10 @@ def address(kind: str, directory: Path) -> str:
 def hold(kind: str, directory: Path) -> None:
     starts: dict[str, Callable[[Path], tuple[str, Callable[[], None]]]] = {
         "kafka": _kafka,
+        "far-kafka": _kafka,
         "postgres": _postgres,
         "mesh": _mesh,
+        "far-mesh": _far_mesh,
     }
     start = starts[kind]
     found, stop = start(directory / kind)
@@ -85,11 +87,16 @@ def _postgres(directory: Path) -> tuple[str, Callable[[], None]]:
     return postgres.dsn("postgres"), postgres.stop
 
 
-def _mesh(directory: Path) -> tuple[str, Callable[[], None]]:
+def _far_mesh(directory: Path) -> tuple[str, Callable[[], None]]:
+    """A second mesh, on the second broker: what a district's or the province's is to the city's."""
+    return _mesh(directory, "far-kafka", "far_hub")
+
+
+def _mesh(directory: Path, broker: str = "kafka", hub: str = "hub") -> tuple[str, Callable[[], None]]:
     """`mesh up` on the run's own servers. At the end it is killed: its servers may be gone before it."""
-    kafka, kafka_sasl = address("kafka", directory.parent).split()
+    kafka, kafka_sasl = address(broker, directory.parent).split()
     postgres = address("postgres", directory.parent)
-    ensure_database(postgres, "hub")
+    ensure_database(postgres, hub)
     for name in [name for name in os.environ if name.startswith("MESH_")]:
         del os.environ[name]
     program = Program(
@@ -99,7 +106,7 @@ def _mesh(directory: Path) -> tuple[str, Callable[[], None]]:
         env={
             "MESH_KAFKA": kafka,
             "MESH_KAFKA_SASL": kafka_sasl,
-            "MESH_DATABASE": urlsplit(postgres)._replace(path="/hub").geturl(),
+            "MESH_DATABASE": urlsplit(postgres)._replace(path=f"/{hub}").geturl(),
         },
     )
     mesh = launch(program)

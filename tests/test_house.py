@@ -32,6 +32,8 @@ DOORS = {
         "ops/cli.py": "the command line",
         "ops/wiring.py": "prints what status and tail show",
         "ops/quota.py": "a group of commands",
+        "ops/anchors.py": "prints the anchors",
+        "ops/identity.py": "prints a key as a file",
     },
     "confluent_kafka": {
         "producers/log.py": "writes",
@@ -40,8 +42,13 @@ DOORS = {
         "ops/topics.py": "administers",
         "ops/lag.py": "asks how far groups are",
         "ops/control.py": "the control topics",
+        "producers/peer": "reads another mesh",
         "schemas/registry/": "the registry's own topic",
         "ops/bench/": "measures beside the mesh",
+    },
+    "cryptography": {
+        "schemas/identity.py": "the keys of meshes",
+        "streams/flows/certificate/signing.py": "certificates' signatures",
     },
     "fastavro": {"schemas/codec.py": "the codec", "ops/bench/": "what the peers need"},
     "faust": {"streams/app.py": "the application", "streams/transport.py": "our transport"},

@@ -25,7 +25,7 @@ from ops.topics import (
     withdraw_read,
 )
 from schemas.errors import Misconfigured, Transient
-from schemas.feed import CONTROL
+from schemas.feed import AUDIT, CONTROL
 from tests.until import until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -142,7 +142,7 @@ def test_control_topics_have_one_compacted_partition(kafka: str, admin: AdminCli
     known = admin.list_topics(timeout=10).topics
     for topic in CONTROL:
         assert len(known[topic].partitions) == 1
-        assert config_of(admin, topic)["cleanup.policy"] == "compact"
+        assert config_of(admin, topic)["cleanup.policy"] == ("delete" if topic == AUDIT else "compact")
 
 
 def test_brokers_that_do_not_answer_are_transient(monkeypatch: pytest.MonkeyPatch) -> None:

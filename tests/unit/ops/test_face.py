@@ -16,6 +16,7 @@ README = (ROOT / "README.md").read_text()
 COMMANDS = sorted(main.commands)
 PROVEN_BY = {
     "source postgres": "test_postgres_capture.py",
+    "source mesh": "test_federation.py",
     "sink postgres": "test_sink_postgres.py",
     "sink webhook": "test_sink_webhook.py",
     "sink files": "test_sink_files.py",
