@@ -28,6 +28,12 @@ def at(period: str, day: int) -> datetime:
     return datetime(int(period[:4]), int(period[4:]), day, 2, 0, tzinfo=UTC)
 
 
+def next_period(period: str) -> str:
+    """The month (yyyymm) after."""
+    year, month = int(period[:4]), int(period[4:])
+    return f"{year + month // 12}{month % 12 + 1:02}"
+
+
 def money(rng: Random, least: int, most: int) -> str:
     """An amount as the text of a decimal with two places."""
     return f"{least + int(rng.random() * (most - least))}.{int(rng.random() * 100):02}"

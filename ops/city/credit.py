@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
-from ops.city import dirt, names
+from ops.city import dirt
 from ops.city.assets import adult, firm_id
 from ops.city.chance import OPENING, UNLIMITED, days_ago, moment_of, money
 from ops.city.city import City
@@ -31,6 +31,7 @@ _OFFENCES = {
 _OFFICES = {"fda": "穗食药监罚", "aic": "穗工商处字"}
 _HONOURS = ("纳税信用A级", "守合同重信用企业", "见义勇为", "优秀志愿服务")
 _FAULTS = ("重大税收违法", "拖欠农民工工资", "严重违法失信", "骗取社会保险待遇")
+_TRIES = 40
 _HOMES = {
     "INSTITUTION": "staffing.institution",
     "GOVERNMENT": "staffing.institution",
@@ -109,6 +110,8 @@ def list_columns(city: City, day: date) -> Row:
     kind = rng.choices(
         ("ENTERPRISE", "PERSON", "INSTITUTION", "SOCIAL_ORGANISATION", "GOVERNMENT"), (45, 30, 9, 10, 6)
     )[0]
+    if kind in _HOMES and not len(city.rolls[_HOMES[kind]]):
+        kind = "PERSON"  # a very small city may have no office left
     if kind == "PERSON":
         person = adult(city)
         number, name = person["citizen_id"], person["name"]
@@ -116,7 +119,7 @@ def list_columns(city: City, day: date) -> Row:
         firm = city.rolls["aic.enterprise"].pick(rng) or {}
         number, name = firm_id(firm)[1], firm["name"]
     else:
-        number, name = _body(city, kind)
+        kind, number, name = _body(city, kind)
     is_red = kind in {"INSTITUTION", "GOVERNMENT"} or rng.random() < 0.6
     return {
         "list_no": f"{'HO' if is_red else 'HE'}{day:%Y%m}{city.numbers.serial('list'):06}",
@@ -130,14 +133,14 @@ def list_columns(city: City, day: date) -> Row:
     }
 
 
-def _body(city: City, kind: str) -> tuple[str, str]:
-    """An institution, office or social organisation of the kind; any one if a few draws find none."""
-    found: Row | None = None
-    for _ in range(20):
-        found = city.rolls[_HOMES[kind]].pick(city.rng)
-        if found is not None and (kind == "SOCIAL_ORGANISATION" or found["kind"] == kind):
-            break
-    return (found["uscc"], found["name"]) if found else ("", names.firm(city.rng, "I65", "ENTERPRISE"))
+def _body(city: City, wanted: str) -> tuple[str, str, str]:
+    """Kind, code and name of an institution, office or social organisation: of the wanted kind, if a few draws find one."""
+    found, tries = city.rolls[_HOMES[wanted]].pick(city.rng), 1
+    assert found is not None
+    while wanted not in {"SOCIAL_ORGANISATION", found["kind"]} and tries < _TRIES:
+        found, tries = city.rolls[_HOMES[wanted]].pick(city.rng) or found, tries + 1
+    kind = wanted if wanted == "SOCIAL_ORGANISATION" else found["kind"]
+    return kind, found["uscc"], found["name"]
 
 
 def arrears_columns(city: City, period: str) -> Row | None:

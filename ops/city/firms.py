@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from ops.city import dirt, names
-from ops.city.chance import OPENING, at, days_ago, money
+from ops.city.chance import OPENING, at, days_ago, money, next_period
 from ops.city.city import City
 from ops.city.roll import Row
 
@@ -16,7 +16,8 @@ COVERAGE = 0.129
 """The share of enterprises with a unified social credit code, in October 2016."""
 ITEMS = tuple(f"{trade}{number:02}" for trade in names.TRADE_CODES for number in range(1, 7))
 TAXES = {"state_tax": ("VAT", "INCOME"), "local_tax": ("BUSINESS", "PERSONAL_INCOME", "STAMP")}
-FILED_PERIODS = ("201608", "201609", "201610")
+FILED_PERIODS = ("201607", "201608", "201609")
+"""A month is filed in the first half of the next one."""
 _KINDS = ("ENTERPRISE", "SOLE_TRADER", "FARMER_COOP")
 
 
@@ -143,6 +144,8 @@ def tax_columns(city: City, firm: Row, tax: str) -> Row:
     else:
         suffix = city.numbers.serial(f"{tax}:{firm['legal_rep_id']}")
         tax_no = f"{firm['legal_rep_id']}{suffix:02}"
+    if "ent_id" in firm:
+        tax_numbers(city)[firm["ent_id"], tax] = tax_no
     office = "国家税务局" if tax == "state_tax" else "地方税务局"
     days = 20 if city.rng.random() < 0.9 else 40 + int(city.rng.random() * 160)  # one in ten comes late
     return {
@@ -157,6 +160,11 @@ def tax_columns(city: City, firm: Row, tax: str) -> Row:
     }
 
 
+def tax_numbers(city: City) -> dict[tuple[str, str], str]:
+    """Entity and tax to the number it is registered by, or was at last: of a sole trader nothing else tells it."""
+    return city.memory.setdefault("tax_numbers", {})
+
+
 def filing_columns(city: City, payer: Row, tax_kind: str, period: str) -> Row:
     """A tax filing's (纳税申报) columns; one in ten declares nothing."""
     rng = city.rng
@@ -167,7 +175,7 @@ def filing_columns(city: City, payer: Row, tax_kind: str, period: str) -> Row:
         "period": period,
         "declared_amount": "0.00" if is_zero else money(rng, 50, 90_000),
         "revenue": "0.00" if is_zero else money(rng, 2_000, 3_000_000),
-        "filed_at": at(period, 15),
+        "filed_at": at(next_period(period), 15),
     }
 
 

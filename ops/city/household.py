@@ -42,6 +42,11 @@ class Check:
     rows: dict[str, list[Row]]
     due: date
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether every member has signed; otherwise no agency is asked anything (G1)."""
+        return len(self.rows[AUTHORISATION]) == len(self.rows[MEMBER])
+
 
 @dataclass(slots=True)
 class Files:
@@ -95,7 +100,7 @@ def check(city: City) -> None:
         _completed(city, kind, day, ended, is_ineligible=is_ineligible, is_rechecked=is_rechecked)
     for place in range(under_way):
         case = _put(city, check_rows(city, moment_of(rng, days_ago(rng, 2, 20)), rng.choices(KINDS, (58, 31, 6, 5))[0]))
-        if place % 2:
+        if place % 2 and case.is_signed:
             case.case["status"], case.case["status_date"] = "CHECKING", OPENING - timedelta(days=1)
             for feed in ANSWERS:
                 for columns in answer_rows(city, case, feed, moment_of(rng, OPENING - timedelta(days=1))):

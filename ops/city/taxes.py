@@ -13,7 +13,7 @@ from datetime import date, timedelta
 
 from ops.city import names
 from ops.city.assets import firm_id
-from ops.city.chance import OPENING, days_ago, moment_of, money
+from ops.city.chance import OPENING, at, days_ago, moment_of, money, next_period
 from ops.city.city import City
 from ops.city.credit import coded_firm
 from ops.city.firms import TAXES, tax_columns
@@ -24,7 +24,7 @@ from schemas.identifiers import validate_uscc
 USAGE, PARCEL = "utilities.usage", "land.parcel_sale"
 HOUSEHOLD_METERS = 900_000
 PARCELS = 24_000
-READ_PERIODS = ("201608", "201609", "201610")
+READ_PERIODS = ("201607", "201608", "201609")
 STRANGERS = 2_000
 SPENDERS = 4
 """Firms per demo city that use much power and declare nothing (W6): enough to see the rule at work, at any scale."""
@@ -76,7 +76,9 @@ def levy(city: City) -> None:
         for meter in books(city).meters:
             city.put(USAGE, **usage_columns(city, meter, period))
     for _ in range(city.count(PARCELS)):
-        parcel = city.put(PARCEL, **parcel_columns(city, days_ago(city.rng, 40, 900)))
+        signed = days_ago(city.rng, 40, 900)
+        parcel = city.put(PARCEL, **parcel_columns(city, signed))
+        parcel["updated_at"] = moment_of(city.rng, signed + timedelta(days=int(city.rng.random() * 39)))
         if float(parcel["paid_amount"]) < float(parcel["price"]):
             books(city).unpaid.append(parcel)
         elif parcel["grantee_uscc"] and city.rng.random() < 0.6:
@@ -171,14 +173,13 @@ def _land_use(city: City, parcel: Row) -> None:
 
 def land_use_columns(city: City, tax_no: str, period: str) -> Row:
     """A filing of land-use tax (城镇土地使用税) for a month: due by the fifteenth of the next."""
-    filed = date(int(period[:4]), int(period[4:]), 20)
     return {
         "tax_no": tax_no,
         "tax_kind": "LAND_USE",
         "period": period,
         "declared_amount": money(city.rng, 500, 60_000),
         "revenue": "0.00",
-        "filed_at": moment_of(city.rng, filed),
+        "filed_at": at(next_period(period), 12),
     }
 
 

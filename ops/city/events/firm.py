@@ -22,10 +22,15 @@ def _record(scene: Scene, firm: Row, item: str, old: str | None, new: str | None
 
 
 def _tax_rows(scene: Scene, firm: Row) -> list[tuple[str, Row]]:
-    """The firm's tax registrations, as far as a number of its own leads to them."""
-    number = firm["uscc"] or (f"440199{firm['org_code']}" if firm["org_code"] else "")
-    found = ((f"{tax}.registration", scene.city.rolls[f"{tax}.registration"].get(number)) for tax in firms.TAXES)
-    return [(feed, row) for feed, row in found if row is not None]
+    """The firm's tax registrations."""
+    numbers = firms.tax_numbers(scene.city)
+    found: list[tuple[str, Row]] = []
+    for tax in firms.TAXES:
+        number, feed = numbers.get((firm["ent_id"], tax)), f"{tax}.registration"
+        row = scene.city.rolls[feed].get(number)
+        if row is not None:
+            found.append((feed, row))
+    return found
 
 
 def founded(scene: Scene) -> None:
@@ -166,7 +171,8 @@ def erased(scene: Scene) -> None:
         return
     code = scene.city.rolls["qts.organisation_code"].get(firm["org_code"])
     for feed, row in _tax_rows(scene, firm):
-        scene.delete(feed, row)
+        if scene.rng.random() < 0.98:  # otherwise a taxpayer stays whom nobody knows any more
+            scene.delete(feed, row)
     if code is not None:
         scene.delete("qts.organisation_code", code)
     scene.delete(FIRM, firm)

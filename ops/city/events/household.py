@@ -33,7 +33,7 @@ def answered(scene: Scene) -> None:
     if not asked:
         return
     check = asked.popleft()
-    if scene.rng.random() < 0.08:
+    if not check.is_signed or scene.rng.random() < 0.08:
         scene.update(CASE, check.case, status="WITHDRAWN", status_date=scene.today)
         for paper in check.rows[AUTHORISATION]:
             scene.update(AUTHORISATION, paper, revoked_at=scene.now)

@@ -6,19 +6,13 @@ from collections import deque
 from typing import Any
 
 from ops.city import firms, livelihood
-from ops.city.chance import money
+from ops.city.chance import money, next_period
 from ops.city.roll import Row
 from ops.city.scene import Scene
 
 RUN_ROWS = 24
 """Rows of one run at most."""
 INSURANCE, PENSION = "hrss.insurance_month", "hrss.pension_payment"
-
-
-def next_period(period: str) -> str:
-    """The month (yyyymm) after."""
-    year, month = int(period[:4]), int(period[4:])
-    return f"{year + month // 12}{month % 12 + 1:02}"
 
 
 class Round:
@@ -33,8 +27,8 @@ class Round:
         return [self.waiting.popleft() for _ in range(min(count, len(self.waiting)))]
 
 
-def _round(scene: Scene, name: str) -> Round:
-    return scene.memory.setdefault(name, Round("201610"))
+def _round(scene: Scene, name: str, done: str = "201610") -> Round:
+    return scene.memory.setdefault(name, Round(done))
 
 
 def _kept(scene: Scene, feed: str) -> tuple[deque[Row], int]:
@@ -111,7 +105,7 @@ def pensions_archived(scene: Scene) -> None:
 def _file(scene: Scene, tax: str) -> None:
     feed = f"{tax}.filing"
     rows, _ = _kept(scene, feed)
-    turn = _round(scene, tax)
+    turn = _round(scene, tax, firms.FILED_PERIODS[-1])
     if not turn.waiting:
         turn.period = next_period(turn.period)
         turn.waiting.extend(scene.city.rolls[f"{tax}.registration"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from ops.city import assets, quota
-from ops.city.events.month import next_period
+from ops.city.chance import next_period
 from ops.city.events.person import find
 from ops.city.quota import AGENCIES, APPLICATION, AWARD, DRAW, Review
 from ops.city.roll import Row

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from ops.city import firms, taxes
-from ops.city.events.month import Round, next_period
+from ops.city.chance import next_period
+from ops.city.events.month import Round
 from ops.city.events.person import find
 from ops.city.roll import Row
 from ops.city.scene import Scene
