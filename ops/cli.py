@@ -306,7 +306,10 @@ def resync(source: str, directory: Path) -> None:
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write the outcome here as JSON.")
 @click.option("--seed", default=20161031, show_default=True, help="The example city's seed.")
 @click.option(
-    "--kills", default=0, show_default=True, help="SIGKILL capture, streams, flows and delivery so many times each on the way."
+    "--kills",
+    default=0,
+    show_default=True,
+    help="SIGKILL capture, streams, flows and delivery so many times each on the way.",
 )
 def demo(directory: Path, for_seconds: float | None, rate: float, report: Path | None, seed: int, kills: int) -> None:
     """Run the example city at 1:1000 on real servers: fill, onboard, snapshot, live volume, and an exact comparison.

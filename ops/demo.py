@@ -41,7 +41,7 @@ from ops.verify import Verified, compare_until_exact
 from schemas.errors import Transient
 from streams.flows import FLOWS
 
-HOPS = ("capture", "streams", "delivery")
+HOPS = ("capture", "streams", "flows", "delivery")
 SNAPSHOT_WITHIN_SECONDS = 300.0
 DRAIN_WITHIN_SECONDS = 180.0
 QUIET_SECONDS = 2.0

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 
 from ops.control import Follower, read_directory
+from ops.lag import LagReader
 from ops.measure import FlowMetrics
 from ops.settings import Settings
 from ops.topics import DAY_MS, TopicSpec, bounds, ensure_topics
 from producers.log import Log
 from producers.transaction import TransactionWriter
 from schemas.change import Batch
-from schemas.errors import Misconfigured
+from schemas.errors import Misconfigured, Transient
 from schemas.feed import FLOW_INBOX, FLOW_STATE
 from schemas.registry.client import RegistryClient
 from sinks.reader import read_range
@@ -72,6 +73,32 @@ def open_items(settings: Settings, flow: Flow) -> int:
         for batch in read_range(settings.kafka, flow.queue, partition, low, high):
             waiting.update((record.key or b"", record.value is not None) for record in batch.records)
     return sum(waiting.values())
+
+
+class Backlog:
+    """What the flows have still to fold, as of the last `look`.
+
+    `records` is None while nobody can say; `has_moved`: they took some since the look before.
+    """
+
+    def __init__(self, lags: LagReader, feeds: Container[str]) -> None:
+        self._lags = lags
+        self._topics = [FLOW_INBOX, *(each.feed for flow in FLOWS for each in flow.inputs if each.feed in feeds)]
+        self._confirmed = 0
+        self.records: int | None = None
+        self.has_moved = False
+
+    def look(self) -> None:
+        """Ask the broker."""
+        try:
+            topics = self._lags.read({GROUP: self._topics})[GROUP].values()
+        except Transient:  # too busy to answer, so not through
+            self.records, self.has_moved = None, False
+            return
+        # What has no age is no record: the mark of a transaction, or what compaction left.
+        self.records = sum(topic.records for topic in topics if topic.seconds)
+        confirmed = sum(topic.confirmed for topic in topics)
+        self._confirmed, self.has_moved = confirmed, confirmed > self._confirmed
 
 
 def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, name: str, progress: Progress) -> None:

@@ -22,7 +22,7 @@ from ops.city.compare import Comparison, compare
 from ops.city.copies import Copy, FileCopy, TableCopy, WebhookCopy
 from ops.city.derived import standing
 from ops.control import read_directory
-from ops.flows import GROUP as FLOWS_GROUP
+from ops.flows import Backlog
 from ops.lag import LagReader
 from ops.settings import Connections, Settings
 from ops.topics import bounds
@@ -30,13 +30,12 @@ from schemas.change import Batch
 from schemas.codec import Codec
 from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.errors import Misconfigured, Transient
-from schemas.feed import FLOW_INBOX
 from schemas.grant import Mask
 from schemas.registry.client import RegistryClient
 from sinks.reader import read_range
-from streams.flows import FLOWS
 
 PAUSE_SECONDS = 1.0
+FLOWS_WITHIN_SECONDS = 1_800.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,16 +91,13 @@ def compare_until_exact(
 ) -> Verified:
     """Compare every active grant; `receiver_log` is what the example city's webhook endpoint kept.
 
-    The sources are at rest: grants on derived feeds are compared once the flows have folded all that there is.
+    The sources are at rest: grants on derived feeds are compared once the flows have folded all that there is. As long as
+    they get on with that, the time begins anew, up to FLOWS_WITHIN_SECONDS.
     """
     directory = read_directory(settings.kafka)
     with closing(LagReader(settings.kafka)) as lags:
-        topics = [FLOW_INBOX, *(each.feed for flow in FLOWS for each in flow.inputs if each.feed in directory.feeds)]
-
-        def are_through() -> bool:
-            return not any(lag.seconds for lag in lags.read({FLOWS_GROUP: topics})[FLOWS_GROUP].values())
-
-        return _until_exact(settings, directory, _active(directory), within_seconds, receiver_log, say, are_through)
+        backlog = Backlog(lags, directory.feeds)
+        return _until_exact(settings, directory, _active(directory), within_seconds, receiver_log, say, backlog)
 
 
 def _active(directory: Directory) -> list[GrantEntry]:
@@ -117,33 +113,42 @@ def _until_exact(
     within_seconds: float,
     receiver_log: Path | None,
     say: Callable[[str], None],
-    are_through: Callable[[], bool] = lambda: True,
+    backlog: Backlog | None = None,
 ) -> Verified:
-    left = sorted(entries, key=lambda entry: entry.grant.grant_id)
-    derived = {entry.grant.grant_id for entry in left if is_derived(directory, entry.grant.feed)}
-    comparisons: dict[str, Comparison | None] = {entry.grant.grant_id: None for entry in left}
-    deadline = time.monotonic() + within_seconds
+    left = {entry.grant.grant_id: entry for entry in sorted(entries, key=lambda entry: entry.grant.grant_id)}
+    derived = {name for name, entry in left.items() if is_derived(directory, entry.grant.feed)}
+    comparisons: dict[str, Comparison | None] = dict.fromkeys(left)
+    told = ""
+    started = time.monotonic()
+    deadline = started + within_seconds
     while True:
+        if backlog is not None and derived:
+            backlog.look()
+            if backlog.has_moved:
+                deadline = min(time.monotonic() + within_seconds, started + FLOWS_WITHIN_SECONDS)
         is_last = time.monotonic() >= deadline
-        behind: list[GrantEntry] = []
-        are_flows_through = is_last or not derived or are_through()
-        for entry in left:
-            if entry.grant.grant_id in derived and not are_flows_through:
-                behind.append(entry)
-                continue
+        is_ready = is_last or backlog is None or backlog.records == 0
+        for name in [name for name in left if name not in derived or is_ready]:
             try:
-                found = comparisons[entry.grant.grant_id] = _compare(settings, directory, entry, receiver_log)
+                found = comparisons[name] = _compare(settings, directory, left[name], receiver_log)
             except Transient:
                 if is_last:
                     raise
-                behind.append(entry)
-            else:
-                behind += [entry] if found and not found.is_exact else []
-        left = behind
+                continue
+            if found is None or found.is_exact:
+                del left[name]
         if is_last or not left:
             return Verified(comparisons=comparisons)
-        say(f"{len(left)} of {len(comparisons)} subscriptions are still under way")
+        line = _progress(len(left), len(comparisons), backlog)
+        if line != told:
+            told = line
+            say(line)
         time.sleep(PAUSE_SECONDS)
+
+
+def _progress(left: int, total: int, backlog: Backlog | None) -> str:
+    line = f"{left} of {total} subscriptions are still under way"
+    return f"{line}; the flows have {backlog.records:,} records left" if backlog and backlog.records else line
 
 
 def _compare(

@@ -26,10 +26,15 @@ from schemas.identity import STATEMENT_KEY, Identity
 from schemas.position import Position
 from schemas.registry.client import RegistryClient
 from tests import feeds
-from tests.capturing import Rig
+from tests.capturing import Rig, contract
 
 PASSWORD = "a password of sixteen and more"
 MOMENT_MS = 1_475_000_000_000
+
+
+def grid_contract(agency: str) -> Contract:
+    """A community grid (社区网格)."""
+    return contract(f"{agency}.grid", {"id": "long", "name": "string"})
 
 
 class FarSide:
@@ -121,13 +126,12 @@ class NearRig(Rig):
 
     kinds = {"mesh": PeerSource}  # noqa: RUF012
 
-    def __init__(self, kafka: str, far: FarSide, agency: str, anchor: str | None = None) -> None:
-        super().__init__(kafka, far.address, agency)
-        options = {"anchor": anchor or far.identity.fingerprint}
-        config = SourceConfig(name="main", kind="mesh", options=options)
+    def __init__(self, kafka: str, address: str, agency: str, anchor: str) -> None:
+        super().__init__(kafka, address, agency)
+        config = SourceConfig(name="main", kind="mesh", options={"anchor": anchor})
         self.directory = Directory(agencies={agency: Agency(agency=agency, name=agency, sources=(config,))})
 
-    def trust(self, *identities: Identity) -> None:
+    def trust(self, *identities: Identity | Anchor) -> None:
         """These anchors and no others are uploaded from now on."""
         anchors = [Anchor(public_key=identity.public_key, name="far") for identity in identities]
         self.directory = replace(self.directory, anchors={anchor.fingerprint: anchor for anchor in anchors})

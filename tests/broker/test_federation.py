@@ -15,7 +15,7 @@ from schemas.identity import Identity
 from tests import feeds
 from tests.broker.conftest import running_registry
 from tests.capturing import contract, record_of
-from tests.far_side import MOMENT_MS, FarSide, NearRig
+from tests.far_side import MOMENT_MS, FarSide, NearRig, grid_contract
 from tests.until import until
 
 WITHIN = 30
@@ -29,7 +29,7 @@ def far_registry(far_kafka: tuple[str, str]) -> Iterator[str]:
 
 @pytest.fixture
 def agreed(unique: str) -> Contract:
-    return contract(f"{unique}.grid", {"id": "long", "name": "string"})
+    return grid_contract(unique)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def far(far_kafka: tuple[str, str], far_registry: str, unique: str, agreed: Cont
 
 @pytest.fixture
 def near(kafka: str, far: FarSide, unique: str, agreed: Contract) -> NearRig:
-    rig = NearRig(kafka, far, unique)
+    rig = NearRig(kafka, far.address, unique, far.identity.fingerprint)
     rig.add(agreed)
     return rig
 
