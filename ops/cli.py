@@ -89,15 +89,33 @@ def down(directory: Path) -> None:
 
 
 @main.command()
-@click.argument("hop", type=click.Choice(["registry", "capture", "streams", "flows", "delivery", "console"]))
+@click.argument(
+    "hop", type=click.Choice(["registry", "capture", "streams", "flows", "delivery", "console", "opendata"])
+)
 @_dir_option
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="The registry's or console's port; 0 takes a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="The port of registry, console or opendata; 0 takes a free one.",
 )
 @click.option("--source", "only", multiple=True, help="Capture only this <agency>.<source>; may be repeated.")
 @click.option("--name", default="", help="This process's name among others of the same hop; default: the hop's.")
 def run(hop: str, directory: Path, port: int, only: tuple[str, ...], name: str) -> None:
-    """Run one hop of the mesh in the foreground, for a cluster where something else supervises it."""
+    """Run one hop of the mesh in the foreground, for a cluster where something else supervises it.
+
+    \b
+    registry   schemas of everything that is on Kafka
+    capture    departments' tables to feeds
+    streams    feeds to what each grant allows
+    flows      feeds to derived feeds: archives, credit, open data
+    delivery   to the subscribers' sinks
+    console    a page of live volume and health
+    opendata   the open data sets over HTTP: catalogue (also DCAT-AP), rows, samples, statistics, relations, maps;
+               GET / lists the addresses
+
+    All of them log to standard error and serve /metrics on a port that Prometheus finds in <dir>/prometheus/.
+    """  # noqa: D301 - click's mark for "do not wrap" is the control character
     from ops import wiring
 
     logging.basicConfig(

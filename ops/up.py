@@ -39,7 +39,7 @@ _STOPS_WITHIN_SECONDS = 120.0
 _FLOCK = "hhqqi"
 
 Processes = Callable[[Path, Mapping[str, int]], Mapping[str, Sequence[str]]]
-"""Takes the mesh's directory and the ports of `registry` and `console`; gives name to argument list, in the order of
+"""Takes the mesh's directory and the ports of `registry`, `console` and `opendata`; gives name to argument list, in the order of
 starting. The process named `registry` must answer `GET /subjects` on its port before the next one starts."""
 
 
@@ -150,7 +150,7 @@ def _start_all(
     kafka, kafka_sasl = _kafka(directory, supervisor, console)
     database = _database(directory, supervisor, console)
     registry = _given_registry(console)
-    ports = {name: _port(directory, name) for name in ("registry", "console")}
+    ports = {name: _port(directory, name) for name in ("registry", "console", "opendata")}
     is_registry_ours = registry is None
     registry = registry or f"http://127.0.0.1:{ports['registry']}"
     addresses = {"MESH_KAFKA": kafka, "MESH_DATABASE": database, "MESH_REGISTRY": registry}
@@ -176,7 +176,7 @@ def _start_all(
         "kafka_sasl": kafka_sasl,
         "registry": registry,
         "hub_database": database,
-        "console": f"http://127.0.0.1:{ports['console']}" if "console" in wanted else None,
+        **{name: f"http://127.0.0.1:{ports[name]}" if name in wanted else None for name in ("console", "opendata")},
         "pid": os.getpid(),
     }
 
@@ -261,8 +261,10 @@ def _announce(directory: Path, console: Console) -> None:
 
 
 def _say_where_to_look(directory: Path, console: Console) -> None:
-    if address := json.loads((directory / "endpoints.json").read_text("utf-8"))["console"]:
-        console.print(f"console: {address}")
+    endpoints = json.loads((directory / "endpoints.json").read_text("utf-8"))
+    for name in ("console", "opendata"):
+        if address := endpoints[name]:
+            console.print(f"{name}: {address}")
 
 
 def _say_what_runs(directory: Path, pid: int | None, console: Console) -> None:
@@ -272,7 +274,7 @@ def _say_what_runs(directory: Path, pid: int | None, console: Console) -> None:
     except (FileNotFoundError, ValueError):
         console.print("it is still starting")
         return
-    for name in ("kafka", "registry", "hub_database", "console"):
+    for name in ("kafka", "registry", "hub_database", "console", "opendata"):
         if address := endpoints.get(name):
             console.print(f"{name}: {without_password(address)}", soft_wrap=True)
     for file in sorted((directory / "run").glob("*.json")):

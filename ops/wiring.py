@@ -31,6 +31,7 @@ from ops.control import ControlStore, Follower, read_directory
 from ops.flows import run_flows
 from ops.lag import LagReader
 from ops.measure import BoardMetrics, CaptureMetrics, DeliveryMetrics, StreamMetrics, serve
+from ops.opendata.service import run_opendata
 from ops.prometheus.configuration import write_prometheus_config
 from ops.settings import Connections, Settings, load
 from ops.status import StatusReader, status
@@ -75,6 +76,7 @@ def processes(directory: Path, ports: Mapping[str, int]) -> Mapping[str, Sequenc
         "delivery": mesh_command("run", "delivery", *where),
         "capture": mesh_command("run", "capture", *where),
         "console": mesh_command("run", "console", *where, "--port", str(ports["console"])),
+        "opendata": mesh_command("run", "opendata", *where, "--port", str(ports["opendata"])),
     }
 
 
@@ -90,6 +92,9 @@ def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: fr
         ensure_control_topics(settings.kafka)
         if hop == "console":
             _run_console(settings, port, stop)
+            return
+        if hop == "opendata":
+            run_opendata(settings, parts, stop, port, name)
             return
         _HOPS[hop](settings, parts, stop, only, name)
 

@@ -25,6 +25,7 @@ DOORS = {
         "schemas/registry/": "the registry's HTTP server",
         "ops/city/receiver.py": "a subscriber's webhook endpoint",
         "ops/console/": "the console's server",
+        "ops/opendata/": "the open data API's server",
     },
     "aiokafka": {"streams/transport.py": "what Faust reads through"},
     "avro": {"schemas/compatibility.py": "Avro's own rules of compatibility"},

@@ -103,7 +103,7 @@ def state(directory: Path, name: str) -> dict[str, int]:
 def test_second_up_tells_and_down_stops_everything(start: Start, tmp_path: Path):
     first = start()
     known = first.endpoints()
-    assert set(known) == {"kafka", "kafka_sasl", "registry", "hub_database", "console", "pid"}
+    assert set(known) == {"kafka", "kafka_sasl", "registry", "hub_database", "console", "opendata", "pid"}
     assert known["pid"] == first.process.pid
     assert (tmp_path / "endpoints.json").stat().st_mode & 0o077 == 0
     with psycopg.connect(known["hub_database"]) as connection:

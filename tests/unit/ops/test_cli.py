@@ -43,6 +43,7 @@ def mesh(*arguments: object) -> Result:
         ("resync", "aic.main"),
         ("run", "capture"),
         ("run", "console"),
+        ("run", "opendata"),
     ],
     ids=" ".join,
 )

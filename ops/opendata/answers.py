@@ -1,0 +1,282 @@
+"""Answers: what the API says of the catalogue's data sets, as values for JSON; HTTP is the server's matter.
+
+Columns are shown by today's catalogue: a row that was published with more of them shows those of its set and no other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from ops.opendata.query import Query
+from ops.opendata.refusal import Refusal
+from ops.opendata.store import ALL, Store
+from schemas.directory import Directory
+from streams.flows.configuration import SHANGHAI
+from streams.flows.opendata.catalogue import DATASETS, LISTED, PUBLISHERS, Dataset, Part
+from streams.flows.opendata.sample import SIZE_MAX, choose
+from streams.operators.publish import Treatment
+
+LIMIT, LIMIT_MAX = 50, 1000
+TREND, TREND_MAX = 100, 1000
+_FIGURES = ("distinct", "least", "greatest", "q25", "q50", "q75", "top_values", "blank_cells")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of a data set. `about` is what the answer says of them; `next` asks for those that follow, None at the end."""
+
+    dataset: str
+    columns: list[str]
+    rows: list[dict[str, Any]]
+    about: Mapping[str, Any]
+    next: Mapping[str, str] | None = None
+
+
+class Answers:
+    """Answers from a store. Threads may share it. Raises Refusal for what is not there to be had."""
+
+    def __init__(self, store: Store, directory: Callable[[], Directory]) -> None:
+        self._store = store
+        self._directory = directory
+
+    # ── the catalogue (目录) ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def catalogue(self, query: Query) -> dict[str, Any]:
+        """The data sets by department, field and words, with how many each department and each field has of those found."""
+        department, field = query.text("department"), query.text("field")
+        words = query.text("q").casefold().split()
+        limit = query.number("limit", len(LISTED), least=1, most=LIMIT_MAX)
+        offset = query.number("offset", 0, least=0, most=len(LISTED))
+        query.rest()
+        found = [
+            listed
+            for listed in LISTED.values()
+            if (not department or department in {listed.agency, PUBLISHERS[listed.agency].name})
+            and (not field or field == listed.theme)
+            and all(word in _words(listed) for word in words)
+        ]
+        departments = Counter(listed.agency for listed in found)
+        profiles = self.states()
+        return {
+            "found": len(found),
+            "datasets": [_summary(listed, profiles) for listed in found[offset : offset + limit]],
+            "departments": [{**_department(code), "datasets": count} for code, count in departments.most_common()],
+            "fields": [
+                {"field": theme, "datasets": count}
+                for theme, count in Counter(listed.theme for listed in found).most_common()
+            ],
+        }
+
+    def states(self) -> Mapping[str, Mapping[str, Any]]:
+        """The row of `open.profile` for each set that has published: its rows, its last change."""
+        return {row["dataset"]: row for row in self._store.told("profile") if row["column"] == ALL}
+
+    def dataset(self, code: str, query: Query) -> dict[str, Any]:
+        """All about one data set but its rows: columns, owner, class, freshness, profile, trend (K7)."""
+        points = query.number("trend", TREND, least=0, most=TREND_MAX)
+        query.rest()
+        listed = self._listed(code)
+        whole = listed.whole
+        profile = {row["column"]: row for row in self._store.told("profile", code)}
+        state = profile.pop(ALL, None)
+        entry = self._directory().feeds.get(whole.feed)
+        delay_ms = self._store.delay(code)
+        return {
+            **_summary(listed, {} if state is None else {code: state}),
+            "standing": listed.standing,
+            "class": entry.contract.gov.get("class") if entry else None,
+            "columns": self._columns(listed),
+            "least_rows_of_a_group": whole.k,
+            "part": listed.shows and {"of": whole.dataset, "column": listed.shows[0], "value": listed.shows[1]},
+            "freshness": {
+                "promised_seconds": whole.refresh_seconds,
+                "last_release_took_seconds": None if delay_ms is None else delay_ms / 1000,
+                "last_change": _moment(state),
+            },
+            "quality": {
+                "groups_held_back": None if state is None else state["held_groups"],
+                "null_share": {column: _share(row) for column, row in profile.items()},
+            },
+            "trend": [{"at": time_of(at), "rows": rows} for at, rows in self._store.trend(code, points)],
+            "links": {
+                name: f"/datasets/{code}/{name}"
+                for name in ("rows", "sample", "statistics", "relations", *_map(listed))
+            },
+        }
+
+    # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def rows(self, code: str, query: Query) -> Table:
+        """A page of the rows that show what the query wants of their columns."""
+        listed = self._listed(code)
+        columns = list(listed.whole.table.columns)
+        limit = query.number("limit", LIMIT, least=1, most=LIMIT_MAX)
+        after = query.text("after")
+        where = query.rest(columns)
+        found = self._store.rows(listed, where, limit=limit + 1, after=after)
+        page = found[:limit]
+        following = {**dict(where), "limit": str(limit), "after": page[-1][0]} if len(found) > limit else None
+        rows = [_shown(content, columns) for _, content in page]
+        return Table(dataset=code, columns=columns, rows=rows, about={}, next=following)
+
+    def sample(self, code: str, query: Query) -> Table:
+        """A sample (抽样) that its stated number gives again, as long as the set's rows are the same (K3)."""
+        listed = self._listed(code)
+        number = query.text("number")
+        size = query.number("size", 100, least=1, most=SIZE_MAX)
+        query.rest()
+        if not number:
+            fix = "state a sampling number of your own, as in number=2016-11-A, and publish it with your result"
+            raise Refusal(400, "no sampling number is given", why="by it anybody can draw the same sample", fix=fix)
+        found = self._store.chosen(listed, partial(choose, dataset=code, number=number, size=size))
+        columns = list(listed.whole.table.columns)
+        about = {"number": number, "size": size, "last_change": _moment(self._state(code))}
+        return Table(
+            dataset=code, columns=columns, rows=[_shown(content, columns) for _, content in found], about=about
+        )
+
+    # ── what the rows say together ───────────────────────────────────────────────────────────────────────────────────
+
+    def statistics(self, code: str, query: Query) -> dict[str, Any]:
+        """Figures of the columns that the set counts; None is blank, for fewer than k rows (K4)."""
+        query.rest()
+        listed = self._listed(code)
+        counted = [row for row in self._store.told("profile", code) if row["column"] in listed.whole.profile]
+        state = self._state(code)
+        return {
+            "dataset": code,
+            "rows": 0 if state is None else state["rows"],
+            "last_change": _moment(state),
+            "columns": [
+                {
+                    "column": row["column"],
+                    "nulls": row["nulls"],
+                    "null_share": _share(row),
+                    **{name: row[name] for name in _FIGURES},
+                }
+                for row in counted
+            ],
+        }
+
+    def relations(self, query: Query, code: str | None = None) -> dict[str, Any]:
+        """Which columns' values occur in which others, with the evidence and the way there (K5); a part's are its whole's."""
+        query.rest()
+        of = None if code is None else self._listed(code).whole.dataset
+        edges = [
+            row
+            for row in self._store.told("relation", of)
+            if {row["from_dataset"], row["to_dataset"]} <= DATASETS.keys()
+        ]
+        return {
+            **({} if of is None else {"dataset": of}),
+            "relations": [
+                {
+                    "from": {"dataset": row["from_dataset"], "column": row["from_column"]},
+                    "to": {"dataset": row["to_dataset"], "column": row["to_column"], "title": row["related_title"]},
+                    "element": row["element"],
+                    "matched": row["matched"],
+                    "total": row["total"],
+                    "evidence": row["evidence"],
+                    "links": {
+                        "dataset": f"/datasets/{row['to_dataset']}",
+                        "rows_of_a_value": f"/datasets/{row['to_dataset']}/rows?{row['to_column']}={{value}}",
+                    },
+                }
+                for row in edges
+            ],
+        }
+
+    def heat(self, code: str, query: Query) -> dict[str, Any]:
+        """The set's map (区位及热度): points in cells and regions, none below k (K6)."""
+        query.rest()
+        listed = self._listed(code)
+        heat = listed.whole.heat
+        if heat is None or not _map(listed):
+            fix = (
+                f"ask for /datasets/{listed.whole.dataset}/heat" if heat else "the links of a data set name what it has"
+            )
+            why = "a map counts the whole set" if heat else "its rows have no coordinates that are published"
+            raise Refusal(404, f"{code} has no map", why=why, fix=fix)
+        rows = self._store.told("heat", code)
+        return {
+            "dataset": code,
+            "crs": "CGCS2000",
+            "cell_degrees": heat.cell_degrees,
+            "least_points": heat.k,
+            "cells": [{name: row[name] for name in ("lon", "lat", "points")} for row in rows if row["level"] == "CELL"],
+            "regions": [{"region": row["place"], "points": row["points"]} for row in rows if row["level"] == "REGION"],
+        }
+
+    def _listed(self, code: str) -> Dataset | Part:
+        if (listed := LISTED.get(code)) is None:
+            fix = "/datasets lists all, /datasets?q=… those with a word in their title"
+            raise Refusal(404, "there is no such data set", why="the catalogue has no set of this code", fix=fix)
+        return listed
+
+    def _state(self, code: str) -> Mapping[str, Any] | None:
+        return next((row for row in self._store.told("profile", code) if row["column"] == ALL), None)
+
+    def _columns(self, listed: Dataset | Part) -> list[dict[str, Any]]:
+        entry = self._directory().feeds.get(listed.whole.feed)
+        fields = entry.contract.by_name if entry else {}
+        return [
+            {
+                "column": name,
+                "title": fields[name].doc.split("|")[0] if name in fields else None,
+                "shown": treatment.value,
+                "values": fields[name].gov.get("values") if name in fields and treatment is Treatment.FULL else None,
+                "is_grouped_by": name in listed.whole.groups,
+                "is_counted": name in listed.whole.profile,
+                "element": listed.whole.elements.get(name),
+            }
+            for name, treatment in listed.whole.table.columns.items()
+        ]
+
+
+def _summary(listed: Dataset | Part, states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    state = states.get(listed.dataset)
+    return {
+        "dataset": listed.dataset,
+        "title": listed.title,
+        "field": listed.theme,
+        "department": _department(listed.agency),
+        "rows": 0 if state is None else state["rows"],
+        "last_change": _moment(state),
+        "link": f"/datasets/{listed.dataset}",
+    }
+
+
+def _department(code: str) -> dict[str, str]:
+    publisher = PUBLISHERS[code]
+    return {"department": code, "name": publisher.name, "level": publisher.level}
+
+
+def _words(listed: Dataset | Part) -> str:
+    return f"{listed.dataset} {listed.title} {listed.theme} {PUBLISHERS[listed.agency].name}".casefold()
+
+
+def _map(listed: Dataset | Part) -> list[str]:
+    return ["heat"] if listed.whole is listed and listed.whole.heat is not None else []
+
+
+def _shown(content: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:
+    return {column: content.get(column) for column in columns}
+
+
+def _share(row: Mapping[str, Any]) -> float | None:
+    """The share of nulls; None where their number is blank."""
+    return round(row["nulls"] / row["rows"], 4) if row["nulls"] is not None and row["rows"] else None
+
+
+def _moment(state: Mapping[str, Any] | None) -> str | None:
+    return None if state is None else time_of(state["last_change"])
+
+
+def time_of(micros: int) -> str:
+    """A moment in microseconds as the city writes it."""
+    return datetime.fromtimestamp(micros / 1_000_000, SHANGHAI).isoformat()

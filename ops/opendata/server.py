@@ -1,0 +1,197 @@
+"""The API's server: every answer of ops/opendata/answers.py at its address, with an ETag, and every refusal in words.
+
+It only reads, serves 127.0.0.1 (a gateway stands before it), and logs no question: somebody may ask for a name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import hashlib
+import io
+import json
+import logging
+import os
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from ops.opendata import dcat
+from ops.opendata.answers import Answers, Table
+from ops.opendata.query import Query
+from ops.opendata.refusal import Refusal
+from schemas.errors import Misconfigured
+
+ADDRESSES: Mapping[str, str] = {
+    "/": "this list",
+    "/datasets": "the data sets; ?department=&field=&q=&limit=&offset=",
+    "/datasets/{code}": "one data set: columns, owner, class, freshness, quality, trend; ?trend=",
+    "/datasets/{code}/rows": "its rows; ?<column>=<value>&limit=&after=&format=json|csv; `next` leads on",
+    "/datasets/{code}/sample": "a reproducible sample; ?number=<your own>&size=&format=json|csv",
+    "/datasets/{code}/statistics": "figures of its columns; blank (null) where they would tell of fewer than k rows",
+    "/datasets/{code}/relations": "which of its values occur in other data sets",
+    "/datasets/{code}/heat": "its map: points by cell and region, CGCS2000",
+    "/relations": "the relations of all data sets",
+    "/catalogue.jsonld": "the catalogue as DCAT-AP 3",
+    "/health": "200 while the answers are up to date, else 503 and why",
+}
+_HEADERS = {
+    "Cache-Control": "no-cache",  # may be kept, but asked for again: the ETag says whether it still holds
+    "Access-Control-Allow-Origin": "*",  # open data, without login or cookie: any page may show it
+    "X-Content-Type-Options": "nosniff",
+}
+_logger = logging.getLogger(__name__)
+
+
+class OpenData:
+    """Serves on 127.0.0.1 until stopped. `unwell` says why answers may be behind the feeds, and nothing when they are not."""
+
+    def __init__(self, answers: Answers, unwell: Callable[[], str], port: int = 0) -> None:
+        self._answers = answers
+        self._unwell = unwell
+        self._port = port
+
+    def run(self, stop: threading.Event, announce: Callable[[str], None] = lambda _: None) -> None:
+        """Serve until `stop`. `announce` receives the address once it answers. Raises Misconfigured when the port is taken."""
+        asyncio.run(self._serve(stop, announce))
+
+    async def _serve(self, stop: threading.Event, announce: Callable[[str], None]) -> None:
+        runner = web.AppRunner(self.application(), access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", self._port)
+        try:
+            try:
+                await site.start()
+            except OSError as error:
+                fix = "end what listens there, or choose another port; --port 0 takes a free one"
+                problem = os.strerror(error.errno or 0)
+                raise Misconfigured(f"open data on port {self._port}", problem, fix=fix) from error
+            announce(f"http://127.0.0.1:{runner.addresses[0][1]}")
+            await asyncio.to_thread(stop.wait)
+        finally:
+            await runner.cleanup()
+
+    def application(self) -> web.Application:
+        """The web application."""
+        answers = self._answers
+        app = web.Application(middlewares=[_explained])
+        for path, answer in {
+            "/": lambda _, query: {"addresses": ADDRESSES, **_nothing(query)},
+            "/datasets": lambda _, query: answers.catalogue(query),
+            "/datasets/{code}": answers.dataset,
+            "/datasets/{code}/statistics": answers.statistics,
+            "/datasets/{code}/relations": lambda code, query: answers.relations(query, code),
+            "/datasets/{code}/heat": answers.heat,
+            "/relations": lambda _, query: answers.relations(query),
+        }.items():
+            app.router.add_get(path, _told(answer))
+        app.router.add_get("/datasets/{code}/rows", _tabled(answers.rows))
+        app.router.add_get("/datasets/{code}/sample", _tabled(answers.sample))
+        app.router.add_get("/catalogue.jsonld", self._dcat)
+        app.router.add_get("/health", self._health)
+        return app
+
+    async def _dcat(self, request: web.Request) -> web.Response:
+        _nothing(Query(request.query.items()))
+        states = await asyncio.to_thread(self._answers.states)
+        return _response(request, _json(dcat.catalogue(str(request.url.origin()), states)), "application/ld+json")
+
+    async def _health(self, _: web.Request) -> web.Response:
+        if why := self._unwell():
+            refusal = Refusal(
+                503, "answers may be behind the feeds", why=why, fix="wait, or see the log of this process"
+            )
+            return _refused(refusal)
+        return web.json_response({"what": "ok"})
+
+
+def _told(answer: Callable[[str, Query], Mapping[str, Any]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler that answers with JSON."""
+
+    async def handle(request: web.Request) -> web.Response:
+        query = Query(request.query.items())
+        body = await asyncio.to_thread(lambda: _json(answer(request.match_info.get("code", ""), query)))
+        return _response(request, body, "application/json")
+
+    return handle
+
+
+def _tabled(answer: Callable[[str, Query], Table]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler that answers with rows, as JSON or CSV."""
+
+    async def handle(request: web.Request) -> web.Response:
+        query = Query(request.query.items())
+        form = query.one_of("format", ("json", "csv"), "json")
+        table = await asyncio.to_thread(answer, request.match_info["code"], query)
+        following = None if table.next is None else f"{request.path}?{urlencode({**table.next, 'format': form})}"
+        if form == "csv":
+            response = _response(request, _csv(table), "text/csv")
+        else:
+            told = {"dataset": table.dataset, **table.about, "columns": table.columns, "rows": table.rows}
+            response = _response(request, _json({**told, "next": following}), "application/json")
+        if following is not None:
+            response.headers["Link"] = f'<{following}>; rel="next"'
+        return response
+
+    return handle
+
+
+def _nothing(query: Query) -> dict[str, Any]:
+    """Refuse parameters where none is known."""
+    query.rest()
+    return {}
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _csv(table: Table) -> bytes:
+    """Rows under their columns' names (RFC 4180); null is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(table.columns)
+    writer.writerows([_cell(row[column]) for column in table.columns] for row in table.rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    return value if isinstance(value, str) or value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _response(request: web.Request, body: bytes, kind: str) -> web.Response:
+    """The answer, or 304 where the caller has it already."""
+    tag = hashlib.sha256(body).hexdigest()[:32]
+    if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
+        response = web.Response(status=304, headers=_HEADERS)
+    else:
+        response = web.Response(body=body, content_type=kind, charset="utf-8", headers=_HEADERS)
+    response.etag = tag
+    return response
+
+
+def _refused(refusal: Refusal) -> web.Response:
+    return web.Response(
+        status=refusal.status, body=_json(refusal.to_json()), content_type="application/json", headers=_HEADERS
+    )
+
+
+@web.middleware
+async def _explained(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Say what is refused and why; what nobody foresaw is logged by its address, without the question."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return _refused(refusal)
+    except web.HTTPException as answer:
+        why = "only GET is answered" if answer.status == 405 else "there is no such address"
+        return _refused(Refusal(answer.status, answer.reason, why=why, fix="/ lists the addresses"))
+    except Exception:
+        _logger.exception("open data: %s", request.match_info.route.resource)
+        fix = "try again; whoever runs this process finds the error in its log"
+        return _refused(Refusal(500, "the question could not be answered", why="an error of this process", fix=fix))

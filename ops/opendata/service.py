@@ -1,0 +1,44 @@
+"""`mesh run opendata`: follow the open feeds into the store, and answer from it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import ExitStack, closing
+
+from ops.control import Follower
+from ops.opendata.answers import Answers
+from ops.opendata.follow import Follow
+from ops.opendata.server import OpenData
+from ops.opendata.store import Store
+from ops.settings import Settings
+from schemas.registry.client import RegistryClient
+
+_logger = logging.getLogger(__name__)
+
+
+def run_opendata(settings: Settings, parts: ExitStack, stop: threading.Event, port: int, name: str) -> None:
+    """Serve until `stop`. Raises what ended the reading of the feeds: answers that no longer follow them are none."""
+    directory = parts.enter_context(closing(Follower(settings.kafka)))
+    store = parts.enter_context(closing(Store(settings.directory / "opendata" / f"{name}.sqlite")))
+    schema_of = RegistryClient(settings.registry).schema
+    follow = Follow(bootstrap=settings.kafka, store=store, directory=directory, schema_of=schema_of)
+    failure: list[BaseException] = []
+
+    def reading() -> None:
+        try:
+            follow.run(stop)
+        except BaseException as error:  # noqa: BLE001 - raised below, in the process's own thread
+            failure.append(error)
+            stop.set()
+
+    thread = threading.Thread(target=reading, name="opendata-follow")
+    thread.start()
+    try:
+        server = OpenData(Answers(store, directory), lambda: follow.unwell, port)
+        server.run(stop, lambda url: _logger.info("open data: %s", url))
+    finally:
+        stop.set()
+        thread.join()
+    if failure:
+        raise failure[0]
