@@ -130,7 +130,7 @@ def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, name:
             )
         )
     )
-    StreamWorker(
+    worker = StreamWorker(
         bootstrap=settings.kafka,
         group=GROUP,
         topics=runner.topics,
@@ -138,4 +138,6 @@ def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, name:
         idle=runner.idle,
         data_dir=folder,
         instance_id=name,
-    ).run(stop)
+    )
+    runner.alive = worker.alive
+    worker.run(stop)

@@ -15,7 +15,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -88,9 +88,9 @@ class StreamWorker:
     `instance_id` makes the membership static: a worker that is killed and started again under the same id has its
     partitions back at once instead of after the session timeout; it must be unique in the group. `data_dir` is the
     worker's own. `idle` is called about once a second between two groups, for work that must go on where no record
-    comes; it takes the next offset of each assigned partition, before which everything is durable, and may raise what
-    `handle` may raise. A group has at most about `group_records_max` records or `group_bytes_max` bytes. `leave` ends
-    the process at once.
+    comes; it takes the next offset of each assigned partition, before which everything is durable, and the partitions that
+    hold more, or of which nobody knows yet; it may raise what `handle` may raise. A group has at most about
+    `group_records_max` records or `group_bytes_max` bytes. `leave` ends the process at once.
     """
 
     def __init__(
@@ -140,6 +140,10 @@ class StreamWorker:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve(stop, executor))
 
+    def alive(self) -> None:
+        """Called by a `handle` that takes its time but gets on, such as one that reads back its state."""
+        self._watch.alive()
+
     async def _serve(self, stop: threading.Event, executor: ThreadPoolExecutor) -> None:
         app = application(self._bootstrap, self._group, self._data_dir, self._instance_id)
         channel: Any = app.topic(*sorted(self._topics())).clone(is_iterator=True)
@@ -182,13 +186,14 @@ class StreamWorker:
                         message.ack(consumer)  # Invariant 1: all outputs of the group are durable.
                     self._watch.alive()
             if self._idle is not None and consumer.flow_active and loop.time() >= self._idle_at:
-                await loop.run_in_executor(executor, self._attend, self._idle, dict(consumer.standing))
+                behind = await consumer.behind()
+                await loop.run_in_executor(executor, self._attend, self._idle, dict(consumer.standing), behind)
                 self._idle_at = loop.time() + IDLE_LOOK_SECONDS
             self._in_work.set_result(None)
 
-    def _attend(self, idle: Idle, standing: Mapping[Partition, int]) -> None:
+    def _attend(self, idle: Idle, standing: Mapping[Partition, int], behind: Set[Partition]) -> None:
         try:
-            idle(standing)
+            idle(standing, behind)
         except Transient as error:
             _logger.warning("what goes on without records is tried again: %s", error)
 

@@ -9,7 +9,7 @@ call, and validity is judged by the clock at each call, so that a revocation or 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -117,7 +117,7 @@ class Relay:
             self._liveness.passed(batch.topic, batch.partition, batch.next_offset)
         self._report_group(done)
 
-    def idle(self, positions: Mapping[tuple[str, int], int]) -> None:
+    def idle(self, positions: Mapping[tuple[str, int], int], behind: Set[tuple[str, int]] = frozenset()) -> None:  # noqa: ARG002
         """Look after the partitions that this worker has, records or not: topic and partition to next offset.
 
         Called about once a second: it begins and ends backfills on feeds that are quiet, and drops what is no longer ours.

@@ -66,7 +66,7 @@ def read_text(b: bytes, p: int) -> tuple[bytes, int]:
 def far_text(b: bytes, p: int) -> int:
     """The end of a text whose length takes more than one byte."""
     size, p = read_long(b, p)
-    if size < 0:
+    if size < 0 or p + size > len(b):
         raise malformed()
     return p + size
 

@@ -6,7 +6,7 @@ import fcntl
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,8 +21,8 @@ BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 5.0
 
 Handle = Callable[[Sequence[Batch]], None]
-Idle = Callable[[Mapping[tuple[str, int], int]], None]
-"""Takes the next offset of each assigned topic and partition."""
+Idle = Callable[[Mapping[tuple[str, int], int], Set[tuple[str, int]]], None]
+"""Takes the next offset of each assigned topic and partition, and those of them that may hold what was not handled yet."""
 
 _logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ DOORS = {
         "ops/console/": "the console's server",
         "ops/opendata/": "the open data API's server",
     },
-    "aiokafka": {"streams/transport.py": "what Faust reads through"},
+    "aiokafka": {"streams/run_thread.py": "what Faust reads through"},
     "avro": {"schemas/compatibility.py": "Avro's own rules of compatibility"},
     "click": {
         "ops/cli.py": "the command line",
@@ -52,7 +52,11 @@ DOORS = {
         "streams/flows/certificate/signing.py": "certificates' signatures",
     },
     "fastavro": {"schemas/codec.py": "the codec", "ops/bench/": "what the peers need"},
-    "faust": {"streams/app.py": "the application", "streams/transport.py": "our transport"},
+    "faust": {
+        "streams/app.py": "the application",
+        "streams/transport.py": "our transport",
+        "streams/run_thread.py": "its thread",
+    },
     "httpx": {
         "schemas/registry/client.py": "asks the registry",
         "sinks/webhook.py": "calls webhooks",

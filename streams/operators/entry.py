@@ -2,7 +2,7 @@ r"""Entry: how a task's state is laid out, in the local store and on the changel
 
 Entries of a subject lie side by side, one scan reads them:
 
-    s flow \0 subject \0 h                       memory, timer
+    s flow \0 subject \0 h                       memory, timer; written first, so without it there is nothing else
                           f feed \0 row id        a fact: position, event time, commit, row, earlier versions
                           r feed \0 row id        a row as published
                           t subject \0 tag \0 id  a tell; n subject \0 measure: a contribution; c measure: a sum
@@ -142,3 +142,8 @@ def _history(present: Fact, fact: Fact) -> tuple[Fact | None, bool]:
 def _is_same(one: Fact, other: Fact) -> bool:
     """Whether two versions of a row differ in nothing but the commit."""
     return one.row == other.row and one.event_at == other.event_at
+
+
+def newest_event(subject: Subject) -> int:
+    """The event time of what a subject knows: the same after any interleaving, unlike the clock."""
+    return max((fact.event_at for rows in subject.facts.values() for fact in rows.values()), default=0)

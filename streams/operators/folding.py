@@ -18,6 +18,7 @@ from streams.operators.entry import (
     fact_entry,
     fact_of,
     newer,
+    newest_event,
     prefix_of,
     restore,
     timer,
@@ -28,7 +29,8 @@ from streams.operators.intake import Outgoing, check_subject
 from streams.operators.message import COUNT, FACT, GONE, TICK, message_key, pack, split_key, unpack
 from streams.operators.unfit import fold_of, unfolded
 
-CACHED_SUBJECTS = 50_000
+CACHED_SUBJECTS = 20_000
+"""How many subjects a generation has: those of this generation and of the one before are in memory."""
 NEXT_TICK = 0
 
 _logger = logging.getLogger(__name__)
@@ -81,6 +83,7 @@ class Folding:
         self._store = store
         self._epoch = epoch
         self._cache: dict[bytes, Live] = {}
+        self._elder: dict[bytes, Live] = {}
         self._clocks: dict[str, int] = {}
         self.feeds: frozenset[str] | None = None
         self.forget()
@@ -88,19 +91,24 @@ class Folding:
     def forget(self) -> None:
         """Drop what was only in memory."""
         self._cache.clear()
+        self._elder.clear()
         self._clocks.clear()
         self._begin()
 
     def _begin(self) -> None:
         self._effects = Effects()
         self._dirty: dict[bytes, Live] = {}
+        self._apart: dict[bytes, dict[bytes, bytes | None]] = {}
+        """What this batch changed of subjects that are folded at ticks, by subject: they are not kept in memory."""
+        self._timers: dict[str, dict[bytes, bool]] = {}
+        """What this batch changed of a flow's timers: set or cleared."""
         self._ordinal = 0
 
     def apply(self, messages: Sequence[tuple[int, bytes, bytes]]) -> Effects:
         """Take (offset, key, value) of one inbox partition, in order; returns all effects of the batch."""
         self._begin()
         if len(self._cache) > CACHED_SUBJECTS:
-            self._cache.clear()
+            self._cache, self._elder = {}, self._cache
         offset = 0
         for offset, key, value in messages:
             self._take(key, unpack(value), offset)
@@ -109,7 +117,7 @@ class Folding:
 
     def _take(self, key: bytes, message: Sequence[Any], offset: int) -> None:
         kind = message[0]
-        if kind == FACT and (live := self._cache.get(b"s" + key + b"\0")) is not None:
+        if kind == FACT and (live := self._known(b"s" + key + b"\0")) is not None:
             self._fact_of_live(live, message)
             return
         name, subject = split_key(key)
@@ -136,12 +144,13 @@ class Folding:
             return
         _, feed, identity, position, event_at, committed_at_ms, row, keeps_history = message
         fact = Fact(feed, identity, row, position, event_at, committed_at_ms)
-        key = prefix_of(flow.name, subject) + f"f{feed}\0{identity}".encode()
+        prefix = prefix_of(flow.name, subject)
+        key = prefix + f"f{feed}\0{identity}".encode()
         known = self._read(key)
         present = fact_of(feed, identity, unpack(known)) if known else None
         merged, is_news = newer(present, fact, keeps_history=keeps_history)
         if merged is not None:
-            self._effects.changes[key] = fact_entry(merged)
+            self._put(prefix, key, fact_entry(merged), is_apart=True)
             if is_news:
                 self._fold_at_next_tick(flow, subject)
 
@@ -160,8 +169,10 @@ class Folding:
 
     def _count(self, flow: Flow, subject: str, message: Sequence[Any]) -> None:
         _, measure, difference = message
-        key = prefix_of(flow.name, subject) + f"c{measure}".encode()
-        if fold_of(flow, subject).at_tick:
+        prefix = prefix_of(flow.name, subject)
+        key = prefix + f"c{measure}".encode()
+        is_apart = fold_of(flow, subject).at_tick
+        if is_apart:
             known = self._read(key)
             total = (unpack(known) if known else 0) + difference
             self._fold_at_next_tick(flow, subject)
@@ -173,7 +184,7 @@ class Folding:
             else:
                 live.subject.counts.pop(measure, None)
             self._dirty[live.prefix] = live
-        self._effects.changes[key] = pack(total) if total else None
+        self._put(prefix, key, pack(total) if total else None, is_apart=is_apart)
 
     def _gone(self, flow: Flow, feed: str, position: str) -> None:
         """The feed's rows up to a position are gone, all at once: look through every subject of the flow."""
@@ -207,9 +218,10 @@ class Folding:
             self._effects.changes[f"k{flow.name}".encode()] = pack(clock)
         start = f"w{flow.name}\0".encode()
         due = {key for key, _ in until(self._store.scan(start), len(start), self._clock(flow))}
-        due -= {key for key, value in self._effects.changes.items() if value is None}
-        for key, value in self._effects.changes.items():
-            if value is not None and key.startswith(start) and due_of(key, len(start)) <= self._clock(flow):
+        for key, is_set in self._timers.get(flow.name, {}).items():
+            if not is_set:
+                due.discard(key)
+            elif due_of(key, len(start)) <= self._clock(flow):
                 due.add(key)
         for key in sorted(due):
             live = self._live(flow, key[len(start) + 8 :].decode(), is_fresh=True)
@@ -233,12 +245,14 @@ class Folding:
         former: int | None,
         wake_at: int | None,
     ) -> None:
-        changes = self._effects.changes
+        changes, timers = self._effects.changes, self._timers.setdefault(flow.name, {})
         if former is not None and former != wake_at:
-            changes[timer(flow.name, former, subject)] = None
+            key = timer(flow.name, former, subject)
+            changes[key], timers[key] = None, False
         if wake_at is not None:
-            changes[timer(flow.name, wake_at, subject)] = b""
-        changes[prefix + b"h"] = pack([memory, wake_at]) if memory or wake_at is not None else None
+            key = timer(flow.name, wake_at, subject)
+            changes[key], timers[key] = b"", True
+        self._put(prefix, prefix + b"h", pack([memory, wake_at]), is_apart=fold_of(flow, subject).at_tick)
 
     # ── folding ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -278,7 +292,7 @@ class Folding:
     def _emit_rows(
         self, live: Live, wanted: Mapping[str, Mapping[str, Row]], reasons: Mapping[str, str], offset: int
     ) -> None:
-        flow, subject, changes = live.flow, live.subject, self._effects.changes
+        flow, subject = live.flow, live.subject
         for feed in sorted({*subject.published, *wanted}):
             present, future = subject.published.get(feed, {}), wanted.get(feed, {})
             for identity in sorted({*present, *future}):
@@ -299,7 +313,7 @@ class Folding:
                     )
                 )
                 key = live.prefix + f"r{feed}\0{identity}".encode()
-                changes[key] = None if after is None else pack(after)
+                self._put(live.prefix, key, None if after is None else pack(after), is_apart=live.fold.at_tick)
                 if feed == flow.queue and before is None and after is not None:
                     counted = (flow.name, after["kind"])
                     self._effects.queued[counted] = self._effects.queued.get(counted, 0) + 1
@@ -309,7 +323,7 @@ class Folding:
         wanted = {(tell.to, tell.tag, tell.id): tell for tell in tells}
         if not wanted and not live.tells:
             return
-        teller, newest = live.subject.key, _newest_event(live.subject)
+        teller, newest = live.subject.key, newest_event(live.subject)
         for place in sorted({*live.tells, *wanted}):
             tell, present = wanted.get(place), live.tells.get(place)
             row = tell.row if tell else None
@@ -321,7 +335,7 @@ class Folding:
             value = [FACT, f"~{tag}", f"{teller}|{identity}", position, event_at, live.committed_at_ms, row, False]
             self._effects.messages.append(Outgoing(message_key(live.flow.name, to), pack(value)))
             key = live.prefix + f"t{to}\0{tag}\0{identity}".encode()
-            self._effects.changes[key] = None if row is None else pack(row)
+            self._put(live.prefix, key, None if row is None else pack(row), is_apart=live.fold.at_tick)
         live.tells = {place: tell.row for place, tell in wanted.items()}
 
     def _emit_counts(self, live: Live, wanted: Mapping[tuple[str, str], int]) -> None:
@@ -335,8 +349,13 @@ class Folding:
             message = Outgoing(message_key(live.flow.name, to), pack([COUNT, measure, future - present]))
             self._effects.messages.append(message)
             key = live.prefix + f"n{to}\0{measure}".encode()
-            self._effects.changes[key] = pack(future) if future else None
+            self._put(live.prefix, key, pack(future) if future else None, is_apart=live.fold.at_tick)
         live.contributions = {place: count for place, count in wanted.items() if count}
+
+    def _put(self, prefix: bytes, key: bytes, value: bytes | None, *, is_apart: bool) -> None:
+        self._effects.changes[key] = value
+        if is_apart:
+            self._apart.setdefault(prefix, {})[key] = value
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -349,28 +368,33 @@ class Folding:
         """The subject, from memory or from its entries. One that is folded at ticks is always read anew."""
         prefix = prefix_of(flow.name, subject)
         at_tick = fold_of(flow, subject).at_tick
-        live = self._cache.get(prefix) if not (is_fresh and at_tick) else None
+        live = self._known(prefix) if not (is_fresh and at_tick) else None
         if live is None:
             live = self._load(prefix, flow, subject, is_overlaid=at_tick)
             if not at_tick:
                 self._cache[prefix] = live
         return live
 
+    def _known(self, prefix: bytes) -> Live | None:
+        """The subject, if it is in memory."""
+        live = self._cache.get(prefix)
+        if live is None and (live := self._elder.pop(prefix, None)) is not None:
+            self._cache[prefix] = live
+        return live
+
     def _load(self, prefix: bytes, flow: Flow, subject: str, *, is_overlaid: bool) -> Live:
         live = Live(prefix, flow, fold_of(flow, subject), Subject(key=subject))
+        if not is_overlaid and self._store.get(prefix + b"h") is None:
+            # Nobody heard of it before: most subjects while a flow reads the past. Asking for one entry costs a tenth of a scan.
+            self._put(prefix, prefix + b"h", pack([{}, None]), is_apart=False)
+            return live
         entries = {key: value for key, value in self._store.scan(prefix)}
         if is_overlaid:  # facts of this batch went past memory
-            for key, value in self._effects.changes.items():
-                if key.startswith(prefix):
-                    if value is None:
-                        entries.pop(key, None)
-                    else:
-                        entries[key] = value
+            for key, value in self._apart.get(prefix, {}).items():
+                if value is None:
+                    entries.pop(key, None)
+                else:
+                    entries[key] = value
         for key, value in entries.items():
             restore(live, key[len(prefix) :], value)
         return live
-
-
-def _newest_event(subject: Subject) -> int:
-    """The event time of what a subject knows: the same after any interleaving, unlike the clock."""
-    return max((fact.event_at for rows in subject.facts.values() for fact in rows.values()), default=0)

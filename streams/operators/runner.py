@@ -3,15 +3,15 @@
 The handle of a `streams.app.StreamWorker` that reads the flows' input feeds and the inbox. Intake is durable before the group
 is acknowledged, and each task's batch is one transaction, so a group that comes again changes nothing (invariants 1 and 7).
 
-Event time moves by ticks alone: the newest event time seen by the intake, sent to every task once this worker has caught up
-with its feeds. A flow that reads years of past rows would otherwise miss evidence that is still to come.
+Event time moves by ticks alone: the newest event time seen by the intake, sent to every task, but never beyond the last
+commit taken from a partition that holds more. Evidence that was committed in time is so judged in time, however far the
+worker is behind; and while a flow reads the past, its clock stands still.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Protocol
 
@@ -28,11 +28,11 @@ from streams.operators.message import TICK, message_key, pack
 from streams.operators.past import Past, Progress, Replay, readers_of
 from streams.operators.state import Changelog
 from streams.operators.task import Summary, Task, Ways, Writer, spread
+from streams.prefix import Partition
 from streams.route import Outlet
 
-HEAD_SECONDS = 5.0
-"""A group whose newest record is younger than this comes from the head of its feeds."""
-TICK_SECONDS = 0.5
+MICROS = 1_000
+"""In a millisecond."""
 
 _logger = logging.getLogger(__name__)
 
@@ -64,7 +64,8 @@ class Observer(Protocol):
 class Runner:
     """`handle` and `idle` are called by one thread, never at once.
 
-    `open_writer` opens and fences a task's transactional writer; `data_dir` is this worker's own.
+    `open_writer` opens and fences a task's transactional writer; `data_dir` is this worker's own. `alive`, set by
+    whoever watches, is called while long work gets on.
     `progress` keeps which flows have the past of which partitions, and `replay` reads it (streams/operators/past.py).
     """
 
@@ -87,7 +88,8 @@ class Runner:
         self._readers = feeds_of(flows)
         self._intakes = {flow.name: Intake(flow) for flow in flows}
         self._ticked = dict.fromkeys(self._intakes, 0)
-        self._ticked_at = 0.0
+        self._heard: dict[Partition, int] = {}
+        """By partition, the commit that its last record told of, milliseconds; for the inbox, when that was written."""
         self._directory = directory
         self._open_outlet = open_outlet
         self._open_writer = open_writer
@@ -95,13 +97,13 @@ class Runner:
         self._ways = ways
         self._data_dir = data_dir
         self._observer = observer
+        self.alive: Callable[[], None] = lambda: None
         self._codec = Codec(schema_of)
         self._schema_of = schema_of
         self._arrivals: dict[tuple[str, bytes], Arrival] = {}
         self._tasks: dict[int, Task] = {}
         self._outlet: Outlet | None = None
         self._seen: Directory | None = None
-        self._was_busy = True
         self._past = Past(readers_of(self._readers), progress, replay)
 
     def topics(self) -> frozenset[str]:
@@ -115,28 +117,24 @@ class Runner:
         if directory is not self._seen:
             self._arrivals.clear()
             self._seen = directory
-        self._was_busy = True
         feeds = [batch for batch in batches if batch.topic != self._ways.inbox]
         if feeds:
             for batch in feeds:
                 self._past.begin((batch.topic, batch.partition), batch.records[0].offset)
-            messages = [message for batch in feeds for message in self._intake(batch, directory)]
-            newest_ms = max(batch.records[-1].timestamp_ms for batch in feeds)
-            if time.time() - newest_ms / 1000 < HEAD_SECONDS:
-                messages += self._ticks()
-            self._send(messages)
+            self._send([message for batch in feeds for message in self._intake(batch, directory)])
         for batch in batches:
             if batch.topic == self._ways.inbox:
+                self.alive()
                 self._report(self._fold(batch, directory))
+                self._heard[batch.topic, batch.partition] = batch.records[-1].timestamp_ms
 
-    def idle(self, positions: Mapping[tuple[str, int], int]) -> None:
-        """About once a second: let go of tasks that are no longer ours; where nothing comes, bring the clocks up to date."""
+    def idle(self, positions: Mapping[Partition, int], behind: Set[Partition]) -> None:
+        """About once a second: let go of tasks that are no longer ours, and bring the clocks up to date."""
         for partition in [number for number in self._tasks if (self._ways.inbox, number) not in positions]:
             self._tasks.pop(partition).close()
         self._take_past({place: offset for place, offset in positions.items() if place[0] != self._ways.inbox})
-        if not self._was_busy:
-            self._send(self._ticks())
-        self._was_busy = False
+        self._heard = {place: moment for place, moment in self._heard.items() if place in positions}
+        self._send(self._ticks(behind))
 
     def close(self) -> None:
         """Release every task."""
@@ -174,6 +172,7 @@ class Runner:
             if arrived is None:
                 continue
             op, before, after, position, committed_at_ms = arrived
+            self._heard[batch.topic, batch.partition] = committed_at_ms
             for intake in intakes:
                 if op == TRUNCATE:
                     messages.append(intake.gone(batch.topic, position))
@@ -195,20 +194,18 @@ class Runner:
         except (Rejected, IndexError, UnicodeDecodeError):
             return None
 
-    def _ticks(self) -> list[Outgoing]:
-        """The clocks that have advanced, at most a few times a second."""
-        now = time.monotonic()
-        if now - self._ticked_at < TICK_SECONDS:
-            return []
+    def _ticks(self, behind: Set[Partition]) -> list[Outgoing]:
+        """The clocks that have advanced."""
         ticks: list[Outgoing] = []
-        behind = self._past.behind()
+        lacking_past = self._past.behind()
         for name, intake in self._intakes.items():
-            if intake.clock > self._ticked[name] and name not in behind:
-                self._ticked[name] = intake.clock
-                self._observer.clock(name, intake.clock)
-                ticks.append(Outgoing(message_key(name, ""), pack([TICK, intake.clock])))
-        if ticks:
-            self._ticked_at = now
+            read = {self._ways.inbox, *intake.feeds}
+            bounds = [self._heard.get(place, 0) for place in behind if place[0] in read]
+            clock = min(intake.clock, min(bounds, default=intake.clock) * MICROS)
+            if clock > self._ticked[name] and name not in lacking_past:
+                self._ticked[name] = clock
+                self._observer.clock(name, clock)
+                ticks.append(Outgoing(message_key(name, ""), pack([TICK, clock])))
         return ticks
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
@@ -239,13 +236,17 @@ class Runner:
                     self._changelog,
                     self._open_writer,
                     self._codec,
-                    self._observer.restored,
+                    self._restored,
                 )
             return task.handle(batch, directory.feeds)
         except BaseException:
             if (failed := self._tasks.pop(batch.partition, None)) is not None:
                 failed.close()
             raise
+
+    def _restored(self, partition: int, done: int, total: int) -> None:
+        self.alive()
+        self._observer.restored(partition, done, total)
 
     def _report(self, summary: Summary) -> None:
         for flow, count in summary.taken.items():

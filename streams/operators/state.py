@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from rocksdict import Options, Rdict, WriteBatch
+from rocksdict import BlockBasedOptions, Options, Rdict, WriteBatch
 
 from schemas.change import Batch
 from streams.operators.entry import TIMER_PREFIX, timer_of
@@ -155,4 +155,7 @@ def _open(folder: Path) -> Rdict:
     folder.mkdir(parents=True, exist_ok=True)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
+    table = BlockBasedOptions()
+    table.set_bloom_filter(10, block_based=False)  # a subject that is new is asked for, and is nowhere
+    options.set_block_based_table_factory(table)
     return Rdict(str(folder), options)

@@ -1,0 +1,126 @@
+"""The clock of the flows: how far event time may advance while a worker is behind with some partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from producers.log import Headers
+from schemas.change import Batch
+from schemas.directory import Directory
+from streams.operators.flow import Flow, Fold, Input, Outcome
+from streams.operators.message import TICK, unpack
+from streams.operators.runner import Runner
+from streams.operators.task import Ways
+from tests.delivering import OutFeed
+from tests.flow_process import Quiet
+
+INBOX = "inbox"
+
+
+class Sent:
+    """An outlet whose records can be looked at."""
+
+    def __init__(self) -> None:
+        self.clocks: list[int] = []
+
+    def append(
+        self, topic: str, key: bytes | None, value: bytes | None, *, partition: int = -1, headers: Headers | None = None
+    ) -> None:
+        message: Sequence[Any] = unpack(value or b"")
+        if message[0] == TICK:
+            self.clocks.append(message[1] // 1_000_000)
+
+    def flush(self, seconds: float) -> None: ...
+    def settle(self, seconds: float) -> None: ...
+
+
+class Told:
+    """Every flow has its feeds' past."""
+
+    def load(self) -> dict[str, Any]:
+        return {}
+
+    def save(self, key: str, record: Any) -> None: ...
+
+
+class Rig:
+    """A worker with a feed of two partitions and an inbox of one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.feed = OutFeed("rig", "town.resident")
+        flow = Flow(
+            name="rig",
+            inputs=[Input(feed=self.feed.feed, subjects=lambda _: ["one:1"])],
+            folds={"one": Fold(lambda _: Outcome())},
+            outputs={"rig.queue": ["conflict_id"]},
+            queue="rig.queue",
+        )
+        self.sent = Sent()
+        self.runner = Runner(
+            flows=[flow],
+            directory=lambda: Directory(feeds={self.feed.feed: self.feed.entry}),
+            schema_of=self.feed.schemas.__getitem__,
+            open_outlet=lambda: cast("Any", self.sent),
+            open_writer=lambda _: pytest.fail("nothing is folded here"),
+            changelog=cast("Any", None),
+            ways=Ways(1, INBOX, "state"),
+            data_dir=folder,
+            progress=Told(),
+            replay=lambda *_: iter(()),
+            observer=Quiet(),
+        )
+        self.following = {(self.feed.feed, number): 0 for number in (0, 1)}
+
+    def commit(self, partition: int, second: int) -> None:
+        """A row is committed so many seconds after the beginning, and taken by the worker."""
+        place = (self.feed.feed, partition)
+        record = self.feed.record("c", {"id": 1}, committed_at_ms=second * 1_000)
+        record = record._replace(offset=self.following[place])
+        self.following[place] += 1
+        self.runner.handle([Batch(topic=self.feed.feed, partition=partition, records=[record])])
+
+    def clock(self, *behind: int) -> int | None:
+        """The second that a look sends to the tasks while these partitions of the feed hold more."""
+        self.sent.clocks.clear()
+        self.runner.idle(self.following, {(self.feed.feed, number) for number in behind})
+        return self.sent.clocks[-1] if self.sent.clocks else None
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def test_the_clock_is_the_newest_commit_where_nothing_is_left_to_read(rig: Rig) -> None:
+    rig.commit(0, 100)
+    rig.commit(1, 40)
+    assert rig.clock() == 100
+    assert rig.clock() is None, "it stands still while nothing happens"
+
+
+def test_the_clock_waits_for_a_partition_that_holds_more(rig: Rig) -> None:
+    rig.commit(0, 100)
+    rig.commit(1, 40)
+    assert rig.clock(1) == 40
+    rig.commit(1, 70)
+    assert rig.clock(1) == 70
+    assert rig.clock() == 100
+
+
+def test_the_clock_stands_still_while_a_partition_was_never_heard_of(rig: Rig) -> None:
+    rig.commit(0, 100)
+    assert rig.clock(1) is None
+    rig.commit(1, 30)
+    assert rig.clock(1) == 30
+
+
+def test_the_clock_does_not_go_back(rig: Rig) -> None:
+    rig.commit(0, 100)
+    assert rig.clock() == 100
+    rig.commit(1, 40)
+    assert rig.clock(1) is None
+    assert rig.clock() is None
