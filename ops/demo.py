@@ -27,11 +27,12 @@ from rich.text import Text
 
 from ops.city.city import GUANGZHOU, City
 from ops.city.life import Life
-from ops.control import Follower
+from ops.control import Follower, read_directory
 from ops.demo_stage import Stage, make_room, running_mesh, set_up, subscribers_server
 from ops.flows import TASKS, open_items
 from ops.folder import load as load_folder
 from ops.lag import LagReader
+from ops.metric import CAPTURED, DERIVED
 from ops.onboard import onboard
 from ops.scrape import Samples, gather, quantile
 from ops.status import StatusReader
@@ -69,6 +70,7 @@ class Outcome:
     flows: Mapping[str, Mapping[str, float]]
     subscriptions: Mapping[str, Mapping[str, float | None]]
     latency: Mapping[str, float | None]
+    latency_derived: Mapping[str, float | None]
     verified: Verified
     committed: int
     kills: Mapping[str, int]
@@ -83,6 +85,7 @@ class Outcome:
             "flows": self.flows,
             "subscriptions": self.subscriptions,
             "latency": self.latency,
+            "latency_derived": self.latency_derived,
             "committed": self.committed,
             "comparisons": self.verified.to_json()["subscriptions"],
             "kills": self.kills,
@@ -228,8 +231,6 @@ class _Play:
     def finish(self) -> Outcome:
         """Wait until what is under way has arrived, and compare the databases."""
         started = time.monotonic()
-        self._say("the flows take in what is under way")
-        self._rest_flows()
         self._say("comparing what each subscriber holds with its sources")
         verified = compare_until_exact(
             self._stage.settings,
@@ -237,7 +238,7 @@ class _Play:
             receiver_log=self._stage.receiver_log,
             say=self._say,
         )
-        self._read()
+        self._rest_flows()
         self.lap("compare", started)
         return self._outcome(verified)
 
@@ -270,13 +271,18 @@ class _Play:
             for feed in sorted(self._city.contracts)
         }
         samples = gather(self._stage.settings.directory)[0]
+        directory = read_directory(self._stage.settings.kafka)
+
+        def origin(grant_id: str) -> str:
+            return DERIVED if directory.is_derived(directory.grants[grant_id].grant.feed) else CAPTURED
+
         subscriptions: dict[str, Mapping[str, float | None]] = {
             grant_id: {
                 "delivered": tally.total("mesh_delivered_total", grant_id=grant_id),
                 "suppressed": tally.total("mesh_suppressed_total", grant_id=grant_id),
                 "dead": tally.total("mesh_dead_total", grant_id=grant_id),
                 "lag_seconds": samples.latest("mesh_delivery_lag_seconds", grant_id=grant_id),
-                **self._latency(subscriber=grant_id.split(".", 1)[0]),
+                **self._latency(subscriber=grant_id.split(".", 1)[0], origin=origin(grant_id)),
             }
             for grant_id in sorted(verified.comparisons)
         }
@@ -284,7 +290,8 @@ class _Play:
             feeds=feeds,
             flows=flows,
             subscriptions=subscriptions,
-            latency=self._latency(),
+            latency=self._latency(origin=CAPTURED),
+            latency_derived=self._latency(origin=DERIVED),
             verified=verified,
             committed=self._committed,
             kills=self._kills,
@@ -355,8 +362,7 @@ class _Play:
                 yield table
 
     def _headline(self, life: Life) -> str:
-        p50, p99 = self._latency().values()
-        latency = "" if p50 is None or p99 is None else f"; commit to subscriber p50 {p50:.3f} s, p99 {p99:.3f} s"
+        latency = f"; commit to subscriber {_quantiles(self._latency(origin=CAPTURED))}"
         captured, delivered = self._tally.total("mesh_events_total"), self._tally.total("mesh_delivered_total")
         return f"{life.total:,} row changes committed, {captured:,.0f} captured, {delivered:,.0f} delivered{latency}"
 
@@ -368,6 +374,10 @@ class _Play:
         self._console.print(line, soft_wrap=True)
 
 
+def _quantiles(latency: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} " + ("-" if value is None else f"{value:.3f} s") for name, value in latency.items())
+
+
 def _guarded(run: Callable[[threading.Event], None], stop: threading.Event, failures: list[BaseException]) -> None:
     try:
         run(stop)
@@ -376,9 +386,8 @@ def _guarded(run: Callable[[threading.Event], None], stop: threading.Event, fail
 
 
 def _tell(outcome: Outcome, console: Console) -> None:
-    latency = outcome.latency
     console.print(
         f"{outcome.committed:,} row changes committed while live; "
-        f"latency p50 {latency['p50'] or 0:.3f} s, p99 {latency['p99'] or 0:.3f} s"
+        f"latency {_quantiles(outcome.latency)}; of derived feeds {_quantiles(outcome.latency_derived)}"
     )
     outcome.verified.render()

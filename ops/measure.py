@@ -22,7 +22,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops.health import STATUSES, Health
-from ops.metric import LATENCY_BUCKETS_SECONDS, METRICS
+from ops.metric import CAPTURED, DERIVED, LATENCY_BUCKETS_SECONDS, METRICS
 from ops.prometheus.configuration import Target, register, unregister
 from schemas.directory import Directory
 from schemas.errors import Misconfigured
@@ -53,17 +53,17 @@ class _Latencies:
     def __init__(self, name: str) -> None:
         self._name = name
         self._lock = threading.Lock()
-        self._buckets: dict[str, list[int]] = {}
-        self._sums: dict[str, float] = {}
+        self._buckets: dict[tuple[str, ...], list[int]] = {}
+        self._sums: dict[tuple[str, ...], float] = {}
 
-    def observe(self, label: str, seconds: Sequence[float]) -> None:
-        """Count latencies under the metric's one label."""
+    def observe(self, labels: tuple[str, ...], seconds: Sequence[float]) -> None:
+        """Count latencies."""
         tally = Tally(map(partial(bisect_left, LATENCY_BUCKETS_SECONDS), seconds))
         with self._lock:
-            buckets = self._buckets.setdefault(label, [0] * (len(LATENCY_BUCKETS_SECONDS) + 1))
+            buckets = self._buckets.setdefault(labels, [0] * (len(LATENCY_BUCKETS_SECONDS) + 1))
             for index, count in tally.items():
                 buckets[index] += count
-            self._sums[label] = self._sums.get(label, 0.0) + sum(seconds)
+            self._sums[labels] = self._sums.get(labels, 0.0) + sum(seconds)
 
     def describe(self) -> Iterable[Metric]:
         """The family without values."""
@@ -73,12 +73,12 @@ class _Latencies:
         """The family as it stands."""
         family = HistogramMetricFamily(self._name, METRICS[self._name].help, labels=METRICS[self._name].labels)
         with self._lock:
-            for label, buckets in self._buckets.items():
+            for labels, buckets in self._buckets.items():
                 upto, total = [], 0
                 for bound, count in zip((*LATENCY_BUCKETS_SECONDS, "+Inf"), buckets, strict=True):
                     total += count
                     upto.append((str(bound), float(total)))
-                family.add_metric([label], upto, self._sums[label])
+                family.add_metric(labels, upto, self._sums[labels])
         yield family
 
 
@@ -188,20 +188,26 @@ class CaptureMetrics:
 
 
 class _GrantLabels(dict[str, tuple[str, str, str]]):
-    """(subscriber, feed, grant id) of a grant id: as the directory says, or as the id reads."""
+    """(subscriber, feed, grant id) of a grant id: as the directory says, or as the id reads.
+
+    `origins` has the origin of each feed that was asked for.
+    """
 
     def __init__(self, directory: Callable[[], Directory] | None) -> None:
         super().__init__()
         self._directory = directory
+        self.origins: dict[str, str] = {}
 
     def __missing__(self, grant_id: str) -> tuple[str, str, str]:
-        entry = self._directory().grants.get(grant_id) if self._directory else None
+        directory = self._directory() if self._directory else Directory()
+        entry = directory.grants.get(grant_id)
         if entry is not None:
             labels = (entry.grant.subscriber, entry.grant.feed, grant_id)
         else:
             subscriber, *feed = grant_id.split(".")
             labels = (subscriber, ".".join(feed[:2]), grant_id)
         self[grant_id] = labels
+        self.origins[labels[1]] = DERIVED if directory.is_derived(labels[1]) else CAPTURED
         return labels
 
 
@@ -303,7 +309,7 @@ class DeliveryMetrics:
         labels = self._labels[grant_id]
         self._delivered[labels].inc(count)
         self._bytes[labels].inc(size_bytes)
-        self._latencies.observe(labels[0], latencies_seconds)
+        self._latencies.observe((labels[0], self._labels.origins[labels[1]]), latencies_seconds)
 
     def dead(self, grant_id: str, reason: str, count: int) -> None:
         """The subscriber's sink refused so many changes for good."""

@@ -26,6 +26,9 @@ class Exported:
 
 _GRANT = ("subscriber", "feed", "grant_id")
 
+CAPTURED, DERIVED = "captured", "derived"
+"""Where a feed comes from: a department's database, or a flow, which may have waited for evidence on purpose."""
+
 METRICS = {
     # Capture:
     "mesh_events_total": Exported("counter", ("feed", "op"), "Row changes captured into a feed (c, u, d, r, t)."),
@@ -53,7 +56,9 @@ METRICS = {
     # Delivery:
     "mesh_delivered_total": Exported("counter", _GRANT, "Changes that the subscriber's sink holds durably."),
     "mesh_delivered_bytes_total": Exported("counter", _GRANT, "Bytes of the changes delivered."),
-    "mesh_delivery_latency_seconds": Exported("histogram", ("subscriber",), "Commit at the source to acknowledgement."),
+    "mesh_delivery_latency_seconds": Exported(
+        "histogram", ("subscriber", "origin"), "Commit at the source to acknowledgement, for captured and for derived feeds."
+    ),
     "mesh_dead_total": Exported("counter", (*_GRANT, "reason"), "Changes that a subscriber's sink could not take; dead-lettered."),
     "mesh_retries_total": Exported("counter", ("subscriber", "sink"), "Batches given to a sink again."),
     "mesh_delivery_lag_seconds": Exported("gauge", ("grant_id",), "Age of the oldest change of a grant not delivered yet."),

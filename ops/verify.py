@@ -116,7 +116,7 @@ def _until_exact(
     backlog: Backlog | None = None,
 ) -> Verified:
     left = {entry.grant.grant_id: entry for entry in sorted(entries, key=lambda entry: entry.grant.grant_id)}
-    derived = {name for name, entry in left.items() if is_derived(directory, entry.grant.feed)}
+    derived = {name for name, entry in left.items() if directory.is_derived(entry.grant.feed)}
     comparisons: dict[str, Comparison | None] = dict.fromkeys(left)
     told = ""
     started = time.monotonic()
@@ -161,17 +161,10 @@ def _compare(
     if copy is None:
         return None
     hash_key = connections.hash_key(grant.subscriber) if Mask.HASH in grant.mask.values() else None
-    if is_derived(directory, grant.feed):
+    if directory.is_derived(grant.feed):
         return compare(grant, contract, _standing(settings, directory.feeds[grant.feed]), copy, hash_key)
     source = connections.address_of(contract.agency, contract.source)
     return compare(grant, contract, source, copy, hash_key)
-
-
-def is_derived(directory: Directory, feed: str) -> bool:
-    """Whether a flow writes the feed."""
-    contract = directory.feeds[feed].contract
-    agency = directory.agencies.get(contract.agency)
-    return agency is not None and any(source.name == contract.source and source.is_flow for source in agency.sources)
 
 
 def _standing(settings: Settings, feed: FeedEntry) -> Sequence[Mapping[str, Any]]:

@@ -88,6 +88,14 @@ class Directory:
     grants: Mapping[str, GrantEntry] = field(default_factory=dict[str, GrantEntry])
     anchors: Mapping[str, Anchor] = field(default_factory=dict[str, Anchor])
 
+    def is_derived(self, feed: str) -> bool:
+        """Whether a flow writes the feed, instead of a department's database."""
+        entry = self.feeds.get(feed)
+        agency = self.agencies.get(entry.contract.agency) if entry else None
+        if entry is None or agency is None:
+            return False
+        return any(source.name == entry.contract.source and source.is_flow for source in agency.sources)
+
     def trusted(self) -> Directory:
         """Without the grants of meshes whose anchor is not here: what the hops go by (invariant 6, DOMAIN A10)."""
         served = {grant_id: entry for grant_id, entry in self.grants.items() if self._is_trusted(entry.grant)}

@@ -27,10 +27,9 @@ from streams.operators.entry import (
 from streams.operators.flow import Fact, Flow, Row, Subject, Tell, row_id
 from streams.operators.intake import Outgoing, check_subject
 from streams.operators.message import COUNT, FACT, GONE, TICK, message_key, pack, split_key, unpack
+from streams.operators.recent import Recent
 from streams.operators.unfit import fold_of, unfolded
 
-CACHED_SUBJECTS = 20_000
-"""How many subjects a generation has: those of this generation and of the one before are in memory."""
 NEXT_TICK = 0
 
 _logger = logging.getLogger(__name__)
@@ -82,16 +81,14 @@ class Folding:
         self._flows = {flow.name: flow for flow in flows}
         self._store = store
         self._epoch = epoch
-        self._cache: dict[bytes, Live] = {}
-        self._elder: dict[bytes, Live] = {}
+        self._recent = Recent()
         self._clocks: dict[str, int] = {}
         self.feeds: frozenset[str] | None = None
         self.forget()
 
     def forget(self) -> None:
         """Drop what was only in memory."""
-        self._cache.clear()
-        self._elder.clear()
+        self._recent.clear()
         self._clocks.clear()
         self._begin()
 
@@ -102,22 +99,27 @@ class Folding:
         """What this batch changed of subjects that are folded at ticks, by subject: they are not kept in memory."""
         self._timers: dict[str, dict[bytes, bool]] = {}
         """What this batch changed of a flow's timers: set or cleared."""
+        self._counted: dict[tuple[str, str, str], int] = {}
+        """The differences that this batch makes to (flow, subject, measure): one message for all of its folds."""
         self._ordinal = 0
 
     def apply(self, messages: Sequence[tuple[int, bytes, bytes]]) -> Effects:
         """Take (offset, key, value) of one inbox partition, in order; returns all effects of the batch."""
         self._begin()
-        if len(self._cache) > CACHED_SUBJECTS:
-            self._cache, self._elder = {}, self._cache
+        self._recent.age()
         offset = 0
         for offset, key, value in messages:
             self._take(key, unpack(value), offset)
         self._fold_dirty(offset)
+        for (flow, to, measure), difference in self._counted.items():
+            if difference:
+                message = Outgoing(message_key(flow, to), pack([COUNT, measure, difference]))
+                self._effects.messages.append(message)
         return self._effects
 
     def _take(self, key: bytes, message: Sequence[Any], offset: int) -> None:
         kind = message[0]
-        if kind == FACT and (live := self._known(b"s" + key + b"\0")) is not None:
+        if kind == FACT and (live := self._recent.get(b"s" + key + b"\0")) is not None:
             self._fact_of_live(live, message)
             return
         name, subject = split_key(key)
@@ -346,8 +348,8 @@ class Folding:
             if present == future:
                 continue
             to, measure = place
-            message = Outgoing(message_key(live.flow.name, to), pack([COUNT, measure, future - present]))
-            self._effects.messages.append(message)
+            counted = (live.flow.name, to, measure)
+            self._counted[counted] = self._counted.get(counted, 0) + future - present
             key = live.prefix + f"n{to}\0{measure}".encode()
             self._put(live.prefix, key, pack(future) if future else None, is_apart=live.fold.at_tick)
         live.contributions = {place: count for place, count in wanted.items() if count}
@@ -368,18 +370,11 @@ class Folding:
         """The subject, from memory or from its entries. One that is folded at ticks is always read anew."""
         prefix = prefix_of(flow.name, subject)
         at_tick = fold_of(flow, subject).at_tick
-        live = self._known(prefix) if not (is_fresh and at_tick) else None
+        live = self._recent.get(prefix) if not (is_fresh and at_tick) else None
         if live is None:
             live = self._load(prefix, flow, subject, is_overlaid=at_tick)
             if not at_tick:
-                self._cache[prefix] = live
-        return live
-
-    def _known(self, prefix: bytes) -> Live | None:
-        """The subject, if it is in memory."""
-        live = self._cache.get(prefix)
-        if live is None and (live := self._elder.pop(prefix, None)) is not None:
-            self._cache[prefix] = live
+                self._recent.keep(live)
         return live
 
     def _load(self, prefix: bytes, flow: Flow, subject: str, *, is_overlaid: bool) -> Live:

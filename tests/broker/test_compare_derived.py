@@ -16,7 +16,6 @@ from ops.city.compare import Comparison, compare
 from ops.city.copies import Copy, FileCopy, TableCopy, WebhookCopy
 from ops.city.derived import standing
 from ops.topics import bounds
-from ops.verify import is_derived
 from producers.log import Log
 from schemas.agency import FLOW, Agency, SourceConfig
 from schemas.change import Batch, Record
@@ -194,4 +193,4 @@ def test_a_feed_is_derived_by_its_agencys_source(mesh: Mesh) -> None:
     code = entry.contract.agency
     for kind, expected in ((FLOW, True), ("postgres", False)):
         agency = Agency(agency=code, name=code, sources=(SourceConfig(name="main", kind=kind),))
-        assert is_derived(Directory(agencies={code: agency}, feeds={entry.feed: entry}), entry.feed) is expected
+        assert Directory(agencies={code: agency}, feeds={entry.feed: entry}).is_derived(entry.feed) is expected
