@@ -207,6 +207,23 @@ def status(directory: Path, watch: bool | None, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("words", nargs=-1)
+@_dir_option
+@click.option(
+    "--class",
+    "sharing",
+    type=click.Choice(["UNCONDITIONAL", "CONDITIONAL", "NOT_SHARED"]),
+    help="Of one sharing class.",
+)
+@_json_option
+def catalogue(words: tuple[str, ...], directory: Path, sharing: str | None, as_json: bool) -> None:
+    """List what can be subscribed to: owner, sharing class, freshness, subscribers. WORDS narrow it, such as `tax 税`."""
+    from ops.catalogue import catalogue as compiled
+
+    _report(compiled(load(directory), words, sharing), as_json)
+
+
+@main.command()
 @click.argument("feed")
 @_dir_option
 @click.option("--from-start", is_flag=True, help="Begin with the oldest record instead of the next one.")

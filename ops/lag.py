@@ -96,6 +96,21 @@ class LagReader:
             raise Transient(f"first records: {error.args[0].str()}", fix="are the brokers up?") from error
         return first
 
+    def newest_at_ms(self, topics: Iterable[str]) -> dict[str, int]:
+        """When the newest record of each topic was made, in ms since 1970; topics without a record are left out."""
+        newest: dict[str, int] = {}
+        try:
+            partitions = self._partitions(topics)
+            places = [TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers]
+            asked: dict[TopicPartition, Any] = {place: OffsetSpec.max_timestamp() for place in places}
+            for place, answer in (self._admin.list_offsets(asked) if asked else {}).items():
+                at_ms = answer.result(WITHIN_SECONDS).timestamp or -1
+                if at_ms >= 0:
+                    newest[place.topic] = max(at_ms, newest.get(place.topic, at_ms))
+        except KafkaException as error:
+            raise Transient(f"newest records: {error.args[0].str()}", fix="are the brokers up?") from error
+        return newest
+
     def _partitions(self, topics: Iterable[str]) -> dict[str, list[int]]:
         known = self._admin.list_topics(timeout=WITHIN_SECONDS).topics
         return {topic: list(known[topic].partitions) for topic in topics if topic in known}

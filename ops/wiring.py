@@ -63,6 +63,8 @@ SINKS: Mapping[str, SinkKind] = {"postgres": POSTGRES, "webhook": WEBHOOK, "file
 STREAMS_GROUP = "mesh.streams"
 DURABLE_WITHIN_SECONDS = 60.0
 PIPE_COLUMNS = 180
+_YIELDING = ("nice", "-n", "10")
+"""On one machine, what is derived from changes must not delay the changes: it works on when the other hops have had theirs."""
 
 
 def processes(directory: Path, ports: Mapping[str, int]) -> Mapping[str, Sequence[str]]:
@@ -72,11 +74,11 @@ def processes(directory: Path, ports: Mapping[str, int]) -> Mapping[str, Sequenc
     return {
         "registry": mesh_command("run", "registry", *where, "--port", str(ports["registry"])),
         "streams": mesh_command("run", "streams", *where),
-        "flows": mesh_command("run", "flows", *where),
+        "flows": (*_YIELDING, *mesh_command("run", "flows", *where)),
         "delivery": mesh_command("run", "delivery", *where),
         "capture": mesh_command("run", "capture", *where),
         "console": mesh_command("run", "console", *where, "--port", str(ports["console"])),
-        "opendata": mesh_command("run", "opendata", *where, "--port", str(ports["opendata"])),
+        "opendata": (*_YIELDING, *mesh_command("run", "opendata", *where, "--port", str(ports["opendata"]))),
     }
 
 

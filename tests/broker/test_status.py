@@ -97,3 +97,13 @@ def test_a_city_of_feeds_is_asked_for_its_lag_in_a_moment(kafka: str, unique: st
     assert all(lags[group][feeds[0]].seconds == pytest.approx(10, abs=30) for group in groups)
     assert all(lags[group][feeds[-1]].records == 0 for group in groups)
     assert took_seconds < 5
+
+
+def test_the_newest_record_of_a_feed_is_found_whatever_its_partition(kafka: str, unique: str) -> None:
+    filled, empty = f"{unique}.a", f"{unique}.b"
+    ensure_topics(kafka, dict.fromkeys((filled, empty), TopicSpec(partitions=2)))
+    write(kafka, filled, 1_700_000_000_000, 2)
+    write(kafka, filled, 1_600_000_000_000, 1)
+    reader = LagReader(kafka)
+    assert reader.newest_at_ms([filled, empty, f"{unique}.unknown"]) == {filled: 1_700_000_000_000}
+    reader.close()
