@@ -29,7 +29,7 @@ from ops.city.city import GUANGZHOU, City
 from ops.city.life import Life
 from ops.control import Follower, read_directory
 from ops.demo_stage import Stage, make_room, running_mesh, set_up, subscribers_server
-from ops.flows import TASKS, open_items
+from ops.flows import BY_DATES, CLOCK, TASKS, open_items
 from ops.folder import load as load_folder
 from ops.lag import LagReader
 from ops.metric import CAPTURED, DERIVED
@@ -101,6 +101,7 @@ def demo(directory: Path, *, for_seconds: float | None, rate: float, report: Pat
     make_room(directory)
     folder = load_folder(GUANGZHOU)
     os.environ[TASKS] = str(PARTITIONS)
+    os.environ[CLOCK] = BY_DATES  # the city lives in 2016, and a month passes in minutes
     started = time.monotonic()
     with (
         subscribers_server(directory) as subscribers,

@@ -30,6 +30,8 @@ from streams.operators.task import Ways
 
 GROUP = "mesh.flows"
 TASKS = "MESH_FLOW_TASKS"
+CLOCK = "MESH_FLOW_CLOCK"
+BY_COMMITS, BY_DATES = "commits", "dates"
 TASKS_DEFAULT = 4
 """Partitions of the inbox, for life: so many workers can share the flows' work."""
 INBOX_RETENTION_MS = 7 * DAY_MS
@@ -109,6 +111,9 @@ def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, name:
         raise Misconfigured(
             TASKS, "is no number", fix="leave it unset, or say how many tasks share the work"
         ) from error
+    clock = os.environ.get(CLOCK, BY_COMMITS)
+    if clock not in {BY_COMMITS, BY_DATES}:
+        raise Misconfigured(CLOCK, f"is {clock!r}", fix=f"set it to {BY_COMMITS} or {BY_DATES}")
     ensure_flow_topics(settings.kafka, partitions)
     directory = parts.enter_context(closing(Follower(settings.kafka)))
     log = parts.enter_context(closing(Log(settings.kafka, client_id=f"mesh-{name}")))
@@ -127,6 +132,7 @@ def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, name:
                 progress=progress,
                 replay=partial(read_range, settings.kafka),
                 observer=FlowMetrics(),
+                is_replay=clock == BY_DATES,
             )
         )
     )

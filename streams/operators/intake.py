@@ -20,7 +20,6 @@ UNFIT = "!"
 
 DAY_MICROS = 86_400_000_000
 _BEIJING_MICROS = 8 * 3_600_000_000
-_FALLBACK_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +33,10 @@ class Outgoing:
 class Intake:
     """One flow's way in."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, *, is_replay: bool = False) -> None:
+        """`is_replay`: the rows' calendar is not that of their commits. The clock then goes by business dates alone."""
         self._flow = flow
+        self._needs_date = is_replay and any(entry.event_time for entry in flow.inputs)
         self._inputs: dict[str, list[Input]] = {}
         for entry in flow.inputs:
             self._inputs.setdefault(entry.feed, []).append(entry)
@@ -91,8 +92,10 @@ class Intake:
             return
         name, feed = self._flow.name, contract.feed
         identity = row_id(row, contract.key)
-        event_at = event_time(row, entry, contract, committed_at_ms)
-        self.clock = max(self.clock, min(event_at, committed_at_ms * 1000))
+        dated = business_time(row, entry, contract)
+        event_at = committed_at_ms * 1000 if dated is None else dated
+        if dated is not None or not self._needs_date:
+            self.clock = max(self.clock, min(event_at, committed_at_ms * 1000))
         subjects = _targets(self._flow, entry, after, feed, identity) if after is not None else {}
         if after is not None:
             if entry.columns:
@@ -134,11 +137,11 @@ def check_subject(flow: Flow, subject: str) -> str:
     return subject
 
 
-def event_time(row: Row, entry: Input, contract: Contract, committed_at_ms: int) -> int:
-    """A row's event time in microseconds: its business date (from midnight in Asia/Shanghai) or time, else the commit."""
+def business_time(row: Row, entry: Input, contract: Contract) -> int | None:
+    """A row's business date (from midnight in Asia/Shanghai) or time in microseconds; None: its event time is the commit."""
     value: Any = row.get(entry.event_time) if entry.event_time else None
     if not isinstance(value, int):
-        return committed_at_ms * _FALLBACK_MS
+        return None
     field = contract.by_name[entry.event_time or ""]
     match field.logical_type:
         case "date":

@@ -11,6 +11,7 @@ worker is behind; and while a flow reads the past, its clock stands still.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +34,8 @@ from streams.route import Outlet
 
 MICROS = 1_000
 """In a millisecond."""
+HEAD_SECONDS = 5.0
+"""What is behind by less is as good as read, where event time is not that of commits."""
 
 _logger = logging.getLogger(__name__)
 
@@ -66,6 +69,7 @@ class Runner:
 
     `open_writer` opens and fences a task's transactional writer; `data_dir` is this worker's own. `alive`, set by
     whoever watches, is called while long work gets on.
+    `is_replay`: rows tell of another time than that of their commits (see Intake).
     `progress` keeps which flows have the past of which partitions, and `replay` reads it (streams/operators/past.py).
     """
 
@@ -83,10 +87,12 @@ class Runner:
         progress: Progress,
         replay: Replay,
         observer: Observer,
+        is_replay: bool = False,
     ) -> None:
         self._flows = flows
         self._readers = feeds_of(flows)
-        self._intakes = {flow.name: Intake(flow) for flow in flows}
+        self._intakes = {flow.name: Intake(flow, is_replay=is_replay) for flow in flows}
+        self._is_replay = is_replay
         self._ticked = dict.fromkeys(self._intakes, 0)
         self._heard: dict[Partition, int] = {}
         """By partition, the commit that its last record told of, milliseconds; for the inbox, when that was written."""
@@ -199,14 +205,22 @@ class Runner:
         ticks: list[Outgoing] = []
         lacking_past = self._past.behind()
         for name, intake in self._intakes.items():
-            read = {self._ways.inbox, *intake.feeds}
-            bounds = [self._heard.get(place, 0) for place in behind if place[0] in read]
-            clock = min(intake.clock, min(bounds, default=intake.clock) * MICROS)
+            clock = self._clock(intake, behind)
             if clock > self._ticked[name] and name not in lacking_past:
                 self._ticked[name] = clock
                 self._observer.clock(name, clock)
                 ticks.append(Outgoing(message_key(name, ""), pack([TICK, clock])))
         return ticks
+
+    def _clock(self, intake: Intake, behind: Set[Partition]) -> int:
+        """How far a flow's event time may go, microseconds; 0 for no further than it is."""
+        read = intake.feeds if self._is_replay else {self._ways.inbox, *intake.feeds}
+        heard = min([self._heard.get(place, 0) for place in behind if place[0] in read], default=None)
+        if heard is None:
+            return intake.clock
+        if self._is_replay:  # commits say nothing about dates, so they bound nothing but how far we are behind
+            return intake.clock if heard > (time.time() - HEAD_SECONDS) * 1_000 else 0
+        return min(intake.clock, heard * MICROS)
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
         if not messages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -15,10 +16,11 @@ from streams.operators.flow import Flow, Fold, Input, Outcome
 from streams.operators.message import TICK, unpack
 from streams.operators.runner import Runner
 from streams.operators.task import Ways
-from tests.delivering import OutFeed
+from tests.delivering import PERSON, OutFeed
 from tests.flow_process import Quiet
 
 INBOX = "inbox"
+BORN = {"name": "born", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}]}
 
 
 class Sent:
@@ -50,11 +52,11 @@ class Told:
 class Rig:
     """A worker with a feed of two partitions and an inbox of one."""
 
-    def __init__(self, folder: Path) -> None:
-        self.feed = OutFeed("rig", "town.resident")
+    def __init__(self, folder: Path, *, is_replay: bool = False) -> None:
+        self.feed = OutFeed("rig", "town.resident", [*PERSON, BORN])
         flow = Flow(
             name="rig",
-            inputs=[Input(feed=self.feed.feed, subjects=lambda _: ["one:1"])],
+            inputs=[Input(feed=self.feed.feed, subjects=lambda _: ["one:1"], event_time="born")],
             folds={"one": Fold(lambda _: Outcome())},
             outputs={"rig.queue": ["conflict_id"]},
             queue="rig.queue",
@@ -72,13 +74,14 @@ class Rig:
             progress=Told(),
             replay=lambda *_: iter(()),
             observer=Quiet(),
+            is_replay=is_replay,
         )
         self.following = {(self.feed.feed, number): 0 for number in (0, 1)}
 
-    def commit(self, partition: int, second: int) -> None:
-        """A row is committed so many seconds after the beginning, and taken by the worker."""
+    def commit(self, partition: int, second: int, born: int | None = None) -> None:
+        """A row is committed so many seconds after the beginning, and taken by the worker; `born` is its business time."""
         place = (self.feed.feed, partition)
-        record = self.feed.record("c", {"id": 1}, committed_at_ms=second * 1_000)
+        record = self.feed.record("c", {"id": 1, "born": born and born * 1_000_000}, committed_at_ms=second * 1_000)
         record = record._replace(offset=self.following[place])
         self.following[place] += 1
         self.runner.handle([Batch(topic=self.feed.feed, partition=partition, records=[record])])
@@ -124,3 +127,23 @@ def test_the_clock_does_not_go_back(rig: Rig) -> None:
     rig.commit(1, 40)
     assert rig.clock(1) is None
     assert rig.clock() is None
+
+
+def test_business_time_moves_the_clock_no_further_than_the_commit(rig: Rig) -> None:
+    rig.commit(0, 100, born=60)
+    assert rig.clock() == 60
+    rig.commit(0, 110)
+    assert rig.clock() == 110, "a row without its date has its commit's"
+    rig.commit(0, 120, born=900)
+    assert rig.clock() == 120
+
+
+def test_where_a_past_is_replayed_only_business_time_moves_the_clock(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, is_replay=True)
+    now = round(time.time())
+    rig.commit(0, now, born=60)
+    rig.commit(1, now)
+    assert rig.clock(0, 1) == 60, "what is seconds behind does not hold it up"
+    rig.commit(1, now - 60, born=90)
+    assert rig.clock(1) is None, "what is a minute behind does"
+    assert rig.clock() == 90
