@@ -29,7 +29,7 @@ from ops.city.city import GUANGZHOU, City
 from ops.city.life import Life
 from ops.control import Follower, read_directory
 from ops.demo_stage import Stage, make_room, running_mesh, set_up, subscribers_server
-from ops.flows import BY_DATES, CLOCK, TASKS, open_items
+from ops.flows import BY_DATES, CLOCK, TASKS, Backlog, open_items
 from ops.folder import load as load_folder
 from ops.lag import LagReader
 from ops.metric import CAPTURED, DERIVED
@@ -46,6 +46,7 @@ HOPS = ("capture", "streams", "flows", "delivery")
 SNAPSHOT_WITHIN_SECONDS = 300.0
 DRAIN_WITHIN_SECONDS = 180.0
 QUIET_SECONDS = 2.0
+REST_SECONDS = 4.0
 LATENCY = "mesh_delivery_latency_seconds"
 COUNTED = (
     "mesh_events_total",
@@ -244,15 +245,18 @@ class _Play:
         return self._outcome(verified)
 
     def _rest_flows(self) -> None:
-        """Return once the flows fold nothing any more: their figures are then of all that the city did."""
+        """Return once the flows have nothing to fold any more: their figures are then of all that the city did."""
         deadline = time.monotonic() + DRAIN_WITHIN_SECONDS
         seen, still_since = -1.0, time.monotonic()
-        while time.monotonic() < deadline and time.monotonic() - still_since < QUIET_SECONDS:
-            self._read()
-            folded = self._tally.total("mesh_flow_messages_total")
-            if folded != seen:
-                seen, still_since = folded, time.monotonic()
-            time.sleep(0.3)
+        with closing(LagReader(self._stage.settings.kafka)) as lags:
+            backlog = Backlog(lags, read_directory(self._stage.settings.kafka).feeds)
+            while time.monotonic() < deadline and time.monotonic() - still_since < REST_SECONDS:
+                self._read()
+                backlog.look()
+                folded = self._tally.total("mesh_flow_messages_total")
+                if folded != seen or backlog.records != 0:
+                    seen, still_since = folded, time.monotonic()
+                time.sleep(0.3)
 
     def _outcome(self, verified: Verified) -> Outcome:
         tally = self._tally

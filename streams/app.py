@@ -186,8 +186,9 @@ class StreamWorker:
                         message.ack(consumer)  # Invariant 1: all outputs of the group are durable.
                     self._watch.alive()
             if self._idle is not None and consumer.flow_active and loop.time() >= self._idle_at:
-                behind = await consumer.behind()
-                await loop.run_in_executor(executor, self._attend, self._idle, dict(consumer.standing), behind)
+                epoch, behind = consumer.epoch, await consumer.behind()
+                if consumer.flow_active and consumer.epoch == epoch:  # otherwise it speaks of a past assignment
+                    await loop.run_in_executor(executor, self._attend, self._idle, dict(consumer.standing), behind)
                 self._idle_at = loop.time() + IDLE_LOOK_SECONDS
             self._in_work.set_result(None)
 
