@@ -24,10 +24,12 @@ from schemas.directory import Directory, FeedEntry
 from schemas.registry.client import RegistryClient
 from sinks.reader import read_range
 from streams.app import StreamWorker
-from streams.operators.flow import Flow, Fold, Input, Outcome, Subject
+from streams.operators.flow import QUEUE_KEY, Flow, Fold, Input, Outcome, Subject
 from streams.operators.runner import Runner
 from streams.operators.task import Ways
 
+QUEUE = "bench.queue"
+"""Where items that nobody can fold would go; there are none."""
 FROM_COLUMNS: Mapping[str, Any] = {
     "from_feed": ["null", "string"],
     "from_position": ["null", "string"],
@@ -61,8 +63,8 @@ def flow(source: str, out: str, key: str) -> Flow:
         name="bench",
         inputs=[Input(feed=source, subjects=lambda row: [f"row:{row[key]}"], stays=True)],
         folds={"row": Fold(fold)},
-        outputs={out: [key]},
-        queue=out,
+        outputs={out: [key], QUEUE: QUEUE_KEY},
+        queue=QUEUE,
     )
 
 
