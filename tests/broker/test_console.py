@@ -74,7 +74,12 @@ def test_the_console_shows_what_the_mesh_does(mesh: RunningMesh) -> None:
         assert until(lambda: get(f"{url}/health")[1], 30, "health") is not None
         assert get(f"{url}/nothing")[0] == 404
         # The command line says the same.
-        assert {entry["feed"] for entry in mesh.done("status")["feeds"]} == {entry["feed"] for entry in report["feeds"]}
+        feeds = {entry["feed"] for entry in mesh.done("status")["feeds"]}
+        until(
+            lambda: feeds == {entry["feed"] for entry in json.loads(get(f"{url}/status")[1])["feeds"]},
+            30,
+            "the same feeds",
+        )
 
 
 def test_a_taken_port_is_one_readable_line(mesh: RunningMesh) -> None:
