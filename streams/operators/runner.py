@@ -93,6 +93,8 @@ class Runner:
         self._readers = feeds_of(flows)
         self._intakes = {flow.name: Intake(flow, is_replay=is_replay) for flow in flows}
         self._is_replay = is_replay
+        self._stirred: set[str] = set()
+        """Flows that were told something since their last tick: subjects that are folded at ticks wait for the next."""
         self._ticked = dict.fromkeys(self._intakes, 0)
         self._heard: dict[Partition, int] = {}
         """By partition, the commit that its last record told of, milliseconds; for the inbox, when that was written."""
@@ -204,10 +206,14 @@ class Runner:
         """The clocks that have advanced."""
         ticks: list[Outgoing] = []
         lacking_past = self._past.behind()
+        is_inbox_read = not any(topic == self._ways.inbox for topic, _ in behind)
         for name, intake in self._intakes.items():
-            clock = self._clock(intake, behind)
-            if clock > self._ticked[name] and name not in lacking_past:
-                self._ticked[name] = clock
+            clock, last = self._clock(intake, behind), self._ticked[name]
+            # Once nothing comes any more, what came after the last tick is owed one, though the time is still the same.
+            is_owed = last > 0 and name in self._stirred and is_inbox_read
+            if (clock > last or is_owed) and name not in lacking_past:
+                clock = self._ticked[name] = max(clock, last)
+                self._stirred.discard(name)
                 self._observer.clock(name, clock)
                 ticks.append(Outgoing(message_key(name, ""), pack([TICK, clock])))
         return ticks
@@ -263,6 +269,7 @@ class Runner:
         self._observer.restored(partition, done, total)
 
     def _report(self, summary: Summary) -> None:
+        self._stirred |= summary.stirred
         for flow, count in summary.taken.items():
             self._observer.taken(flow, count)
         for (flow, feed), count in summary.emitted.items():

@@ -48,8 +48,12 @@ class Writer(Protocol):
 
 @dataclass(slots=True)
 class Summary:
-    """What a batch came to: messages taken per flow, row changes per flow and feed, new queue items per flow and kind."""
+    """What a batch came to: messages taken per flow, row changes per flow and feed, new queue items per flow and kind.
 
+    `stirred` are the flows that were told something, ticks aside.
+    """
+
+    stirred: set[str] = field(default_factory=set[str])
     taken: dict[str, int] = field(default_factory=dict[str, int])
     emitted: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     queued: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
@@ -145,6 +149,8 @@ def _summary(messages: Sequence[tuple[int, bytes, bytes]], effects: Effects) -> 
     for _, key, _ in messages:
         flow = key.partition(b"\0")[0].decode()
         summary.taken[flow] = summary.taken.get(flow, 0) + 1
+        if not key.endswith(b"\0"):
+            summary.stirred.add(flow)
     for change in effects.rows:
         place = (change.flow, change.feed)
         summary.emitted[place] = summary.emitted.get(place, 0) + 1

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from producers.log import Headers
-from schemas.change import Batch
+from schemas.change import Batch, Record
 from schemas.directory import Directory
 from streams.operators.flow import Flow, Fold, Input, Outcome
-from streams.operators.message import TICK, unpack
+from streams.operators.message import FACT, TICK, message_key, pack, unpack
 from streams.operators.runner import Runner
 from streams.operators.task import Ways
 from tests.delivering import PERSON, OutFeed
@@ -49,6 +49,25 @@ class Told:
     def save(self, key: str, record: Any) -> None: ...
 
 
+class Written:
+    """A task's writer; what it is given is committed."""
+
+    def write(self, records: Iterable[Any], last: Any) -> int:
+        return len(list(records))
+
+    def close(self) -> None: ...
+
+
+class Empty:
+    """A changelog without a record."""
+
+    def bounds(self, partition: int) -> tuple[int, int]:
+        return 0, 0
+
+    def read(self, partition: int, start: int, end: int) -> Iterator[Batch]:
+        return iter(())
+
+
 class Rig:
     """A worker with a feed of two partitions and an inbox of one."""
 
@@ -67,8 +86,8 @@ class Rig:
             directory=lambda: Directory(feeds={self.feed.feed: self.feed.entry}),
             schema_of=self.feed.schemas.__getitem__,
             open_outlet=lambda: cast("Any", self.sent),
-            open_writer=lambda _: pytest.fail("nothing is folded here"),
-            changelog=cast("Any", None),
+            open_writer=lambda _: Written(),
+            changelog=cast("Any", Empty()),
             ways=Ways(1, INBOX, "state"),
             data_dir=folder,
             progress=Told(),
@@ -85,6 +104,16 @@ class Rig:
         record = record._replace(offset=self.following[place])
         self.following[place] += 1
         self.runner.handle([Batch(topic=self.feed.feed, partition=partition, records=[record])])
+
+    def told(self, *, is_tick: bool = False) -> None:
+        """A message of the flow is folded."""
+        place = (INBOX, 0)
+        offset = self.following.setdefault(place, 0)
+        self.following[place] += 1
+        key = message_key("rig", "" if is_tick else "one:1")
+        value = pack([TICK, 1] if is_tick else [FACT, self.feed.feed, str(offset), "p", 0, 0, {"id": offset}, False])
+        record = Record(offset, key, value, None, round(time.time() * 1_000))
+        self.runner.handle([Batch(topic=INBOX, partition=0, records=[record])])
 
     def clock(self, *behind: int) -> int | None:
         """The second that a look sends to the tasks while these partitions of the feed hold more."""
@@ -147,3 +176,13 @@ def test_where_a_past_is_replayed_only_business_time_moves_the_clock(tmp_path: P
     rig.commit(1, now - 60, born=90)
     assert rig.clock(1) is None, "what is a minute behind does"
     assert rig.clock() == 90
+
+
+def test_what_is_told_after_the_last_tick_is_owed_one_at_the_same_time(rig: Rig) -> None:
+    rig.commit(0, 100)
+    assert rig.clock() == 100
+    rig.told()
+    assert rig.clock() == 100, "subjects that are folded at ticks would wait until somebody commits"
+    rig.told(is_tick=True)
+    assert rig.clock() is None, "a tick alone calls for no other"
+    rig.runner.close()
