@@ -12,16 +12,14 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from ops.control import read_directory
 from ops.lag import LagReader
-from ops.metric import CAPTURED, DERIVED
+from ops.metric import origin_of
 from ops.settings import Settings
+from ops.terminal import report_console
 from schemas.directory import Directory, FeedEntry
-
-_PIPE_COLUMNS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +84,7 @@ class Catalogue:
                 promised,
                 ", ".join(entry.subscribers),
             )
-        console = Console(highlight=False)
-        # A pipe has no width; folding names at the usual 80 columns would hide them from whoever searches for one.
-        console.width = console.width if console.is_terminal else max(console.width, _PIPE_COLUMNS)
+        console = report_console()
         console.print(table)
         owners = {entry.provider for entry in self.entries}
         console.print(f"{len(self.entries)} feeds of {len(owners)} agencies", style="bold")
@@ -128,7 +124,7 @@ def compile_catalogue(
             title=gov.get("resource", ""),
             provider=contract.agency,
             owner=agency.name if agency else "",
-            origin=DERIVED if directory.is_derived(feed) else CAPTURED,
+            origin=origin_of(directory, feed),
             version=entry.version,
             key=contract.key,
             columns=len(contract.fields),

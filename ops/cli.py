@@ -14,11 +14,10 @@ from typing import Any, BinaryIO, NoReturn
 
 import click
 
+from ops.options import dir_option, json_option
 from ops.quota import quota
-from ops.settings import DEFAULT_DIRECTORY, load
+from ops.settings import load
 from schemas.errors import MeshError
-
-_Command = Callable[..., Any]
 
 
 class _MeshGroup(click.Group):
@@ -36,23 +35,6 @@ def _fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
-def _dir_option(command: _Command) -> _Command:
-    return click.option(
-        "--dir",
-        "directory",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=DEFAULT_DIRECTORY,
-        envvar="MESH_DIR",
-        show_default=True,
-        show_envvar=True,
-        help="The mesh's directory: state, logs, connections.",
-    )(command)
-
-
-def _json_option(command: _Command) -> _Command:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
-
-
 @click.group(cls=_MeshGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="pearlmesh", prog_name="mesh")
 def main() -> None:
@@ -66,7 +48,7 @@ def main() -> None:
 
 
 @main.command()
-@_dir_option
+@dir_option
 def up(directory: Path) -> None:
     """Start the mesh: Kafka, PostgreSQL, registry, capture, streams, delivery; Ctrl-C stops them all.
 
@@ -80,7 +62,7 @@ def up(directory: Path) -> None:
 
 
 @main.command()
-@_dir_option
+@dir_option
 def down(directory: Path) -> None:
     """Stop what `mesh up` started in this directory, and nothing else."""
     from ops.up import down as stop
@@ -92,7 +74,7 @@ def down(directory: Path) -> None:
 @click.argument(
     "hop", type=click.Choice(["registry", "capture", "streams", "flows", "delivery", "console", "opendata"])
 )
-@_dir_option
+@dir_option
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -136,7 +118,7 @@ def run(hop: str, directory: Path, port: int, only: tuple[str, ...], name: str) 
 @click.option("--into", type=click.Path(path_type=Path), help="Folder for the draft. Default: ./<agency>.")
 @click.option("--lossless", is_flag=True, help="Give every column a text branch for values its type cannot hold.")
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
-@_json_option
+@json_option
 def draft(
     source: str, agency: str, tables: tuple[str, ...], into: Path | None, lossless: bool, force: bool, as_json: bool
 ) -> None:
@@ -153,8 +135,8 @@ def draft(
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@_dir_option
-@_json_option
+@dir_option
+@json_option
 def check(folder: Path, directory: Path, as_json: bool) -> None:
     """Check an agency's, a subscriber's or a whole city's folder; explain every problem with its fix.
 
@@ -169,7 +151,7 @@ def check(folder: Path, directory: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@_dir_option
+@dir_option
 @click.option("--wait", "wait_seconds", default=60.0, show_default=True, help="Seconds to watch for the first records.")
 @click.option(
     "--partitions",
@@ -178,7 +160,7 @@ def check(folder: Path, directory: Path, as_json: bool) -> None:
     show_default=True,
     help="Partitions of each new feed, for life.",
 )
-@_json_option
+@json_option
 def onboard(folder: Path, directory: Path, wait_seconds: float, partitions: int, as_json: bool) -> None:
     """Take a folder into the running mesh: register, create topics with ACLs, start capture and delivery. No restart.
 
@@ -192,13 +174,13 @@ def onboard(folder: Path, directory: Path, wait_seconds: float, partitions: int,
 
 
 @main.command()
-@_dir_option
+@dir_option
 @click.option(
     "--watch/--once",
     default=None,
     help="Keep the table on the terminal, or print it once (default without a terminal).",
 )
-@_json_option
+@json_option
 def status(directory: Path, watch: bool | None, as_json: bool) -> None:
     """Show feeds, subscriptions and processes: volume, lag, latency, dead letters."""
     from ops.wiring import show_status
@@ -208,14 +190,14 @@ def status(directory: Path, watch: bool | None, as_json: bool) -> None:
 
 @main.command()
 @click.argument("words", nargs=-1)
-@_dir_option
+@dir_option
 @click.option(
     "--class",
     "sharing",
     type=click.Choice(["UNCONDITIONAL", "CONDITIONAL", "NOT_SHARED"]),
     help="Of one sharing class.",
 )
-@_json_option
+@json_option
 def catalogue(words: tuple[str, ...], directory: Path, sharing: str | None, as_json: bool) -> None:
     """List what can be subscribed to: owner, sharing class, freshness, subscribers. WORDS narrow it, such as `tax 税`."""
     from ops.catalogue import catalogue as compiled
@@ -225,11 +207,11 @@ def catalogue(words: tuple[str, ...], directory: Path, sharing: str | None, as_j
 
 @main.command()
 @click.argument("feed")
-@_dir_option
+@dir_option
 @click.option("--from-start", is_flag=True, help="Begin with the oldest record instead of the next one.")
 @click.option("--count", type=int, help="Stop after so many changes.")
 @click.option("--reveal", is_flag=True, help="Show columns tagged PII, which are hidden by default.")
-@_json_option
+@json_option
 def tail(feed: str, directory: Path, from_start: bool, count: int | None, reveal: bool, as_json: bool) -> None:
     """Follow the changes of a feed, or of a subscriber's `out.` topic, on the terminal."""
     from ops.wiring import show_tail
@@ -239,7 +221,7 @@ def tail(feed: str, directory: Path, from_start: bool, count: int | None, reveal
 
 @main.command()
 @click.argument("name")
-@_dir_option
+@dir_option
 @click.option(
     "--within",
     "within_seconds",
@@ -247,7 +229,7 @@ def tail(feed: str, directory: Path, from_start: bool, count: int | None, reveal
     show_default=True,
     help="Seconds that what is under way may take to arrive.",
 )
-@_json_option
+@json_option
 def verify(name: str, directory: Path, within_seconds: float, as_json: bool) -> None:
     """Compare a subscription with its source, row for row. NAME is a grant's id, or a feed for all its grants."""
     from ops.verify import verify as compare
@@ -260,7 +242,7 @@ def verify(name: str, directory: Path, within_seconds: float, as_json: bool) -> 
 @main.command()
 @click.argument("grant_id")
 @click.argument("status", type=click.Choice(["ACTIVE", "SUSPENDED", "REVOKED"]))
-@_dir_option
+@dir_option
 def grant(grant_id: str, status: str, directory: Path) -> None:
     """Suspend, revoke or reactivate a grant; a running feed follows within seconds."""
     from ops.grant_status import set_grant_status
@@ -270,9 +252,9 @@ def grant(grant_id: str, status: str, directory: Path) -> None:
 
 
 @main.command()
-@_dir_option
+@dir_option
 @click.option("--renew", is_flag=True, help="Take a new key; every other mesh needs the new anchor then.")
-@_json_option
+@json_option
 def identity(directory: Path, renew: bool, as_json: bool) -> None:
     """Show who this mesh is to others: fingerprint and public key, the file for their `mesh anchor add`."""
     from ops.identity import announce
@@ -288,8 +270,8 @@ def anchor() -> None:
 @anchor.command("add")
 @click.argument("file", type=click.File("rb"))
 @click.option("--name", required=True, help="Whose it is, such as district_440106.")
-@_dir_option
-@_json_option
+@dir_option
+@json_option
 def anchor_add(file: BinaryIO, name: str, directory: Path, as_json: bool) -> None:
     """Trust the mesh whose public key is in FILE, as its `mesh identity` printed it; - reads standard input."""
     from ops.anchors import add_anchor
@@ -299,8 +281,8 @@ def anchor_add(file: BinaryIO, name: str, directory: Path, as_json: bool) -> Non
 
 @anchor.command("remove")
 @click.argument("fingerprint")
-@_dir_option
-@_json_option
+@dir_option
+@json_option
 def anchor_remove(fingerprint: str, directory: Path, as_json: bool) -> None:
     """Trust that mesh no longer: within seconds its feeds stop, and what it reads here."""
     from ops.anchors import remove_anchor
@@ -309,8 +291,8 @@ def anchor_remove(fingerprint: str, directory: Path, as_json: bool) -> None:
 
 
 @anchor.command("list")
-@_dir_option
-@_json_option
+@dir_option
+@json_option
 def anchor_list(directory: Path, as_json: bool) -> None:
     """List the anchors, and the sources and subscribers that name them."""
     from ops.anchors import list_anchors
@@ -320,7 +302,7 @@ def anchor_list(directory: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("source")
-@_dir_option
+@dir_option
 def resync(source: str, directory: Path) -> None:
     """Accept the gap of a stopped SOURCE (<agency>.<name>), and copy every table of it anew.
 
@@ -333,7 +315,7 @@ def resync(source: str, directory: Path) -> None:
 
 
 @main.command()
-@_dir_option
+@dir_option
 @click.option(
     "--for", "for_seconds", type=float, help="Run so many seconds, then compare and stop. Default: until Ctrl-C."
 )

@@ -32,7 +32,7 @@ from ops.demo_stage import Stage, make_room, running_mesh, set_up, subscribers_s
 from ops.flows import BY_DATES, CLOCK, TASKS, Backlog, open_items
 from ops.folder import load as load_folder
 from ops.lag import LagReader
-from ops.metric import CAPTURED, DERIVED
+from ops.metric import CAPTURED, DERIVED, origin_of
 from ops.onboard import onboard
 from ops.scrape import Samples, gather, quantile
 from ops.status import StatusReader
@@ -277,17 +277,16 @@ class _Play:
         }
         samples = gather(self._stage.settings.directory)[0]
         directory = read_directory(self._stage.settings.kafka)
-
-        def origin(grant_id: str) -> str:
-            return DERIVED if directory.is_derived(directory.grants[grant_id].grant.feed) else CAPTURED
-
         subscriptions: dict[str, Mapping[str, float | None]] = {
             grant_id: {
                 "delivered": tally.total("mesh_delivered_total", grant_id=grant_id),
                 "suppressed": tally.total("mesh_suppressed_total", grant_id=grant_id),
                 "dead": tally.total("mesh_dead_total", grant_id=grant_id),
                 "lag_seconds": samples.latest("mesh_delivery_lag_seconds", grant_id=grant_id),
-                **self._latency(subscriber=grant_id.split(".", 1)[0], origin=origin(grant_id)),
+                **self._latency(
+                    subscriber=directory.grants[grant_id].grant.subscriber,
+                    origin=origin_of(directory, directory.grants[grant_id].grant.feed),
+                ),
             }
             for grant_id in sorted(verified.comparisons)
         }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from ops.control import Follower, read_directory
 from ops.lag import LagReader
@@ -17,6 +18,7 @@ from ops.topics import DAY_MS, TopicSpec, bounds, ensure_topics
 from producers.log import Log
 from producers.transaction import TransactionWriter
 from schemas.change import Batch
+from schemas.directory import Directory
 from schemas.errors import Misconfigured, Transient
 from schemas.feed import FLOW_INBOX, FLOW_STATE
 from schemas.registry.client import RegistryClient
@@ -25,7 +27,7 @@ from streams.app import StreamWorker
 from streams.flows import FLOWS
 from streams.operators.flow import Flow
 from streams.operators.past import Progress
-from streams.operators.runner import Runner
+from streams.operators.runner import Observer, Runner
 from streams.operators.task import Ways
 
 GROUP = "mesh.flows"
@@ -116,34 +118,65 @@ def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, name:
         raise Misconfigured(CLOCK, f"is {clock!r}", fix=f"set it to {BY_COMMITS} or {BY_DATES}")
     ensure_flow_topics(settings.kafka, partitions)
     directory = parts.enter_context(closing(Follower(settings.kafka)))
-    log = parts.enter_context(closing(Log(settings.kafka, client_id=f"mesh-{name}")))
-    folder = settings.directory / "flows" / name
-    runner = parts.enter_context(
+    run_worker(
+        FLOWS,
+        stop,
+        kafka=settings.kafka,
+        registry=settings.registry,
+        directory=directory,
+        ways=Ways(partitions),
+        group=GROUP,
+        instance_id=name,
+        folder=settings.directory / "flows" / name,
+        progress=progress,
+        observer=FlowMetrics(),
+        is_replay=clock == BY_DATES,
+    )
+
+
+def run_worker(
+    flows: Sequence[Flow],
+    stop: threading.Event,
+    *,
+    kafka: str,
+    registry: str,
+    directory: Callable[[], Directory],
+    ways: Ways,
+    group: str,
+    instance_id: str | None,
+    folder: Path,
+    progress: Progress,
+    observer: Observer,
+    is_replay: bool = False,
+) -> None:
+    """One worker of `group` until `stop`. `folder` is its own; `instance_id` and `is_replay` as in StreamWorker and Runner."""
+    with (
+        closing(Log(kafka, client_id=f"mesh-{instance_id or group}")) as log,
         closing(
             Runner(
-                flows=FLOWS,
+                flows=flows,
                 directory=directory,
-                schema_of=RegistryClient(settings.registry).schema,
+                schema_of=RegistryClient(registry).schema,
                 open_outlet=log.lane,
-                open_writer=partial(TransactionWriter, settings.kafka),
-                changelog=StateChangelog(settings.kafka),
-                ways=Ways(partitions),
+                open_writer=partial(TransactionWriter, kafka),
+                changelog=StateChangelog(kafka, ways.state),
+                ways=ways,
                 data_dir=folder / "state",
                 progress=progress,
-                replay=partial(read_range, settings.kafka),
-                observer=FlowMetrics(),
-                is_replay=clock == BY_DATES,
+                replay=partial(read_range, kafka),
+                observer=observer,
+                is_replay=is_replay,
             )
+        ) as runner,
+    ):
+        worker = StreamWorker(
+            bootstrap=kafka,
+            group=group,
+            topics=runner.topics,
+            handle=runner.handle,
+            idle=runner.idle,
+            data_dir=folder,
+            instance_id=instance_id,
         )
-    )
-    worker = StreamWorker(
-        bootstrap=settings.kafka,
-        group=GROUP,
-        topics=runner.topics,
-        handle=runner.handle,
-        idle=runner.idle,
-        data_dir=folder,
-        instance_id=name,
-    )
-    runner.alive = worker.alive
-    worker.run(stop)
+        runner.alive = worker.alive
+        worker.run(stop)

@@ -83,9 +83,8 @@ class LagReader:
         """When the first record of each topic was made, in ms since 1970; topics without a record are left out."""
         try:
             partitions = self._partitions(topics)
-            places = [TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers]
-            starts = self._offsets(places, OffsetSpec.earliest())
-            ends = self._offsets(places, OffsetSpec.latest())
+            starts = self._offsets(partitions, OffsetSpec.earliest())
+            ends = self._offsets(partitions, OffsetSpec.latest())
             filled = [
                 (topic, number, start) for (topic, number), start in starts.items() if start < ends[topic, number]
             ]
@@ -101,12 +100,9 @@ class LagReader:
         newest: dict[str, int] = {}
         try:
             partitions = self._partitions(topics)
-            places = [TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers]
-            asked: dict[TopicPartition, Any] = {place: OffsetSpec.max_timestamp() for place in places}
-            for place, answer in (self._admin.list_offsets(asked) if asked else {}).items():
-                at_ms = answer.result(WITHIN_SECONDS).timestamp or -1
-                if at_ms >= 0:
-                    newest[place.topic] = max(at_ms, newest.get(place.topic, at_ms))
+            for (topic, _), found in self._listed(partitions, OffsetSpec.max_timestamp()).items():
+                if (at_ms := found.timestamp or -1) >= 0:
+                    newest[topic] = max(at_ms, newest.get(topic, at_ms))
         except KafkaException as error:
             raise Transient(f"newest records: {error.args[0].str()}", fix="are the brokers up?") from error
         return newest
@@ -117,9 +113,8 @@ class LagReader:
 
     def _read(self, groups: Mapping[str, Sequence[str]]) -> dict[str, dict[str, TopicLag]]:
         partitions = self._partitions({topic for topics in groups.values() for topic in topics})
-        places = [TopicPartition(topic, number) for topic, numbers in partitions.items() for number in numbers]
-        starts = self._offsets(places, OffsetSpec.earliest())
-        ends = self._offsets(places, OffsetSpec.latest())
+        starts = self._offsets(partitions, OffsetSpec.earliest())
+        ends = self._offsets(partitions, OffsetSpec.latest())
         self._wait_for_coordinators(list(groups))
         committed = {group: self._committed(group) for group in groups}
         behind: set[tuple[str, int, int]] = set()  # topic, partition, and from where the oldest is to be found
@@ -159,11 +154,14 @@ class LagReader:
                 seconds = max(seconds, (now_ms - timestamp_ms) / 1000)
         return TopicLag(records=records, seconds=seconds, confirmed=confirmed, is_passed=is_passed)
 
-    def _offsets(self, places: Sequence[TopicPartition], which: Any) -> dict[_Key, int]:
-        if not places:
-            return {}
-        futures = self._admin.list_offsets({place: which for place in places}, request_timeout=WITHIN_SECONDS)
-        return {(place.topic, place.partition): future.result().offset for place, future in futures.items()}
+    def _offsets(self, partitions: Mapping[str, Iterable[int]], which: Any) -> dict[_Key, int]:
+        return {place: found.offset for place, found in self._listed(partitions, which).items()}
+
+    def _listed(self, partitions: Mapping[str, Iterable[int]], which: Any) -> dict[_Key, Any]:
+        """The offset, and perhaps its timestamp, that fits `which` in each partition."""
+        asked = {TopicPartition(*place): which for place in _places(partitions, partitions)}
+        futures = self._admin.list_offsets(asked, request_timeout=WITHIN_SECONDS) if asked else {}
+        return {(place.topic, place.partition): future.result() for place, future in futures.items()}
 
     def _wait_for_coordinators(self, groups: list[str]) -> None:
         """Return once each group's coordinator answers: on a fresh broker, and after a failover, it takes a moment.

@@ -55,7 +55,7 @@ class ContractLint:
             self._add(Severity.ERROR, (), "", str(error.args[0]), error.fix)
             return
         self._record(self.contract, agency)
-        is_derived = any(source.name == self.contract.source and source.is_flow for source in agency.sources)
+        is_derived = agency.has_flow(self.contract.source)
         for index, field in enumerate(self.contract.fields):
             self._field(self.contract, field, ("fields", index), is_derived=is_derived)
         self._duplicates(self.contract)

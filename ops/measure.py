@@ -22,7 +22,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops.health import STATUSES, Health
-from ops.metric import CAPTURED, DERIVED, LATENCY_BUCKETS_SECONDS, METRICS
+from ops.metric import LATENCY_BUCKETS_SECONDS, METRICS, origin_of
 from ops.prometheus.configuration import Target, register, unregister
 from schemas.directory import Directory
 from schemas.errors import Misconfigured
@@ -207,7 +207,7 @@ class _GrantLabels(dict[str, tuple[str, str, str]]):
             subscriber, *feed = grant_id.split(".")
             labels = (subscriber, ".".join(feed[:2]), grant_id)
         self[grant_id] = labels
-        self.origins[labels[1]] = DERIVED if directory.is_derived(labels[1]) else CAPTURED
+        self.origins[labels[1]] = origin_of(directory, labels[1])
         return labels
 
 

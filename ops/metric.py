@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from schemas.directory import Directory
+
 LATENCY_BUCKETS_SECONDS = (
     *(0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075),
     *(0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
@@ -28,6 +30,12 @@ _GRANT = ("subscriber", "feed", "grant_id")
 
 CAPTURED, DERIVED = "captured", "derived"
 """Where a feed comes from: a department's database, or a flow, which may have waited for evidence on purpose."""
+
+
+def origin_of(directory: Directory, feed: str) -> str:
+    """CAPTURED or DERIVED."""
+    return DERIVED if directory.is_derived(feed) else CAPTURED
+
 
 METRICS = {
     # Capture:

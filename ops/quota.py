@@ -9,7 +9,8 @@ from typing import TextIO
 
 import click
 
-from ops.settings import DEFAULT_DIRECTORY, load
+from ops.options import dir_option, json_option
+from ops.settings import load
 
 
 @click.group()
@@ -21,7 +22,7 @@ def quota() -> None:
 @click.argument("roster", type=click.File(encoding="ascii"))
 @click.option("--key", required=True, help="The draw key, 64 hexadecimal digits.")
 @click.option("--quota", "quotas", type=click.IntRange(min=0), required=True, help="How many codes win.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@json_option
 def draw(roster: TextIO, key: str, quotas: int, as_json: bool) -> None:
     """Compute a draw from ROSTER, a file of codes, one a line (- for standard input). Needs no mesh."""
     from ops.draw_check import compute_draw
@@ -38,17 +39,8 @@ def draw(roster: TextIO, key: str, quotas: int, as_json: bool) -> None:
 @quota.command()
 @click.argument("period")
 @click.argument("quota_kind", type=click.Choice(["ORDINARY", "NEW_ENERGY"]))
-@click.option(
-    "--dir",
-    "directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=DEFAULT_DIRECTORY,
-    envvar="MESH_DIR",
-    show_default=True,
-    show_envvar=True,
-    help="The mesh's directory: state, logs, connections.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@dir_option
+@json_option
 def verify(period: str, quota_kind: str, directory: Path, as_json: bool) -> None:
     """Compute the draw of PERIOD (yyyymm) again from its published roster and key; exit status 1 if it differs."""
     from ops.draw_check import check_draw

@@ -37,6 +37,10 @@ class Agency:
     contact: str = ""
     sources: tuple[SourceConfig, ...] = ()
 
+    def has_flow(self, source: str) -> bool:
+        """Whether this source of the agency is a flow."""
+        return any(entry.name == source and entry.is_flow for entry in self.sources)
+
     def to_json(self) -> dict[str, Any]:
         """The record on `mesh.agencies`."""
         sources = [

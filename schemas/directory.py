@@ -92,9 +92,7 @@ class Directory:
         """Whether a flow writes the feed, instead of a department's database."""
         entry = self.feeds.get(feed)
         agency = self.agencies.get(entry.contract.agency) if entry else None
-        if entry is None or agency is None:
-            return False
-        return any(source.name == entry.contract.source and source.is_flow for source in agency.sources)
+        return entry is not None and agency is not None and agency.has_flow(entry.contract.source)
 
     def trusted(self) -> Directory:
         """Without the grants of meshes whose anchor is not here: what the hops go by (invariant 6, DOMAIN A10)."""

@@ -8,18 +8,11 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ops.flows import StateChangelog
-from producers.log import Log
-from producers.transaction import TransactionWriter
+from ops.flows import run_worker
 from schemas.directory import Directory, FeedEntry
-from schemas.registry.client import RegistryClient
-from sinks.reader import read_range
-from streams.app import StreamWorker
-from streams.operators.runner import Runner
 from streams.operators.task import Ways
 from tests.demo_flow import flow
 
@@ -55,32 +48,20 @@ def run(options: dict, stop: threading.Event) -> None:
     prefix = options["prefix"]
     feeds = [FeedEntry.from_json(entry) for entry in options["feeds"]]
     directory = Directory(feeds={entry.feed: entry for entry in feeds})
-    ways = Ways(options["partitions"], f"{prefix}inbox", f"{prefix}state")
-    log = Log(options["bootstrap"], client_id=options["name"])
-    runner = Runner(
-        flows=[flow(prefix)],
+    folder = Path(options["data_dir"])
+    run_worker(
+        [flow(prefix)],
+        stop,
+        kafka=options["bootstrap"],
+        registry=options["registry"],
         directory=lambda: directory,
-        schema_of=RegistryClient(options["registry"]).schema,
-        open_outlet=log.lane,
-        open_writer=partial(TransactionWriter, options["bootstrap"]),
-        changelog=StateChangelog(options["bootstrap"], ways.state),
-        ways=ways,
-        data_dir=Path(options["data_dir"]) / "state",
-        progress=_Records(Path(options["data_dir"]).parent / "past"),
-        replay=partial(read_range, options["bootstrap"]),
+        ways=Ways(options["partitions"], f"{prefix}inbox", f"{prefix}state"),
+        group=options["group"],
+        instance_id=options["name"],
+        folder=folder,
+        progress=_Records(folder.parent / "past"),
         observer=Quiet(),
     )
-    StreamWorker(
-        bootstrap=options["bootstrap"],
-        group=options["group"],
-        topics=runner.topics,
-        handle=runner.handle,
-        idle=runner.idle,
-        data_dir=Path(options["data_dir"]),
-        instance_id=options["name"],
-    ).run(stop)
-    runner.close()
-    log.close()
 
 
 if __name__ == "__main__":

@@ -26,11 +26,13 @@ DOORS = {
         "ops/city/receiver.py": "a subscriber's webhook endpoint",
         "ops/console/": "the console's server",
         "ops/opendata/": "the open data API's server",
+        "ops/web.py": "what serves both",
     },
     "aiokafka": {"streams/run_thread.py": "what Faust reads through"},
     "avro": {"schemas/compatibility.py": "Avro's own rules of compatibility"},
     "click": {
         "ops/cli.py": "the command line",
+        "ops/options.py": "options of every command",
         "ops/wiring.py": "prints what status and tail show",
         "ops/quota.py": "a group of commands",
         "ops/anchors.py": "prints the anchors",

@@ -11,21 +11,14 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ops.flows import StateChangelog
+from ops.flows import run_worker
 from ops.wiring import calm_collector
-from producers.log import Log
-from producers.transaction import TransactionWriter
 from schemas.contract import Contract
 from schemas.directory import Directory, FeedEntry
-from schemas.registry.client import RegistryClient
-from sinks.reader import read_range
-from streams.app import StreamWorker
 from streams.operators.flow import QUEUE_KEY, Flow, Fold, Input, Outcome, Subject
-from streams.operators.runner import Runner
 from streams.operators.task import Ways
 
 QUEUE = "bench.queue"
@@ -91,32 +84,19 @@ def main() -> None:
     calm_collector()
     entries = [FeedEntry.from_json(entry) for entry in job["feeds"]]
     directory = Directory(feeds={entry.feed: entry for entry in entries})
-    ways = Ways(job["partitions"], job["inbox"], job["state"])
-    log = Log(job["kafka"], client_id="bench-fold")
-    folder = Path(job["folder"])
-    runner = Runner(
-        flows=[flow(job["source"], job["out"], entries[0].contract.key[0])],
+    run_worker(
+        [flow(job["source"], job["out"], entries[0].contract.key[0])],
+        stop,
+        kafka=job["kafka"],
+        registry=job["registry"],
         directory=lambda: directory,
-        schema_of=RegistryClient(job["registry"]).schema,
-        open_outlet=log.lane,
-        open_writer=partial(TransactionWriter, job["kafka"]),
-        changelog=StateChangelog(job["kafka"], ways.state),
-        ways=ways,
-        data_dir=folder / "state",
+        ways=Ways(job["partitions"], job["inbox"], job["state"]),
+        group=job["group"],
+        instance_id=None,
+        folder=Path(job["folder"]),
         progress=_Nobody(),
-        replay=partial(read_range, job["kafka"]),
         observer=_Nobody(),
     )
-    StreamWorker(
-        bootstrap=job["kafka"],
-        group=job["group"],
-        topics=runner.topics,
-        handle=runner.handle,
-        idle=runner.idle,
-        data_dir=folder,
-    ).run(stop)
-    runner.close()
-    log.close()
 
 
 if __name__ == "__main__":

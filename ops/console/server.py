@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 from aiohttp import web
 
 from ops.status import Status
-from schemas.errors import Misconfigured
+from ops.web import serve
 
 PAGE = Path(__file__).with_name("page.html")
 FRESH_SECONDS = 0.9
@@ -49,20 +48,12 @@ class Console:
         app.router.add_get("/console.css", self._file("console.css", "text/css"))
         app.router.add_get("/status", self._report)
         app.router.add_get("/health", self._health)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self._port)
-        try:
-            try:
-                await site.start()
-            except OSError as error:
-                fix = "end what listens there, or choose another port; --port 0 takes a free one"
-                raise Misconfigured(f"console on port {self._port}", os.strerror(error.errno or 0), fix=fix) from error
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            announce(self.url)
-            await asyncio.to_thread(stop.wait)
-        finally:
-            await runner.cleanup()
+
+        def told(url: str) -> None:
+            self.url = url
+            announce(url)
+
+        await serve(app, "console", self._port, stop, told)
 
     async def _fresh(self) -> Status:
         async with self._reading:

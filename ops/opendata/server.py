@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -23,7 +22,7 @@ from ops.opendata import dcat
 from ops.opendata.answers import Answers, Table
 from ops.opendata.query import Query
 from ops.opendata.refusal import Refusal
-from schemas.errors import Misconfigured
+from ops.web import serve
 
 ADDRESSES: Mapping[str, str] = {
     "/": "this list",
@@ -56,23 +55,7 @@ class OpenData:
 
     def run(self, stop: threading.Event, announce: Callable[[str], None] = lambda _: None) -> None:
         """Serve until `stop`. `announce` receives the address once it answers. Raises Misconfigured when the port is taken."""
-        asyncio.run(self._serve(stop, announce))
-
-    async def _serve(self, stop: threading.Event, announce: Callable[[str], None]) -> None:
-        runner = web.AppRunner(self.application(), access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self._port)
-        try:
-            try:
-                await site.start()
-            except OSError as error:
-                fix = "end what listens there, or choose another port; --port 0 takes a free one"
-                problem = os.strerror(error.errno or 0)
-                raise Misconfigured(f"open data on port {self._port}", problem, fix=fix) from error
-            announce(f"http://127.0.0.1:{runner.addresses[0][1]}")
-            await asyncio.to_thread(stop.wait)
-        finally:
-            await runner.cleanup()
+        asyncio.run(serve(self.application(), "open data", self._port, stop, announce))
 
     def application(self) -> web.Application:
         """The web application."""

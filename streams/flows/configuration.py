@@ -15,11 +15,11 @@ Amounts in YAML are written as text ("0.05"), never as floating-point numbers.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import yaml
 
@@ -29,6 +29,8 @@ SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
 DAY_MICROS = 86_400_000_000
 _SHANGHAI_MICROS = 8 * 3_600_000_000
 _EPOCH = date(1970, 1, 1)
+
+T = TypeVar("T")
 
 
 def midnight(day: date | int) -> int:
@@ -92,6 +94,27 @@ class Dated:
     def all_at(self, moment: int) -> list[Mapping[str, Any]]:
         """All that is in force at a moment, under any key, in order of beginning, then of the file."""
         return [entry.values for entry in self.entries if entry.is_valid_at(moment)]
+
+
+class Packs(Generic[T]):
+    """Dated entries, one in force at a time, each read once into what a flow works with."""
+
+    def __init__(self, entries: Dated, read: Callable[[Mapping[str, Any]], T]) -> None:
+        self._dated = entries
+        self._read = {id(entry.values): read(entry.values) for entry in entries.entries}
+
+    def __iter__(self) -> Iterator[T]:
+        """In the order of their beginnings."""
+        return iter(self._read.values())
+
+    def find(self, moment: int) -> T | None:
+        """What is in force at a moment, if anything is."""
+        values = self._dated.find(moment)
+        return None if values is None else self._read[id(values)]
+
+    def at(self, moment: int) -> T:
+        """What is in force at a moment. Raises Misconfigured if nothing is."""
+        return self._read[id(self._dated.at(moment))]
 
 
 def dated(path: Path, key: Sequence[str] = ()) -> Dated:

@@ -226,7 +226,7 @@ class Folding:
             elif due_of(key, len(start)) <= self._clock(flow):
                 due.add(key)
         for key in sorted(due):
-            live = self._live(flow, key[len(start) + 8 :].decode(), is_fresh=True)
+            live = self._live(flow, key[len(start) + 8 :].decode())
             self._dirty[live.prefix] = live
         self._fold_dirty(offset)
 
@@ -366,25 +366,25 @@ class Folding:
         changes = self._effects.changes
         return changes[key] if key in changes else self._store.get(key)
 
-    def _live(self, flow: Flow, subject: str, *, is_fresh: bool = False) -> Live:
+    def _live(self, flow: Flow, subject: str) -> Live:
         """The subject, from memory or from its entries. One that is folded at ticks is always read anew."""
         prefix = prefix_of(flow.name, subject)
-        at_tick = fold_of(flow, subject).at_tick
-        live = self._recent.get(prefix) if not (is_fresh and at_tick) else None
+        live = self._recent.get(prefix)
         if live is None:
-            live = self._load(prefix, flow, subject, is_overlaid=at_tick)
-            if not at_tick:
+            live = Live(prefix, flow, fold_of(flow, subject), Subject(key=subject))
+            self._load(live)
+            if not live.fold.at_tick:
                 self._recent.keep(live)
         return live
 
-    def _load(self, prefix: bytes, flow: Flow, subject: str, *, is_overlaid: bool) -> Live:
-        live = Live(prefix, flow, fold_of(flow, subject), Subject(key=subject))
-        if not is_overlaid and self._store.get(prefix + b"h") is None:
+    def _load(self, live: Live) -> None:
+        prefix, is_apart = live.prefix, live.fold.at_tick
+        if not is_apart and self._store.get(prefix + b"h") is None:
             # Nobody heard of it before: most subjects while a flow reads the past. Asking for one entry costs a tenth of a scan.
             self._put(prefix, prefix + b"h", pack([{}, None]), is_apart=False)
-            return live
+            return
         entries = {key: value for key, value in self._store.scan(prefix)}
-        if is_overlaid:  # facts of this batch went past memory
+        if is_apart:  # facts of this batch went past memory
             for key, value in self._apart.get(prefix, {}).items():
                 if value is None:
                     entries.pop(key, None)
@@ -392,4 +392,3 @@ class Folding:
                     entries[key] = value
         for key, value in entries.items():
             restore(live, key[len(prefix) :], value)
-        return live

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from schemas.registry.server import RegistryServer
+from tests.broker_rehearsal import BrokerRehearsal, on
 from tests.capturing import Rig
 
 
@@ -59,3 +60,12 @@ def dsn(postgres: Any, unique: str) -> str:
 def rig(kafka: str, dsn: str, unique: str) -> Rig:
     """Capture of that database; no feed is captured yet."""
     return Rig(kafka, dsn, unique)
+
+
+@pytest.fixture
+def rehearsal(kafka: str, unique: str) -> Iterator[type[BrokerRehearsal]]:
+    """What rehearses a flow through the broker, in place of tests/rehearsal.py."""
+    bound = on(kafka, unique)
+    yield bound
+    for opened in bound.opened:
+        opened.close()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.broker_rehearsal import BrokerRehearsal, on
+from tests.broker_rehearsal import BrokerRehearsal
 
 FOLDER = Path(__file__).parent.parent / "unit" / "streams" / "flows"
 CHECK = re.compile(r"test_[a-l]\d+_", re.IGNORECASE)
@@ -42,14 +42,6 @@ def parameters(function: Callable[..., Any]) -> Iterator[tuple[str, dict[str, An
             one = getattr(given, "values", given) if isinstance(given, type(pytest.param())) else given
             values |= dict(zip((name.strip() for name in names), one if len(names) > 1 else [one], strict=True))
         yield "".join(f"-{value}" for value in values.values() if isinstance(value, str | int)), values
-
-
-@pytest.fixture
-def rehearsal(kafka: str, unique: str) -> Iterator[type[BrokerRehearsal]]:
-    bound = on(kafka, unique)
-    yield bound
-    for opened in bound.opened:
-        opened.close()
 
 
 @pytest.mark.parametrize(("module", "check", "values"), list(checks()))

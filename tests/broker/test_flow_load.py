@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from streams.flows.quota import FLOW
-from tests.broker_rehearsal import BrokerRehearsal, on
+from tests.broker_rehearsal import BrokerRehearsal
 from tests.rehearsal import city_contracts
 from tests.unit.streams.flows import test_quota as quota
 
 APPLICATIONS = 3_000
 PEAK_A_MINUTE = 10_000 * (1 + len(quota.AGENCIES))
-
-
-@pytest.fixture
-def rehearsal(kafka: str, unique: str) -> Iterator[type[BrokerRehearsal]]:
-    bound = on(kafka, unique)
-    yield bound
-    for opened in bound.opened:
-        opened.close()
 
 
 def test_e9_the_cutoff_peak_of_10_000_applications_a_minute_and_their_seven_answers(

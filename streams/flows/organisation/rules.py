@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from streams.flows.calendar import day_number
-from streams.flows.configuration import dated
+from streams.flows.configuration import Packs, dated
 from streams.operators.merge import Source, sources
 
 ORGANISATION = "base.organisation"
@@ -59,16 +59,15 @@ def _rules(values: Mapping[str, Any]) -> Rules:
     )
 
 
-_DATED = dated(_HERE / "rules.yaml")
-_RULES = {id(entry.values): _rules(entry.values) for entry in _DATED.entries}
-STATUS_ITEMS = frozenset(rules.status_item for rules in _RULES.values())
+_RULES = Packs(dated(_HERE / "rules.yaml"), _rules)
+STATUS_ITEMS = frozenset(rules.status_item for rules in _RULES)
 """Under any rules, the items of registered changes that change a status."""
 _POPULATIONS = dated(_HERE / "populations.yaml", key=["population"])
 
 
 def rules_at(moment: int) -> Rules:
     """The rules in force at a moment, microseconds."""
-    return _RULES[id(_DATED.at(moment))]
+    return _RULES.at(moment)
 
 
 def populations_at(moment: int) -> list[Mapping[str, Any]]:

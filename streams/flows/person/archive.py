@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from streams.flows.configuration import dated
+from streams.flows.configuration import Packs, dated
 from streams.flows.person.doubt import doubts, forks
 from streams.flows.person.evidence import ID_TYPES, READS, born_by_number, key_of, name_key
-from streams.flows.person.identifier import former_number, identify
+from streams.flows.person.identifier import handed_over, identify
 from streams.flows.person.ladder import Judged, judge, own_rank
 from streams.flows.person.life import Death, life, spans
-from streams.flows.person.move import Gathered, gather, hand_over, lend, shared_with, successor
+from streams.flows.person.move import Gathered, gather, lend, shared_with
 from streams.flows.person.record import record_of
 from streams.flows.person.timeline import Timeline
 from streams.operators.flow import Fact, Outcome, Row, Subject, Tell
 from streams.operators.merge import Source, conflict, merge, sources
 
-_PACKS = dated(Path(__file__).with_name("priority.yaml"))
 _NO_EVIDENCE = ("police.id_change", "health.birth_certificate")
 """Rows that speak of a number or of a child; they make nobody a person of the archive."""
 
@@ -37,9 +35,7 @@ class Rules:
     """Feeds whose past decides what was believed of a death."""
 
 
-@cache
-def _rules(number: int) -> Rules:
-    pack = _PACKS.entries[number].values
+def _rules(pack: Mapping[str, Any]) -> Rules:
     names = [source.partition(":")[0] for source in pack["priority"]["name"]]
     death = pack["death"]
     dates = [source.partition(":")[0] for source in death["date"]]
@@ -47,20 +43,19 @@ def _rules(number: int) -> Rules:
     return Rules(sources(pack["priority"], READS), names, death, dates, replayed)
 
 
+_PACKS = Packs(dated(Path(__file__).with_name("priority.yaml")), _rules)
+
+
 def rules_at(moment: int) -> Rules:
     """The rules in force at an event time, microseconds."""
-    _PACKS.at(moment)
-    return _rules(next(number for number, entry in enumerate(_PACKS.entries) if entry.is_valid_at(moment)))
+    return _PACKS.at(moment)
 
 
 def person(subject: Subject) -> Outcome:
     """Fold a person. A number that went out of use hands everything over, and only says to whom."""
     gathered = gather(subject)
-    change = successor(subject, gathered)
-    if change is not None:
-        outcome = hand_over(subject, gathered, change)
-        outcome.publish("base.identifier", *former_number(subject, gathered, change))
-        return outcome
+    if (moved := handed_over(subject, gathered)) is not None:
+        return moved
     facts = [fact for fact in gathered.facts if fact.feed not in _NO_EVIDENCE]
     outcome = Outcome()
     outcome.publish("base.conflict", *forks(subject, gathered))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from schemas.identifiers import normalise
 from streams.flows.person.evidence import ID_TYPES, holder, key_of, number_of
 from streams.flows.person.ladder import Judged
-from streams.flows.person.move import Change, Gathered
+from streams.flows.person.move import Change, Gathered, hand_over, successor
 from streams.operators.flow import Outcome, Row, Subject, Tell
 from streams.operators.merge import IdentifierClaim, spans
 
@@ -43,6 +43,16 @@ def former_number(subject: Subject, gathered: Gathered, change: Change) -> Itera
     holders = sorted(row["subject_key"] for row in subject.told("holder"))
     key = holders[0] if holders else f"CITIZEN_ID:{change.new}"
     return _rows(_own_forms(subject, gathered, change.effective), key)
+
+
+def handed_over(subject: Subject, gathered: Gathered) -> Outcome | None:
+    """What is said of a number that went out of use: to whom everything goes. None for one in use."""
+    change = successor(subject, gathered)
+    if change is None:
+        return None
+    outcome = hand_over(subject, gathered, change)
+    outcome.publish("base.identifier", *former_number(subject, gathered, change))
+    return outcome
 
 
 def document(subject: Subject) -> Outcome:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from schemas.identifiers import Status, validate_citizen_id
 from streams.flows.person.evidence import claim_key
-from streams.flows.person.identifier import former_number
-from streams.flows.person.move import gather, hand_over, successor
+from streams.flows.person.identifier import handed_over
+from streams.flows.person.move import gather
 from streams.operators.flow import Outcome, Subject, Tell
 from streams.operators.merge import conflict
 
@@ -20,11 +20,8 @@ _NO_CLAIM = ("police.id_change", "health.birth_certificate")
 def number(subject: Subject) -> Outcome:
     """Fold a number that is nobody's."""
     gathered = gather(subject)
-    change = successor(subject, gathered)
-    if change is not None:
-        outcome = hand_over(subject, gathered, change)
-        outcome.publish("base.identifier", *former_number(subject, gathered, change))
-        return outcome
+    if (moved := handed_over(subject, gathered)) is not None:
+        return moved
     outcome = Outcome()
     found = validate_citizen_id(subject.id)
     is_ambiguous = found.status is Status.AMBIGUOUS_CENTURY

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import Misconfigured
-from streams.flows.configuration import dated
+from streams.flows.configuration import Packs, dated
 from streams.operators.flow import Row
 from streams.operators.publish import FieldTable, field_tables
 
@@ -53,7 +53,17 @@ class Topic:
     value: str
 
 
-_RULES = dated(HERE / "rules.yaml")
+def _rules(values: Mapping[str, Any]) -> Rules:
+    return Rules(
+        pushed_kinds=frozenset(values["pushed_kinds"]),
+        claim_working_days=values["claim_working_days"],
+        grace_micros=values["grace_hours"] * 3_600_000_000,
+        reroutes_max=values["reroutes_max"],
+        unmatched_working_days=values["unmatched_working_days"],
+    )
+
+
+_RULES = Packs(dated(HERE / "rules.yaml"), _rules)
 _ITEMS = dated(HERE / "items.csv", key=["item_code", "permit_kind", "agency"])
 _ITEMS_BY_CODE: dict[tuple[str, str], list[Any]] = {}
 for _entry in _ITEMS.entries:
@@ -62,16 +72,7 @@ for _entry in _ITEMS.entries:
 
 def rules_at(moment: int) -> Rules | None:
     """The rules in force at a moment; None before the reform."""
-    values = _RULES.find(moment)
-    if values is None:
-        return None
-    return Rules(
-        pushed_kinds=frozenset(values["pushed_kinds"]),
-        claim_working_days=values["claim_working_days"],
-        grace_micros=values["grace_hours"] * 3_600_000_000,
-        reroutes_max=values["reroutes_max"],
-        unmatched_working_days=values["unmatched_working_days"],
-    )
+    return _RULES.find(moment)
 
 
 def owners(item_code: str, permit_kind: str, moment: int) -> list[Owner]:

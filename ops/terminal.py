@@ -1,0 +1,15 @@
+"""Terminal: where reports are printed, and how wide they may be."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+PIPE_COLUMNS = 200
+
+
+def report_console() -> Console:
+    """Standard output. A pipe has no width; folding names at the usual 80 columns would hide them from whoever searches."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_COLUMNS)
+    return console
