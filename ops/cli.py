@@ -152,7 +152,9 @@ def check(folder: Path, directory: Path, as_json: bool) -> None:
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @dir_option
-@click.option("--wait", "wait_seconds", default=60.0, show_default=True, help="Seconds to watch for the first records.")
+@click.option(
+    "--wait", "wait_seconds", default=60.0, show_default=True, help="Seconds to wait for first records; 0: not at all."
+)
 @click.option(
     "--partitions",
     type=click.IntRange(1, 512),

@@ -36,7 +36,7 @@ from ops.metric import CAPTURED, DERIVED, origin_of
 from ops.onboard import onboard
 from ops.scrape import Samples, gather, quantile
 from ops.status import StatusReader
-from ops.status_table import render
+from ops.status_table import reasons, render
 from ops.tally import Tally
 from ops.verify import Verified, compare_until_exact
 from schemas.errors import Transient
@@ -153,16 +153,9 @@ class _Play:
         self._city.create(self._stage.dsn_of_agency)
         with self._progress() as progress:
             task = progress.add_task("filling")
-            done: dict[str, tuple[int, int]] = {}
 
-            def tell(feed: str, rows: int, total: int) -> None:
-                done[feed] = (rows, total)
-                progress.update(
-                    task,
-                    description=f"filling {feed}",
-                    completed=sum(rows for rows, _ in done.values()),
-                    total=sum(total for _, total in done.values()),
-                )
+            def tell(feed: str, done: int, total: int) -> None:
+                progress.update(task, description=f"filling {feed}", completed=done, total=total)
 
             filled = self._city.fill(self._stage.dsn_of_agency, tell)
             progress.update(task, description=f"filled {len(filled)} tables")
@@ -354,6 +347,8 @@ class _Play:
                     if time.monotonic() - told[0] >= 10:
                         told[0] = time.monotonic()
                         self._say(self._headline(life))
+                        for reason in reasons(reader.read()):
+                            self._console.print(reason, soft_wrap=True)
 
                 yield line
                 return

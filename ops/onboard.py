@@ -70,7 +70,7 @@ class Onboarded:
     """What onboarding did.
 
     `first_record_seconds`: for each new feed whose table has rows, from the call to its first record; None if none came in
-    time.
+    time. Empty where nobody waited.
     """
 
     feeds: Sequence[str]
@@ -135,7 +135,7 @@ def onboard(
         with closing(Log(settings.kafka, client_id="mesh-onboard")) as log:
             work = _Onboarding(settings, registry, directory, log, say, partitions)
             work.take(load(folder))
-    first = _first_records(settings, work.awaited, started, wait_seconds, say)
+    first = _first_records(settings, work.awaited, started, wait_seconds, say) if wait_seconds else {}
     return Onboarded(
         feeds=list(work.feeds), first_record_seconds=first, grants=work.grants, notices=work.notices, report=report
     )

@@ -23,7 +23,7 @@ def render(status: Status, *, rows_max: int | None = None) -> RenderableType:
     """The tables; with `rows_max`, of feeds and subscriptions only so many: the unwell first, then the busiest."""
     return Group(
         _headline(status),
-        *_reasons(status),
+        *reasons(status),
         _feeds(status.feeds, rows_max),
         _subscriptions(status.subscriptions, rows_max),
         _processes(status.processes),
@@ -42,7 +42,7 @@ def _headline(status: Status) -> Text:
     return line
 
 
-def _reasons(status: Status) -> list[Text]:
+def reasons(status: Status) -> list[Text]:
     """Each reason once, with what it holds for: one parked sink is one trouble, however many grants it has."""
     concerned: dict[tuple[str, str], list[str]] = {}
     for feed in status.feeds:

@@ -210,7 +210,7 @@ def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[str, int]:
 
 def _admin(bootstrap: str) -> AdminClient:
     """Keep it in a variable until the answer is there: its futures fail when it is collected before."""
-    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
 
 def _partitions(admin: AdminClient, topics: Iterable[str]) -> dict[str, int]:

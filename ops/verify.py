@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from ops.city.compare import Comparison, compare
@@ -25,6 +24,7 @@ from ops.control import read_directory
 from ops.flows import Backlog
 from ops.lag import LagReader
 from ops.settings import Connections, Settings
+from ops.terminal import report_console
 from ops.topics import bounds
 from schemas.change import Batch
 from schemas.codec import Codec
@@ -57,7 +57,7 @@ class Verified:
 
     def render(self) -> None:
         """For people: what is not exact, and how much was compared."""
-        console = Console(highlight=False)
+        console = report_console()
         table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
         table.add_column("subscription")
         for name in ("expected", "found", "missing", "surplus", "different"):

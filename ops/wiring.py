@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.live import Live
 
 from ops import status_table
@@ -35,6 +34,7 @@ from ops.opendata.service import run_opendata
 from ops.prometheus.configuration import write_prometheus_config
 from ops.settings import Connections, Settings, load
 from ops.status import StatusReader, status
+from ops.terminal import report_console
 from ops.topics import ensure_control_topics
 from ops.up import mesh_command
 from producers.capture import Capture
@@ -62,7 +62,6 @@ SINKS: Mapping[str, SinkKind] = {"postgres": POSTGRES, "webhook": WEBHOOK, "file
 
 STREAMS_GROUP = "mesh.streams"
 DURABLE_WITHIN_SECONDS = 60.0
-PIPE_COLUMNS = 180
 _YIELDING = ("nice", "-n", "10")
 """On one machine, what is derived from changes must not delay the changes: it works on when the other hops have had theirs."""
 
@@ -207,10 +206,7 @@ def show_status(settings: Settings, *, watch: bool, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2, default=str))
         else:
-            console = Console()
-            # A pipe has no width; folding names at the usual 80 columns would hide them from whoever searches for one.
-            console.width = console.width if console.is_terminal else max(console.width, PIPE_COLUMNS)
-            console.print(status_table.render(report))
+            report_console().print(status_table.render(report))
         return
     with (
         closing(Follower(settings.kafka)) as directory,

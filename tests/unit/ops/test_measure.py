@@ -173,12 +173,12 @@ def test_prometheus_configuration_finds_targets_and_rules_beside_it(tmp_path: Pa
 
 def test_latencies_fall_into_the_buckets_that_prometheus_expects(served: tuple[Path, Exporter]) -> None:
     directory, exporter = served
-    DeliveryMetrics(exporter).delivered("tax.police.resident", 4, 1, [0.005, 0.0051, 9.9, 11.0])
+    DeliveryMetrics(exporter).delivered("tax.police.resident", 4, 1, [0.005, 0.0051, 9.9, 601.0])
     DeliveryMetrics(exporter).delivered("health.police.resident", 1, 1, [0.3])
     samples, _ = gather(directory)
     buckets = dict(samples.buckets("mesh_delivery_latency_seconds", subscriber="tax"))
     assert list(buckets) == [*LATENCY_BUCKETS_SECONDS, float("inf")]
-    assert (buckets[0.005], buckets[0.01], buckets[7.5], buckets[10.0], buckets[float("inf")]) == (1, 2, 2, 3, 4)
+    assert (buckets[0.005], buckets[0.01], buckets[7.5], buckets[600.0], buckets[float("inf")]) == (1, 2, 2, 3, 4)
     assert dict(samples.buckets("mesh_delivery_latency_seconds"))[float("inf")] == 5
 
 
