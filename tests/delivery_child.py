@@ -1,4 +1,4 @@
-"""A delivery process for kill tests: one JSON argument says what; it dies by SIGKILL where a seeded dice says so.
+"""A delivery process for kill tests: one JSON argument says what, and at which of its writes it dies by SIGKILL, and how.
 
 The killer is a wrapper around the sink, so product code carries no hooks.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import sys
 import threading
@@ -30,14 +29,16 @@ def die() -> None:
 
 
 class Killer:
-    """Dies before, within or after a write: after is between the rows' commit and the broker's."""
+    """Dies before, within or after its write number `nth`: after is between the rows' commit and the broker's."""
 
-    def __init__(self, sink: Sink, dice: random.Random) -> None:
+    def __init__(self, sink: Sink, where: str, nth: int, delay_seconds: float) -> None:
         assert isinstance(sink, OffsetKeeper)
-        self.sink, self.keeper, self.dice = sink, sink, dice
+        self.sink, self.keeper = sink, sink
+        self.where, self.left, self.delay_seconds = where, nth, delay_seconds
 
     def write(self, batches: Sequence[Batch]) -> None:
-        where = self.dice.choice(["before", "half", "within", "after", "no", "no"])
+        self.left -= 1
+        where = "" if self.left else self.where
         if where == "before":
             die()
         if where == "half":
@@ -48,7 +49,7 @@ class Killer:
             self.sink.write([batch for batch in half if batch.records])
             die()
         if where == "within":
-            timer = threading.Timer(self.dice.uniform(0, 0.03), die)
+            timer = threading.Timer(self.delay_seconds, die)
             timer.daemon = True
             timer.start()
         self.sink.write(batches)
@@ -67,13 +68,12 @@ class Killer:
 
 def main() -> None:
     wanted = json.loads(sys.argv[1])
-    dice = random.Random(wanted["seed"]) if wanted["seed"] is not None else None
     feed = OutFeed(wanted["subscriber"], "police.person")
 
     def killing(build: object) -> object:
         def wrapped(setup: SinkSetup) -> Sink:
             sink = build(setup)  # pyright: ignore[reportCallIssue]
-            return Killer(sink, dice) if dice else sink
+            return Killer(sink, **wanted["death"]) if wanted["death"] else sink
 
         return wrapped
 

@@ -39,7 +39,7 @@ def test_snapshot_and_stream_arrive_in_order_with_their_positions(rig: Rig, dsn:
                 db.execute("UPDATE t SET amount = 5 WHERE id = 4")
             db.execute("DELETE FROM t WHERE id = 1")
             until(lambda: len(rig.changes(feed)) == 6, 60, "the stream")
-            until(lambda: rig.seen.connections.get(rig.source), 10, "the source is connected")
+            until(lambda: rig.seen.connections.get(rig.source), 30, "the source is connected")
     changes = rig.changes(feed)
     assert [change.op for change in changes] == list("rrrcud")
     assert [change.position.minor for change in changes] == [0, 0, 0, 1, 2, 1]

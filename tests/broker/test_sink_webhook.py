@@ -245,7 +245,7 @@ def test_a_lane_delivers_through_an_outage_and_buries_what_is_refused(
         until(lambda: desk.watch.parked_lanes.get(feed.subscriber) is True, 30, "parked in the outage")
         outage.clear()
         until(lambda: desk.watch.counts.get(f"{feed.subscriber}.police.person") == 19, 30, "the rest is delivered")
-        until(lambda: len(desk.letters) == 1, 10, "one dead letter")
+        until(lambda: len(desk.letters) == 1, 30, "one dead letter")
         assert desk.watch.parked_lanes[feed.subscriber] is False
     assert desk.letters[0].reason == "http_400"
     delivered = [body["key"]["id"] for _, body in receiver.requests]

@@ -125,10 +125,10 @@ def test_another_partition_count_is_refused_before_anything_is_created(
 def test_a_topic_that_would_forget_old_rows_is_put_right(kafka: str, unique: str, admin: AdminClient) -> None:
     feed = f"{unique}.feed"
     admin.create_topics([NewTopic(feed, num_partitions=1, replication_factor=1)])[feed].result()
-    until(lambda: feed in admin.list_topics(timeout=10).topics, 10, "the topic is known")
+    until(lambda: feed in admin.list_topics(timeout=10).topics, 30, "the topic is known")
     assert config_of(admin, feed)["cleanup.policy"] == "delete"
     assert ensure_topics(kafka, {feed: TopicSpec(partitions=1)}).corrected == (feed,)
-    until(lambda: config_of(admin, feed)["cleanup.policy"] == "compact", 10, "the topic is compacted")
+    until(lambda: config_of(admin, feed)["cleanup.policy"] == "compact", 30, "the topic is compacted")
 
 
 def test_more_replicas_than_brokers_is_explained(kafka: str, unique: str) -> None:

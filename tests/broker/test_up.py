@@ -162,7 +162,7 @@ def test_crashed_process_is_back_at_once_and_one_that_keeps_crashing_is_slowed(s
     (tmp_path / "fragile").touch()
     mesh = start()
     known = mesh.endpoints()
-    until(lambda: known["kafka"] in (tmp_path / "log" / "hop.log").read_text(), 10, "the hop is told where Kafka is")
+    until(lambda: known["kafka"] in (tmp_path / "log" / "hop.log").read_text(), 30, "the hop is told where Kafka is")
 
     pid = state(tmp_path, "hop")["pid"]
     killed = time.monotonic()

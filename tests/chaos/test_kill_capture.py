@@ -138,7 +138,7 @@ def test_a_kill_in_mid_copy_takes_the_copying_processes_along(rig: Rig, tmp_path
         db.execute(f"INSERT INTO t SELECT g, repeat('row ', 30) || g, g FROM generate_series(1, {5 * ROWS}) g")
     with child(rig, tmp_path) as process:
         until(lambda: len(copyists(process.pid)) == 2 and reached_block(rig, tmp_path) > 0, 60, "a range is done")
-    until(lambda: not copyists(process.pid), 10, "no process copies any more")
+    until(lambda: not copyists(process.pid), 30, "no process copies any more")
     assert 0 < reached_block(rig, tmp_path) < WHOLE, "killed too late"
     with child(rig, tmp_path):
         until(lambda: reached_block(rig, tmp_path) == WHOLE, 120, "the copy is complete")
@@ -156,7 +156,7 @@ def test_a_copying_process_dies_with_its_parent_whatever_it_does(tmp_path: Path)
         assert process.stdout is not None
         pid = int(process.stdout.readline())
         process.kill()
-    until(lambda: not Path(f"/proc/{pid}").exists(), 10, "the process is gone")
+    until(lambda: not Path(f"/proc/{pid}").exists(), 30, "the process is gone")
 
 
 def test_kills_in_mid_stream_lose_and_alter_nothing(rig: Rig, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,12 +22,12 @@ from tests.feeds import create
 from tests.until import until
 
 CHILD = Path(__file__).parent.parent / "delivery_child.py"
-ROUNDS = 5
+DEATHS = ("before", "half", "within", "after")
 
 
 @contextmanager
-def child(kafka: str, subscriber: str, kind: str, address: str, seed: int | None) -> Iterator[subprocess.Popen[bytes]]:
-    wanted = {"kafka": kafka, "subscriber": subscriber, "kind": kind, "address": address, "seed": seed}
+def child(kafka: str, subscriber: str, kind: str, address: str, death: Any = None) -> Iterator[subprocess.Popen[bytes]]:
+    wanted = {"kafka": kafka, "subscriber": subscriber, "kind": kind, "address": address, "death": death}
     process = subprocess.Popen([sys.executable, str(CHILD), json.dumps(wanted)])
     try:
         yield process
@@ -77,18 +78,24 @@ def history(kafka: str, unique: str) -> Iterator[History]:
     log.close()
 
 
-def killed(kafka: str, history: History, kind: str, address: str) -> int:
-    """Let children die under load; how many did."""
-    deaths = 0
-    for number in range(ROUNDS):
-        history.go_on(1500)
-        with child(kafka, history.feed.subscriber, kind, address, history.dice.randrange(10**6) + number) as process:
-            try:
-                # The broker gives a dead member's partitions to the next one after eight seconds.
-                deaths += process.wait(12) == -9
-            except subprocess.TimeoutExpired:
-                continue
-    return deaths
+def killed(kafka: str, history: History, kind: str, address: str) -> None:
+    """Let a child die under load in each way, in any order."""
+    for where in history.dice.sample(DEATHS, len(DEATHS)):
+        kill(kafka, history, kind, address, where)
+
+
+def kill(kafka: str, history: History, kind: str, address: str, where: str) -> None:
+    history.go_on(1500)
+    death = {"where": where, "nth": history.dice.randint(1, 3), "delay_seconds": history.dice.uniform(0, 0.03)}
+    with child(kafka, history.feed.subscriber, kind, address, death) as process:
+
+        def is_dead() -> bool:
+            history.go_on(20)  # it may have written all there was before its time
+            return process.poll() is not None
+
+        # The broker gives a dead member's partitions to the next one after eight seconds.
+        until(is_dead, 60, f"a death {where} a write")
+        assert process.returncode == -signal.SIGKILL, where
 
 
 def rows(dsn: str) -> dict[int, str]:
@@ -101,11 +108,10 @@ def rows(dsn: str) -> dict[int, str]:
 
 def test_kill_around_writes_leaves_exactly_the_same_rows(kafka: str, postgres: Any, history: History) -> None:
     dsn = postgres.create_database("killed")
-    deaths = killed(kafka, history, "postgres", dsn)
-    assert deaths >= 2, "the dice must fall often enough to prove something"
+    killed(kafka, history, "postgres", dsn)
     history.go_on(100)
-    with child(kafka, history.feed.subscriber, "postgres", dsn, None):
-        until(lambda: rows(dsn) == history.rows, 60, f"the same rows after {deaths} kills")
+    with child(kafka, history.feed.subscriber, "postgres", dsn):
+        until(lambda: rows(dsn) == history.rows, 60, "the same rows after the kills")
 
 
 def drops(directory: Path) -> list[str]:
@@ -118,9 +124,8 @@ def drops(directory: Path) -> list[str]:
 
 
 def test_kill_around_drops_writes_every_change_once(kafka: str, tmp_path: Path, history: History) -> None:
-    deaths = killed(kafka, history, "files", str(tmp_path))
-    assert deaths >= 2, "the dice must fall often enough to prove something"
-    with child(kafka, history.feed.subscriber, "files", str(tmp_path), None):
-        until(lambda: set(drops(tmp_path)) == history.tokens, 60, f"every change after {deaths} kills")
+    killed(kafka, history, "files", str(tmp_path))
+    with child(kafka, history.feed.subscriber, "files", str(tmp_path)):
+        until(lambda: set(drops(tmp_path)) == history.tokens, 60, "every change after the kills")
     found = drops(tmp_path)
     assert len(found) == len(set(found)), "no change twice"
