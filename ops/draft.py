@@ -24,7 +24,7 @@ from rich.text import Text
 
 from ops.draft_type import RECORD_BASIS, Unmapped, avro_name, field_of
 from ops.folder import AGENCY_FILE, CODE, resolved
-from producers.postgres_catalog import Table, TableColumn, Types, tables
+from producers.postgres_catalog import Table, TableColumn, Types, spelled, tables
 from producers.postgres_link import connect, translated
 from producers.postgres_preflight import Finding, findings
 from schemas.contract import Contract
@@ -177,13 +177,13 @@ class _Drafting:
         table = self._table
         if table.persistence != "p":
             self._leave_out(
-                "", "is not logged, so its changes cannot be captured", f"ALTER TABLE {table.name} SET LOGGED;"
+                "", "is not logged, so its changes cannot be captured", f"ALTER TABLE {spelled(table.name)} SET LOGGED;"
             )
             return None
         key = self._key()
         if not key:
             reason = "has no primary key and no unique index over NOT NULL columns: updates and deletes could not be told apart"
-            fix = f"ALTER TABLE {table.name} ADD PRIMARY KEY (…); or name the columns that make a row unique"
+            fix = f"ALTER TABLE {spelled(table.name)} ADD PRIMARY KEY (…); or name the columns that make a row unique"
             self._leave_out("", reason, fix)
             return None
         fields = list(self._fields(key, is_lossless=is_lossless))

@@ -10,6 +10,7 @@ from ops.folder import CODE, agency_of, grant_of, subscriber_of, variable_of
 from ops.lint_column import did_you_mean
 from ops.located import Located, Path
 from ops.report import Problem, Severity
+from producers.postgres_catalog import spelled
 from schemas.agency import FLOW, Agency
 from schemas.anchor import MESH, anchor_named
 from schemas.contract import Contract
@@ -226,5 +227,5 @@ class FileLint:
             return
         if feed.is_keyed_only and expression.columns - set(feed.contract.key):
             text = "filters rows, but the source does not send the row as it was, so leaving the filter would go unseen"
-            fix = f"let the department run: ALTER TABLE {feed.contract.table} REPLICA IDENTITY FULL;"
+            fix = f"let the department run: ALTER TABLE {spelled(feed.contract.table)} REPLICA IDENTITY FULL;"
             self._add(Severity.ERROR, place, grant.feed, text, fix)

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table as Grid
 
 from ops.anchors import require_anchor
@@ -26,6 +25,7 @@ from ops.folder import AgencyFolder, Folder, SubscriberFolder, load, resolved
 from ops.preflight import Provided, preflight
 from ops.settings import Connections, Settings, endpoints
 from ops.settings import load as load_settings
+from ops.terminal import report_console
 from ops.topics import (
     TopicSpec,
     allow_read,
@@ -36,6 +36,7 @@ from ops.topics import (
     withdraw_read,
 )
 from producers.log import Log
+from producers.postgres_catalog import spelled
 from producers.postgres_preflight import Finding
 from schemas.agency import Agency
 from schemas.contract import Contract
@@ -100,14 +101,14 @@ class Onboarded:
         if not self.is_ok:
             self.report.render()
             return
-        console = Console(highlight=False)
+        console = report_console()
         table = Grid("feed", "first record after", box=None, header_style="bold", padding=(0, 2, 0, 0))
         for feed, seconds in self.first_record_seconds.items():
             table.add_row(feed, "none yet: see `mesh status`" if seconds is None else f"{seconds:.1f} s")
         if self.first_record_seconds:
             console.print(table)
         for notice in self.notices:
-            console.print(f"note: {notice}", style="yellow", markup=False)
+            console.print(f"note: {notice}", style="yellow", markup=False, soft_wrap=True)
         console.print(f"onboarded: {len(self.feeds)} feeds, {len(self.grants)} grants")
 
 
@@ -226,7 +227,7 @@ class _Onboarding:
                 f"grant {grant.grant_id}",
                 f"has a row filter, but {grant.feed}'s table does not send rows as they were: a row that leaves the filter "
                 "could not be told from one that was never in it",
-                fix=f"ALTER TABLE {name} REPLICA IDENTITY FULL; then onboard the agency again",
+                fix=f"ALTER TABLE {spelled(name)} REPLICA IDENTITY FULL; then onboard the agency again",
             )
 
     def _agency(self, folder: AgencyFolder) -> None:

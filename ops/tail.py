@@ -94,8 +94,9 @@ def _readable(kind: AvroType, value: Any) -> Any:  # noqa: PLR0911 -- one arm pe
 def _moment(kind: str | None, value: int) -> Any:
     if kind == "date":
         return (date(1970, 1, 1) + timedelta(days=value)).isoformat()
-    if unit := _MICROSECONDS_OF.get(kind or ""):
-        return (_EPOCH + timedelta(microseconds=value * unit)).isoformat().replace("+00:00", "Z")
+    if unit := _MICROSECONDS_OF.get((kind or "").removeprefix("local-")):
+        zone = "" if (kind or "").startswith("local-") else "Z"
+        return (_EPOCH + timedelta(microseconds=value * unit)).isoformat().replace("+00:00", zone)
     if kind == "time-micros":
         minutes, microseconds = divmod(value, 60_000_000)
         return f"{minutes // 60:02}:{minutes % 60:02}:{microseconds / 1_000_000:09.6f}"

@@ -5,6 +5,7 @@ Read through an open statement connection; errors of the driver pass through to 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -136,6 +137,14 @@ def split(name: str) -> tuple[str, str]:
 def identifier(name: str) -> sql.Identifier:
     """`<schema>.<table>` quoted for a statement."""
     return sql.Identifier(*split(name))
+
+
+def spelled(name: str) -> str:
+    """`<schema>.<table>` as people type it into a statement: quoted only where it would be read as something else."""
+    parts = (
+        part if re.fullmatch(r"[a-z_][a-z0-9_$]*", part) else sql.Identifier(part).as_string() for part in split(name)
+    )
+    return ".".join(parts)
 
 
 def tables(connection: psycopg.Connection[Any], types: Types, names: Iterable[str]) -> Mapping[str, Table]:

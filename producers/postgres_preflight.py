@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from producers.pg_avro import Unmapped, encoder
-from producers.postgres_catalog import Table, Types, tables
+from producers.postgres_catalog import Table, Types, spelled, tables
 from producers.postgres_link import connect, translated
 from schemas.contract import Contract
 
@@ -125,17 +125,18 @@ def _server(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
 
 
 def _table(contract: Contract, table: Table) -> Iterator[Finding]:
+    name = spelled(table.name)
     if table.kind not in "rp":
         yield _error(
             contract, f"{table.name} is no table (views and foreign tables have no log)", "name the table behind it"
         )
     if table.persistence != "p":
-        yield _error(contract, f"{table.name} is not logged", f"ALTER TABLE {table.name} SET LOGGED;")
+        yield _error(contract, f"{table.name} is not logged", f"ALTER TABLE {name} SET LOGGED;")
     if not table.is_readable:
         yield _error(
             contract,
             f"{table.name} may not be read",
-            f"GRANT USAGE ON SCHEMA {table.name.split('.')[0]} TO CURRENT_ROLE; GRANT SELECT ON {table.name} TO CURRENT_ROLE;",
+            f"GRANT USAGE ON SCHEMA {name.split('.', 1)[0]} TO CURRENT_ROLE; GRANT SELECT ON {name} TO CURRENT_ROLE;",
         )
     if table.is_row_secured:
         yield _error(
@@ -158,13 +159,14 @@ def _error(contract: Contract, message: str, fix: str) -> Finding:
 
 
 def _columns(contract: Contract, table: Table) -> Iterator[Finding]:
+    name = spelled(table.name)
     # The server would break the stream at such a column, whether the contract names it or not.
     for column in table.columns:
         if column.type.is_unsendable:
             yield _error(
                 contract,
                 f"column {column.name} ({column.shown}) holds a type that the server cannot send",
-                f'ALTER TABLE {table.name} ALTER "{column.name}" TYPE text;',
+                f'ALTER TABLE {name} ALTER "{column.name}" TYPE text;',
             )
     columns = {column.name: column for column in table.columns}
     for field in contract.fields:
@@ -184,12 +186,12 @@ def _columns(contract: Contract, table: Table) -> Iterator[Finding]:
             yield _error(
                 contract,
                 f"key column {field.column} may be null",
-                f"ALTER TABLE {table.name} ALTER {field.column} SET NOT NULL;",
+                f'ALTER TABLE {name} ALTER "{field.column}" SET NOT NULL;',
             )
 
 
 def _identity(contract: Contract, table: Table) -> Iterator[Finding]:
-    full = f"ALTER TABLE {table.name} REPLICA IDENTITY FULL;"
+    full = f"ALTER TABLE {spelled(table.name)} REPLICA IDENTITY FULL;"
     if table.identity == "n" or (table.identity == "d" and not table.has_primary_key):
         yield Finding(
             severity="error",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from producers import pgoutput
 from producers.pg_envelope import CREATED, DELETED, NULL, UPDATED, FeedEnvelope, Transaction
-from producers.postgres_catalog import Types
+from producers.postgres_catalog import Types, spelled
 from producers.source import Tally
 from producers.transcode import Column, Transcoder
 from schemas.directory import FeedEntry
@@ -103,7 +103,7 @@ class Relations:
             raise ContractBroken(
                 entry.feed,
                 f"key {', '.join(sorted(keys))} is not part of the table's replica identity",
-                fix=f"ALTER TABLE {relation.schema}.{relation.table} REPLICA IDENTITY FULL",
+                fix=f"ALTER TABLE {spelled(f'{relation.schema}.{relation.table}')} REPLICA IDENTITY FULL",
             )
         contract = entry.contract
         transcoder = Transcoder(contract, columns, entry.key_schema_id, is_text_checked=self._is_text_checked)

@@ -16,8 +16,9 @@ from typing import Any
 from psycopg import sql
 
 from ops.city.condition import condition
-from ops.city.copies import Copy, Rows, granted, held, plain, reading
-from ops.city.ddl import column_type, table_of
+from ops.city.copies import Copy, Rows, granted, held, reading
+from ops.city.ddl import table_of
+from ops.city.plain import plain
 from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured
 from schemas.grant import Grant, Mask
@@ -81,12 +82,7 @@ def entitled(grant: Grant, contract: Contract, source: Source, hash_key: bytes |
 
 
 def _source_rows(contract: Contract, source_dsn: str) -> list[dict[str, Any]]:
-    columns = [
-        sql.SQL("{}::text" if column_type(contract, field) in {"json", "jsonb"} else "{}").format(
-            sql.Identifier(field.column)
-        )
-        for field in contract.fields
-    ]
+    columns = [sql.Identifier(field.column) for field in contract.fields]
     names = [field.name for field in contract.fields]
     query = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), table_of(contract))
     with reading(source_dsn, f"source {contract.agency}.{contract.source}") as connection:

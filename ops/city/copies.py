@@ -5,21 +5,22 @@ Written from what a subscriber is told of each format, not from the sinks' code.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import sql
+from psycopg import adapt, sql
+from psycopg.abc import AdaptContext
+from psycopg.types.datetime import DateLoader, TimeLoader, TimestampLoader, TimestamptzLoader
+from psycopg.types.string import TextLoader
 from pyarrow import parquet
 
-from schemas.contract import AvroType, Contract, Field
+from ops.city.plain import plain
+from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured, Transient
 from schemas.grant import Grant, Mask
 
@@ -58,15 +59,49 @@ Copy = TableCopy | FileCopy | WebhookCopy
 _COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
 
 
+_AS_VALUES = {"bool", "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "bytea", "uuid"}
+_IN_PYTHON: Mapping[str, type[adapt.Loader]] = {
+    "date": DateLoader,
+    "time": TimeLoader,
+    "timestamp": TimestampLoader,
+    "timestamptz": TimestamptzLoader,
+}
+"""What Python has no value for, such as infinity and years before 1, stays the text that the database prints."""
+_PRINTING = "-c DateStyle=ISO -c IntervalStyle=postgres -c TimeZone=UTC -c extra_float_digits=1 -c lc_monetary=C"
+
+
 @contextmanager
 def reading(dsn: str, whose: str) -> Iterator[psycopg.Connection[Any]]:
-    """A connection to compare from. Raises Transient when the database cannot be read; it does not quote a row."""
+    """A connection to compare from: plain types as Python has them, all others as the database prints them.
+
+    Raises Transient when the database cannot be read; it does not quote a row.
+    """
     try:
-        with psycopg.connect(dsn, connect_timeout=10) as connection:
+        with psycopg.connect(dsn, connect_timeout=10, options=_PRINTING) as connection:
+            for known in connection.adapters.types:
+                if known.name in _IN_PYTHON:
+                    connection.adapters.register_loader(known.oid, _or_text(_IN_PYTHON[known.name]))
+                elif known.name not in _AS_VALUES:
+                    connection.adapters.register_loader(known.oid, TextLoader)
             yield connection
     except psycopg.Error as error:
         problem = f"its database cannot be read ({type(error).__name__})"
         raise Transient(f"{whose}: {problem}", fix="see that it is up, and that the role may read the table") from error
+
+
+def _or_text(kind: type[adapt.Loader]) -> type[adapt.Loader]:
+    class OrText(TextLoader):
+        def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+            super().__init__(oid, context)
+            self._loader = kind(oid, context)
+
+        def load(self, data: Any) -> Any:
+            try:
+                return self._loader.load(data)
+            except psycopg.DataError:
+                return super().load(data)
+
+    return OrText
 
 
 def granted(grant: Grant, contract: Contract) -> list[Field]:
@@ -92,48 +127,6 @@ def held(copy: Copy, grant: Grant, contract: Contract) -> Rows:
             return _folded(_dropped(copy, grant), grant, contract)
         case WebhookCopy():
             return _folded(_received(copy, grant), grant, contract)
-
-
-def plain(field: Field, mask: Mask, value: Any) -> Any:
-    """A value as all formats agree on it: JSON writes times, decimals and bytes as text."""
-    return value if mask in {Mask.HASH, Mask.MASK} else _plain(field.branches[0], value)
-
-
-def _plain(kind: AvroType, value: Any) -> Any:  # noqa: C901, PLR0911 - one line per type
-    if isinstance(kind, list):
-        kind = next(branch for branch in kind if branch != "null")
-    about: Mapping[str, Any] = kind if isinstance(kind, Mapping) else {"type": kind}
-    if value is None:
-        return None
-    match about.get("logicalType") or about["type"]:
-        case "decimal":
-            return Decimal(str(value))
-        case "date":
-            return value if isinstance(value, date) else date.fromisoformat(value)
-        case "time-micros":
-            return value if isinstance(value, time) else time.fromisoformat(value)
-        case "timestamp-micros" | "local-timestamp-micros":
-            moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-            return moment.astimezone(UTC) if moment.tzinfo else moment
-        case "uuid":
-            return str(value)
-        case "bytes":
-            return base64.b64decode(value) if isinstance(value, str) else bytes(value)
-        case "array":
-            return tuple(_plain(about["items"], item) for item in _parsed(value))
-        case "map":
-            return {name: _plain(about["values"], item) for name, item in _parsed(value).items()}
-        case "record":
-            parts = dict(_parsed(value))
-            names = {entry["name"]: entry["type"] for entry in about["fields"]}
-            return {name: _plain(names.get(name, "string"), part) for name, part in parts.items()}
-        case _:
-            return value
-
-
-def _parsed(value: Any) -> Any:
-    """What CSV and Parquet write as JSON text; the others have it as it is."""
-    return json.loads(value) if isinstance(value, str) else value
 
 
 def _take(row: Mapping[str, Any], grant: Grant, fields: Iterable[Field]) -> tuple[Any, ...]:

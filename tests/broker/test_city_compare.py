@@ -27,6 +27,11 @@ def logical(base: str, name: str, **more: Any) -> dict[str, Any]:
     return {"type": base, "logicalType": name, **more}
 
 
+SPAN = {
+    "type": "record",
+    "name": "Interval_span",
+    "fields": [{"name": "months", "type": "int"}, {"name": "days", "type": "int"}, {"name": "micros", "type": "long"}],
+}
 FIELDS = [
     {"name": "id", "type": "int"},
     {"name": "name", "type": ["null", "string"]},
@@ -40,6 +45,17 @@ FIELDS = [
     {"name": "place", "type": ["null", "double"]},
     {"name": "token", "type": ["null", logical("string", "uuid")]},
     {"name": "items", "type": ["null", "string"], "pg.type": "jsonb"},
+    {"name": "ratio", "type": ["null", "float"], "pg.type": "real"},
+    {"name": "worth", "type": ["null", "double"], "pg.type": "double precision"},
+    {"name": "span", "type": ["null", SPAN, "string"], "pg.type": "interval"},
+    {"name": "net", "type": ["null", "string"], "pg.type": "inet"},
+    {"name": "big", "type": ["null", "string"], "pg.type": "numeric"},
+    {"name": "until", "type": ["null", logical("int", "date"), "string"], "pg.type": "date"},
+    {
+        "name": "since",
+        "type": ["null", logical("long", "timestamp-micros"), "string"],
+        "pg.type": "timestamp with time zone",
+    },
 ]
 FULL = {
     "id": 1,
@@ -54,11 +70,20 @@ FULL = {
     "place": 0.1,
     "token": "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
     "items": '{"a": 1}',
+    "ratio": 1.1,
+    "worth": float("nan"),
+    "span": {"months": -13, "days": 2, "micros": -3_600_000_001},
+    "net": "10.0.0.1/24",
+    "big": "0.00000012345678901234567890123456789012345678901234567890",
+    "until": "infinity",
+    "since": "0044-03-15 12:00:00+00 BC",
 }
 IN_SOURCE = """INSERT INTO public.t VALUES
  (1, E'公民, "甲"\\n\\u2028㛃𠮷', -0.07, '1969-12-31', '2023-11-14 22:13:20.000001Z', '1969-12-31 23:59:59.999999',
-  '\\x00ff', '{a,NULL,""}', false, 0.1, '6ba7b810-9dad-11d1-80b4-00c04fd430c8', '{"a":1}'),
- (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"""
+  '\\x00ff', '{a,NULL,""}', false, 0.1, '6ba7b810-9dad-11d1-80b4-00c04fd430c8', '{"a":1}',
+  1.1, 'NaN', '-1 years -1 mons 2 days -01:00:00.000001', '10.0.0.1/24', 0.00000012345678901234567890123456789012345678901234567890,
+  'infinity', '0044-03-15 12:00:00+00 BC');
+ INSERT INTO public.t (id) VALUES (2)"""
 
 
 @pytest.fixture
@@ -104,7 +129,14 @@ def test_a_table_is_compared_to_the_last_value(postgres: Any, feed: OutFeed, sou
         "different": 0,
         "exact": True,
     }
-    for damage in ("amount = -0.08", "tags = '{a,b}'", "local = local + interval '1 microsecond'", "flag = NULL"):
+    for damage in (
+        "amount = -0.08",
+        "tags = '{a,b}'",
+        "local = local + interval '1 microsecond'",
+        "flag = NULL",
+        "worth = 0",
+        "until = '-infinity'",
+    ):
         with psycopg.connect(dsn) as connection:
             connection.execute(f"UPDATE gz.police_t SET {damage} WHERE id = 1")
             connection.commit()

@@ -74,6 +74,19 @@ def test_pgbench_tables_are_drafted_checked_and_registered(postgres, registry, t
     assert len(draft(dsn, [], folder, agency, force=True).written) == 4
 
 
+def test_a_fix_is_a_statement_that_runs(dsn, tmp_path):
+    execute(
+        dsn, 'CREATE SCHEMA "Old"', 'CREATE UNLOGGED TABLE "Old"."Große Tabelle" ("a b" int NOT NULL UNIQUE, v text)'
+    )
+    (left_out,) = draft(dsn, ["Old.Große Tabelle"], tmp_path, "aic").left_out
+    assert left_out.fix == 'ALTER TABLE "Old"."Große Tabelle" SET LOGGED;'
+    execute(dsn, left_out.fix)
+    (finding,) = draft(dsn, ["Old.Große Tabelle"], tmp_path, "aic").findings
+    assert finding.severity == "error"
+    execute(dsn, finding.fix)
+    assert draft(dsn, ["Old.Große Tabelle"], tmp_path, "aic", force=True).findings == []
+
+
 TYPES = """
 CREATE TYPE mood AS ENUM ('sad', 'ok');
 CREATE DOMAIN yuan AS numeric(18,2);

@@ -27,6 +27,11 @@ CONTRACT = Contract.parse(
                 "default": None,
             },
             {"name": "seen", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}], "default": None},
+            {
+                "name": "local",
+                "type": ["null", {"type": "long", "logicalType": "local-timestamp-micros"}],
+                "default": None,
+            },
         ],
     },
     "aic.enterprise",
@@ -40,6 +45,7 @@ ROW = {
     "founded": 20_000,
     "capital": (123_450).to_bytes(3, "big", signed=True),
     "seen": COMMITTED_AT_MS * 1000,
+    "local": 1,
 }
 
 
@@ -93,10 +99,11 @@ def test_reveal_shows_them_and_says_so() -> None:
 def test_values_read_as_people_write_them() -> None:
     (line,) = lines(record("c", None, ROW), as_json=True)
     after = json.loads(line)["after"]
-    assert (after["founded"], after["capital"], after["seen"]) == (
+    assert (after["founded"], after["capital"], after["seen"], after["local"]) == (
         "2024-10-04",
         "1234.50",
         "2026-03-01T12:00:00.123000Z",
+        "1970-01-01T00:00:00.000001",
     )
 
 
