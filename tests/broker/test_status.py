@@ -96,7 +96,7 @@ def test_a_city_of_feeds_is_asked_for_its_lag_in_a_moment(kafka: str, unique: st
     reader.close()
     assert all(lags[group][feeds[0]].seconds == pytest.approx(10, abs=30) for group in groups)
     assert all(lags[group][feeds[-1]].records == 0 for group in groups)
-    assert took_seconds < 5
+    assert took_seconds < 10
 
 
 def test_the_newest_record_of_a_feed_is_found_whatever_its_partition(kafka: str, unique: str) -> None:

@@ -375,5 +375,5 @@ def test_killed_worker_is_back_at_once_and_finds_a_topic_that_came_meanwhile(
     feeds.fill(log, topic, range(100, 200))
     log.flush(30)
     with forwarder.running():
-        until(lambda: {*range(200)} == set(copied(kafka, topic)), 6, "its partitions, well before the session ends")
-        until(lambda: {*range(200, 300)} == set(copied(kafka, later)), 6, "the new topic")
+        until(lambda: {*range(200)} == set(copied(kafka, topic)), 9, "its partitions, well before the session ends")
+        until(lambda: {*range(200, 300)} == set(copied(kafka, later)), 30, "the new topic")

@@ -135,7 +135,7 @@ def test_sigkill_leaves_no_orphan_and_the_next_up_keeps_topics_and_rows(start: S
 
     first.process.send_signal(signal.SIGKILL)
     first.process.wait()
-    until(lambda: alive(tmp_path) == [], 8, "no process of the mesh is left")
+    until(lambda: alive(tmp_path) == [], 30, "no process of the mesh is left")
 
     second = start()
     again = second.endpoints()
@@ -154,7 +154,7 @@ def test_interrupt_during_the_start_stops_what_had_started(start: Start, tmp_pat
     until((tmp_path / "kafka" / "server.properties").exists, 60, "Kafka is starting")
     mesh.process.send_signal(signal.SIGTERM)
     assert mesh.process.wait(60) == 130
-    until(lambda: alive(tmp_path) == [], 5, "no process of the mesh is left")
+    until(lambda: alive(tmp_path) == [], 30, "no process of the mesh is left")
     assert not (tmp_path / "endpoints.json").exists()
 
 
@@ -167,8 +167,8 @@ def test_crashed_process_is_back_at_once_and_one_that_keeps_crashing_is_slowed(s
     pid = state(tmp_path, "hop")["pid"]
     killed = time.monotonic()
     os.kill(pid, signal.SIGKILL)
-    until(lambda: state(tmp_path, "hop")["pid"] not in (None, pid), 5, "the hop runs again")
-    assert time.monotonic() - killed < 2
+    until(lambda: state(tmp_path, "hop")["pid"] not in (None, pid), 10, "the hop runs again")
+    assert time.monotonic() - killed < 5
     assert state(tmp_path, "hop")["last_exit"] == -signal.SIGKILL
 
     until(lambda: state(tmp_path, "fragile")["restarts"] >= 3, 30, "some restarts")
