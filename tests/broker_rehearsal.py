@@ -24,8 +24,8 @@ from schemas.directory import Directory, FeedEntry
 from schemas.envelope import key_schema, value_schema
 from schemas.position import Position
 from streams.operators.derived import DerivedFeed
+from streams.operators.effects import RowChange
 from streams.operators.flow import Flow, Row, row_id
-from streams.operators.folding import RowChange
 from streams.operators.message import TICK, message_key, pack
 from streams.operators.runner import Runner
 from streams.operators.task import Ways

@@ -9,7 +9,7 @@ from ops.opendata.follow import FEEDS
 from ops.opendata.store import News, Store
 from schemas.contract import Contract
 from schemas.directory import Directory, FeedEntry
-from streams.operators.folding import RowChange
+from streams.operators.effects import RowChange
 from tests.rehearsal import Rehearsal, cents, city_contracts, days, micros
 
 DAY = 86_400_000_000

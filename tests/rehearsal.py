@@ -23,8 +23,9 @@ from schemas.change import Change, Op
 from schemas.codec import Codec
 from schemas.contract import Contract, wire_fields
 from schemas.position import Position
+from streams.operators.effects import Effects, RowChange
 from streams.operators.flow import Flow, Row, row_id
-from streams.operators.folding import Effects, Folding, RowChange
+from streams.operators.folding import Folding
 from streams.operators.intake import DAY_MICROS, Intake, Outgoing
 from streams.operators.message import TICK, message_key, pack
 

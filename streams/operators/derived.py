@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from schemas.codec import Codec, RowCodec
 from schemas.directory import FeedEntry
 from schemas.envelope import frame, value_schema
+from streams.operators.effects import RowChange
 from streams.operators.flow import Row
-from streams.operators.folding import RowChange
 from streams.spans import write_long, write_text
 
 CONNECTOR = b"pearlmesh"

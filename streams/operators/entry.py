@@ -7,7 +7,7 @@ Entries of a subject lie side by side, one scan reads them:
                           r feed \0 row id        a row as published
                           t subject \0 tag \0 id  a tell; n subject \0 measure: a contribution; c measure: a sum
     w flow \0 event time subject                  a timer; local only, since the header says the same
-    k flow                                        the flow's event clock
+    k flow                                        the flow's event clock, and what holds it up
 """
 
 from __future__ import annotations

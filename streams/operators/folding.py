@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from schemas.position import Position
+from streams.operators.clock import Clock
+from streams.operators.effects import Effects, RowChange
 from streams.operators.entry import (
     Live,
     due_of,
@@ -26,7 +27,7 @@ from streams.operators.entry import (
 )
 from streams.operators.flow import Fact, Flow, Row, Subject, Tell, row_id
 from streams.operators.intake import Outgoing, check_subject
-from streams.operators.message import COUNT, FACT, GONE, TICK, message_key, pack, split_key, unpack
+from streams.operators.message import COUNT, FACT, GONE, HOLD, TICK, message_key, pack, split_key, unpack
 from streams.operators.recent import Recent
 from streams.operators.unfit import fold_of, unfolded
 
@@ -47,30 +48,6 @@ class Store(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class RowChange:
-    """A row of a derived feed that came, changed or went. `row_id` is its key as text."""
-
-    flow: str
-    feed: str
-    row_id: str
-    before: Row | None
-    after: Row | None
-    position: Position
-    committed_at_ms: int
-    reason: str | None
-
-
-@dataclass(slots=True)
-class Effects:
-    """What a batch came to. `changes` are state entries, None for deleted ones; `queued` counts new queue items by kind."""
-
-    changes: dict[bytes, bytes | None] = field(default_factory=dict[bytes, bytes | None])
-    rows: list[RowChange] = field(default_factory=list[RowChange])
-    messages: list[Outgoing] = field(default_factory=list[Outgoing])
-    queued: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-
-
 class Folding:
     """One task's folding. After a batch whose effects were not made durable, call `forget` before the next.
 
@@ -82,7 +59,7 @@ class Folding:
         self._store = store
         self._epoch = epoch
         self._recent = Recent()
-        self._clocks: dict[str, int] = {}
+        self._clocks: dict[str, Clock] = {}
         self.feeds: frozenset[str] | None = None
         self.forget()
 
@@ -135,6 +112,8 @@ class Folding:
             self._tick(flow, message[1], offset)
         elif kind == GONE:
             self._gone(flow, message[1], message[2])
+        elif kind == HOLD:
+            self._hold(flow, message[1], offset)
         else:
             raise ValueError(f"flow {name}: a message of unknown kind {kind}")
 
@@ -208,22 +187,37 @@ class Folding:
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _clock(self, flow: Flow) -> int:
+    def _clock(self, flow: Flow) -> Clock:
         if flow.name not in self._clocks:
-            known = self._store.get(f"k{flow.name}".encode())
-            self._clocks[flow.name] = unpack(known) if known else 0
+            feeds = {entry.feed for entry in flow.inputs}
+            self._clocks[flow.name] = Clock.of(self._store.get(f"k{flow.name}".encode()), feeds)
         return self._clocks[flow.name]
 
-    def _tick(self, flow: Flow, clock: int, offset: int) -> None:
-        if clock > self._clock(flow):
-            self._clocks[flow.name] = clock
-            self._effects.changes[f"k{flow.name}".encode()] = pack(clock)
+    def _tick(self, flow: Flow, newest: int, offset: int) -> None:
+        clock = self._clock(flow)
+        if newest > clock.newest:
+            clock.newest = newest
+            clock.at = clock.allowed
+            self._effects.changes[f"k{flow.name}".encode()] = clock.entry()
+        self._wake(flow, clock.at, offset)
+
+    def _hold(self, flow: Flow, bounds: Mapping[str, int | None], offset: int) -> None:
+        clock = self._clock(flow)
+        clock.hold(bounds)
+        if is_free := clock.allowed > clock.at:
+            self._fold_dirty(offset)  # what came before is judged before, as at a tick
+            clock.at = clock.allowed
+        self._effects.changes[f"k{flow.name}".encode()] = clock.entry()
+        if is_free:
+            self._wake(flow, clock.at, offset)
+
+    def _wake(self, flow: Flow, now: int, offset: int) -> None:
         start = f"w{flow.name}\0".encode()
-        due = {key for key, _ in until(self._store.scan(start), len(start), self._clock(flow))}
+        due = {key for key, _ in until(self._store.scan(start), len(start), now)}
         for key, is_set in self._timers.get(flow.name, {}).items():
             if not is_set:
                 due.discard(key)
-            elif due_of(key, len(start)) <= self._clock(flow):
+            elif due_of(key, len(start)) <= now:
                 due.add(key)
         for key in sorted(due):
             live = self._live(flow, key[len(start) + 8 :].decode())
@@ -265,7 +259,7 @@ class Folding:
 
     def _fold(self, live: Live, offset: int) -> None:
         flow, subject = live.flow, live.subject
-        subject.now, subject.feeds = self._clock(flow), self.feeds
+        subject.now, subject.feeds = self._clock(flow).at, self.feeds
         try:
             outcome = live.fold.fold(subject)
             wanted = {

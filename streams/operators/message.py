@@ -9,8 +9,9 @@ everything of a subject meets in one partition, in order. Values are MessagePack
 | COUNT | [1, measure, difference]                                                           | a fold          |
 | TICK  | [2, event clock]                                                                   | intake          |
 | GONE  | [3, feed, position]: every row of the feed up to that position is gone             | intake          |
+| HOLD  | [4, {place: event clock or nil}]: how far time may go while a partition is unread  | intake          |
 
-TICK and GONE go to every partition, under the flow's name alone.
+TICK, GONE and HOLD go to every partition, under the flow's name alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-FACT, COUNT, TICK, GONE = range(4)
+FACT, COUNT, TICK, GONE, HOLD = range(5)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder()

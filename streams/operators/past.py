@@ -9,7 +9,7 @@ restart is refused by the positions.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 from schemas.change import Batch
@@ -90,9 +90,13 @@ class Past:
         self._open.clear()
         self._ended.clear()
 
-    def behind(self) -> frozenset[str]:
-        """Flows that are still taking a past: their event time must wait for it."""
-        return frozenset(name for flows, _ in self._open.values() for name in flows)
+    def behind(self) -> Mapping[str, Set[Partition]]:
+        """Flows that are still taking a past, and of which partitions: their event time must wait for it."""
+        lacking: dict[str, set[Partition]] = {}
+        for partition, (flows, _) in self._open.items():
+            for name in flows:
+                lacking.setdefault(name, set()).add(partition)
+        return lacking
 
     def keep_only(self, partitions: Collection[Partition]) -> None:
         """Forget partitions that are no longer ours."""

@@ -4,8 +4,8 @@ The handle of a `streams.app.StreamWorker` that reads the flows' input feeds and
 is acknowledged, and each task's batch is one transaction, so a group that comes again changes nothing (invariants 1 and 7).
 
 Event time moves by ticks alone: the newest event time seen by the intake, sent to every task, but never beyond the last
-commit taken from a partition that holds more. Evidence that was committed in time is so judged in time, however far the
-worker is behind; and while a flow reads the past, its clock stands still.
+commit taken from a partition that holds more, be it read here or by another worker (streams/operators/clock.py). Evidence that
+was committed in time is so judged in time, however far a worker is behind; and while a flow reads the past, its clock stands still.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from schemas.envelope import unframe
 from schemas.errors import Rejected, Transient
 from streams.backfill import FLUSH_SECONDS
 from streams.operators.arrival import TRUNCATE, Arrival, Arrived
+from streams.operators.clock import Told, place_of
 from streams.operators.flow import Flow
 from streams.operators.intake import Intake, Outgoing, feeds_of
-from streams.operators.message import TICK, message_key, pack
+from streams.operators.message import HOLD, TICK, message_key, pack
 from streams.operators.past import Past, Progress, Replay, readers_of
 from streams.operators.state import Changelog
 from streams.operators.task import Summary, Task, Ways, Writer, spread
@@ -96,6 +97,7 @@ class Runner:
         self._stirred: set[str] = set()
         """Flows that were told something since their last tick: subjects that are folded at ticks wait for the next."""
         self._ticked = dict.fromkeys(self._intakes, 0)
+        self._told = Told()
         self._heard: dict[Partition, int] = {}
         """By partition, the commit that its last record told of, milliseconds; for the inbox, when that was written."""
         self._directory = directory
@@ -142,7 +144,11 @@ class Runner:
             self._tasks.pop(partition).close()
         self._take_past({place: offset for place, offset in positions.items() if place[0] != self._ways.inbox})
         self._heard = {place: moment for place, moment in self._heard.items() if place in positions}
-        self._send(self._ticks(behind))
+        try:
+            self._send([*self._holds(positions, behind), *self._ticks(behind)])
+        except BaseException:
+            self._told.forget()
+            raise
 
     def close(self) -> None:
         """Release every task."""
@@ -202,6 +208,22 @@ class Runner:
         except (Rejected, IndexError, UnicodeDecodeError):
             return None
 
+    def _holds(self, positions: Mapping[Partition, int], behind: Set[Partition]) -> list[Outgoing]:
+        """How far each flow's time may go because of the partitions that are read here, as far as that is news."""
+        holds: list[Outgoing] = []
+        lacking_past = self._past.behind()
+        self._told.begin(time.monotonic())
+        for name, intake in self._intakes.items():
+            lacking, bounds = lacking_past.get(name, ()), dict[str, int | None]()
+            for place in positions:
+                if place[0] in self._read_by(intake):
+                    bound = self._bound(self._heard.get(place, 0)) if place in behind else None
+                    feed = "" if place[0] == self._ways.inbox else place[0]
+                    bounds[place_of(feed, place[1])] = 0 if place in lacking else bound
+            if news := self._told.news(name, bounds):
+                holds.append(Outgoing(message_key(name, ""), pack([HOLD, news])))
+        return holds
+
     def _ticks(self, behind: Set[Partition]) -> list[Outgoing]:
         """The clocks that have advanced."""
         ticks: list[Outgoing] = []
@@ -219,14 +241,21 @@ class Runner:
         return ticks
 
     def _clock(self, intake: Intake, behind: Set[Partition]) -> int:
-        """How far a flow's event time may go, microseconds; 0 for no further than it is."""
-        read = intake.feeds if self._is_replay else {self._ways.inbox, *intake.feeds}
+        """How far a flow's event time may go by what is read here, microseconds; 0 for no further than it is."""
+        read = self._read_by(intake)
         heard = min([self._heard.get(place, 0) for place in behind if place[0] in read], default=None)
-        if heard is None:
-            return intake.clock
+        bound = None if heard is None else self._bound(heard)
+        return intake.clock if bound is None else min(intake.clock, bound)
+
+    def _read_by(self, intake: Intake) -> Set[str]:
+        """The topics whose records may be evidence for the flow."""
+        return intake.feeds if self._is_replay else {self._ways.inbox, *intake.feeds}
+
+    def _bound(self, heard_ms: int) -> int | None:
+        """How far time may go where more follows what was committed then; None: as far as it likes."""
         if self._is_replay:  # commits say nothing about dates, so they bound nothing but how far we are behind
-            return intake.clock if heard > (time.time() - HEAD_SECONDS) * 1_000 else 0
-        return min(intake.clock, heard * MICROS)
+            return None if heard_ms > (time.time() - HEAD_SECONDS) * 1_000 else 0
+        return heard_ms * MICROS
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
         if not messages:

@@ -18,8 +18,9 @@ from schemas.directory import FeedEntry
 from schemas.errors import Transient
 from schemas.feed import FLOW_INBOX, FLOW_STATE
 from streams.operators.derived import DerivedFeed, Written
+from streams.operators.effects import Effects
 from streams.operators.flow import Flow
-from streams.operators.folding import Effects, Folding
+from streams.operators.folding import Folding
 from streams.operators.intake import Outgoing
 from streams.operators.message import pack
 from streams.operators.state import POSITION, Changelog, State, logged

@@ -14,8 +14,8 @@ from schemas.directory import Directory, FeedEntry
 from schemas.envelope import key_schema, value_schema
 from schemas.position import Position
 from streams.operators.derived import DerivedFeed
+from streams.operators.effects import RowChange
 from streams.operators.flow import Row
-from streams.operators.folding import RowChange
 from tests import feeds
 from tests.until import until
 

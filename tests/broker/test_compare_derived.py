@@ -29,7 +29,7 @@ from sinks.files import FileSink
 from sinks.postgres import PostgresSink
 from sinks.reader import read_range
 from streams.operators.derived import DerivedFeed
-from streams.operators.folding import RowChange
+from streams.operators.effects import RowChange
 from tests.broker.test_sink_nested import BARE, FIELDS, RAW
 from tests.feeds import create
 from tests.unit.streams.memory import MemoryMesh

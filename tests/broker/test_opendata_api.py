@@ -29,7 +29,7 @@ from schemas.envelope import key_schema, value_schema
 from streams.flows.opendata import FLOW
 from streams.flows.opendata.sample import draw
 from streams.operators.derived import DerivedFeed
-from streams.operators.folding import RowChange
+from streams.operators.effects import RowChange
 from tests import feeds
 from tests.broker_rehearsal import BrokerRehearsal, on
 from tests.open_city import CONTRACTS, fill, published, resident, tick

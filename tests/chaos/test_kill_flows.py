@@ -30,9 +30,10 @@ from schemas.feed import key_subject, value_subject
 from schemas.position import Position
 from schemas.registry.client import RegistryClient
 from streams.operators.derived import DerivedFeed
+from streams.operators.effects import RowChange
 from streams.operators.entry import TIMER_PREFIX
 from streams.operators.flow import Row, row_id
-from streams.operators.folding import Folding, RowChange
+from streams.operators.folding import Folding
 from streams.operators.message import TICK, message_key, pack
 from streams.operators.state import POSITION, State
 from tests import feeds

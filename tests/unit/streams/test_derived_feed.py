@@ -11,7 +11,7 @@ from schemas.contract import Contract
 from schemas.grant import Grant
 from schemas.position import Position
 from streams.operators.derived import DerivedFeed
-from streams.operators.folding import RowChange
+from streams.operators.effects import RowChange
 from tests.unit.streams.memory import MemoryMesh
 
 FEED = "tax.warning"

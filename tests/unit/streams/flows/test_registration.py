@@ -70,7 +70,7 @@ def kinds(city: Rehearsal) -> list[str]:
 
 def on_board(city: Rehearsal) -> dict[str, Row]:
     for _ in range(3):
-        city.tick(city.folding._clock(FLOW) + 1)
+        city.tick(city.folding._clock(FLOW).at + 1)
     return city.rows("registration.topic")
 
 

@@ -13,11 +13,13 @@ from producers.log import Headers
 from schemas.change import Batch, Record
 from schemas.directory import Directory
 from streams.operators.flow import Flow, Fold, Input, Outcome
-from streams.operators.message import FACT, TICK, message_key, pack, unpack
+from streams.operators.folding import Folding
+from streams.operators.message import FACT, HOLD, TICK, message_key, pack, unpack
 from streams.operators.runner import Runner
 from streams.operators.task import Ways
 from tests.delivering import PERSON, OutFeed
 from tests.flow_process import Quiet
+from tests.rehearsal import MemoryStore
 
 INBOX = "inbox"
 BORN = {"name": "born", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}]}
@@ -28,6 +30,7 @@ class Sent:
 
     def __init__(self) -> None:
         self.clocks: list[int] = []
+        self.holds: dict[str, int | None] = {}
 
     def append(
         self, topic: str, key: bytes | None, value: bytes | None, *, partition: int = -1, headers: Headers | None = None
@@ -35,6 +38,8 @@ class Sent:
         message: Sequence[Any] = unpack(value or b"")
         if message[0] == TICK:
             self.clocks.append(message[1] // 1_000_000)
+        elif message[0] == HOLD:
+            self.holds |= {place: bound and bound // 1_000_000 for place, bound in message[1].items()}
 
     def flush(self, seconds: float) -> None: ...
     def settle(self, seconds: float) -> None: ...
@@ -115,6 +120,12 @@ class Rig:
         record = Record(offset, key, value, None, round(time.time() * 1_000))
         self.runner.handle([Batch(topic=INBOX, partition=0, records=[record])])
 
+    def holds(self, *behind: int) -> dict[str, int | None]:
+        """What a look tells of these partitions, which hold more, and of all others, as far as it is news."""
+        self.sent.holds.clear()
+        self.clock(*behind)
+        return dict(self.sent.holds)
+
     def clock(self, *behind: int) -> int | None:
         """The second that a look sends to the tasks while these partitions of the feed hold more."""
         self.sent.clocks.clear()
@@ -186,3 +197,47 @@ def test_what_is_told_after_the_last_tick_is_owed_one_at_the_same_time(rig: Rig)
     rig.told(is_tick=True)
     assert rig.clock() is None, "a tick alone calls for no other"
     rig.runner.close()
+
+
+def test_other_workers_are_told_how_far_time_may_go_because_of_what_is_unread_here(rig: Rig) -> None:
+    feed = rig.feed.feed
+    rig.commit(0, 100)
+    assert rig.holds(0, 1) == {f"{feed}|0": 100, f"{feed}|1": 0}, "nothing was heard of the second yet"
+    rig.commit(1, 70)
+    assert rig.holds(0, 1) == {f"{feed}|1": 70}, "only what is news"
+    assert rig.holds(1) == {f"{feed}|0": None}
+    rig.following.pop((feed, 1))
+    assert rig.holds() == {}, "what another worker reads now is its to tell"
+
+
+def test_no_deadline_passes_while_another_worker_has_evidence_to_read() -> None:
+    """One worker is through with its feed; the other one lags. The task hears both."""
+    store = MemoryStore()
+    fold = Folding([flow()], store)
+
+    def told(*messages: list[Any]) -> int:
+        effects = fold.apply(
+            [(offset, message_key("rig", ""), pack(message)) for offset, message in enumerate(messages)]
+        )
+        store.write(effects.changes)
+        fold.forget()  # what it remembers has to be in the store
+        return fold._clock(flow()).at
+
+    ahead, lags = [TICK, 100], [HOLD, {"a.t|0": 40, "|0": None}]
+    assert told(lags) == 0
+    assert told(ahead) == 40
+    assert told([HOLD, {"a.t|0": 70}]) == 70, "it follows without another tick"
+    assert told([HOLD, {"a.t|0": 30}]) == 70, "it does not go back"
+    assert told([HOLD, {"a.t|0": None}]) == 100
+    assert told([HOLD, {"gone.t|0": 0}]) == 100
+    assert told([TICK, 110]) == 110, "a feed that the flow no longer reads holds nothing up"
+
+
+def flow() -> Flow:
+    return Flow(
+        name="rig",
+        inputs=[Input(feed="a.t", subjects=lambda _: ["one:1"])],
+        folds={"one": Fold(lambda _: Outcome())},
+        outputs={"rig.queue": ["conflict_id"]},
+        queue="rig.queue",
+    )

@@ -1,0 +1,33 @@
+"""Effects: what a batch of a task comes to, to be made durable as one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from schemas.position import Position
+from streams.operators.flow import Row
+from streams.operators.intake import Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """A row of a derived feed that came, changed or went. `row_id` is its key as text."""
+
+    flow: str
+    feed: str
+    row_id: str
+    before: Row | None
+    after: Row | None
+    position: Position
+    committed_at_ms: int
+    reason: str | None
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a batch came to. `changes` are state entries, None for deleted ones; `queued` counts new queue items by kind."""
+
+    changes: dict[bytes, bytes | None] = field(default_factory=dict[bytes, bytes | None])
+    rows: list[RowChange] = field(default_factory=list[RowChange])
+    messages: list[Outgoing] = field(default_factory=list[Outgoing])
+    queued: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
