@@ -145,7 +145,7 @@ class Runner:
         self._take_past({place: offset for place, offset in positions.items() if place[0] != self._ways.inbox})
         self._heard = {place: moment for place, moment in self._heard.items() if place in positions}
         try:
-            self._send([*self._holds(positions, behind), *self._ticks(behind)])
+            self._send(self._times(positions, behind))
         except BaseException:
             self._told.forget()
             raise
@@ -208,44 +208,39 @@ class Runner:
         except (Rejected, IndexError, UnicodeDecodeError):
             return None
 
-    def _holds(self, positions: Mapping[Partition, int], behind: Set[Partition]) -> list[Outgoing]:
-        """How far each flow's time may go because of the partitions that are read here, as far as that is news."""
-        holds: list[Outgoing] = []
-        lacking_past = self._past.behind()
-        self._told.begin(time.monotonic())
-        for name, intake in self._intakes.items():
-            lacking, bounds = lacking_past.get(name, ()), dict[str, int | None]()
-            for place in positions:
-                if place[0] in self._read_by(intake):
-                    bound = self._bound(self._heard.get(place, 0)) if place in behind else None
-                    feed = "" if place[0] == self._ways.inbox else place[0]
-                    bounds[place_of(feed, place[1])] = 0 if place in lacking else bound
-            if news := self._told.news(name, bounds):
-                holds.append(Outgoing(message_key(name, ""), pack([HOLD, news])))
-        return holds
-
-    def _ticks(self, behind: Set[Partition]) -> list[Outgoing]:
-        """The clocks that have advanced."""
-        ticks: list[Outgoing] = []
+    def _times(self, positions: Mapping[Partition, int], behind: Set[Partition]) -> list[Outgoing]:
+        """By flow: how far time may go because of the partitions that are read here, as far as that is news; clocks that advanced."""
+        messages: list[Outgoing] = []
         lacking_past = self._past.behind()
         is_inbox_read = not any(topic == self._ways.inbox for topic, _ in behind)
+        self._told.begin(time.monotonic())
         for name, intake in self._intakes.items():
-            clock, last = self._clock(intake, behind), self._ticked[name]
+            key = message_key(name, "")
+            bounds = self._bounds(intake, positions.keys() | behind, behind, lacking_past.get(name, frozenset()))
+            if news := self._told.news(name, bounds):
+                messages.append(Outgoing(key, pack([HOLD, news])))
+            clock = min([intake.clock, *(bound for bound in bounds.values() if bound is not None)])
+            last = self._ticked[name]
             # Once nothing comes any more, what came after the last tick is owed one, though the time is still the same.
             is_owed = last > 0 and name in self._stirred and is_inbox_read
             if (clock > last or is_owed) and name not in lacking_past:
                 clock = self._ticked[name] = max(clock, last)
                 self._stirred.discard(name)
                 self._observer.clock(name, clock)
-                ticks.append(Outgoing(message_key(name, ""), pack([TICK, clock])))
-        return ticks
+                messages.append(Outgoing(key, pack([TICK, clock])))
+        return messages
 
-    def _clock(self, intake: Intake, behind: Set[Partition]) -> int:
-        """How far a flow's event time may go by what is read here, microseconds; 0 for no further than it is."""
-        read = self._read_by(intake)
-        heard = min([self._heard.get(place, 0) for place in behind if place[0] in read], default=None)
-        bound = None if heard is None else self._bound(heard)
-        return intake.clock if bound is None else min(intake.clock, bound)
+    def _bounds(
+        self, intake: Intake, places: Set[Partition], behind: Set[Partition], lacking: Set[Partition]
+    ) -> Mapping[str, int | None]:
+        """How far a flow's time may go because of each partition that it reads, microseconds; None: as far as it likes."""
+        read, bounds = self._read_by(intake), dict[str, int | None]()
+        for place in places:
+            feed, partition = place
+            if feed in read:
+                bound = self._bound(self._heard.get(place, 0)) if place in behind else None
+                bounds[place_of("" if feed == self._ways.inbox else feed, partition)] = 0 if place in lacking else bound
+        return bounds
 
     def _read_by(self, intake: Intake) -> Set[str]:
         """The topics whose records may be evidence for the flow."""
