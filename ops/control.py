@@ -192,8 +192,8 @@ class ControlStore:
         """The record last saved under the key, by whatever process. Raises Transient."""
         return self.all().get(key)
 
-    def save(self, key: str, record: Mapping[str, Any]) -> None:
-        """Keep the record; returns once the broker has it. Raises Transient."""
+    def save(self, key: str, record: Mapping[str, Any] | None) -> None:
+        """Keep the record, or forget the key where it is None; returns once the broker has it. Raises Transient."""
         with self._lock:
-            self._append(self._topic, key.encode(), json.dumps(record).encode())
+            self._append(self._topic, key.encode(), None if record is None else json.dumps(record).encode())
             self._flush(30)

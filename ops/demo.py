@@ -31,6 +31,7 @@ from ops.control import Follower, read_directory
 from ops.demo_stage import Stage, make_room, running_mesh, set_up, subscribers_server
 from ops.flows import BY_DATES, CLOCK, TASKS, Backlog, open_items
 from ops.folder import load as load_folder
+from ops.incidents import IncidentReader
 from ops.lag import LagReader
 from ops.metric import CAPTURED, DERIVED, origin_of
 from ops.onboard import onboard
@@ -339,7 +340,12 @@ class _Play:
             closing(Follower(self._stage.settings.kafka)) as directory,
             closing(LagReader(self._stage.settings.kafka)) as lags,
         ):
-            reader = StatusReader(self._stage.settings.directory, directory, lags.read)
+            reader = StatusReader(
+                self._stage.settings.directory,
+                directory,
+                lags.read,
+                incidents=IncidentReader(self._stage.settings.kafka),
+            )
             if not self._console.is_terminal:
                 told = [time.monotonic()]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.health import DOWN, OK, STUCK, STUCK_AFTER_SECONDS
+from ops.incidents import IncidentReader
 from ops.lag import STREAMS_GROUP, LagReader, TopicLag, delivery_group
 from ops.prometheus.configuration import is_alive, targets
 from ops.scrape import Samples, gather, increase, quantile, rate
@@ -22,6 +23,7 @@ from ops.settings import Settings
 from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.errors import Transient
 from schemas.feed import out_topic
+from schemas.incident import Incident, Kind, key_of
 
 OFF = "off"
 """The health of a subscription whose grant lets nothing flow."""
@@ -90,6 +92,7 @@ class Status:
     processes: tuple[ProcessStatus, ...]
     p50_seconds: float | None
     p99_seconds: float | None
+    incidents: tuple[Incident, ...] = ()
     notices: tuple[str, ...] = ()
 
     @property
@@ -102,7 +105,8 @@ class Status:
 
     def to_json(self) -> dict[str, Any]:
         """The report of `mesh status --json`; the fields' names are stable."""
-        return {**asdict(self), "at": self.at.isoformat(), "is_well": self.is_well}
+        incidents = [incident.to_json() for incident in self.incidents]
+        return {**asdict(self), "at": self.at.isoformat(), "is_well": self.is_well, "incidents": incidents}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +118,22 @@ class _Reading:
 class StatusReader:
     """Reads the status again and again; rates and progress are those of the last few readings.
 
-    `path` is the mesh's directory; `directory` gives the present Directory; `lags` is `LagReader(...).read`, or in its place
-    anything that raises Transient when it cannot ask; `clock` gives UTC seconds.
+    `path` is the mesh's directory; `directory` gives the present Directory; `lags` is `LagReader(...).read`, `incidents` an
+    IncidentReader, or in their place anything that raises Transient when it cannot ask; `clock` gives UTC seconds.
     """
 
     def __init__(
-        self, path: Path, directory: Callable[[], Directory], lags: Lags, clock: Callable[[], float] = time.time
+        self,
+        path: Path,
+        directory: Callable[[], Directory],
+        lags: Lags,
+        clock: Callable[[], float] = time.time,
+        incidents: Callable[[], Mapping[str, Incident]] = dict,
     ) -> None:
         self._path = path
         self._directory = directory
         self._lags = lags
+        self._incidents = incidents
         self._clock = clock
         self._readings: deque[_Reading] = deque(maxlen=_WINDOW)
 
@@ -137,8 +147,14 @@ class StatusReader:
             lags = self._lags(groups(directory))
         except Transient as error:
             notices.append(str(error))
+        incidents: Mapping[str, Incident] = {}
+        try:
+            incidents = self._incidents()
+        except Transient as error:
+            notices.append(str(error))
         self._readings.append(_Reading(samples, lags))
-        view = _View(self._readings[0], self._readings[-1], datetime.fromtimestamp(self._clock(), UTC))
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        view = _View(self._readings[0], self._readings[-1], now, incidents)
         return Status(
             at=view.now,
             feeds=tuple(view.feed(entry) for _, entry in sorted(directory.feeds.items())),
@@ -146,6 +162,7 @@ class StatusReader:
             processes=tuple(processes(self._path, samples, answered, self._clock())),
             p50_seconds=view.latency(0.5),
             p99_seconds=view.latency(0.99),
+            incidents=tuple(incident for _, incident in sorted(incidents.items())),
             notices=tuple(notices),
         )
 
@@ -154,7 +171,7 @@ def status(settings: Settings, directory: Directory, *, over_seconds: float = 2.
     """The status once: rates are those of the `over_seconds` that it takes."""
     lag = LagReader(settings.kafka)
     try:
-        reader = StatusReader(settings.directory, lambda: directory, lag.read)
+        reader = StatusReader(settings.directory, lambda: directory, lag.read, incidents=IncidentReader(settings.kafka))
         reader.read()
         time.sleep(over_seconds)
         return reader.read()
@@ -203,8 +220,9 @@ def _seconds_of(started_at: str | None) -> float | None:
 class _View:
     """Two readings, looked at together."""
 
-    def __init__(self, before: _Reading, after: _Reading, now: datetime) -> None:
+    def __init__(self, before: _Reading, after: _Reading, now: datetime, incidents: Mapping[str, Incident]) -> None:
         self.now = now
+        self._incidents = incidents
         self._before = before
         self._after = after
 
@@ -216,7 +234,9 @@ class _View:
         expected = samples.latest("mesh_snapshot_rows_expected", feed=feed)
         done = samples.latest("mesh_snapshot_rows", feed=feed)
         is_connected = samples.latest("mesh_capture_connected", source=source)
-        if is_connected == 0:
+        if (incident := self._standstill(("feed", feed), ("source", source))) is not None:
+            health, reason = DOWN, incident.reason
+        elif is_connected == 0:
             health, reason = DOWN, f"the change log of {source} is not being read"
         elif self._is_stuck("source", source):
             health, reason = STUCK, f"capture of {source} has lag and does not move"
@@ -241,6 +261,10 @@ class _View:
         lag = self._after.lags.get(group, {}).get(topic)
         if not grant.is_active(self.now):
             health, reason = OFF, f"the grant is {grant.status}" if grant.status != "ACTIVE" else "outside its validity"
+        elif (
+            incident := self._standstill(("grant", grant.grant_id), ("sink", f"{grant.subscriber}.{grant.sink}"))
+        ) is not None:
+            health, reason = DOWN, f"{incident.name}: {incident.reason}"
         elif samples.latest("mesh_parked", subscriber=grant.subscriber, sink=grant.sink) == 1:
             health = DOWN
             reason = f"{grant.subscriber}/{grant.sink} is parked: the subscriber is unwell, delivery's log says how"
@@ -273,6 +297,10 @@ class _View:
 
     def _rate(self, name: str, **where: str) -> float:
         return rate(self._before.samples, self._after.samples, name, **where)
+
+    def _standstill(self, *of: tuple[Kind, str]) -> Incident | None:
+        present = (self._incidents.get(key_of(kind, name)) for kind, name in of)
+        return next((incident for incident in present if incident is not None and incident.is_standstill), None)
 
     def _is_stuck(self, kind: str, entity: str) -> bool:
         return self._after.samples.latest("mesh_entity_health", kind=kind, entity=entity, status=STUCK) == 1

@@ -28,6 +28,7 @@ from ops.board import Boards, following
 from ops.console.server import Console as StatusPage
 from ops.control import ControlStore, Follower, read_directory
 from ops.flows import run_flows
+from ops.incidents import IncidentLog, IncidentReader
 from ops.lag import LagReader
 from ops.measure import BoardMetrics, CaptureMetrics, DeliveryMetrics, StreamMetrics, serve
 from ops.opendata.service import run_opendata
@@ -45,7 +46,7 @@ from producers.source import OpenSource
 from schemas.codec import Codec
 from schemas.dead_letter import DeadLetter
 from schemas.errors import Misconfigured
-from schemas.feed import CAPTURE, EGRESS, FLOW_INTAKE, dead_letter_topic
+from schemas.feed import CAPTURE, EGRESS, FLOW_INTAKE, INCIDENTS, dead_letter_topic
 from schemas.registry.client import RegistryClient
 from schemas.registry.server import RegistryServer
 from sinks.deliver import Delivery
@@ -112,7 +113,8 @@ def _run_capture(settings: Settings, parts: ExitStack, stop: threading.Event, on
     log = parts.enter_context(closing(Log(settings.kafka, client_id="mesh-capture")))
     store = _store(settings, parts, CAPTURE)
     address_of = Connections(settings.directory).address_of
-    Capture(directory, address_of, log, store, CaptureMetrics(), SOURCES, only or None).run(stop)
+    incidents = _incidents(settings, parts)
+    Capture(directory, address_of, log, store, CaptureMetrics(), SOURCES, only or None, incidents).run(stop)
 
 
 def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _only: frozenset[str], name: str) -> None:
@@ -152,6 +154,7 @@ def _run_delivery(
         observer=DeliveryMetrics(directory=directory),
         bootstrap=settings.kafka,
         kinds=SINKS,
+        incidents=_incidents(settings, parts),
     ).run(stop)
 
 
@@ -165,6 +168,10 @@ _HOPS = {"capture": _run_capture, "streams": _run_streams, "flows": _run_flows, 
 def _store(settings: Settings, parts: ExitStack, topic: str) -> ControlStore:
     log = parts.enter_context(closing(Log(settings.kafka, client_id=f"{topic}-progress", linger_ms=0)))
     return ControlStore(settings.kafka, topic, log.append, log.flush)
+
+
+def _incidents(settings: Settings, parts: ExitStack) -> IncidentLog:
+    return parts.enter_context(closing(IncidentLog(settings.kafka, _store(settings, parts, INCIDENTS))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +201,7 @@ def _dead_letters(log: Log) -> Callable[[DeadLetter], None]:
 
 def _run_console(settings: Settings, port: int, stop: threading.Event) -> None:
     with closing(Follower(settings.kafka)) as directory, closing(LagReader(settings.kafka)) as lags:
-        reader = StatusReader(settings.directory, directory, lags.read)
+        reader = StatusReader(settings.directory, directory, lags.read, incidents=IncidentReader(settings.kafka))
         following(Boards(settings.kafka, directory, RegistryClient(settings.registry).schema, BoardMetrics()), stop)
         StatusPage(reader.read, port).run(stop, lambda url: logging.getLogger(__name__).info("console: %s", url))
 
@@ -214,7 +221,7 @@ def show_status(settings: Settings, *, watch: bool, as_json: bool) -> None:
         Live(auto_refresh=False, screen=False) as live,
         suppress(KeyboardInterrupt),
     ):
-        reader = StatusReader(settings.directory, directory, lags.read)
+        reader = StatusReader(settings.directory, directory, lags.read, incidents=IncidentReader(settings.kafka))
         while True:
             live.update(status_table.render(reader.read()), refresh=True)
             time.sleep(1)

@@ -19,7 +19,8 @@ from producers.oversize import append_or_point
 from producers.source import OpenSource, Progress, SourceBatch, SourceObserver, SourceSetting
 from schemas.agency import Agency, SourceConfig
 from schemas.directory import Directory, FeedEntry
-from schemas.errors import Misconfigured, Move, next_move
+from schemas.errors import MeshError, Misconfigured, Move, next_move
+from schemas.incident import Incidents, MemoryIncidents, begin_for
 
 LOOK_SECONDS = 1.0
 PAUSE_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -71,6 +72,7 @@ class Capture:
         observer: CaptureObserver,
         kinds: Mapping[str, OpenSource],
         only: Collection[str] | None = None,
+        incidents: Incidents | None = None,
     ) -> None:
         self._directory = directory
         self._address_of = address_of
@@ -79,6 +81,7 @@ class Capture:
         self._observer = observer
         self._kinds = kinds
         self._only = only
+        self.incidents: Incidents = incidents or MemoryIncidents()
         self._crash: BaseException | None = None
         self._threads: dict[str, threading.Thread] = {}
 
@@ -149,6 +152,8 @@ class _Work:
                         self._ending.wait(pause)
                     case Move.STOP:
                         _logger.error("%s: stopped: %s", self._name, error)  # noqa: TRY400 - a decision is asked for, not a trace
+                        if isinstance(error, MeshError):
+                            begin_for(self._capture.incidents, "source", self._name, "stopped", error)
                         self._wait_for_a_person()
                     case _:
                         _logger.critical("%s: ends the process", self._name, exc_info=error)
@@ -194,6 +199,7 @@ class _Work:
             observer=capture._observer,
             pause_seconds=capture.pause_seconds,
             anchors=lambda: capture._directory().anchors,
+            incidents=capture.incidents,
             log=capture._log.setting,
         )
         source = opener(setting)
@@ -239,6 +245,7 @@ class _Work:
         if not self._was_read:
             self._was_read = True
             observer.connected(source=self._name, is_connected=True)
+            self._capture.incidents.end("source", self._name)
 
 
 def _feeds_of(directory: Directory, agency: Agency, config: SourceConfig) -> Mapping[str, FeedEntry]:

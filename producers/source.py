@@ -15,6 +15,7 @@ from producers.log import Headers, LogSetting
 from schemas.agency import Agency, SourceConfig
 from schemas.anchor import Anchor
 from schemas.directory import FeedEntry
+from schemas.incident import Incidents, MemoryIncidents
 
 Feeds = Callable[[], Mapping[str, FeedEntry]]
 """The feeds that a source is to capture now. The same object as last time says that nothing has changed."""
@@ -121,6 +122,8 @@ class SourceSetting:
     """How long to let changes gather once the first is there: a process of many sources must not wake for each alone."""
     anchors: Callable[[], Mapping[str, Anchor]] = dict
     """The meshes that are trusted at this moment, by fingerprint."""
+    incidents: Incidents = field(default_factory=MemoryIncidents)
+    """Where the source says which of its feeds stand still."""
     log: LogSetting | None = None
     """How processes of a source's own reach the log that its batches go to; None if it may have none."""
 

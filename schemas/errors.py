@@ -32,9 +32,13 @@ class MeshError(Exception):
         super().__init__(message)
         self.fix = fix
 
+    @property
+    def problem(self) -> str:
+        """What happened, without what to do about it."""
+        return super().__str__()
+
     def __str__(self) -> str:
-        message = super().__str__()
-        return f"{message}\n  fix: {self.fix}" if self.fix else message
+        return f"{self.problem}\n  fix: {self.fix}" if self.fix else self.problem
 
 
 class Transient(MeshError):

@@ -13,6 +13,7 @@ from schemas.codec import SchemaOf
 from schemas.dead_letter import DeadLetter
 from schemas.directory import Directory
 from schemas.feed import out_topic
+from schemas.incident import Incidents, MemoryIncidents
 from schemas.subscriber import SinkConfig
 from sinks.lane import DeliveryObserver, Lane, Patience
 from sinks.sink import AddressOf, SinkKind, SinkSetup
@@ -66,6 +67,7 @@ class Delivery:
         jitter: Callable[[float], float] = lambda seconds: seconds * random.uniform(0.75, 1.25),  # noqa: S311
         patience: Patience | None = None,
         reader_settings: Mapping[str, str] | None = None,
+        incidents: Incidents | None = None,
     ) -> None:
         self._directory = directory
         self._address_of = address_of
@@ -78,6 +80,7 @@ class Delivery:
         self._jitter = jitter
         self._patience = patience or Patience()
         self._reader_settings = dict(reader_settings or {})
+        self._incidents: Incidents = incidents or MemoryIncidents()
         self._lanes: dict[LaneKey, Lane] = {}
         self._ending: dict[LaneKey, Lane] = {}
         self._unknown: set[tuple[LaneKey, str]] = set()
@@ -125,6 +128,8 @@ class Delivery:
                 known = ", ".join(sorted(self._kinds))
                 logger.error("sub.%s.%s: parked: unknown sink kind %s; use one of: %s", *key, sink.kind, known)
                 self._observer.parked(subscriber=key[0], sink=key[1], is_parked=True)
+                reason = f"unknown sink kind {sink.kind}"
+                self._incidents.begin("sink", ".".join(key), state="stopped", reason=reason, fix=f"use one of: {known}")
             return None
         setup = SinkSetup(subscriber=key[0], sink=sink, address_of=self._address_of, schema_of=self._schema_of)
         lane = self._lanes[key] = Lane(
@@ -138,6 +143,7 @@ class Delivery:
             patience=self._patience,
             pause_seconds=self.pause_seconds,
             reader_settings=self._reader_settings,
+            incidents=self._incidents,
         )
         lane.follow(topics)
         lane.start()

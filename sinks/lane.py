@@ -29,6 +29,7 @@ from schemas.change import Batch, Record
 from schemas.dead_letter import DeadLetter
 from schemas.envelope import unframe
 from schemas.errors import ContractBroken, MeshError, Rejected, Transient
+from schemas.incident import Incidents
 from sinks.envelope_walk import Moment, moment_reader
 from sinks.reader import Reader
 from sinks.run import halves, joined, size_of
@@ -99,6 +100,7 @@ class Lane:
         patience: Patience,
         reader_settings: Mapping[str, str],
         pause_seconds: Callable[[], float],
+        incidents: Incidents,
     ) -> None:
         self.setup = setup
         self._kind = kind
@@ -110,6 +112,7 @@ class Lane:
         self._patience = patience
         self._reader_settings = reader_settings
         self._pause_seconds = pause_seconds
+        self._incidents = incidents
         self._grants: Mapping[str, str] = {}
         self._stop = threading.Event()
         self._moments: dict[int, Callable[[bytes], Moment]] = {}
@@ -119,6 +122,11 @@ class Lane:
         self._idle_reported_at = 0.0
         name = f"lane {setup.subscriber}.{setup.sink.name}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def name(self) -> str:
+        """The sink's name among incidents."""
+        return f"{self.setup.subscriber}.{self.setup.sink.name}"
 
     @property
     def group(self) -> str:
@@ -145,6 +153,7 @@ class Lane:
     # -- lives ---------------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._incidents.end("sink", self.name)
         self._observer.parked(subscriber=self.setup.subscriber, sink=self.setup.sink.name, is_parked=False)
         failures = crashes = 0
         while not self._stop.is_set():
@@ -161,7 +170,7 @@ class Lane:
                 failures = 1 if self._has_progress else failures + 1
                 wait = self._after_transient(error, failures)
             except MeshError as error:
-                self._park(str(error))
+                self._park(error.problem, error.fix)
             except Exception as error:  # noqa: BLE001 -- the last row of the table above
                 crashes = 1 if self._has_progress else crashes + 1
                 place = traceback.extract_tb(error.__traceback__)[-1]
@@ -267,7 +276,7 @@ class Lane:
 
     def _after_transient(self, error: Transient, attempts: int) -> float:
         if attempts >= self._patience.parked_after_attempts:
-            self._park(str(error))
+            self._park(error.problem, error.fix)
         elif attempts == 1:
             logger.warning("%s: tries again: %s", self.group, error)
         backoff = min(self._patience.longest_seconds, self._patience.first_seconds * 2 ** min(attempts - 1, 20))
@@ -325,16 +334,18 @@ class Lane:
 
     # -- what others see -----------------------------------------------------------------------------------------------
 
-    def _park(self, why: str) -> None:
+    def _park(self, why: str, fix: str = "") -> None:
+        self._incidents.begin("sink", self.name, state="parked", reason=why, fix=fix)
         if not self._is_parked:
             self._is_parked = True
-            logger.error("%s: parked: %s", self.group, why)
+            logger.error("%s: parked: %s%s", self.group, why, f"\n  fix: {fix}" if fix else "")
             self._observer.parked(subscriber=self.setup.subscriber, sink=self.setup.sink.name, is_parked=True)
 
     def _unpark(self) -> None:
         if self._is_parked:
             self._is_parked = False
             logger.info("%s: delivers again", self.group)
+            self._incidents.end("sink", self.name)
             self._observer.parked(subscriber=self.setup.subscriber, sink=self.setup.sink.name, is_parked=False)
 
     def _report(self, batches: Sequence[Batch]) -> None:

@@ -123,10 +123,14 @@ def test_a_subscriber_whose_database_is_down_holds_up_nobody_and_misses_nothing(
             assert (ran.status, ran.err.count("Traceback")) == (1, 0)
             assert f"subscriber {down}: its database cannot be read" in ran.err
             assert until(told, ARRIVES_WITHIN_SECONDS, "the status says which one is unwell")[1] == "ok"
+            incident = until(lambda: incident_of(mesh, "sink", f"{down}.main"), 30, "why, in words")
+            assert incident["state"] == "parked"
+            assert "does not answer" in incident["reason"]
         finally:
             allow_connections(at_down, is_allowed=True)
         town.execute("INSERT INTO t VALUES (101, 'after')")
     mesh.verified(feed, 91)
+    assert incident_of(mesh, "sink", f"{down}.main") is None
 
 
 def test_a_lost_slot_stops_one_source_loudly_until_somebody_accepts_the_gap(mesh_alone: RunningMesh) -> None:
@@ -152,6 +156,9 @@ def test_a_lost_slot_stops_one_source_loudly_until_somebody_accepts_the_gap(mesh
         town.execute("DELETE FROM t WHERE id <= 10; INSERT INTO t VALUES (101, 'into the gap')")
         until(lambda: f"source {lost}.main: its slot {slot} is gone" in mesh.said("capture"), 60, "the loud stop")
     assert f"mesh resync {lost}.main" in mesh.said("capture")
+    incident = until(lambda: incident_of(mesh, "source", f"{lost}.main"), 30, "what stands still, and why")
+    assert (incident["state"], f"mesh resync {lost}.main" in incident["fix"]) == ("stopped", True)
+    assert incident_of(mesh, "source", f"{well}.main") is None
     with database(addresses[well]) as town:
         town.execute("INSERT INTO t VALUES (101, 'meanwhile')")
     mesh.verified(f"{well}.t", 51)
@@ -160,6 +167,13 @@ def test_a_lost_slot_stops_one_source_loudly_until_somebody_accepts_the_gap(mesh
     until(lambda: mesh.run("resync", f"{lost}.main").status == 0, 30, "the gap is accepted")
     os.kill(mesh.state("capture")["pid"], signal.SIGTERM)  # it would look by itself within a minute
     mesh.verified(f"{lost}.t", 41)
+    until(lambda: incident_of(mesh, "source", f"{lost}.main") is None, 30, "nothing stands still any more")
+
+
+def incident_of(mesh: RunningMesh, kind: str, name: str) -> Any:
+    """The incident of one thing as `mesh status` tells it; None if it has none."""
+    incidents = {(entry["kind"], entry["name"]): entry for entry in mesh.done("status")["incidents"]}
+    return incidents.get((kind, name))
 
 
 def allow_connections(address: str, *, is_allowed: bool) -> None:
