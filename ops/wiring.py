@@ -136,6 +136,7 @@ def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _o
         topics=lambda: frozenset(directory().feeds),
         handle=relay.handle,
         idle=relay.idle,
+        assigned=relay.assigned,
         data_dir=settings.directory / "streams" / name,
         instance_id=name,
     ).run(stop)

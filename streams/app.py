@@ -89,7 +89,8 @@ class StreamWorker:
     partitions back at once instead of after the session timeout; it must be unique in the group. `data_dir` is the
     worker's own. `idle` is called about once a second between two groups, for work that must go on where no record
     comes; it takes the next offset of each assigned partition, before which everything is durable, and the partitions that
-    hold more, or of which nobody knows yet; it may raise what `handle` may raise. A group has at most about
+    hold more, or of which nobody knows yet; it may raise what `handle` may raise. `assigned` is called between two groups, in the
+    same thread, when the partitions were assigned anew, also if they are the same ones. A group has at most about
     `group_records_max` records or `group_bytes_max` bytes. `leave` ends the process at once.
     """
 
@@ -103,6 +104,7 @@ class StreamWorker:
         data_dir: Path,
         instance_id: str | None = None,
         idle: Idle | None = None,
+        assigned: Callable[[], None] | None = None,
         group_records_max: int = 20_000,
         group_bytes_max: int = 16 << 20,
         stall_seconds: float = 60.0,
@@ -119,6 +121,8 @@ class StreamWorker:
         self._leave = leave
         self._watch = Watch(stall_seconds, self._stalled)
         self._idle = idle
+        self._assigned = assigned
+        self._epoch = -1
         self._attempt = Attempt(handle, give_up_seconds=give_up_seconds, alive=self._watch.alive)
         self._idle_at = 0.0
         self._in_work: asyncio.Future[None] | None = None
@@ -179,6 +183,9 @@ class StreamWorker:
                 messages = self._gather(await asyncio.wait_for(queue.get(), IDLE_LOOK_SECONDS), queue, consumer)
             self._in_work = loop.create_future()
             self._attempt.resume()
+            if self._assigned is not None and consumer.epoch != self._epoch:
+                self._epoch = consumer.epoch
+                await loop.run_in_executor(executor, self._assigned)
             if messages:
                 batches = join_runs([cast("Any", message.value) for message in messages])
                 if await loop.run_in_executor(executor, self._attempt, batches):

@@ -91,13 +91,21 @@ class Liveness:
 
     def keep_only(self, places: Collection[Place]) -> None:
         """Partitions beside these are another worker's now: what was known of them may change without us."""
-        for place in [place for place in self._next if place not in places]:
+        for place in [place for place in {*self._records, *self._next} if place not in places]:
             self._forget(place)
 
     def begin(self) -> None:
-        """A new call of the relay: grants are judged anew, and what other workers wrote is read again when needed."""
-        self._loaded = None
+        """A new call of the relay: grants are judged anew."""
         self._judged.clear()
+
+    def assigned(self) -> None:
+        """A new assignment: other workers may have had any of these partitions meanwhile, so what they wrote is read again.
+
+        By offsets nobody could tell: transactions leave gaps in derived feeds, and compaction leaves them in every feed.
+        """
+        self._loaded = None
+        self._records.clear()
+        self._settled.clear()
 
     def standing(self, feed: str, partition: int, position: int) -> int:
         """Where a partition without waiting records stands: never behind what has passed already."""
@@ -113,13 +121,13 @@ class Liveness:
         active = self._judged.get(feed.feed)
         if active is None:
             active = self._judged[feed.feed] = self._active_grants(feed, now)
-        is_next = self._next.get(place) == offset
         settled = self._settled.get(place)
-        if settled is not None and settled.active is active and is_next:
+        is_back = offset < self._next.get(place, 0)  # a position may have been ahead of what was handled
+        if settled is not None and settled.active is active and not is_back:
             return settled.servings
-        if not is_next:  # first seen, or another worker may have been here since: what it wrote counts
+        if place not in self._records:
             self._records[place] = self._load(place)
-            self._next[place] = offset
+        self._next[place] = offset
         return self._settle(feed, place, offset, active)
 
     def _active_grants(self, feed: FeedEntry, now: datetime) -> tuple[GrantEntry, ...]:
@@ -237,6 +245,7 @@ class Liveness:
     def _forget(self, place: Place) -> None:
         for key in [key for key in self._jobs if key[0] == place]:
             self._leave_job(key)
+        self._loaded = None
         self._records.pop(place, None)
         self._settled.pop(place, None)
         self._next.pop(place, None)

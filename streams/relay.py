@@ -117,6 +117,10 @@ class Relay:
             self._liveness.passed(batch.topic, batch.partition, batch.next_offset)
         self._report_group(done)
 
+    def assigned(self) -> None:
+        """The worker was given its partitions anew; called before anything of the new assignment is handled."""
+        self._liveness.assigned()
+
     def idle(self, positions: Mapping[tuple[str, int], int], behind: Set[tuple[str, int]] = frozenset()) -> None:  # noqa: ARG002
         """Look after the partitions that this worker has, records or not: topic and partition to next offset.
 

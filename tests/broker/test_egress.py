@@ -112,6 +112,7 @@ class City:
                     topics=lambda: frozenset({self.name}),
                     handle=relay.handle,
                     idle=relay.idle,
+                    assigned=relay.assigned,
                     data_dir=self.tmp_path / name,
                     instance_id=f"{self.unique}-{name}",
                     leave=lambda code: failures.append(AssertionError(f"it wanted to leave with {code}")),

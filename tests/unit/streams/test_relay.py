@@ -412,6 +412,7 @@ def test_what_another_worker_did_meanwhile_counts(mesh: MemoryMesh) -> None:
     mesh.grant(grant_of(status=Status.SUSPENDED))
     second.handle([mesh.put(created(2))])  # the partition has moved, and the grant is stopped there
     mesh.grant(grant_of())
+    first.assigned()
     first.handle([mesh.put(created(3))])  # and has moved back
     until(lambda: caught_up(mesh, first, 3), 5, "the grant is live again")
     assert [after["ent_id"] for _, after, _ in mesh.out(GRANT)] == ["e1", "e2", "e3"]
