@@ -185,7 +185,7 @@ def onboard(folder: Path, directory: Path, wait_seconds: float, partitions: int,
 @json_option
 def status(directory: Path, watch: bool | None, as_json: bool) -> None:
     """Show feeds, subscriptions and processes: volume, lag, latency, dead letters."""
-    from ops.wiring import show_status
+    from ops.status_shown import show_status
 
     show_status(load(directory), watch=sys.stdout.isatty() if watch is None else watch, as_json=as_json)
 

@@ -103,24 +103,27 @@ class IncidentLog:
 class IncidentReader:
     """The present incidents, asked for anew at most every couple of seconds. Raises Transient when they cannot be read."""
 
-    def __init__(self, bootstrap: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, bootstrap: str, clock: Callable[[], float] = time.monotonic, *, within_seconds: float = 10.0
+    ) -> None:
         self._bootstrap = bootstrap
         self._clock = clock
+        self._within_seconds = within_seconds
         self._read_at = float("-inf")
         self._present: Mapping[str, Incident] = {}
 
     def __call__(self) -> Mapping[str, Incident]:
         """The incidents by key."""
         if self._clock() - self._read_at > FRESH_SECONDS:
-            self._present = read(self._bootstrap)
+            self._present = read(self._bootstrap, within_seconds=self._within_seconds)
             self._read_at = self._clock()
         return self._present
 
 
-def read(bootstrap: str) -> dict[str, Incident]:
+def read(bootstrap: str, *, within_seconds: float = 30.0) -> dict[str, Incident]:
     """The incidents that stand on the topic, by key; a record that cannot be read is left out, loudly. Raises Transient."""
     incidents: dict[str, Incident] = {}
-    for _, key, record in read_all(bootstrap, [INCIDENTS]):
+    for _, key, record in read_all(bootstrap, [INCIDENTS], within_seconds=within_seconds):
         incidents.pop(key, None)
         try:
             if record is not None:

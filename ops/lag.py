@@ -21,6 +21,7 @@ from schemas.errors import Transient
 
 STREAMS_GROUP = "mesh.streams"
 WITHIN_SECONDS = 10.0
+KNOWN_FOR_SECONDS = 60.0
 _AWAY = frozenset(
     {KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR}
 )
@@ -48,10 +49,19 @@ class TopicLag:
 
 
 class LagReader:
-    """Asks the brokers, as often as wanted, without joining any group. Not shared between threads; `close` it."""
+    """Asks the brokers, as often as wanted, without joining any group. Not shared between threads; `close` it.
 
-    def __init__(self, bootstrap: str, clock: Callable[[], float] = time.time) -> None:
+    No question takes longer than `within_seconds`.
+    """
+
+    def __init__(
+        self, bootstrap: str, clock: Callable[[], float] = time.time, *, within_seconds: float = WITHIN_SECONDS
+    ) -> None:
         self._clock = clock
+        self._within_seconds = within_seconds
+        self._known: dict[tuple[str, int, int], int] = {}
+        """When the record at a place was made, of the places that groups stood at when last asked."""
+        self._known_since = 0.0
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
         self._consumer = Consumer(
             {
@@ -60,6 +70,7 @@ class LagReader:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
+                "fetch.wait.max.ms": 10,  # where only the mark of a transaction follows, there is nothing to wait for
                 "isolation.level": "read_committed",
                 "fetch.message.max.bytes": 4096,
                 "queued.max.messages.kbytes": 1024,
@@ -108,15 +119,16 @@ class LagReader:
         return newest
 
     def _partitions(self, topics: Iterable[str]) -> dict[str, list[int]]:
-        known = self._admin.list_topics(timeout=WITHIN_SECONDS).topics
+        known = self._admin.list_topics(timeout=self._within_seconds).topics
         return {topic: list(known[topic].partitions) for topic in topics if topic in known}
 
     def _read(self, groups: Mapping[str, Sequence[str]]) -> dict[str, dict[str, TopicLag]]:
         partitions = self._partitions({topic for topics in groups.values() for topic in topics})
-        starts = self._offsets(partitions, OffsetSpec.earliest())
-        ends = self._offsets(partitions, OffsetSpec.latest())
+        # Asked together: the broker answers the second while the first is on its way.
+        asked = [self._asked(partitions, which) for which in (OffsetSpec.earliest(), OffsetSpec.latest())]
         self._wait_for_coordinators(list(groups))
-        committed = {group: self._committed(group) for group in groups}
+        committed = self._committed(groups)
+        starts, ends = ({place: future.result().offset for place, future in each.items()} for each in asked)
         behind: set[tuple[str, int, int]] = set()  # topic, partition, and from where the oldest is to be found
         for group, topics in groups.items():
             for topic, number in _places(topics, partitions):
@@ -159,9 +171,12 @@ class LagReader:
 
     def _listed(self, partitions: Mapping[str, Iterable[int]], which: Any) -> dict[_Key, Any]:
         """The offset, and perhaps its timestamp, that fits `which` in each partition."""
+        return {place: future.result() for place, future in self._asked(partitions, which).items()}
+
+    def _asked(self, partitions: Mapping[str, Iterable[int]], which: Any) -> dict[_Key, Any]:
         asked = {TopicPartition(*place): which for place in _places(partitions, partitions)}
-        futures = self._admin.list_offsets(asked, request_timeout=WITHIN_SECONDS) if asked else {}
-        return {(place.topic, place.partition): future.result() for place, future in futures.items()}
+        futures = self._admin.list_offsets(asked, request_timeout=self._within_seconds) if asked else {}
+        return {(place.topic, place.partition): future for place, future in futures.items()}
 
     def _wait_for_coordinators(self, groups: list[str]) -> None:
         """Return once each group's coordinator answers: on a fresh broker, and after a failover, it takes a moment.
@@ -169,10 +184,12 @@ class LagReader:
         librdkafka 2.16 does not survive an error of the coordinator to the question for offsets (a segmentation fault, which
         no handler sees); the description of a group brings the same error in one piece.
         """
-        deadline = time.monotonic() + WITHIN_SECONDS
+        deadline = time.monotonic() + self._within_seconds
         while groups:
             away: list[str] = []
-            for group, future in self._admin.describe_consumer_groups(groups, request_timeout=WITHIN_SECONDS).items():
+            for group, future in self._admin.describe_consumer_groups(
+                groups, request_timeout=self._within_seconds
+            ).items():
                 try:
                     future.result()
                 except KafkaException as error:
@@ -185,9 +202,17 @@ class LagReader:
             if away:
                 time.sleep(0.1)
 
-    def _committed(self, group: str) -> dict[_Key, int]:
-        request = [ConsumerGroupTopicPartitions(group)]
-        (future,) = self._admin.list_consumer_group_offsets(request, request_timeout=WITHIN_SECONDS).values()
+    def _committed(self, groups: Iterable[str]) -> dict[str, dict[_Key, int]]:
+        """What each group has confirmed. All are asked at once, a request each: the broker takes no other."""
+        futures = {
+            group: self._admin.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(group)], request_timeout=self._within_seconds
+            )[group]
+            for group in groups
+        }
+        return {group: self._answer(future) for group, future in futures.items()}
+
+    def _answer(self, future: Any) -> dict[_Key, int]:
         try:
             answer = future.result()
         except KafkaException as error:
@@ -198,15 +223,18 @@ class LagReader:
 
     def _timestamps(self, places: Sequence[tuple[str, int, int]]) -> dict[tuple[str, int, int], int]:
         """The timestamp in ms of the first record at or after each offset; none where compaction left nothing."""
-        found: dict[tuple[str, int, int], int] = {}
+        if time.monotonic() - self._known_since > KNOWN_FOR_SECONDS:  # compaction may have taken the record since
+            self._known, self._known_since = {}, time.monotonic()
+        found = {place: self._known[place] for place in places if place in self._known}
         # Two groups may stand at two places of one partition: each round takes one place of every partition.
-        left = list(places)
+        left = [place for place in places if place not in found]
         while left:
             round_of: dict[_Key, tuple[str, int, int]] = {}
             for place in left:
                 round_of.setdefault(place[:2], place)
             left = [place for place in left if round_of[place[:2]] != place]
             found.update(self._first_records(round_of))
+        self._known = found
         return found
 
     def _first_records(self, places: Mapping[_Key, tuple[str, int, int]]) -> dict[tuple[str, int, int], int]:
@@ -214,7 +242,7 @@ class LagReader:
         waiting = set(places)
         self._consumer.assign([TopicPartition(topic, number, offset) for topic, number, offset in places.values()])
         try:
-            deadline = time.monotonic() + WITHIN_SECONDS
+            deadline = time.monotonic() + self._within_seconds
             while waiting and time.monotonic() < deadline:
                 message = self._consumer.poll(0.5)
                 if message is None:
@@ -230,7 +258,7 @@ class LagReader:
         finally:
             self._consumer.unassign()
         if waiting:
-            raise Transient(f"lag: {len(waiting)} partitions did not answer within {WITHIN_SECONDS:.0f} s")
+            raise Transient(f"lag: {len(waiting)} partitions did not answer within {self._within_seconds:g} s")
         return found
 
 

@@ -16,14 +16,16 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import prometheus_client
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.exposition import ThreadingWSGIServer
 
 from ops.health import STATUSES, Health
-from ops.metric import LATENCY_BUCKETS_SECONDS, METRICS, origin_of
+from ops.metric import LATENCY_BUCKETS_SECONDS, METRICS, RECENT, origin_of
 from ops.prometheus.configuration import Target, register, unregister
+from ops.recent import Recent
 from schemas.directory import Directory
 from schemas.errors import Misconfigured
 
@@ -331,14 +333,15 @@ class DeliveryMetrics:
 
 
 class Page:
-    """The `/metrics` page of this process: `port` on the loopback address, until `close`."""
+    """The `/metrics` page of this process: `port` on the loopback address, until `close`. `/recent`: see ops/recent.py."""
 
-    def __init__(self, directory: Path, target: Target, server: Any, thread: threading.Thread) -> None:
+    def __init__(self, directory: Path, target: Target, server: Any, thread: threading.Thread, recent: Recent) -> None:
         self.port = target.port
         self._directory = directory
         self._target = target
         self._server = server
         self._thread = thread
+        self._recent = recent
 
     def close(self) -> None:
         """Take the page down and its entry off the list of targets."""
@@ -346,6 +349,14 @@ class Page:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        self._recent.close()
+
+
+class _Handler(WSGIRequestHandler):
+    """Answers without a line in the log for each question."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
 
 
 def serve(directory: Path, process: str, exporter: Exporter = EXPORTER) -> Page:
@@ -354,19 +365,17 @@ def serve(directory: Path, process: str, exporter: Exporter = EXPORTER) -> Page:
     Raises Misconfigured when the port is taken or is no number.
     """
     wish = os.environ.get("MESH_METRICS_PORT", "0")
+    recent = Recent(lambda: prometheus_client.generate_latest(exporter.registry.restricted_registry(RECENT)))
+    app: Any = recent.beside(prometheus_client.make_wsgi_app(exporter.registry))
     try:
-        server, thread = prometheus_client.start_http_server(int(wish), "127.0.0.1", exporter.registry)
+        server = make_server("127.0.0.1", int(wish), app, ThreadingWSGIServer, _Handler)
     except (ValueError, OSError, OverflowError) as error:
         raise Misconfigured(
             "MESH_METRICS_PORT",
             f"{wish}: {error}",
             fix="name a free port, or leave it unset: each process then takes a free one",
         ) from error
-    return Page(directory, register(directory, process, server.server_port), server, thread)
-
-
-def parse(page: str) -> Iterator[tuple[str, dict[str, str], float]]:
-    """The samples of a `/metrics` page: name, labels, value."""
-    for family in text_string_to_metric_families(page):
-        for sample in family.samples:
-            yield sample.name, sample.labels, sample.value
+    recent.start()
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
+    return Page(directory, register(directory, process, server.server_port), server, thread, recent)

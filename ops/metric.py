@@ -76,3 +76,12 @@ METRICS = {
     "mesh_entity_health": Exported("gauge", ("kind", "entity", "status"), "1 for the present status: ok, stuck or down."),
     "mesh_build_info": Exported("gauge", ("version", "python"), "Always 1; the labels say what runs."),
 }  # fmt: skip
+
+RECENT = (
+    "mesh_events_total",
+    "mesh_processed_total",
+    "mesh_delivered_total",
+    "mesh_flow_messages_total",
+    "mesh_delivery_latency_seconds_bucket",
+)
+"""What every process keeps of its last seconds (ops/recent.py): the rates, movements and latencies of `mesh status`."""

@@ -1,30 +1,44 @@
-"""Reading `/metrics` pages back: sums over processes, rates between two moments, quantiles from histograms."""
+"""Reading `/metrics` pages back: sums over processes, rates between two moments, quantiles from histograms.
+
+All processes are asked at once, each a bounded time: one that hangs holds up nobody's view of the others.
+"""
 
 from __future__ import annotations
 
 import http.client
 import math
+import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ops.measure import parse
-from ops.prometheus.configuration import targets
+from ops.prometheus.configuration import Target, targets
+from ops.recent import AGE
 from schemas.errors import Transient
 
 Sample = tuple[str, Mapping[str, str], float]
 Buckets = Sequence[tuple[float, float]]
 """Upper bound in ascending order, the last infinite, and how many values were at or below it."""
 
+WITHIN_SECONDS = 2.0
+_LINE = re.compile(r"([A-Za-z_:][\w:]*)(?:\{(.*)\})? (\S+)")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
+
 
 class Samples:
     """What processes exported at one moment (`at_seconds`, monotonic clock).
 
     `gather` gives every series the label `process`, so that one process's restart cannot be taken for another's.
+    `ages`: where the processes tell of an earlier moment, how much earlier each; others then told nothing.
     """
 
-    def __init__(self, samples: Iterable[Sample], at_seconds: float = 0.0) -> None:
+    def __init__(
+        self, samples: Iterable[Sample], at_seconds: float = 0.0, ages: Mapping[str, float] | None = None
+    ) -> None:
         self.at_seconds = at_seconds
+        self.ages = ages
         self._series: dict[str, list[tuple[dict[str, str], float]]] = {}
         for name, labels, value in samples:
             self._series.setdefault(name, []).append((dict(labels), value))
@@ -50,45 +64,92 @@ class Samples:
         return sorted(counts.items())
 
 
-def scrape(port: int, *, within_seconds: float = 2.0) -> list[Sample]:
+def parse(page: str) -> Iterator[Sample]:
+    """The samples of a `/metrics` page: name, labels, value."""
+    for line in page.splitlines():
+        found = _LINE.match(line)
+        if found is None:  # a comment, or a line that no process of ours writes
+            continue
+        name, labels, value = found.groups()
+        yield name, {key: _plain(text) for key, text in _LABEL.findall(labels or "")}, float(value)
+
+
+def _plain(text: str) -> str:
+    return _ESCAPED.sub(lambda found: "\n" if found[1] == "n" else found[1], text) if "\\" in text else text
+
+
+def scrape(port: int, *, within_seconds: float = WITHIN_SECONDS) -> list[Sample]:
     """The samples of one process's page. Raises Transient when it does not answer."""
+    return list(parse(_ask(port, "/metrics", within_seconds)[0]))
+
+
+def _ask(port: int, path: str, within_seconds: float) -> tuple[str, float]:
+    """A page, and how many seconds old it says it is."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=within_seconds)
     try:
-        connection.request("GET", "/metrics")
-        page = connection.getresponse().read().decode()
-    except (OSError, http.client.HTTPException) as error:
-        raise Transient(f"127.0.0.1:{port}/metrics does not answer ({error})", fix="is the process alive?") from error
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.read().decode(), float(answer.headers.get(AGE, 0.0))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise Transient(f"127.0.0.1:{port}{path} does not answer ({error})", fix="is the process alive?") from error
     finally:
         connection.close()
-    return list(parse(page))
 
 
 def gather(directory: Path, clock: Callable[[], float] = time.monotonic) -> tuple[Samples, frozenset[str]]:
     """The samples of every process of a mesh, and the names of those that answered."""
-    samples: list[Sample] = []
-    answered: set[str] = set()
     at_seconds = clock()
-    for target in targets(directory):
+    answers = _ask_all(directory, "/metrics")
+    return Samples(_named(answers), at_seconds), frozenset(answers)
+
+
+def gather_recent(directory: Path, clock: Callable[[], float] = time.monotonic) -> Samples:
+    """The counters of every process as they stood a little while ago (ops/recent.py)."""
+    at_seconds = clock()
+    answers = _ask_all(directory, "/recent")
+    return Samples(_named(answers), at_seconds, {process: age for process, (_, age) in answers.items()})
+
+
+def _ask_all(directory: Path, path: str) -> Mapping[str, tuple[str, float]]:
+    """The page of every process that answers, and its age."""
+    asked = targets(directory)
+
+    def ask(target: Target) -> tuple[str, float] | None:
         try:
-            samples.extend(
-                (name, {**labels, "process": target.process}, value) for name, labels, value in scrape(target.port)
-            )
+            return _ask(target.port, path, WITHIN_SECONDS)
         except Transient:
-            continue  # a crashed process: `mesh status` names it, and its successor will answer
-        answered.add(target.process)
-    return Samples(samples, at_seconds), frozenset(answered)
+            return None  # a crashed process: `mesh status` names it, and its successor will answer
+
+    if not asked:
+        return {}
+    with ThreadPoolExecutor(len(asked), thread_name_prefix="scrape") as pool:
+        answers = pool.map(ask, asked)
+        return {target.process: answer for target, answer in zip(asked, answers, strict=True) if answer is not None}
+
+
+def _named(answers: Mapping[str, tuple[str, float]]) -> Iterator[Sample]:
+    for process, (page, _) in answers.items():
+        for name, labels, value in parse(page):
+            yield name, {**labels, "process": process}, value
 
 
 def rate(before: Samples | None, after: Samples, name: str, **where: str) -> float:
     """Per second between two moments; what a restarted process counts from zero again is never negative."""
-    if before is None or after.at_seconds <= before.at_seconds:
+    if before is None or (before.ages is None and after.at_seconds <= before.at_seconds):
         return 0.0
     earlier = {tuple(sorted(labels.items())): value for labels, value in before.series(name, **where)}
-    grown = 0.0
+    per_second = 0.0
     for labels, value in after.series(name, **where):
+        since_seconds = after.at_seconds - before.at_seconds
+        if before.ages is not None:
+            age = before.ages.get(labels.get("process", ""))
+            if age is None:  # it tells nothing of then, so what it counted may be of any time
+                continue
+            since_seconds += age
         since = earlier.get(tuple(sorted(labels.items())), 0.0)
-        grown += value - since if value >= since else value
-    return grown / (after.at_seconds - before.at_seconds)
+        if since_seconds > 0:
+            per_second += (value - since if value >= since else value) / since_seconds
+    return per_second
 
 
 def increase(before: Buckets, after: Buckets) -> Buckets:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from ops.health import DOWN, OK, STUCK, STUCK_AFTER_SECONDS
 from ops.incidents import IncidentReader
 from ops.lag import STREAMS_GROUP, LagReader, TopicLag, delivery_group
 from ops.prometheus.configuration import is_alive, targets
-from ops.scrape import Samples, gather, increase, quantile, rate
+from ops.scrape import Samples, gather, gather_recent, increase, quantile, rate
 from ops.settings import Settings
 from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.errors import Transient
@@ -30,6 +33,9 @@ OFF = "off"
 
 Lags = Callable[[Mapping[str, Iterable[str]]], Mapping[str, Mapping[str, TopicLag]]]
 """Takes topics by consumer group; gives the lag of each group on each topic that exists."""
+
+ONCE_WITHIN_SECONDS = 3.0
+"""How long a single look waits for a broker that does not answer: the rest is shown, with a notice."""
 
 _WINDOW = 5
 _LATENCY = "mesh_delivery_latency_seconds"
@@ -140,21 +146,26 @@ class StatusReader:
     def read(self) -> Status:
         """The status now. What cannot be asked is left open, with a notice; nothing is raised for it."""
         directory = self._directory()
-        samples, answered = gather(self._path)
         notices: list[str] = []
         lags: Mapping[str, Mapping[str, TopicLag]] = {}
-        try:
-            lags = self._lags(groups(directory))
-        except Transient as error:
-            notices.append(str(error))
         incidents: Mapping[str, Incident] = {}
-        try:
-            incidents = self._incidents()
-        except Transient as error:
-            notices.append(str(error))
+        with ThreadPoolExecutor(3, thread_name_prefix="status") as pool:
+            earlier = None if self._readings else pool.submit(gather_recent, self._path)
+            present = pool.submit(gather, self._path)
+            standing = pool.submit(self._incidents)
+            try:
+                lags = self._lags(groups(directory))
+            except Transient as error:
+                notices.append(str(error))
+            try:
+                incidents = standing.result()
+            except Transient as error:
+                notices.append(str(error))
+            samples, answered = present.result()
+            if earlier is not None:  # the first look: the processes tell what they had counted some seconds ago
+                self._readings.append(_Reading(earlier.result(), {}))
         self._readings.append(_Reading(samples, lags))
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        view = _View(self._readings[0], self._readings[-1], now, incidents)
+        view = _View(self._readings, datetime.fromtimestamp(self._clock(), UTC), incidents)
         return Status(
             at=view.now,
             feeds=tuple(view.feed(entry) for _, entry in sorted(directory.feeds.items())),
@@ -167,16 +178,11 @@ class StatusReader:
         )
 
 
-def status(settings: Settings, directory: Directory, *, over_seconds: float = 2.0) -> Status:
-    """The status once: rates are those of the `over_seconds` that it takes."""
-    lag = LagReader(settings.kafka)
-    try:
-        reader = StatusReader(settings.directory, lambda: directory, lag.read, incidents=IncidentReader(settings.kafka))
-        reader.read()
-        time.sleep(over_seconds)
-        return reader.read()
-    finally:
-        lag.close()
+def status(settings: Settings, directory: Directory) -> Status:
+    """The status once: rates are those of the last seconds, as the processes tell them (ops/recent.py)."""
+    incidents = IncidentReader(settings.kafka, within_seconds=ONCE_WITHIN_SECONDS)
+    with closing(LagReader(settings.kafka, within_seconds=ONCE_WITHIN_SECONDS)) as lag:
+        return StatusReader(settings.directory, lambda: directory, lag.read, incidents=incidents).read()
 
 
 def groups(directory: Directory) -> dict[str, list[str]]:
@@ -218,13 +224,14 @@ def _seconds_of(started_at: str | None) -> float | None:
 
 
 class _View:
-    """Two readings, looked at together."""
+    """The last few readings, looked at together."""
 
-    def __init__(self, before: _Reading, after: _Reading, now: datetime, incidents: Mapping[str, Incident]) -> None:
+    def __init__(self, readings: Sequence[_Reading], now: datetime, incidents: Mapping[str, Incident]) -> None:
         self.now = now
         self._incidents = incidents
-        self._before = before
-        self._after = after
+        self._before, self._after = readings[0], readings[-1]
+        asked = (reading.lags for reading in islice(readings, len(readings) - 1) if reading.lags)
+        self._lags_before = next(asked, {})
 
     def feed(self, entry: FeedEntry) -> FeedStatus:
         samples = self._after.samples
@@ -312,7 +319,7 @@ class _View:
             return OK, ""
         if lag.is_passed:
             return DOWN, "retention removed records that were not read yet"
-        before = self._before.lags.get(group, {}).get(topic)
+        before = self._lags_before.get(group, {}).get(topic)
         has_moved = (before is not None and before.confirmed != lag.confirmed) or self._rate(
             rate_of[0], **rate_of[1]
         ) > 0

@@ -6,10 +6,8 @@ A new kind of sink is one file in `sinks/`, one line in `SINKS` and one test; a 
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
@@ -20,9 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.live import Live
 
-from ops import status_table
 from ops import tail as tail_lines
 from ops.board import Boards, following
 from ops.console.server import Console as StatusPage
@@ -34,8 +30,7 @@ from ops.measure import BoardMetrics, CaptureMetrics, DeliveryMetrics, StreamMet
 from ops.opendata.service import run_opendata
 from ops.prometheus.configuration import write_prometheus_config
 from ops.settings import Connections, Settings, load
-from ops.status import StatusReader, status
-from ops.terminal import report_console
+from ops.status import StatusReader
 from ops.topics import ensure_control_topics
 from ops.up import mesh_command
 from producers.capture import Capture
@@ -205,27 +200,6 @@ def _run_console(settings: Settings, port: int, stop: threading.Event) -> None:
         reader = StatusReader(settings.directory, directory, lags.read, incidents=IncidentReader(settings.kafka))
         following(Boards(settings.kafka, directory, RegistryClient(settings.registry).schema, BoardMetrics()), stop)
         StatusPage(reader.read, port).run(stop, lambda url: logging.getLogger(__name__).info("console: %s", url))
-
-
-def show_status(settings: Settings, *, watch: bool, as_json: bool) -> None:
-    """Print the status once, or keep it on the terminal until Ctrl-C."""
-    if as_json or not watch:
-        report = status(settings, read_directory(settings.kafka))
-        if as_json:
-            click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=2, default=str))
-        else:
-            report_console().print(status_table.render(report))
-        return
-    with (
-        closing(Follower(settings.kafka)) as directory,
-        closing(LagReader(settings.kafka)) as lags,
-        Live(auto_refresh=False, screen=False) as live,
-        suppress(KeyboardInterrupt),
-    ):
-        reader = StatusReader(settings.directory, directory, lags.read, incidents=IncidentReader(settings.kafka))
-        while True:
-            live.update(status_table.render(reader.read()), refresh=True)
-            time.sleep(1)
 
 
 def show_tail(

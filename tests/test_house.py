@@ -33,7 +33,8 @@ DOORS = {
     "click": {
         "ops/cli.py": "the command line",
         "ops/options.py": "options of every command",
-        "ops/wiring.py": "prints what status and tail show",
+        "ops/wiring.py": "prints what tail shows",
+        "ops/status_shown.py": "prints the status",
         "ops/quota.py": "a group of commands",
         "ops/anchors.py": "prints the anchors",
         "ops/identity.py": "prints a key as a file",

@@ -11,7 +11,7 @@ from ops.lag import STREAMS_GROUP, LagReader, delivery_group
 from ops.measure import DeliveryMetrics, Exporter, serve
 from ops.settings import Settings
 from ops.status import status
-from ops.topics import TopicSpec, ensure_topics
+from ops.topics import TopicSpec, ensure_control_topics, ensure_topics
 from schemas.contract import Contract
 from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.feed import out_topic
@@ -55,6 +55,7 @@ def test_one_subscriber_that_stands_still_is_found_beside_one_that_has_everythin
     directory = city(unique)
     (feed,) = directory.feeds
     still, done = (out_topic(grant_id) for grant_id in sorted(directory.grants))
+    ensure_control_topics(kafka)
     ensure_topics(kafka, dict.fromkeys((feed, still, done), TopicSpec(partitions=2)))
     long_ago = int(time.time() * 1000) - 120_000
     for topic in (still, done):
@@ -66,7 +67,7 @@ def test_one_subscriber_that_stands_still_is_found_beside_one_that_has_everythin
     DeliveryMetrics(exporter).delivered(f"{unique}b.{feed}", 5, 50, [0.01] * 5)
     try:
         settings = Settings(directory=tmp_path, kafka=kafka, registry="", hub_database="")
-        report = status(settings, directory, over_seconds=0.1)
+        report = status(settings, directory)
     finally:
         page.close()
     assert report.notices == ()
@@ -80,8 +81,8 @@ def test_one_subscriber_that_stands_still_is_found_beside_one_that_has_everythin
 
 
 def test_a_city_of_feeds_is_asked_for_its_lag_in_a_moment(kafka: str, unique: str) -> None:
-    feeds = [f"{unique}.table{number}" for number in range(40)]
-    ensure_topics(kafka, dict.fromkeys(feeds, TopicSpec(partitions=4)))
+    feeds = [f"{unique}.table{number}" for number in range(139)]
+    ensure_topics(kafka, dict.fromkeys(feeds, TopicSpec(partitions=1)))
     for feed in feeds[:20]:
         write(kafka, feed, int(time.time() * 1000) - 10_000, 1)
     reader = LagReader(kafka)
@@ -96,7 +97,7 @@ def test_a_city_of_feeds_is_asked_for_its_lag_in_a_moment(kafka: str, unique: st
     reader.close()
     assert all(lags[group][feeds[0]].seconds == pytest.approx(10, abs=30) for group in groups)
     assert all(lags[group][feeds[-1]].records == 0 for group in groups)
-    assert took_seconds < 10
+    assert took_seconds < 2
 
 
 def test_the_newest_record_of_a_feed_is_found_whatever_its_partition(kafka: str, unique: str) -> None:

@@ -16,12 +16,11 @@ from ops.measure import (
     Exporter,
     FlowMetrics,
     StreamMetrics,
-    parse,
     serve,
 )
 from ops.metric import LATENCY_BUCKETS_SECONDS, METRICS
 from ops.prometheus.configuration import register, targets, unregister, write_prometheus_config
-from ops.scrape import Samples, gather, increase, quantile, rate, scrape
+from ops.scrape import Samples, gather, increase, parse, quantile, rate, scrape
 from schemas.directory import Directory, GrantEntry
 from schemas.errors import Misconfigured, Transient
 from schemas.grant import Grant
