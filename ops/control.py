@@ -18,12 +18,12 @@ from schemas.agency import Agency
 from schemas.anchor import Anchor
 from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.errors import Transient
-from schemas.feed import AGENCIES, ANCHORS, CONTRACTS, GRANTS, SUBSCRIBERS
+from schemas.feed import AGENCIES, ANCHORS, CONTRACTS, GRANTS, RESYNCS, SUBSCRIBERS
 from schemas.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
 
-FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS)
+FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS, RESYNCS)
 Append = Callable[[str, bytes, bytes | None], None]
 """Queue one control record: topic, key, value (None deletes)."""
 
@@ -95,6 +95,7 @@ class DirectoryFold:
         SUBSCRIBERS: Subscriber.from_json,
         GRANTS: GrantEntry.from_json,
         ANCHORS: Anchor.from_json,
+        RESYNCS: lambda record: str(record["request"]),
     }
 
     def __init__(self) -> None:
@@ -118,6 +119,7 @@ class DirectoryFold:
             subscribers=dict(self._entries[SUBSCRIBERS]),
             grants=dict(self._entries[GRANTS]),
             anchors=dict(self._entries[ANCHORS]),
+            resyncs=dict(self._entries[RESYNCS]),
         )
 
 

@@ -2,7 +2,8 @@
 
 For each source: read a batch, append it, and once the log has acknowledged what belongs to a mark, confirm that mark
 (invariant 1). A source that cannot be reached is opened again after a pause; one that needs a person's decision stops, says so,
-and is looked at again now and then; the others flow on (invariant 8). What nobody foresaw ends the process (invariant 7).
+and is looked at again now and then; one that trips our own code parks and is opened again ever more seldom. The others flow on
+(invariant 8). Whatever its onboarding says anew (feeds, options, address, anchors) a source takes up within seconds.
 """
 
 from __future__ import annotations
@@ -10,20 +11,25 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from producers.log import Lane, Log
 from producers.oversize import append_or_point
-from producers.source import OpenSource, Progress, SourceBatch, SourceObserver, SourceSetting
+from producers.source import OpenSource, Progress, Source, SourceBatch, SourceObserver, SourceSetting, StandingBy
 from schemas.agency import Agency, SourceConfig
+from schemas.anchor import Anchor
 from schemas.directory import Directory, FeedEntry
 from schemas.errors import MeshError, Misconfigured, Move, next_move
 from schemas.incident import Incidents, MemoryIncidents, begin_for
 
 LOOK_SECONDS = 1.0
 PAUSE_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+PARK_SECONDS = (5.0, 30.0, 60.0, 300.0)
 STOPPED_LOOK_SECONDS = 60.0
 SETTLE_SECONDS = 10.0
 
@@ -82,7 +88,6 @@ class Capture:
         self._kinds = kinds
         self._only = only
         self.incidents: Incidents = incidents or MemoryIncidents()
-        self._crash: BaseException | None = None
         self._threads: dict[str, threading.Thread] = {}
 
     def pause_seconds(self) -> float:
@@ -90,120 +95,168 @@ class Capture:
         return min(PAUSE_PER_SOURCE_SECONDS * len(self._threads), PAUSE_MOST_SECONDS)
 
     def run(self, stop: threading.Event) -> None:
-        """Capture until `stop` is set. Raises whatever a source's thread did not foresee."""
-        threads = self._threads
+        """Capture until `stop` is set."""
         ending = threading.Event()
         seen: Directory | None = None
         try:
-            while not stop.wait(LOOK_SECONDS if seen else 0) and self._crash is None:
+            while not stop.wait(LOOK_SECONDS if seen else 0):
                 directory = self._directory()
-                if directory is seen:
-                    continue
-                seen = directory
-                for agency in directory.agencies.values():
-                    for config in agency.sources:
-                        if config.is_flow:
-                            continue
-                        name = f"{agency.agency}.{config.name}"
-                        if name in threads or (self._only is not None and name not in self._only):
-                            continue
-                        if _feeds_of(directory, agency, config):
-                            work = _Work(self, agency, config, ending)
-                            threads[name] = threading.Thread(target=work.run, name=f"capture {name}", daemon=True)
-                            threads[name].start()
+                if directory is not seen:
+                    seen = directory
+                    self._begin(directory, ending)
         finally:
             ending.set()
-            for thread in threads.values():
+            for thread in self._threads.values():
                 thread.join(SETTLE_SECONDS * 3)
-        if self._crash is not None:
-            raise self._crash
+
+    def _begin(self, directory: Directory, ending: threading.Event) -> None:
+        """Start a thread for every source that has feeds and none yet; one whose source had gone has ended."""
+        self._threads = {name: thread for name, thread in self._threads.items() if thread.is_alive()}
+        for agency in directory.agencies.values():
+            for config in agency.sources:
+                name = f"{agency.agency}.{config.name}"
+                if config.is_flow or name in self._threads or (self._only is not None and name not in self._only):
+                    continue
+                if _feeds_of(directory, agency.agency, config.name):
+                    work = _Work(self, agency.agency, config.name, ending)
+                    self._threads[name] = threading.Thread(target=work.run, name=f"capture {name}", daemon=True)
+                    self._threads[name].start()
+
+
+@dataclass(frozen=True, slots=True)
+class _Situation:
+    """All that onboarding says of a source: what it was opened with, and whether that is still so."""
+
+    agency: Agency
+    config: SourceConfig
+    address: str | None
+    feeds: Mapping[str, FeedEntry]
+    anchors: Mapping[str, Anchor]
+    resyncs: Mapping[str, str]
+
+    def opens_like(self, other: _Situation | None) -> bool:
+        """Whether a source that was opened in the other situation need not be opened anew."""
+        return other is not None and self.config == other.config and self.address == other.address
 
 
 class _Work:
     """One source from opening to closing, over and over."""
 
-    def __init__(self, capture: Capture, agency: Agency, config: SourceConfig, ending: threading.Event) -> None:
+    def __init__(self, capture: Capture, agency: str, source: str, ending: threading.Event) -> None:
         self._capture = capture
         self._agency = agency
-        self._config = config
+        self._source = source
         self._ending = ending
-        self._name = f"{agency.agency}.{config.name}"
+        self._name = f"{agency}.{source}"
         self._seen: Directory | None = None
         self._feeds: Mapping[str, FeedEntry] = {}
+        self._looked_at = 0.0
         self._was_read = False
 
     def run(self) -> None:
-        """The thread's body."""
-        observer = self._capture._observer
+        """The thread's body: ends when the source has gone from the directory, or capture ends."""
+        observer, incidents = self._capture._observer, self._capture.incidents
         failures = 0
-        while not self._ending.is_set():
+        while not self._ending.is_set() and (situation := self._situation()) is not None and situation.feeds:
             self._was_read = False
-            try:
-                self._once()
-            except Exception as error:
-                observer.connected(source=self._name, is_connected=False)
-                failures = 0 if self._was_read else failures
-                match next_move(error):
-                    case Move.RETRY:
-                        pause = getattr(error, "retry_after_seconds", None)
-                        pause = pause or PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS) - 1)]
-                        failures += 1
-                        _logger.warning("%s: tries again in %g s: %s", self._name, pause, error)
-                        self._ending.wait(pause)
-                    case Move.STOP:
-                        _logger.error("%s: stopped: %s", self._name, error)  # noqa: TRY400 - a decision is asked for, not a trace
-                        if isinstance(error, MeshError):
-                            begin_for(self._capture.incidents, "source", self._name, "stopped", error)
-                        self._wait_for_a_person()
-                    case _:
-                        _logger.critical("%s: ends the process", self._name, exc_info=error)
-                        self._capture._crash = error
-                        return
+            error = self._tried(situation)
+            if error is None:
+                failures = 0
+                continue
+            observer.connected(source=self._name, is_connected=False)
+            failures = 0 if self._was_read else failures
+            match next_move(error):
+                case Move.RETRY:
+                    pause = getattr(error, "retry_after_seconds", None)
+                    pause = pause or PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS) - 1)]
+                    _logger.warning("%s: tries again in %g s: %s", self._name, pause, error)
+                    if failures and isinstance(error, MeshError) and not isinstance(error, StandingBy):
+                        begin_for(incidents, "source", self._name, "parked", error)
+                case Move.STOP:
+                    pause = STOPPED_LOOK_SECONDS
+                    _logger.error("%s: stopped: %s", self._name, error)
+                    if isinstance(error, MeshError):
+                        begin_for(incidents, "source", self._name, "stopped", error)
+                case _:  # our code is unwell, and nobody else's feeds are to wait for that
+                    pause = PARK_SECONDS[min(failures, len(PARK_SECONDS) - 1)]
+                    reason = f"{type(error).__name__} in {_place(error)}"  # its text may quote a row
+                    _logger.critical("%s: parked for %g s: %s", self._name, pause, reason)
+                    fix = "report it with the place; nothing was lost, and it is tried again"
+                    incidents.begin("source", self._name, state="parked", reason=reason, fix=fix)
+            failures += 1
+            self._rest(situation, pause)
         observer.connected(source=self._name, is_connected=False)
+        if not self._ending.is_set():
+            incidents.end("source", self._name)
 
-    def _wait_for_a_person(self) -> None:
-        """Look again when the source's feeds or the anchors change, or after a while: what was mended waits for no restart."""
-        feeds, anchors = self._present_feeds(), self._capture._directory().anchors
-        deadline = time.monotonic() + STOPPED_LOOK_SECONDS
-        while time.monotonic() < deadline and self._present_feeds() is feeds:
-            if self._capture._directory().anchors != anchors:
+    def _tried(self, situation: _Situation) -> Exception | None:
+        """Capture until it ends or fails; what it failed of."""
+        try:
+            self._once(situation)
+        except Exception as error:  # noqa: BLE001 - judged by the caller
+            return error
+        return None
+
+    def _rest(self, former: _Situation, seconds: float) -> None:
+        """Wait, but not on after anything that the source was opened with has changed: what was mended waits for no restart."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if self._ending.wait(min(left, LOOK_SECONDS)) or self._situation() != former:
                 return
-            if self._ending.wait(LOOK_SECONDS):
-                return
+
+    def _situation(self) -> _Situation | None:
+        """The present one; None once the source is in the directory no more."""
+        directory = self._capture._directory()
+        agency = directory.agencies.get(self._agency)
+        config = next((each for each in agency.sources if each.name == self._source), None) if agency else None
+        if agency is None or config is None or config.is_flow:
+            return None
+        try:
+            address = self._capture._address_of(self._agency, self._source)
+        except Misconfigured:
+            address = None
+        feeds = self._present_feeds()
+        resyncs = {name: directory.resyncs[name] for name in (self._name, *feeds) if name in directory.resyncs}
+        return _Situation(agency, config, address, feeds, directory.anchors, resyncs)
 
     def _present_feeds(self) -> Mapping[str, FeedEntry]:
         """The source's feeds; the same object as long as they are equal."""
         directory = self._capture._directory()
         if directory is not self._seen:
             self._seen = directory
-            feeds = _feeds_of(directory, self._agency, self._config)
+            feeds = _feeds_of(directory, self._agency, self._source)
             if feeds != self._feeds:
                 self._feeds = feeds
         return self._feeds
 
-    def _once(self) -> None:
+    def _open(self, situation: _Situation) -> Source:
         capture = self._capture
-        opener = capture._kinds.get(self._config.kind)
+        opener = capture._kinds.get(situation.config.kind)
         if opener is None:
             raise Misconfigured(
                 f"source {self._name}",
-                f"kind {self._config.kind} is unknown",
+                f"kind {situation.config.kind} is unknown",
                 fix=f"use one of {', '.join(sorted(capture._kinds))}",
             )
-        setting = SourceSetting(
-            agency=self._agency,
-            config=self._config,
-            address=capture._address_of(self._agency.agency, self._config.name),
-            feeds=self._present_feeds,
-            progress=capture._progress,
-            observer=capture._observer,
-            pause_seconds=capture.pause_seconds,
-            anchors=lambda: capture._directory().anchors,
-            incidents=capture.incidents,
-            log=capture._log.setting,
+        return opener(
+            SourceSetting(
+                agency=situation.agency,
+                config=situation.config,
+                address=situation.address or capture._address_of(self._agency, self._source),
+                feeds=self._present_feeds,
+                progress=capture._progress,
+                observer=capture._observer,
+                pause_seconds=capture.pause_seconds,
+                anchors=lambda: capture._directory().anchors,
+                incidents=capture.incidents,
+                resyncs=lambda: capture._directory().resyncs,
+                log=capture._log.setting,
+            )
         )
-        source = opener(setting)
-        lane = capture._log.lane()
+
+    def _once(self, situation: _Situation) -> None:
+        source = self._open(situation)
+        lane = self._capture._log.lane()
         marks: deque[tuple[int, Any]] = deque()
 
         def confirm(acknowledged: int) -> None:
@@ -214,15 +267,29 @@ class _Work:
             for batch in source.batches():
                 self._append(lane, batch, marks)
                 confirm(lane.acknowledged())
-                if self._ending.is_set():
-                    lane.flush(SETTLE_SECONDS)
-                    confirm(lane.acknowledged())
+                if self._ending.is_set() or not self._is_opened_so(situation):
                     break
+            lane.flush(SETTLE_SECONDS)
+            confirm(lane.acknowledged())
         finally:
             lane.seal()
             if not lane.settle(SETTLE_SECONDS):
                 _logger.warning("%s: records are still under way to the broker", self._name)
             source.close()
+
+    def _is_opened_so(self, situation: _Situation) -> bool:
+        """Whether the source need not be opened anew; looked at now and then."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_SECONDS:
+            return True
+        self._looked_at = now
+        present = self._situation()
+        if present is None or not present.feeds:
+            return False
+        if present.address is None or present.opens_like(situation):
+            return True
+        _logger.info("%s: is opened anew with what its onboarding says now", self._name)
+        return False
 
     def _append(self, lane: Lane, batch: SourceBatch, marks: deque[tuple[int, Any]]) -> None:
         if lane.failure is not None:  # KF-04: nothing after a lost record may be confirmed
@@ -248,9 +315,15 @@ class _Work:
             self._capture.incidents.end("source", self._name)
 
 
-def _feeds_of(directory: Directory, agency: Agency, config: SourceConfig) -> Mapping[str, FeedEntry]:
+def _feeds_of(directory: Directory, agency: str, source: str) -> Mapping[str, FeedEntry]:
     return {
         name: entry
         for name, entry in directory.feeds.items()
-        if entry.contract.agency == agency.agency and entry.contract.source == config.name
+        if entry.contract.agency == agency and entry.contract.source == source
     }
+
+
+def _place(error: BaseException) -> str:
+    """File and line where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"

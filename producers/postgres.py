@@ -37,9 +37,9 @@ from producers.postgres_relation import Relations
 from producers.postgres_slot import LogGuard, Slot, by_table
 from producers.postgres_snapshot import EMPTIED, Origin, Overtaken, RangeDone, Reading, TableCopy, create_slot, ranges
 from producers.postgres_stream import Stream
-from producers.source import SourceBatch, SourceSetting
+from producers.source import SourceBatch, SourceSetting, StandingBy
 from schemas.directory import FeedEntry
-from schemas.errors import MeshError, Misconfigured, Transient
+from schemas.errors import MeshError, Misconfigured
 
 SAVE_SECONDS = 1.0
 TICK_SECONDS = 5.0
@@ -54,7 +54,7 @@ def resync(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class PostgresSource:
-    """See `producers.source.Source`. Raises Transient while another process captures the same source (a standby)."""
+    """See `producers.source.Source`. Raises StandingBy while another process captures the same source (a standby)."""
 
     def __init__(self, setting: SourceSetting) -> None:
         self._setting = setting
@@ -82,7 +82,7 @@ class PostgresSource:
 
     def _prepare(self) -> None:
         if not self._slot.acquire():
-            raise Transient(f"source {self._name} is captured by another process; standing by", retry_after_seconds=5.0)
+            raise StandingBy(f"source {self._name} is captured by another process", retry_after_seconds=5.0)
         with translated(self._name):
             self._types = Types(self._statements)
             encoding = self._statements.execute("SELECT getdatabaseencoding()").fetchone()

@@ -49,17 +49,24 @@ _OBJECT_IN_USE, _FULL = "55006", "53400"
 
 
 def database_of(address: str) -> str:
-    """The database's name in an address."""
-    return str(conninfo_to_dict(address).get("dbname") or conninfo_to_dict(address).get("user") or "")
+    """The database's name in an address. Raises Misconfigured for what is none."""
+    try:
+        parts = conninfo_to_dict(address)
+    except psycopg.ProgrammingError:
+        raise _no_address() from None
+    return str(parts.get("dbname") or parts.get("user") or "")
 
 
 def _conninfo(address: str, **extra: str) -> str:
     try:
         return make_conninfo(address, **_PARAMETERS, **extra)
     except psycopg.ProgrammingError:
-        raise Misconfigured(
-            "address", "is no PostgreSQL address", fix="write postgresql://user:password@host:port/database"
-        ) from None
+        raise _no_address() from None
+
+
+def _no_address() -> Misconfigured:
+    fix = "write postgresql://user:password@host:port/database"
+    return Misconfigured("address", "is no PostgreSQL address", fix=fix)
 
 
 def connect(address: str, *, name: str) -> psycopg.Connection[Any]:

@@ -15,6 +15,7 @@ from producers.log import Headers, LogSetting
 from schemas.agency import Agency, SourceConfig
 from schemas.anchor import Anchor
 from schemas.directory import FeedEntry
+from schemas.errors import Transient
 from schemas.incident import Incidents, MemoryIncidents
 
 Feeds = Callable[[], Mapping[str, FeedEntry]]
@@ -22,6 +23,10 @@ Feeds = Callable[[], Mapping[str, FeedEntry]]
 
 Outgoing = tuple[str, bytes | None, bytes | None, int, Headers | None]
 """Topic, key, value, partition (-1 lets the key decide), headers: what `Lane.append` takes."""
+
+
+class StandingBy(Transient):
+    """Another process captures the source; this one takes over when that ends. Nothing is unwell."""
 
 
 @dataclass(slots=True)
@@ -71,7 +76,8 @@ class Source(Protocol):
     def batches(self) -> Iterator[SourceBatch]:
         """Batches without end, empty ones while nothing happens (at least every half second).
 
-        Raises Transient when the database cannot be reached, ContractBroken or Misconfigured when a person must decide.
+        Ends when the source is to be opened anew. Raises Transient when the database cannot be reached, ContractBroken or
+        Misconfigured when a person must decide.
         """
         ...
 
@@ -124,6 +130,8 @@ class SourceSetting:
     """The meshes that are trusted at this moment, by fingerprint."""
     incidents: Incidents = field(default_factory=MemoryIncidents)
     """Where the source says which of its feeds stand still."""
+    resyncs: Callable[[], Mapping[str, str]] = dict
+    """What people asked to be copied anew: a feed or a source, and which request that is (ops/resync.py)."""
     log: LogSetting | None = None
     """How processes of a source's own reach the log that its batches go to; None if it may have none."""
 

@@ -80,13 +80,17 @@ class GrantEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """Agencies by code, feeds by name, subscribers by code, grants by id, anchors by fingerprint."""
+    """Agencies by code, feeds by name, subscribers by code, grants by id, anchors by fingerprint.
+
+    `resyncs` has the last request to copy a feed, or a source `<agency>.<source>`, anew: some text that differs every time.
+    """
 
     agencies: Mapping[str, Agency] = field(default_factory=dict[str, Agency])
     feeds: Mapping[str, FeedEntry] = field(default_factory=dict[str, FeedEntry])
     subscribers: Mapping[str, Subscriber] = field(default_factory=dict[str, Subscriber])
     grants: Mapping[str, GrantEntry] = field(default_factory=dict[str, GrantEntry])
     anchors: Mapping[str, Anchor] = field(default_factory=dict[str, Anchor])
+    resyncs: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def is_derived(self, feed: str) -> bool:
         """Whether a flow writes the feed, instead of a department's database."""

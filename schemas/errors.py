@@ -5,7 +5,7 @@
     ├── Rejected            this change is unwell          dead letter, confirmed; go on
     ├── ContractBroken      the agreement is unwell        stop; a human decides
     └── Misconfigured       our settings are unwell        refuse to start
-    anything else           our code is unwell             crash; nothing was committed; the supervisor restarts
+    anything else           our code is unwell             crash, nothing was committed, the supervisor restarts; a source parks
 
 `next_move` is the one place that turns an error into the move; the three loops only act on it. Texts of these errors reach
 logs and operators: they name subjects, topics, columns and positions, never a value of a row.

@@ -31,8 +31,22 @@ FLOW_INTAKE = "mesh.flow_intake"  # which flows have the past of which partition
 ANCHORS = "mesh.anchors"  # the keys of other meshes that are trusted here (schemas/anchor.py)
 IDENTITY = "mesh.identity"  # what this mesh says of itself to others (schemas/identity.py)
 INCIDENTS = "mesh.incidents"  # what stands still, since when, why, and what to do (schemas/incident.py)
+RESYNCS = "mesh.resyncs"  # the last request to copy a feed, or a source, anew (ops/resync.py)
 AUDIT = "mesh.audit"  # who did what and when; never compacted
-CONTROL = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, CAPTURE, EGRESS, FLOW_INTAKE, ANCHORS, IDENTITY, INCIDENTS, AUDIT)
+CONTROL = (
+    AGENCIES,
+    CONTRACTS,
+    SUBSCRIBERS,
+    GRANTS,
+    CAPTURE,
+    EGRESS,
+    FLOW_INTAKE,
+    ANCHORS,
+    IDENTITY,
+    INCIDENTS,
+    RESYNCS,
+    AUDIT,
+)
 
 _FEED = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 RESERVED = frozenset({"out", "dlq", "mesh"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from schemas.contract import Contract
 from schemas.directory import Directory, FeedEntry
 from schemas.envelope import key_schema, value_schema
 from schemas.feed import dead_letter_topic
+from schemas.incident import Incident, Kind, MemoryIncidents, key_of
 from schemas.position import Position
 from tests import feeds
 from tests.until import until
@@ -114,8 +116,39 @@ class Rig:
         self.codec = Codec(self.schemas.of)
         self.seen = Seen()
         self.progress: Progress = MemoryProgress()
+        self.incidents = MemoryIncidents()
         config = SourceConfig(name="main", kind="postgres", options=options)
         self.directory = Directory(agencies={agency: Agency(agency=agency, name=agency, sources=(config,))})
+
+    def set_source(self, name: str = "main", *, kind: str = "postgres", **options: Any) -> None:
+        """Onboard a source of the agency, or say something else of it."""
+        agency = self.directory.agencies[self.agency]
+        others = [config for config in agency.sources if config.name != name]
+        sources = (*others, SourceConfig(name=name, kind=kind, options=options))
+        agencies = {self.agency: replace(agency, sources=sources)}
+        self.directory = replace(self.directory, agencies=agencies)
+
+    def resync(self, name: str) -> None:
+        """Ask for a feed, or a source, to be copied anew."""
+        resyncs = {**self.directory.resyncs, name: f"request {len(self.directory.resyncs)} {time.monotonic_ns()}"}
+        self.directory = replace(self.directory, resyncs=resyncs)
+
+    def incident(self, kind: Kind, name: str) -> Incident | None:
+        """What stands still, or is not as it should be."""
+        return self.incidents.present().get(key_of(kind, name))
+
+    def until_incident(self, kind: Kind, name: str, state: str, within_seconds: float = 60) -> Incident:
+        """The incident, once there is one in this state."""
+
+        def found() -> Incident | None:
+            incident = self.incident(kind, name)
+            return incident if incident is not None and incident.state == state else None
+
+        return until(found, within_seconds, f"{kind} {name} is {state}")
+
+    def until_well(self, kind: Kind, name: str, within_seconds: float = 60) -> None:
+        """Nothing stands still any more."""
+        until(lambda: self.incident(kind, name) is None, within_seconds, f"{kind} {name} is well")
 
     def add(self, agreed: Contract, *, partitions: int = 4) -> FeedEntry:
         """Onboard a feed: its topics, then its entry in the directory."""
@@ -132,7 +165,15 @@ class Rig:
     @contextmanager
     def capturing(self) -> Iterator[Capture]:
         log = Log(self.kafka, client_id="test")
-        capture = Capture(lambda: self.directory, lambda *_: self.dsn, log, self.progress, self.seen, self.kinds)
+        capture = Capture(
+            lambda: self.directory,
+            lambda *_: self.dsn,
+            log,
+            self.progress,
+            self.seen,
+            self.kinds,
+            incidents=self.incidents,
+        )
         stop, failure = threading.Event(), []
 
         def work() -> None:
