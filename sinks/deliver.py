@@ -15,7 +15,9 @@ from schemas.directory import Directory
 from schemas.feed import out_topic
 from schemas.incident import Incidents, MemoryIncidents
 from schemas.subscriber import SinkConfig
-from sinks.lane import DeliveryObserver, Lane, Patience
+from sinks.lane import Lane
+from sinks.lane_report import DeliveryObserver, LaneReport
+from sinks.patience import Patience
 from sinks.sink import AddressOf, SinkKind, SinkSetup
 
 logger = logging.getLogger(__name__)
@@ -137,13 +139,12 @@ class Delivery:
             kind=kind,
             bootstrap=self._bootstrap,
             dead_letter=self._dead_letter,
-            observer=self._observer,
+            report=LaneReport(setup, self._observer, self._incidents, self._now),
             now=self._now,
             jitter=self._jitter,
             patience=self._patience,
             pause_seconds=self.pause_seconds,
             reader_settings=self._reader_settings,
-            incidents=self._incidents,
         )
         lane.follow(topics)
         lane.start()

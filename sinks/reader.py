@@ -162,7 +162,11 @@ class Reader:
 
     def holds(self, batch: Batch) -> bool:
         """Whether the batch's partition is still ours and its topic still followed."""
-        return (batch.topic, batch.partition) in self._held and batch.topic in self._topics
+        return self.owns(batch.topic, batch.partition)
+
+    def owns(self, topic: str, partition: int) -> bool:
+        """Whether the partition is still ours and its topic still followed."""
+        return (topic, partition) in self._held and topic in self._topics
 
     @property
     def has_partitions(self) -> bool:

@@ -21,7 +21,7 @@ from schemas.grant import Grant
 from schemas.position import Position
 from schemas.subscriber import SinkConfig, Subscriber
 from sinks.deliver import Delivery
-from sinks.lane import Patience
+from sinks.patience import Patience
 
 PERSON = [
     {"name": "id", "type": "int"},

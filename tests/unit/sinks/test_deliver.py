@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from schemas.grant import Status
 from schemas.subscriber import SinkConfig
 from sinks.deliver import wanted_lanes
-from sinks.run import halves, joined
+from sinks.run import halves
 from tests.delivering import OutFeed, directory_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,13 +37,11 @@ def test_a_grant_ends_by_status_by_time_and_by_its_sink() -> None:
         assert wanted_lanes(replace(directory, grants={"tax.police.person": changed}), NOW) == {}, change
 
 
-def test_halves_and_joins_keep_the_order() -> None:
+def test_halves_keep_the_order() -> None:
     feed = OutFeed("tax", "police.person")
     records = [feed.record("c", {"id": number}) for number in range(5)]
     first, second = halves([feed.batch(*records)])
     assert [record.offset for half in (first, second) for batch in half for record in batch.records] == [0, 1, 2, 3, 4]
-    (whole,) = joined([*first, *second])
-    assert list(whole.records) == records
     several = [feed.batch(records[0]), feed.batch(records[1], partition=1), feed.batch(records[2], partition=2)]
     first, second = halves(several)
     assert [*first, *second] == several

@@ -1,0 +1,147 @@
+"""Lane report: what a lane tells of itself: what was delivered, how far behind it is, and whether and why it stands still."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from schemas.change import Batch, Record
+from schemas.envelope import unframe
+from schemas.errors import Rejected, Transient
+from schemas.incident import Incidents
+from sinks.envelope_walk import Moment, moment_reader
+from sinks.sink import SinkSetup
+
+logger = logging.getLogger(__name__)
+
+SAMPLE_MAX = 32
+
+
+class DeliveryObserver(Protocol):
+    """What delivery tells whoever measures it. Called from every lane's thread."""
+
+    def delivered(self, *, grant_id: str, count: int, size_bytes: int, latencies_seconds: Sequence[float]) -> None:
+        """Durable at the subscriber. The latencies, commit to acknowledgement, are of a sample; snapshot rows have none."""
+        ...
+
+    def dead(self, *, grant_id: str, reason: str, count: int) -> None:
+        """Gone to the dead letters."""
+        ...
+
+    def retried(self, *, subscriber: str, sink: str) -> None:
+        """One more attempt was needed."""
+        ...
+
+    def lag(self, *, grant_id: str, seconds: float) -> None:
+        """Age of the oldest change that is not yet durable; 0 when there is none."""
+        ...
+
+    def parked(self, *, subscriber: str, sink: str, is_parked: bool) -> None:
+        """Whether the lane waits for a person, or for its target to come back."""
+        ...
+
+
+class LaneReport:
+    """One lane's. `grants` maps the `out` topics that it delivers now to the ids of their grants."""
+
+    def __init__(
+        self, setup: SinkSetup, observer: DeliveryObserver, incidents: Incidents, now: Callable[[], float]
+    ) -> None:
+        self.grants: Mapping[str, str] = {}
+        self.name = f"{setup.subscriber}.{setup.sink.name}"
+        self.group = f"sub.{self.name}"
+        self._setup = setup
+        self._observer = observer
+        self._incidents = incidents
+        self._now = now
+        self._moments: dict[int, Callable[[bytes], Moment]] = {}
+        self._is_parked = False
+        self._idle_reported_at = 0.0
+
+    def begun(self) -> None:
+        """The lane begins to live; what stood of an earlier one is over."""
+        self._incidents.end("sink", self.name)
+        self._tell_parked(is_parked=False)
+
+    def park(self, why: str, fix: str = "") -> None:
+        """It stands still, for this reason."""
+        self._incidents.begin("sink", self.name, state="parked", reason=why, fix=fix)
+        if not self._is_parked:
+            self._is_parked = True
+            logger.error("%s: parked: %s%s", self.group, why, f"\n  fix: {fix}" if fix else "")
+            self._tell_parked(is_parked=True)
+
+    def unpark(self) -> None:
+        """It moves again."""
+        if self._is_parked:
+            self._is_parked = False
+            logger.info("%s: delivers again", self.group)
+            self._incidents.end("sink", self.name)
+            self._tell_parked(is_parked=False)
+
+    def retried(self) -> None:
+        """One more attempt was needed."""
+        self._observer.retried(subscriber=self._setup.subscriber, sink=self._setup.sink.name)
+
+    def delivered(self, batches: Iterable[Batch]) -> None:
+        """These are durable at the subscriber."""
+        now = self._now()
+        by_topic: dict[str, list[Batch]] = {}
+        for batch in batches:
+            by_topic.setdefault(batch.topic, []).append(batch)
+        for topic, of_topic in by_topic.items():
+            changes = [record for batch in of_topic for record in batch.records if record.value is not None]
+            if not changes:
+                continue
+            step = -(-len(changes) // SAMPLE_MAX)
+            moments = [moment for record in changes[::step] if (moment := self.moment(record)) is not None]
+            latencies = [max(0.0, now - moment.committed_at_ms / 1000) for moment in moments if moment.op != b"r"]
+            size = sum(len(record.value or b"") + len(record.key or b"") for record in changes)
+            grant_id = self._grant_of(topic)
+            self._observer.delivered(
+                grant_id=grant_id, count=len(changes), size_bytes=size, latencies_seconds=latencies
+            )
+            if latencies:
+                self._observer.lag(grant_id=grant_id, seconds=latencies[-1])
+
+    def behind(self, batches: Iterable[Batch]) -> None:
+        """These wait; the first of each is the oldest."""
+        now = self._now()
+        for batch in batches:
+            first = next((record for record in batch.records if record.value is not None), None)
+            if first is not None and (moment := self.moment(first)) is not None:
+                seconds = max(0.0, now - moment.committed_at_ms / 1000)
+                self._observer.lag(grant_id=self._grant_of(batch.topic), seconds=seconds)
+
+    def caught_up(self, *, has_partitions: bool) -> None:
+        """There is nothing to deliver."""
+        if has_partitions:
+            self.unpark()  # it could start
+        if (now := self._now()) - self._idle_reported_at >= 1:
+            self._idle_reported_at = now
+            for grant_id in self.grants.values():
+                self._observer.lag(grant_id=grant_id, seconds=0.0)
+
+    def dead(self, batch: Batch, error: Rejected) -> None:
+        """The change is among the dead letters."""
+        self._observer.dead(grant_id=self._grant_of(batch.topic), reason=error.reason, count=1)
+        place = (batch.topic, batch.partition, batch.records[0].offset)
+        logger.warning("%s: %s [%d] %d is a dead letter: %s", self.group, *place, error.reason)
+
+    def moment(self, record: Record) -> Moment | None:
+        """When and where in its source a change was committed; None where it cannot be read."""
+        try:
+            schema_id = unframe(record.value or b"")[0]
+            read = self._moments.get(schema_id)
+            if read is None:
+                read = self._moments[schema_id] = moment_reader(self._setup.schema_of(schema_id))
+            return read(record.value or b"")
+        except (Rejected, Transient, KeyError):
+            return None  # a record that cannot be read has no time; its fate is told elsewhere
+
+    def _grant_of(self, topic: str) -> str:
+        return self.grants.get(topic, topic.removeprefix("out."))
+
+    def _tell_parked(self, *, is_parked: bool) -> None:
+        self._observer.parked(subscriber=self._setup.subscriber, sink=self._setup.sink.name, is_parked=is_parked)
