@@ -25,12 +25,12 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from psycopg import sql
 from psycopg.pq.abc import PGconn
 
 from producers import pgoutput
-from producers.postgres_catalog import Table, Types, identifier, tables
+from producers.postgres_catalog import Table, Types, tables
 from producers.postgres_copy import ParallelCopy, processes_most
+from producers.postgres_identity import whole_row_fix
 from producers.postgres_link import command, connect, connect_replication, database_of, translated
 from producers.postgres_preflight import findings
 from producers.postgres_relation import Relations
@@ -108,9 +108,9 @@ class PostgresSource:
 
     def _widen_identity(self, feeds: Mapping[str, FeedEntry]) -> None:
         for table in self._tables(feeds).values():
-            if not table.is_whole_row and table.is_owner:
-                _logger.info("%s: sets REPLICA IDENTITY FULL on %s", self._name, table.name)
-                self._statements.execute(sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(identifier(table.name)))
+            if table.is_owner and (widened := whole_row_fix(table)):
+                _logger.info("%s: %s", self._name, widened)
+                self._statements.execute(widened.encode())
 
     def _tables(self, feeds: Mapping[str, FeedEntry]) -> Mapping[str, Table]:
         return tables(self._statements, self._types, [entry.contract.table for entry in feeds.values()])

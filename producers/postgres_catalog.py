@@ -36,7 +36,6 @@ SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident,
        has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS is_readable,
        c.relrowsecurity AND NOT (o.rolsuper OR o.rolbypassrls
          OR (pg_has_role(c.relowner, 'USAGE') AND NOT c.relforcerowsecurity)) AS is_row_secured,
-       EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS has_primary_key,
        EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = c.oid) AS has_children
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
 JOIN pg_roles o ON o.rolname = current_user
@@ -48,8 +47,49 @@ SELECT a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated <> '' AS
        format_type(a.atttypid, a.atttypmod) AS shown
 FROM pg_attribute a LEFT JOIN LATERAL (
     SELECT true AS is_key, array_position(i.indkey::int2[], a.attnum) AS place FROM pg_index i
-    WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY(i.indkey)) x ON true
+    WHERE i.indrelid = a.attrelid AND i.indisprimary
+      AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1])) x ON true  -- behind them are INCLUDE's
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"""
+
+# What RelationGetReplicaIndex finds, and CheckCmdReplicaIdentity asks (PG-31).
+_IDENTITIES = """
+WITH keys AS (
+    SELECT i.indrelid, i.indisprimary, i.indisreplident, i.indisvalid, NOT i.indimmediate AS is_deferrable,
+           array_agg(a.attname::text ORDER BY k.place) AS columns
+    FROM pg_index i CROSS JOIN unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) WITH ORDINALITY k(attnum, place)
+    JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+    WHERE (i.indisprimary OR i.indisreplident)
+      AND (i.indrelid = %(oid)s OR i.indrelid IN (SELECT relid FROM pg_partition_tree(%(oid)s)))
+    GROUP BY i.indexrelid)
+SELECT c.oid, n.nspname || '.' || c.relname AS name, c.relkind, c.relpersistence, c.relreplident,
+       p.columns AS primary_key, coalesce(p.is_deferrable, false) AS is_deferrable,
+       CASE c.relreplident WHEN 'd' THEN CASE WHEN NOT p.is_deferrable THEN p.columns END WHEN 'i' THEN r.columns END AS logged,
+       EXISTS (SELECT FROM pg_attribute v WHERE v.attrelid = c.oid AND v.attgenerated = 'v') AS has_virtual_columns
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN keys p ON p.indrelid = c.oid AND p.indisprimary
+LEFT JOIN keys r ON r.indrelid = c.oid AND r.indisreplident AND r.indisvalid
+WHERE c.oid = %(oid)s OR c.oid IN (SELECT relid FROM pg_partition_tree(%(oid)s) WHERE isleaf) ORDER BY name"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What the log says of an old row of a table: `kind` is relreplident, `columns` are those of its usable index, if any."""
+
+    kind: str
+    columns: tuple[str, ...] = ()
+    primary_key: tuple[str, ...] = ()
+    is_deferrable: bool = False
+    has_virtual_columns: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """A partition that holds rows; `kind` and `persistence` as in Table."""
+
+    name: str
+    kind: str
+    persistence: str
+    logged: Identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +115,7 @@ class Table:
     name: str
     kind: str
     persistence: str
-    identity: str
+    logged: Identity
     filenode: int
     rows: int
     blocks: int
@@ -83,14 +123,14 @@ class Table:
     is_owner: bool
     is_readable: bool
     is_row_secured: bool
-    has_primary_key: bool
     has_children: bool
     columns: tuple[TableColumn, ...]
+    leaves: tuple[Leaf, ...] = ()
 
     @property
     def is_whole_row(self) -> bool:
-        """Whether updates and deletes carry the row as it was (REPLICA IDENTITY FULL)."""
-        return self.identity == "f"
+        """Whether updates and deletes carry the row as it was (REPLICA IDENTITY FULL, in every partition)."""
+        return self.logged.kind == "f" and all(leaf.logged.kind == "f" for leaf in self.leaves)
 
 
 class Types:
@@ -153,12 +193,13 @@ def tables(connection: psycopg.Connection[Any], types: Types, names: Iterable[st
     with connection.cursor(row_factory=dict_row) as cursor:
         for row in cursor.execute(_TABLES, (list(names),)).fetchall():
             name = f"{row['nspname']}.{row['relname']}"
+            logged, leaves = _identities(cursor, row["oid"])
             found[name] = Table(
                 oid=row["oid"],
                 name=name,
                 kind=row["relkind"],
                 persistence=row["relpersistence"],
-                identity=row["relreplident"],
+                logged=logged,
                 filenode=row["filenode"] or 0,
                 rows=row["rows"],
                 blocks=row["blocks"] or 0,
@@ -166,11 +207,32 @@ def tables(connection: psycopg.Connection[Any], types: Types, names: Iterable[st
                 is_owner=row["is_owner"],
                 is_readable=row["is_readable"],
                 is_row_secured=row["is_row_secured"],
-                has_primary_key=row["has_primary_key"],
                 has_children=row["has_children"],
                 columns=_columns(cursor, types, row["oid"]),
+                leaves=leaves,
             )
     return found
+
+
+def _identities(cursor: psycopg.Cursor[dict[str, Any]], oid: int) -> tuple[Identity, tuple[Leaf, ...]]:
+    """The table's own identity, and its partitions with theirs."""
+    own = Identity(kind="n")
+    leaves: list[Leaf] = []
+    for row in cursor.execute(_IDENTITIES, {"oid": oid}).fetchall():
+        identity = Identity(
+            kind=row["relreplident"],
+            columns=tuple(row["logged"] or ()),
+            primary_key=tuple(row["primary_key"] or ()),
+            is_deferrable=row["is_deferrable"],
+            has_virtual_columns=row["has_virtual_columns"],
+        )
+        if row["oid"] == oid:
+            own = identity
+        else:
+            leaves.append(
+                Leaf(name=row["name"], kind=row["relkind"], persistence=row["relpersistence"], logged=identity)
+            )
+    return own, tuple(leaves)
 
 
 def _columns(cursor: psycopg.Cursor[dict[str, Any]], types: Types, oid: int) -> tuple[TableColumn, ...]:

@@ -13,6 +13,7 @@ import psycopg
 
 from producers.pg_avro import Unmapped, encoder
 from producers.postgres_catalog import Table, Types, spelled, tables
+from producers.postgres_identity import logged_columns, usable_identity, whole_row_fix
 from producers.postgres_link import connect, translated
 from schemas.contract import Contract
 
@@ -150,6 +151,7 @@ def _table(contract: Contract, table: Table) -> Iterator[Finding]:
             f"{table.name} belongs to {table.owner}: only its owner can publish it",
             f'GRANT "{table.owner}" TO <role>; or let the owner create the publication',
         )
+    yield from _partitions(contract, table)
     yield from _identity(contract, table)
     yield from _columns(contract, table)
 
@@ -191,22 +193,18 @@ def _columns(contract: Contract, table: Table) -> Iterator[Finding]:
 
 
 def _identity(contract: Contract, table: Table) -> Iterator[Finding]:
-    full = f"ALTER TABLE {spelled(table.name)} REPLICA IDENTITY FULL;"
-    if table.identity == "n" or (table.identity == "d" and not table.has_primary_key):
-        yield Finding(
-            severity="error",
-            subject=contract.feed,
-            message=f"{table.name} has no replica identity: once published, its updates and deletes would fail",
-            fix=full,
-        )
+    if (fault := usable_identity(table)) is not None:
+        yield _error(contract, fault.message, fault.fix)
         return
+    full = whole_row_fix(table)
     keys = {contract.by_name[name].column for name in contract.key}
-    if table.identity == "d" and not keys <= {column.name for column in table.columns if column.is_key}:
-        yield Finding(
-            severity="error",
-            subject=contract.feed,
-            message=f"the contract's key {', '.join(sorted(keys))} is not within {table.name}'s primary key",
-            fix=full,
+    logged = logged_columns(table)
+    if logged is not None and not keys <= logged:
+        yield _error(
+            contract,
+            f"the contract's key {', '.join(sorted(keys))} is not within {table.name}'s replica identity "
+            f"({', '.join(sorted(logged))})",
+            full or "name the columns of the replica identity as the contract's key",
         )
     elif not table.is_whole_row:
         yield Finding(
@@ -214,5 +212,21 @@ def _identity(contract: Contract, table: Table) -> Iterator[Finding]:
             subject=contract.feed,
             message=f"{table.name} does not log the row as it was: the feed is keyed-only, row filters cost more, "
             "large unchanged columns stay out of updates",
-            fix=full,
+            fix=full or "none: FULL would make its updates fail, since it has a virtual generated column",
         )
+
+
+def _partitions(contract: Contract, table: Table) -> Iterator[Finding]:
+    for leaf in table.leaves:
+        if leaf.kind == "f":
+            yield _error(
+                contract,
+                f"{leaf.name}, a partition of {table.name}, is a foreign table: the log has none of its changes",
+                f"ALTER TABLE {spelled(table.name)} DETACH PARTITION {spelled(leaf.name)};",
+            )
+        elif leaf.persistence != "p":
+            yield _error(
+                contract,
+                f"{leaf.name}, a partition of {table.name}, is not logged",
+                f"ALTER TABLE {spelled(leaf.name)} SET LOGGED;",
+            )

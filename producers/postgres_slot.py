@@ -11,10 +11,11 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from producers import pgoutput
-from producers.postgres_catalog import identifier
+from producers.postgres_catalog import Types, identifier, tables
+from producers.postgres_identity import IdentityFault, usable_identity
 from producers.postgres_link import translated
 from schemas.directory import FeedEntry
-from schemas.errors import ContractBroken
+from schemas.errors import ContractBroken, Misconfigured
 
 RETAINED_WARNING_BYTES = 2 << 30
 
@@ -24,6 +25,12 @@ _SLOT = """
 SELECT plugin, database, active_pid, confirmed_flush_lsn::text AS confirmed, wal_status,
        pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint AS retained
 FROM pg_replication_slots WHERE slot_name = %s"""
+
+_CHILDREN = """
+SELECT n.nspname, c.relname FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid
+JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE p.pubname = %s AND NOT c.relispartition AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = c.oid)
+  AND n.nspname || '.' || c.relname <> ALL(%s::text[])"""
 
 
 def slot_name(source: str) -> str:
@@ -105,13 +112,53 @@ class Slot:
                     options += ", publish_generated_columns = stored"
                 create = sql.SQL("CREATE PUBLICATION {} WITH (" + options + ")")  # pyright: ignore[reportArgumentType]
                 self._statements.execute(create.format(publication))
-            for table in sorted(set(wanted) - self.published()):
+            faults = [self._add(table) for table in sorted(set(wanted) - self.published())]
+        if found := [fault for fault in faults if fault is not None]:
+            raise Misconfigured(
+                f"source {self._source}",
+                "; ".join(fault.message for fault in found),
+                fix="\n       ".join(fault.fix for fault in found),
+            )
+
+    def _add(self, table: str) -> IdentityFault | None:
+        """Publish one table, unless its own updates and deletes would fail then (invariant 10).
+
+        ONLY: the table's inheritance children are no part of its feed, and need not have an identity. What is judged stays so
+        until the transaction ends, since ALTER PUBLICATION has the table locked.
+        """
+        add = sql.SQL("ALTER PUBLICATION {} ADD TABLE ONLY {}")
+        with self._statements.transaction() as transaction:
+            self._statements.execute(add.format(sql.Identifier(self.name), identifier(table)))
+            fault = usable_identity(tables(self._statements, Types(self._statements), [table])[table])
+            if fault is not None:
+                raise psycopg.Rollback(transaction)
+        return fault
+
+    def _mend(self, feeds: Mapping[str, FeedEntry]) -> None:
+        """Put right what makes a department's writes fail in a publication from before (invariant 10).
+
+        Children by inheritance came with their parent, which earlier versions of the mesh did not prevent; and a publication that
+        an upgraded server has kept leaves generated columns out, which tables with FULL identity do not stand.
+        """
+        publication = sql.Identifier(self.name)
+        with translated(self._source):
+            for schema, child in self._statements.execute(_CHILDREN, (self.name, sorted(by_table(feeds)))).fetchall():
+                _logger.warning("%s: takes %s.%s out of the publication: no feed has it", self._source, schema, child)
+                drop = sql.SQL("ALTER PUBLICATION {} DROP TABLE ONLY {}")
+                self._statements.execute(drop.format(publication, sql.Identifier(schema, child)))
+            if (
+                self._statements.info.server_version >= 180_000
+                and self._statements.execute(
+                    "SELECT FROM pg_publication WHERE pubname = %s AND pubgencols <> 's'", (self.name,)
+                ).fetchone()
+            ):
                 self._statements.execute(
-                    sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(publication, identifier(table))
+                    sql.SQL("ALTER PUBLICATION {} SET (publish_generated_columns = stored)").format(publication)
                 )
 
     def compare(self, record: Mapping[str, Any], identity: Mapping[str, Any], feeds: Mapping[str, FeedEntry]) -> None:
         """PG-09: what we left must be what we find; anything else is a gap that a person must accept (invariant 9)."""
+        self._mend(feeds)
         fix = f"decide, then accept the gap and copy every table anew: mesh resync {self._source}"
         former = record["identity"]
         if former["system"] != identity["system"] or former["database"] != identity["database"]:

@@ -26,6 +26,8 @@ from schemas.grant import Grant, Mask
 Source = str | Iterable[Mapping[str, Any]]
 """The address of the database with the contract's table, or the rows themselves, column to value as a database gives it."""
 
+_IS_PARTITIONED = "SELECT FROM pg_class WHERE oid = to_regclass(%s) AND relkind = 'p'"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -84,8 +86,12 @@ def entitled(grant: Grant, contract: Contract, source: Source, hash_key: bytes |
 def _source_rows(contract: Contract, source_dsn: str) -> list[dict[str, Any]]:
     columns = [sql.Identifier(field.column) for field in contract.fields]
     names = [field.name for field in contract.fields]
-    query = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), table_of(contract))
+    table = table_of(contract)
     with reading(source_dsn, f"source {contract.agency}.{contract.source}") as connection:
+        # A feed has the rows of its table alone, or of all partitions of it: a partitioned table has none of its own.
+        kind = connection.execute(_IS_PARTITIONED, (table.as_string(connection),)).fetchone()
+        only = sql.SQL("" if kind else "ONLY ")
+        query = sql.SQL("SELECT {} FROM {}{}").format(sql.SQL(", ").join(columns), only, table)
         return [dict(zip(names, values, strict=True)) for values in connection.execute(query)]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.log import LogSetting
-from producers.postgres_catalog import Table
+from producers.postgres_catalog import Identity, Table
 from producers.postgres_copy import PROCESSES_MAX, Front, processes_most, processes_worth
 from producers.postgres_copyist import error_heard, error_told
 from producers.postgres_snapshot import RANGE_BLOCKS, ranges
@@ -24,7 +24,7 @@ TABLE = Table(
     name="public.t",
     kind="r",
     persistence="p",
-    identity="f",
+    logged=Identity(kind="f"),
     filenode=1,
     rows=-1,
     blocks=10 * RANGE_BLOCKS,
@@ -32,7 +32,6 @@ TABLE = Table(
     is_owner=True,
     is_readable=True,
     is_row_secured=False,
-    has_primary_key=True,
     has_children=False,
     columns=(),
 )
