@@ -10,6 +10,7 @@ an error means for it:
 | Rejected a hundred times in a row | parks: a target that refuses everything is unwell, not a hundred changes                   |
 | ContractBroken, Misconfigured  | parks, and starts afresh now and then, so that it heals by itself once a person mended it     |
 | Fenced                         | starts afresh: joins its group again                                                          |
+| Moved                          | the same, and tells: the target went back, or a part of it is filled anew                     |
 | anything else                  | parks and starts afresh a few times; nothing was confirmed. The process and the other lanes go on |
 
 The last row departs from "anything else crashes the process": the process holds every subscriber's lane, and a record that trips
@@ -30,7 +31,8 @@ from sinks.lane_report import LaneReport
 from sinks.patience import Patience
 from sinks.reader import Reader
 from sinks.run import Gathering, halves
-from sinks.sink import Fenced, OffsetKeeper, Pace, Sink, SinkKind, SinkSetup
+from sinks.sink import Fenced, Moved, OffsetKeeper, Pace, Sink, SinkKind, SinkSetup
+from sinks.watchman import Watchman
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +114,8 @@ class Lane:
                 break
             except Fenced as error:
                 logger.warning("%s: starts afresh: %s", self.group, error)
+                if isinstance(error, Moved):
+                    self._report.notices.say(self._report.grant_of(error.topic), str(error))
                 wait = self._patience.first_seconds
             except Transient as error:
                 failures = 1 if self._has_progress else failures + 1
@@ -151,9 +155,10 @@ class Lane:
             sink.close()
 
     def _loop(self, reader: Reader, sink: Sink, pace: Pace) -> None:
-        held = Gathering(pace)
+        held, watchman = Gathering(pace), Watchman(sink, self._report, self._patience.look_seconds)
         while not self._stop.is_set():
             reader.follow(self._report.grants.keys())
+            watchman.look(self._now())
             records_max, bytes_max = held.room
             poll_seconds = self._patience.poll_seconds
             read = reader.batches(
@@ -162,6 +167,7 @@ class Lane:
                 within_seconds=min(held.wait_seconds(self._now()), poll_seconds) if held else poll_seconds,
                 pause_seconds=self._pause_seconds(),
             )
+            watchman.tell(reader)
             if not read and not held:
                 self._report.caught_up(has_partitions=reader.has_partitions)
                 continue

@@ -11,6 +11,7 @@ from schemas.envelope import unframe
 from schemas.errors import Rejected, Transient
 from schemas.incident import Incidents
 from sinks.envelope_walk import Moment, moment_reader
+from sinks.notice import Notices
 from sinks.sink import SinkSetup
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class LaneReport:
         self._observer = observer
         self._incidents = incidents
         self._now = now
+        self.notices = Notices(incidents, now)
         self._moments: dict[int, Callable[[bytes], Moment]] = {}
         self._is_parked = False
         self._idle_reported_at = 0.0
@@ -98,7 +100,7 @@ class LaneReport:
             moments = [moment for record in changes[::step] if (moment := self.moment(record)) is not None]
             latencies = [max(0.0, now - moment.committed_at_ms / 1000) for moment in moments if moment.op != b"r"]
             size = sum(len(record.value or b"") + len(record.key or b"") for record in changes)
-            grant_id = self._grant_of(topic)
+            grant_id = self.grant_of(topic)
             self._observer.delivered(
                 grant_id=grant_id, count=len(changes), size_bytes=size, latencies_seconds=latencies
             )
@@ -112,7 +114,7 @@ class LaneReport:
             first = next((record for record in batch.records if record.value is not None), None)
             if first is not None and (moment := self.moment(first)) is not None:
                 seconds = max(0.0, now - moment.committed_at_ms / 1000)
-                self._observer.lag(grant_id=self._grant_of(batch.topic), seconds=seconds)
+                self._observer.lag(grant_id=self.grant_of(batch.topic), seconds=seconds)
 
     def caught_up(self, *, has_partitions: bool) -> None:
         """There is nothing to deliver."""
@@ -125,7 +127,7 @@ class LaneReport:
 
     def dead(self, batch: Batch, error: Rejected) -> None:
         """The change is among the dead letters."""
-        self._observer.dead(grant_id=self._grant_of(batch.topic), reason=error.reason, count=1)
+        self._observer.dead(grant_id=self.grant_of(batch.topic), reason=error.reason, count=1)
         place = (batch.topic, batch.partition, batch.records[0].offset)
         logger.warning("%s: %s [%d] %d is a dead letter: %s", self.group, *place, error.reason)
 
@@ -140,7 +142,8 @@ class LaneReport:
         except (Rejected, Transient, KeyError):
             return None  # a record that cannot be read has no time; its fate is told elsewhere
 
-    def _grant_of(self, topic: str) -> str:
+    def grant_of(self, topic: str) -> str:
+        """The id of the grant that an `out` topic carries."""
         return self.grants.get(topic, topic.removeprefix("out."))
 
     def _tell_parked(self, *, is_parked: bool) -> None:

@@ -17,6 +17,7 @@ class Patience:
     parked_seconds: float = 30.0
     restarts_max: int = 5
     poll_seconds: float = 0.2
+    look_seconds: float = 5.0
 
     def wait_seconds(self, error: Transient, attempts: int) -> float:
         """How long to wait after so many attempts that failed in a row, unless the target says so itself."""

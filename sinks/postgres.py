@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from schemas.change import Batch
 from schemas.codec import SchemaOf
 from schemas.envelope import frame, unframe
-from schemas.errors import ContractBroken, Misconfigured, Rejected
+from schemas.errors import MeshError, Misconfigured, Rejected
 from sinks.postgres_fold import Fold
-from sinks.postgres_pipe import Pipe, Statement
+from sinks.postgres_pipe import Gone, Pipe, Statement
+from sinks.postgres_place import Place
 from sinks.postgres_row import OIDS, KeyReader, Taken, cell, key_reader, row_reader, staging_type
-from sinks.postgres_table import Table, does_fit, move_offsets, own_tables, printed_type, quote, take_over
+from sinks.postgres_table import Table, move_offsets
+from sinks.postgres_tables import Tables
 from sinks.row import Column
-from sinks.sink import Fenced, Partition, SinkKind, SinkSetup
+from sinks.sink import Fenced, Moved, Partition, SinkKind, SinkSetup
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class _Target:
     keys: KeyReader
     read: Callable[[bytes], Taken]
     types: Mapping[str, str]
+    filling: frozenset[str]
     sql: dict[object, str] = field(default_factory=dict[object, str])
 
 
@@ -77,41 +80,60 @@ class PostgresSink:
         self._schema_of = schema_of
         self._schema = schema
         self._tables = tables
-        self._is_ready = False
+        self._place = Place(self._pipe, subscriber, schema)
+        self._tables_made = Tables(self._pipe, subscriber, schema)
         self._targets: dict[tuple[str, int, int], _Target] = {}
         self._has_removed: set[str] = set()
-        self._epochs: dict[Partition, int] = {}
         self._owners: dict[str, str] = {}
         self._awaited: dict[Partition, dict[bytes, None]] = {}
         self._move = move_offsets(schema)
+        self.reasons: dict[str, str] = {}
 
     # -- the ports: Sink and OffsetKeeper ------------------------------------------------------------------------------
 
     def write(self, batches: Sequence[Batch]) -> None:
         """Upsert and delete, with the offsets, in transactions of about 2,000 changes."""
-        self._own([(batch.topic, batch.partition) for batch in batches])
-        chunk = _Chunk()
+        places = [(batch.topic, batch.partition) for batch in batches]
         try:
-            for batch in batches:
-                start, end = 0, len(batch.records)
-                while start < end:
-                    stop = self._fold(batch, start, min(end, start + CHUNK_ROWS - chunk.count), chunk)
-                    if stop > start:
-                        chunk.offsets[batch.topic, batch.partition] = batch.records[stop - 1].offset + 1
-                    chunk.count += stop - start
-                    # A full chunk goes, and so does one before a record of another schema.
-                    if chunk.count >= CHUNK_ROWS or stop < end:
-                        self._send(chunk)
-                        chunk = _Chunk()
-                    start = stop
-            if chunk.offsets:
-                self._send(chunk)
-            self._pipe.collect()
+            self._place.ensure(places)
+            try:
+                self._write(batches)
+            except Gone:
+                # A table or column went away under us: look again at what is there, once.
+                self._recover()
+                self._place.ensure(places)
+                self._write(batches)
         except BaseException:
             # The transaction under way rolls back or has committed whole: the resend is guarded either way.
-            self._pipe.close()
-            self._awaited.clear()
+            self._recover()
             raise
+        self._place.committed(places)
+        for topic in self._tables_made.filled():
+            self._forget([topic])
+
+    def _write(self, batches: Sequence[Batch]) -> None:
+        chunk = _Chunk()
+        for batch in batches:
+            start, end = 0, len(batch.records)
+            while start < end:
+                stop = self._fold(batch, start, min(end, start + CHUNK_ROWS - chunk.count), chunk)
+                if stop > start:
+                    chunk.offsets[batch.topic, batch.partition] = batch.records[stop - 1].offset + 1
+                chunk.count += stop - start
+                # A full chunk goes, and so does one before a record of another schema.
+                if chunk.count >= CHUNK_ROWS or stop < end:
+                    self._send(chunk)
+                    chunk = _Chunk()
+                start = stop
+        if chunk.offsets:
+            self._send(chunk)
+        self._pipe.collect()
+
+    def _recover(self) -> None:
+        self._pipe.close()
+        self._awaited.clear()
+        self._targets.clear()
+        self._place.doubt()
 
     def close(self) -> None:
         """Close the connection."""
@@ -119,30 +141,39 @@ class PostgresSink:
 
     def start_offsets(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Take the partitions over and say where this database is."""
-        self._prepare_schema()
-        topics, numbers = [topic for topic, _ in partitions], [number for _, number in partitions]
-        params = {"topics": topics, "partitions": numbers, "subscriber": self._subscriber}
-        starts: dict[Partition, int] = {}
-        for topic, number, next_offset, epoch in self._pipe.rows(take_over(self._schema), params):
-            self._epochs[topic, number] = epoch
-            self._awaited.pop((topic, number), None)
-            if next_offset is not None:
-                starts[topic, number] = next_offset
+        self._place.prepare()
+        topics = {topic for topic, _ in partitions}
+        self.reasons.update(self._tables_made.look(topics))
+        starts = self._place.take(partitions)
+        for place in partitions:
+            self._awaited.pop(place, None)
         # What an earlier owner of these partitions removed or altered is not known here.
-        self._targets = {key: target for key, target in self._targets.items() if key[0] not in topics}
+        self._forget(topics)
         return starts
+
+    def look(self) -> None:
+        """See whether the database is still as it was left."""
+        if not self._place.epochs:
+            return
+        try:
+            self._place.check()
+            for topic, reason in self._tables_made.look({topic for topic, _ in self._place.epochs}).items():
+                raise Moved(topic, reason)
+        except MeshError:
+            self._place.doubt()
+            raise
 
     def skip(self, topic: str, partition: int, next_offset: int) -> None:
         """Move past a dead letter."""
-        self._own([(topic, partition)])
+        self._place.ensure([(topic, partition)])
         self._send(_Chunk(offsets={(topic, partition): next_offset}))
         self._pipe.collect()
+        self._place.committed([(topic, partition)])
+
+    def _forget(self, topics: Collection[str]) -> None:
+        self._targets = {key: target for key, target in self._targets.items() if key[0] not in topics}
 
     # -- from records to statements ------------------------------------------------------------------------------------
-
-    def _own(self, places: Sequence[Partition]) -> None:
-        if unknown := [place for place in places if place not in self._epochs]:
-            self.start_offsets(unknown)
 
     def _fold(self, batch: Batch, start: int, stop: int, chunk: _Chunk) -> int:
         """Fold records into the chunk; where it stopped: at `stop`, or earlier at a record of another schema."""
@@ -190,10 +221,12 @@ class PostgresSink:
             array([cell(topic.encode()) for topic, _ in places], _TEXT),
             array([struct.pack(">ii", 4, number) for _, number in places], _INT4),
             array([struct.pack(">iq", 8, offsets[place]) for place in places], _INT8),
-            array([struct.pack(">iq", 8, self._epochs[place]) for place in places], _INT8),
+            array([struct.pack(">iq", 8, self._place.epochs[place]) for place in places], _INT8),
+            array([struct.pack(">iq", 8, self._place.at[place]) for place in places], _INT8),
             str(len(places)).encode(),
         ]
-        self._pipe.queue(Statement("offsets", Fenced), self._move, params, arrays=4)
+        self._pipe.queue(Statement("offsets", Fenced), self._move, params, arrays=5)
+        self._place.at.update(offsets)
 
     def _send_fold(self, target: _Target, topic: str, fold: Fold) -> None:
         if not target.types:
@@ -216,6 +249,8 @@ class PostgresSink:
                     sql = table.upsert(types, takes_equal=takes_equal, is_guarded=is_guarded)
                     target.sql[takes_equal, is_guarded] = sql
                 self._send_rows(statement, sql, table.columns, rows)
+                if anew := target.filling.intersection(column.name for column in table.columns):
+                    self._send_rows(statement, table.fill(types, anew), table.columns, rows)
         if fold.partial:
             self._send_partial(target, topic, fold.partial)
 
@@ -237,6 +272,9 @@ class PostgresSink:
                 if row.cells is not None
             }
             self._send_rows(Statement(topic), target.table.update(target.types, columns), columns, cut)
+            if anew := target.filling.intersection(column.name for column in columns):
+                sent = replace(target.table, columns=tuple(columns))
+                self._send_rows(Statement(topic), sent.fill(target.types, anew), columns, cut)
             check = target.table.check_present(target.types, columns)
             self._send_rows(Statement(topic, Rejected), check, columns, cut)
 
@@ -251,18 +289,6 @@ class PostgresSink:
         self._pipe.queue(statement, sql, params, arrays=len(params) - 1)
 
     # -- tables --------------------------------------------------------------------------------------------------------
-
-    def _prepare_schema(self) -> None:
-        if self._is_ready:
-            return
-        # Look first: `IF NOT EXISTS` asks for rights that an account of a prepared database need not have.
-        path = f"{quote(self._schema)}._mesh_removed"
-        if self._pipe.rows("SELECT to_regclass(%s)", (path,)) == [(None,)]:
-            statements = own_tables(self._schema)
-            if self._pipe.rows("SELECT to_regnamespace(%s)", (quote(self._schema),)) != [(None,)]:
-                statements = statements[1:]
-            self._pipe.change_tables(statements)
-        self._is_ready = True
 
     def _target(self, topic: str, value_id: int, key_id: int) -> _Target:
         target = self._targets.get((topic, value_id, key_id))
@@ -280,12 +306,15 @@ class PostgresSink:
             reader, doc = row_reader(envelope), envelope.get("doc", "").split("|", 1)[0]
         columns = reader.columns if reader else keys.columns
         table = Table(schema=self._schema, name=self._table_name(topic), columns=columns, key=keys.columns, doc=doc)
-        types = self._settle(table) if reader else self._columns(table)
+        if reader:
+            types, filling = self._tables_made.settle(topic, table)
+        else:
+            types, filling = self._tables_made.columns(table), frozenset[str]()
         found = self._pipe.rows(f"SELECT EXISTS (SELECT FROM {table.removed} WHERE topic = %s)", (topic,))  # noqa: S608
         if found[0][0]:
             self._has_removed.add(topic)
         value_head = frame(value_id) if reader else b""
-        target = _Target(value_head, frame(key_id), table, keys, reader.read if reader else _unreadable, types)
+        target = _Target(value_head, frame(key_id), table, keys, reader.read if reader else _unreadable, types, filling)
         self._targets[topic, value_id, key_id] = target
         return target
 
@@ -299,56 +328,6 @@ class PostgresSink:
                 fix="give one of them another name with the sink's option `tables: {<feed>: <name>}`",
             )
         return name
-
-    def _settle(self, table: Table) -> Mapping[str, str]:
-        """Make the table what the contract needs, as far as that is safe (FIELD-NOTES SK-12); its columns' types."""
-        found = self._columns(table)
-        statements = [] if found else table.create()
-        if found:
-            self._check_drift(table, found)
-            for column in table.columns:
-                if column.name not in found:
-                    statements += table.add(column)
-        if statements:
-            self._pipe.change_tables(statements)
-            logger.info("%s: table %s follows its contract", self._subscriber, table.name)
-        return self._columns(table)
-
-    def _columns(self, table: Table) -> Mapping[str, str]:
-        return dict(
-            self._pipe.rows(
-                "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
-                "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
-                (table.path,),
-            )
-        )
-
-    def _check_drift(self, table: Table, found: Mapping[str, str]) -> None:
-        if "_mesh_token" not in found:
-            raise ContractBroken(
-                f"table {table.name}",
-                "exists already and was not made by the mesh",
-                fix="rename it, or give the feed another name with the sink's option `tables`",
-            )
-        for column in table.columns:
-            if column.name in found and not does_fit(column, found[column.name]):
-                raise ContractBroken(
-                    f"table {table.name}, column {column.name}",
-                    f"is {found[column.name]}, the contract says {printed_type(column)}",
-                    fix=f"ALTER TABLE {table.path} ALTER COLUMN {quote(column.name)} TYPE {printed_type(column)}",
-                )
-        key = self._pipe.rows(
-            "SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid "
-            "AND a.attnum = ANY (i.indkey::int2[]) WHERE i.indrelid = to_regclass(%s) AND i.indisprimary",
-            (table.path,),
-        )
-        names = sorted(name for (name,) in key)
-        if names != sorted(table.key_names):
-            raise ContractBroken(
-                f"table {table.name}",
-                f"has the primary key {names}, the contract says {sorted(table.key_names)}",
-                fix="drop the table and deliver the grant again: `mesh replay`",
-            )
 
 
 def _unreadable(_message: bytes) -> Taken:

@@ -26,6 +26,7 @@ _SESSION = (
     # read a table of ten thousand rows from end to end for one of them.
     "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_material=off"
 )
+_UNDEFINED = {"42P01", "42703", "3F000"}
 _TABLES_LOCK = "SELECT pg_advisory_xact_lock(hashtext('_mesh_tables'))"
 
 
@@ -35,6 +36,10 @@ class Statement:
 
     topic: str
     division: type[Fenced] | type[Rejected] | None = None
+
+
+class Gone(ContractBroken):
+    """A table or a column that was there is not there any more."""
 
 
 class Pipe:
@@ -56,14 +61,15 @@ class Pipe:
         except psycopg.Error as error:
             raise self._lost(error) from None
 
-    def change_tables(self, statements: Sequence[str]) -> None:
+    def change_tables(self, statements: Sequence[str | tuple[str, Sequence[Any] | Mapping[str, Any]]]) -> None:
         """Run statements that make or alter tables, in one transaction; only one process does so at a time."""
         self.collect()
         try:
             connection = self._open()
             with connection.transaction():
                 for statement in (_TABLES_LOCK, *statements):
-                    connection.execute(statement.encode())
+                    sql, params = (statement, None) if isinstance(statement, str) else statement
+                    connection.execute(sql.encode(), params)
         except psycopg.Error as error:
             raise self._lost(error) from None
 
@@ -176,7 +182,7 @@ def _wait(wire: pq.abc.PGconn, *, is_writing: bool) -> None:
 def _failure(result: pq.abc.PGresult, statement: Statement, subscriber: str) -> MeshError:
     state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
     if state == "22012" and statement.division is Fenced:
-        return Fenced(f"{subscriber}: another process took a partition over")
+        return Fenced(f"{subscriber}: another process took a partition over, or its database went back")
     if state == "22012" and statement.division is Rejected:
         return Rejected(
             "partial_without_row",
@@ -204,9 +210,8 @@ def translate(state: str | None, where: str, subscriber: str) -> MeshError:
         return Misconfigured(
             name, f"refuses us with SQLSTATE {state}", fix="check the address, the account and its rights"
         )
-    return ContractBroken(
-        name, f"SQLSTATE {state} {where}".rstrip(), fix="compare its tables with the contract: `mesh check`"
-    )
+    kind = Gone if state in _UNDEFINED else ContractBroken
+    return kind(name, f"SQLSTATE {state} {where}".rstrip(), fix="compare its tables with the contract: `mesh check`")
 
 
 def _connect_error(error: psycopg.OperationalError, subscriber: str) -> MeshError:

@@ -1,9 +1,10 @@
 # ruff: noqa: S608  -- identifiers are quoted here, values are always parameters
 """PostgreSQL statements of one delivered table: pure text, from a contract's columns.
 
-Beside the delivered tables, in the same schema, are two of ours. `_mesh_offsets` says per partition how far this database is, and
-who writes (FIELD-NOTES SK-06). `_mesh_removed` keeps for every removed key the token of its removal, so that an older upsert
-which comes again does not bring the row back (SK-04); its entry with the empty key is a truncate.
+Beside the delivered tables, in the same schema, are three of ours. `_mesh_offsets` says per partition how far this database is,
+and who writes (FIELD-NOTES SK-06). `_mesh_removed` keeps for every removed key the token of its removal, so that an older upsert
+which comes again does not bring the row back (SK-04); its entry with the empty key is a truncate. `_mesh_tables` says what we
+made (postgres_tables.py).
 
 Values come as one array per column and are unnested: as fast as COPY into a temporary table, measured, with one round trip and no
 temporary table to empty at every commit.
@@ -149,6 +150,14 @@ class Table:
             f"AND {self._not_removed(topic, is_guarded=True, takes_equal=False)}"
         )
 
+    def fill(self, types: Mapping[str, str], anew: Collection[str]) -> str:
+        """Set columns that were made anew in rows that are as new or newer. Parameters as for `upsert`."""
+        sets = [f"{quote(column.name)} = {_cast(column, types)}" for column in self.columns if column.name in anew]
+        return (
+            f"UPDATE {self.path} t SET {', '.join(sets)} FROM {_staged(self.columns)} "
+            f"WHERE {self._same_key(types)} AND t.{TOKEN} >= s.{TOKEN} AND ${len(self.columns) + 3}::text IS NOT NULL"
+        )
+
     def delete(self, types: Mapping[str, str]) -> str:
         """Delete rows that are not newer, and remember it. Parameters: the key columns, token, key bytes and topic."""
         return (
@@ -204,7 +213,7 @@ def _literal(text: str) -> str:
 
 
 def own_tables(schema: str) -> list[str]:
-    """Our two tables, and the schema if the department has none of that name."""
+    """Our three tables, and the schema if the department has none of that name."""
     name = quote(schema)
     return [
         f"CREATE SCHEMA IF NOT EXISTS {name}",
@@ -212,6 +221,8 @@ def own_tables(schema: str) -> list[str]:
         "next_offset bigint, epoch bigint NOT NULL, PRIMARY KEY (topic, partition))",
         f'CREATE TABLE IF NOT EXISTS {name}._mesh_removed (topic text, key bytea, {TOKEN} text COLLATE "C" NOT NULL, '
         "PRIMARY KEY (topic, key))",
+        f"CREATE TABLE IF NOT EXISTS {name}._mesh_tables (topic text PRIMARY KEY, name text NOT NULL, relation oid, home oid, "
+        "columns text[] NOT NULL, filling text[], until jsonb)",
     ]
 
 
@@ -226,13 +237,14 @@ def take_over(schema: str) -> str:
 
 
 def move_offsets(schema: str) -> str:
-    """Move offsets; fail with a division by zero if another owner raised an epoch.
+    """Move offsets; fail with a division by zero if another owner raised an epoch, or one is not where we know it to be.
 
-    Parameters: topics, partitions, next offsets, epochs, and their count as one text.
+    Parameters: topics, partitions, next offsets, epochs, offsets before (-2 for none), and their count as one text.
     """
     return (
         f"WITH moved AS (UPDATE {quote(schema)}._mesh_offsets o SET next_offset = n.next_offset "
-        "FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) AS n(topic, partition, next_offset, epoch) "
-        "WHERE o.topic = n.topic AND o.partition = n.partition AND o.epoch = n.epoch RETURNING 1) "
-        "SELECT 1 / (count(*) = $5::text::bigint)::int FROM moved"
+        "FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[]) "
+        "AS n(topic, partition, next_offset, epoch, former) WHERE o.topic = n.topic AND o.partition = n.partition "
+        "AND o.epoch = n.epoch AND coalesce(o.next_offset, -2) = n.former RETURNING 1) "
+        "SELECT 1 / (count(*) = $6::text::bigint)::int FROM moved"
     )

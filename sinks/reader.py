@@ -104,10 +104,14 @@ class Reader:
         self._commit_at = 0.0
         self._stash: list[Message] = []
         self._held: set[Partition] = set()
+        self._reached: dict[Partition, int] = {}
+        self._aside: set[str] = set()
         self._trouble: Exception | None = None
         settings = _settings(bootstrap, group, extra)
         group_settings = {"group.id": group, "group.protocol": "consumer", "on_commit": self._commit_answered}
         self._consumer = Consumer({**settings, **group_settings}, logger=logger)
+        self.went_back: dict[str, tuple[int, int]] = {}
+        """Topics of which the target has less than was confirmed: where it is in one partition, and what was confirmed there."""
 
     def follow(self, topics: Collection[str]) -> None:
         """Read exactly these topics from now on; records of others that are already here are dropped unread."""
@@ -158,7 +162,7 @@ class Reader:
                     self._stash.append(message)
                 self._raise_trouble()
         finally:
-            self._consumer.resume(self._consumer.assignment())
+            self._consumer.resume([tp for tp in self._consumer.assignment() if tp.topic not in self._aside])
 
     def holds(self, batch: Batch) -> bool:
         """Whether the batch's partition is still ours and its topic still followed."""
@@ -176,7 +180,34 @@ class Reader:
     def done(self, topic: str, partition: int, next_offset: int) -> None:
         """Everything below the offset is durable downstream; the broker hears of it within half a second."""
         if (topic, partition) in self._held:
-            self._durable[topic, partition] = next_offset
+            self._durable[topic, partition] = self._reached[topic, partition] = next_offset
+
+    def undone(self, batches: Sequence[Batch]) -> list[Batch]:
+        """Of these batches, the records that are still ours and not durable yet."""
+        left: list[Batch] = []
+        for batch in batches:
+            reached = self._reached.get((batch.topic, batch.partition), 0)
+            records = [record for record in batch.records if record.offset >= reached]
+            if records and self.holds(batch):
+                left.append(Batch(topic=batch.topic, partition=batch.partition, records=records))
+        return left
+
+    def set_aside(self, topic: str) -> None:
+        """Read no more of a topic for now; what was read of it and is not durable comes again after `take_back`."""
+        places = [place for place in self._held if place[0] == topic]
+        self._aside.add(topic)
+        self._stash = [message for message in self._stash if message.topic() != topic]
+        try:
+            for place in places:
+                self._consumer.pause([TopicPartition(*place)])
+                self._consumer.seek(TopicPartition(*place, self._reached.get(place, OFFSET_BEGINNING)))
+        except KafkaException as error:
+            raise Transient(f"{self._group}: cannot set {topic} aside: {error.args[0].str()}") from error
+
+    def take_back(self, topic: str) -> None:
+        """Read a topic again that was set aside."""
+        self._aside.discard(topic)
+        self._consumer.resume([TopicPartition(*place) for place in self._held if place[0] == topic])
 
     def close(self) -> None:
         """Commit what is durable and leave the group."""
@@ -218,6 +249,9 @@ class Reader:
                 place = (tp.topic, tp.partition)
                 low, high = self._consumer.get_watermark_offsets(tp, BROKER_WITHIN_SECONDS)
                 start = kept.get(place, tp.offset)
+                if start < tp.offset:
+                    self.went_back[tp.topic] = (max(start, 0), tp.offset)
+                self._reached[place] = start if start >= 0 else OFFSET_BEGINNING
                 if start < 0:
                     starts[place] = OFFSET_BEGINNING
                     self._committed[place] = low
@@ -250,6 +284,7 @@ class Reader:
         for place in places:
             self._durable.pop(place, None)
             self._committed.pop(place, None)
+            self._reached.pop(place, None)
         self._stash = [message for message in self._stash if (message.topic(), message.partition()) not in places]
 
     def _commit_sometimes(self) -> None:

@@ -14,6 +14,9 @@ from schemas.subscriber import SinkConfig
 Partition = tuple[str, int]
 """Topic and partition number."""
 
+BEGINNING = -2
+"""Where a partition is of which a target has nothing: Kafka's own number for its beginning."""
+
 AddressOf = Callable[[str, str], str]
 """Gives the secret `connections/<owner>.<name>`: a database address, a signing key. Raises Misconfigured without one."""
 
@@ -41,7 +44,10 @@ class OffsetKeeper(Protocol):
     """A sink that stores offsets together with the rows; the broker's committed offsets are then only information."""
 
     def start_offsets(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """Where to continue, for the partitions it knows. Takes them over: an earlier owner's next write is Fenced."""
+        """Where to continue; the broker's offset counts for those it leaves out, BEGINNING says that it has nothing.
+
+        Takes them over: an earlier owner's next write is Fenced.
+        """
         ...
 
     def skip(self, topic: str, partition: int, next_offset: int) -> None:
@@ -51,6 +57,25 @@ class OffsetKeeper(Protocol):
 
 class Fenced(MeshError):
     """Another process took the partition over: drop everything in hand and join the group again."""
+
+
+class Moved(Fenced):
+    """The target is not where it was left, or a part of it has to be filled anew: begin again where it says it is."""
+
+    def __init__(self, topic: str, problem: str) -> None:
+        super().__init__(problem)
+        self.topic = topic
+
+
+@runtime_checkable
+class Watchful(Protocol):
+    """A sink that can see whether its target is still as it was left. `reasons` say why topics are delivered anew."""
+
+    reasons: dict[str, str]
+
+    def look(self) -> None:
+        """Look now. Raises Moved when the target went back or lost something, Fenced when another process took it over."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.envelope import key_schema, value_schema
 from schemas.feed import out_topic
 from schemas.grant import Grant
+from schemas.incident import MemoryIncidents
 from schemas.position import Position
 from schemas.subscriber import SinkConfig, Subscriber
 from sinks.deliver import Delivery
@@ -182,7 +183,14 @@ class Watch:
         self.parked_lanes[subscriber] = is_parked
 
 
-QUICK = Patience(first_seconds=0.05, longest_seconds=0.3, parked_after_attempts=3, parked_seconds=0.3, restarts_max=3)
+QUICK = Patience(
+    first_seconds=0.05,
+    longest_seconds=0.3,
+    parked_after_attempts=3,
+    parked_seconds=0.3,
+    restarts_max=3,
+    look_seconds=0.5,
+)
 
 
 def directory_of(sinks: Mapping[str, SinkConfig], *feeds: OutFeed) -> Directory:
@@ -202,6 +210,12 @@ class Desk:
     watch: Watch
     letters: list[DeadLetter]
     stop: threading.Event
+    incidents: MemoryIncidents
+
+    def told(self, feed: OutFeed) -> str:
+        """What is said of the feed's grant."""
+        incident = self.incidents.present().get(f"grant {feed.grant.grant.grant_id}")
+        return incident.reason if incident else ""
 
 
 @contextmanager
@@ -215,7 +229,7 @@ def delivering(
     bury: Callable[[DeadLetter], None] | None = None,
 ) -> Iterator[Desk]:
     """Run a Delivery in a thread; it must end in time and without an error."""
-    desk = Desk(directory, Watch(), [], threading.Event())
+    desk = Desk(directory, Watch(), [], threading.Event(), MemoryIncidents())
     delivery = Delivery(
         directory=lambda: desk.directory,
         address_of=lambda owner, name: addresses[owner, name],
@@ -226,6 +240,7 @@ def delivering(
         kinds=kinds,
         jitter=lambda seconds: seconds,
         patience=QUICK,
+        incidents=desk.incidents,
     )
     failures: list[BaseException] = []
 

@@ -12,7 +12,7 @@ import pytest
 
 from schemas.errors import ContractBroken, Misconfigured, Rejected, Transient
 from sinks.postgres import PostgresSink
-from sinks.sink import Fenced
+from sinks.sink import BEGINNING, Fenced
 from tests.delivering import PERSON, OutFeed, decimal
 
 OPEN: list[PostgresSink] = []
@@ -304,9 +304,9 @@ def test_two_feeds_never_share_a_table(dsn: str, unique: str) -> None:
 def test_an_earlier_owner_is_fenced(dsn: str, unique: str) -> None:
     feed = OutFeed(unique, "police.person")
     zombie, owner = sink_of(dsn, feed), sink_of(dsn, feed)
-    assert zombie.start_offsets([(feed.topic, 0)]) == {}
+    assert zombie.start_offsets([(feed.topic, 0)]) == {(feed.topic, 0): BEGINNING}
     zombie.write([feed.batch(feed.record("c", person(1)))])
-    assert owner.start_offsets([(feed.topic, 0), (feed.topic, 1)]) == {(feed.topic, 0): 1}
+    assert owner.start_offsets([(feed.topic, 0), (feed.topic, 1)]) == {(feed.topic, 0): 1, (feed.topic, 1): BEGINNING}
     with pytest.raises(Fenced):
         zombie.write([feed.batch(feed.record("c", person(2)))])
     assert len(rows(dsn)) == 1
