@@ -22,6 +22,7 @@ from ops.anchors import require_anchor
 from ops.check import Report, check
 from ops.control import publish, read_directory
 from ops.folder import AgencyFolder, Folder, SubscriberFolder, load, resolved
+from ops.hash_key import agree, needs_key
 from ops.preflight import Provided, preflight
 from ops.settings import Connections, Settings, endpoints
 from ops.settings import load as load_settings
@@ -157,6 +158,7 @@ class _Onboarding:
         self._partitions = partitions
         self._tables: dict[str, Provided] = {}
         self._derived: set[str] = set()
+        self._key_ids: dict[str, str] = {}
         self.feeds: dict[str, FeedEntry] = {}
         self.grants: list[str] = []
         self.awaited: list[str] = []
@@ -210,6 +212,7 @@ class _Onboarding:
                     self._address(subscriber.subscriber.subscriber, sink.name, subscriber.connections)
             for grant in subscriber.grants:
                 self._examine_grant(grant)
+            self._agree_on_key(subscriber)
 
     def _examine_grant(self, grant: Grant) -> None:
         table, running = self._tables.get(grant.feed), self._directory.feeds.get(grant.feed)
@@ -229,6 +232,13 @@ class _Onboarding:
                 "could not be told from one that was never in it",
                 fix=f"ALTER TABLE {spelled(name)} REPLICA IDENTITY FULL; then onboard the agency again",
             )
+
+    def _agree_on_key(self, folder: SubscriberFolder) -> None:
+        """The key of the subscriber's HASH masks: one, for every process and host (ops/hash_key.py)."""
+        code = folder.subscriber.subscriber
+        running = self._directory.subscribers.get(code)
+        key_id = running.hash_key_id if running else ""
+        self._key_ids[code] = agree(self._connections, code, key_id) if needs_key(folder.grants) else key_id
 
     def _agency(self, folder: AgencyFolder) -> None:
         agency = folder.agency
@@ -298,8 +308,8 @@ class _Onboarding:
             ensure_topics(self._settings.kafka, specs)
 
     def _subscriber(self, folder: SubscriberFolder) -> None:
-        subscriber = folder.subscriber
-        code = subscriber.subscriber
+        code = folder.subscriber.subscriber
+        subscriber = replace(folder.subscriber, hash_key_id=self._key_ids[code])
         grants = [self._standing(grant) for grant in folder.grants]
         for sink in subscriber.sinks:
             if not sink.is_pulled:

@@ -19,6 +19,7 @@ import json
 import os
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,11 @@ def load(directory: Path) -> Settings:
     )
 
 
+def variable_of(owner: str, name: str) -> str:
+    """The environment's name for a secret."""
+    return "MESH_CONNECTION_" + re.sub(r"\W", "_", f"{owner}_{name}").upper()
+
+
 @dataclass(frozen=True, slots=True)
 class Connections:
     """The addresses of departments' databases and subscribers' sinks, kept apart from everything that is shared."""
@@ -84,7 +90,7 @@ class Connections:
 
     def address_of(self, owner: str, name: str) -> str:
         """The address of one source or sink. Raises Misconfigured when nobody gave one."""
-        variable = "MESH_CONNECTION_" + re.sub(r"\W", "_", f"{owner}_{name}").upper()
+        variable = variable_of(owner, name)
         path = self._path(owner, name)
         if address := os.environ.get(variable):
             return address
@@ -103,9 +109,22 @@ class Connections:
         fresh.write_text(address)
         fresh.replace(path)
 
-    def hash_key(self, subscriber: str) -> bytes:
-        """The key of a subscriber's HASH masks: made once, kept here, so that hashes join only within that subscriber."""
-        path = self._path(subscriber, "hash-key")
-        if not path.is_file():
-            self.save(subscriber, "hash-key", secrets.token_hex(32))
-        return bytes.fromhex(path.read_text())
+    def kept(self, owner: str, name: str) -> str | None:
+        """What is kept under this name, whatever the environment says; None if nothing is."""
+        try:
+            return self._path(owner, name).read_text().strip()
+        except FileNotFoundError:
+            return None
+
+    def save_new(self, owner: str, name: str, secret: str) -> None:
+        """Keep a secret unless there is one: of those who come at once, one is first, and the others keep theirs to themselves."""
+        path = self._path(owner, name)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(secret)
+        try:
+            with suppress(FileExistsError):
+                path.hardlink_to(fresh)
+        finally:
+            fresh.unlink()

@@ -22,6 +22,7 @@ from ops.city.copies import Copy, FileCopy, TableCopy, WebhookCopy
 from ops.city.derived import standing
 from ops.control import read_directory
 from ops.flows import Backlog
+from ops.hash_key import HashKeys, needs_key
 from ops.lag import LagReader
 from ops.settings import Connections, Settings
 from ops.terminal import report_console
@@ -30,7 +31,6 @@ from schemas.change import Batch
 from schemas.codec import Codec
 from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.errors import Misconfigured, Transient
-from schemas.grant import Mask
 from schemas.registry.client import RegistryClient
 from sinks.reader import read_range
 
@@ -160,7 +160,7 @@ def _compare(
     copy = _copy(directory, entry, connections, receiver_log)
     if copy is None:
         return None
-    hash_key = connections.hash_key(grant.subscriber) if Mask.HASH in grant.mask.values() else None
+    hash_key = HashKeys(connections, lambda: directory)(grant.subscriber) if needs_key([grant]) else None
     if directory.is_derived(grant.feed):
         return compare(grant, contract, _standing(settings, directory.feeds[grant.feed]), copy, hash_key)
     source = connections.address_of(contract.agency, contract.source)

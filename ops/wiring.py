@@ -24,6 +24,7 @@ from ops.board import Boards, following
 from ops.console.server import Console as StatusPage
 from ops.control import ControlStore, Follower, read_directory
 from ops.flows import run_flows
+from ops.hash_key import HashKeys
 from ops.incidents import IncidentLog, IncidentReader
 from ops.lag import LagReader
 from ops.measure import BoardMetrics, CaptureMetrics, DeliveryMetrics, StreamMetrics, serve
@@ -122,8 +123,9 @@ def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _o
         observer=StreamMetrics(directory=directory),
         replay=partial(read_range, settings.kafka),
         progress=_HopProgress(_store(settings, parts, EGRESS)),
-        hash_key=Connections(settings.directory).hash_key,
+        hash_key=HashKeys(Connections(settings.directory), directory),
         now=lambda: datetime.now(UTC),
+        incidents=_incidents(settings, parts),
     )
     StreamWorker(
         bootstrap=settings.kafka,

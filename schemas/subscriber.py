@@ -29,11 +29,15 @@ class SinkConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscriber:
-    """A department, district or outside body that receives feeds; its code prefixes its grants."""
+    """A department, district or outside body that receives feeds; its code prefixes its grants.
+
+    `hash_key_id` is the fingerprint of the key of its HASH masks, empty while none of its grants hashes.
+    """
 
     subscriber: str
     name: str
     sinks: tuple[SinkConfig, ...]
+    hash_key_id: str = ""
 
     def sink(self, name: str) -> SinkConfig | None:
         """The sink of that name, if there is one."""
@@ -42,10 +46,15 @@ class Subscriber:
     def to_json(self) -> dict[str, Any]:
         """The record on `mesh.subscribers`."""
         sinks = [{"name": sink.name, "kind": sink.kind, "options": dict(sink.options)} for sink in self.sinks]
-        return {"subscriber": self.subscriber, "name": self.name, "sinks": sinks}
+        return {"subscriber": self.subscriber, "name": self.name, "sinks": sinks, "hash_key_id": self.hash_key_id}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Subscriber:
         """Read a record of `mesh.subscribers`."""
         sinks = tuple(SinkConfig(**sink) for sink in record.get("sinks", ()))
-        return cls(subscriber=record["subscriber"], name=record.get("name", record["subscriber"]), sinks=sinks)
+        return cls(
+            subscriber=record["subscriber"],
+            name=record.get("name", record["subscriber"]),
+            sinks=sinks,
+            hash_key_id=record.get("hash_key_id", ""),
+        )

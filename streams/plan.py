@@ -17,6 +17,7 @@ from schemas.envelope import frame
 from schemas.errors import Misconfigured, Rejected
 from schemas.feed import out_topic
 from schemas.grant import Mask
+from schemas.incident import Incidents, MemoryIncidents, begin_for
 from streams.cut import Cut
 from streams.egress import Cutting, HashKey, cutting, encode_extras
 from streams.enrich import Check, Enrichment
@@ -82,17 +83,26 @@ class Plan:
 class Plans:
     """Builds plans. Not shared between threads: a plan's functions remember what they saw."""
 
-    def __init__(self, schema_of: SchemaOf, hash_key: HashKey) -> None:
+    def __init__(self, schema_of: SchemaOf, hash_key: HashKey, incidents: Incidents | None = None) -> None:
         self._schema_of = schema_of
         self._hash_key = hash_key
+        self._incidents: Incidents = incidents or MemoryIncidents()
         self._shapes: dict[int, Shape] = {}
         self._plans: dict[Any, Plan] = {}
         self._usable: dict[str, bool] = {}
+        self._refusals: dict[str, str] = {}
 
     def clear(self) -> None:
         """Forget every plan: contracts or grants have changed."""
         self._plans.clear()
         self._usable.clear()
+
+    def judge_again(self) -> bool:
+        """Forget which grants cannot be applied, since what they lack may be there now; whether there are any."""
+        refused = [name for name, is_usable in self._usable.items() if not is_usable]
+        for name in refused:
+            del self._usable[name]
+        return bool(refused)
 
     def is_usable(self, feed: FeedEntry, entry: GrantEntry) -> bool:
         """Whether the grant can be applied to its feed; one that cannot is not live, and is said so once."""
@@ -102,8 +112,14 @@ class Plans:
             try:
                 self._cutting(self._shape(feed.value_schema_id), feed, Serving(entry=entry))
                 is_usable = True
+                if self._refusals.get(name, "?"):  # at first also what a former process said
+                    self._refusals[name] = ""
+                    self._incidents.end("grant", name)
             except (Misconfigured, Rejected) as error:
-                _logger.error("grant %s is not served: %s", name, error)  # noqa: TRY400  # the text says all
+                if self._refusals.get(name) != str(error):
+                    self._refusals[name] = str(error)
+                    _logger.error("grant %s is not served: %s", name, error)  # noqa: TRY400  # the text says all
+                    begin_for(self._incidents, "grant", name, "stopped", error)
                 is_usable = False
             self._usable[name] = is_usable
         return is_usable

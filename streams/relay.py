@@ -18,6 +18,7 @@ from schemas.change import Batch
 from schemas.codec import SchemaOf
 from schemas.directory import Directory, FeedEntry
 from schemas.errors import Transient
+from schemas.incident import Incidents
 from streams.backfill import FLUSH_SECONDS, Backfill, Replay
 from streams.egress import HashKey, definition_text
 from streams.liveness import Liveness, Progress
@@ -67,13 +68,14 @@ class Relay:
         progress: Progress,
         hash_key: HashKey,
         now: Callable[[], datetime],
+        incidents: Incidents | None = None,
         hand_over_records: int = HAND_OVER_RECORDS,
     ) -> None:
         self._directory = directory
         self._open_outlet = open_outlet
         self._observer = observer
         self._now = now
-        self._plans = Plans(schema_of, hash_key)
+        self._plans = Plans(schema_of, hash_key, incidents)
         self._outlet: Outlet | None = None
         self._router: Router | None = None
         backfill = Backfill(
@@ -128,6 +130,8 @@ class Relay:
         A next offset may be ahead of what `handle` was given so far, never behind it.
         """
         directory = self._take_up()
+        if self._plans.judge_again():
+            self._liveness.take_up(directory)
         self._liveness.keep_only(positions.keys())
         for (topic, partition), offset in positions.items():
             feed = directory.feeds.get(topic)

@@ -76,9 +76,3 @@ def test_an_unknown_address_names_the_variable_that_would_give_it(tmp_path: Path
     with pytest.raises(Misconfigured, match=r"aic\.main: has no address") as raised:
         Connections(tmp_path).address_of("aic", "main")
     assert "MESH_CONNECTION_AIC_MAIN" in raised.value.fix
-
-
-def test_each_subscriber_has_one_hash_key_of_its_own(tmp_path: Path) -> None:
-    keys = [Connections(tmp_path).hash_key(subscriber) for subscriber in ("a", "a", "b")]
-    assert keys[0] == keys[1] != keys[2]
-    assert len(keys[0]) == 32
