@@ -10,28 +10,25 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from rich.table import Table as Grid
 
 from ops.anchors import require_anchor
 from ops.check import Report, check
 from ops.control import publish, read_directory
 from ops.folder import AgencyFolder, Folder, SubscriberFolder, load, resolved
 from ops.hash_key import agree, needs_key
+from ops.onboarded import Onboarded, Say, first_records
 from ops.preflight import Provided, preflight
 from ops.settings import Connections, Settings, endpoints
 from ops.settings import load as load_settings
-from ops.terminal import report_console
 from ops.topics import (
     TopicSpec,
     allow_read,
     create_scram_user,
-    end_offsets,
     ensure_control_topics,
     ensure_topics,
     withdraw_read,
@@ -63,54 +60,7 @@ PARTITIONS = 4
 """Of a new feed, for life (FIELD-NOTES KF-07): as many stream workers, and delivery processes, can share its work."""
 
 COMPATIBILITY = "FULL_TRANSITIVE"
-Say = Callable[[str], None]
 _Entry = Agency | FeedEntry | Subscriber | GrantEntry
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Onboarded:
-    """What onboarding did.
-
-    `first_record_seconds`: for each new feed whose table has rows, from the call to its first record; None if none came in
-    time. Empty where nobody waited.
-    """
-
-    feeds: Sequence[str]
-    first_record_seconds: Mapping[str, float | None]
-    grants: Sequence[str]
-    notices: Sequence[str]
-    report: Report
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether everything in the folder is now part of the mesh."""
-        return not self.report.errors
-
-    def to_json(self) -> dict[str, Any]:
-        """For scripts."""
-        feeds = {feed: {"first_record_seconds": self.first_record_seconds.get(feed)} for feed in self.feeds}
-        return {
-            "ok": self.is_ok,
-            "feeds": feeds,
-            "grants": list(self.grants),
-            "notices": list(self.notices),
-            "check": self.report.to_json(),
-        }
-
-    def render(self) -> None:
-        """For people."""
-        if not self.is_ok:
-            self.report.render()
-            return
-        console = report_console()
-        table = Grid("feed", "first record after", box=None, header_style="bold", padding=(0, 2, 0, 0))
-        for feed, seconds in self.first_record_seconds.items():
-            table.add_row(feed, "none yet: see `mesh status`" if seconds is None else f"{seconds:.1f} s")
-        if self.first_record_seconds:
-            console.print(table)
-        for notice in self.notices:
-            console.print(f"note: {notice}", style="yellow", markup=False, soft_wrap=True)
-        console.print(f"onboarded: {len(self.feeds)} feeds, {len(self.grants)} grants")
 
 
 def inspect(folder: Path, directory: Path) -> Report:
@@ -137,7 +87,7 @@ def onboard(
         with closing(Log(settings.kafka, client_id="mesh-onboard")) as log:
             work = _Onboarding(settings, registry, directory, log, say, partitions)
             work.take(load(folder))
-    first = _first_records(settings, work.awaited, started, wait_seconds, say) if wait_seconds else {}
+    first = first_records(settings, work.awaited, started, wait_seconds, say) if wait_seconds else {}
     return Onboarded(
         feeds=list(work.feeds), first_record_seconds=first, grants=work.grants, notices=work.notices, report=report
     )
@@ -379,23 +329,3 @@ class _Onboarding:
             feed = self.feeds.get(entry.grant.feed)
             if feed is not None and feed.version != entry.version and grant_id not in self.grants:
                 self._grant(entry.grant)
-
-
-def _first_records(
-    settings: Settings, feeds: Sequence[str], started: float, wait_seconds: float, say: Say
-) -> dict[str, float | None]:
-    """How long each feed took from the call to its first record on the broker; None where none came in time."""
-    first: dict[str, float | None] = dict.fromkeys(feeds)
-    deadline, told = started + wait_seconds, started
-    while missing := [feed for feed, seconds in first.items() if seconds is None]:
-        now = time.monotonic()
-        for feed, count in end_offsets(settings.kafka, missing).items():
-            if count:
-                first[feed] = now - started
-        if now >= deadline:
-            break
-        if now - told > 5:
-            told = now
-            say(f"waiting for the first records of {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}")
-        time.sleep(0.2)
-    return first

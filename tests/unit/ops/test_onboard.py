@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.onboard import Onboarded, inspect
+from ops.onboard import inspect
+from ops.onboarded import Onboarded
 from ops.report import FeedStanding, Problem, Report, Severity, Standing
 
 
