@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.folder import CODE, agency_of, grant_of, subscriber_of, variable_of
+from ops.kinds import SINK_OPTIONS, SOURCE_OPTIONS
 from ops.lint_column import did_you_mean
 from ops.located import Located, Path
 from ops.report import Problem, Severity
 from producers.postgres_catalog import spelled
 from schemas.agency import FLOW, Agency
-from schemas.anchor import MESH, anchor_named
+from schemas.anchor import MESH
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
 from schemas.expression import parse as parse_expression
 from schemas.feed import check_feed, out_topic
+from schemas.form import examine
 from schemas.grant import Grant, Mask
 from schemas.subscriber import Subscriber
 
-SINK_KINDS = ("postgres", "webhook", "files", MESH)
-SOURCE_KINDS = ("postgres", MESH, FLOW)
+SINK_KINDS = tuple(SINK_OPTIONS)
+SOURCE_KINDS = tuple(SOURCE_OPTIONS)
 _WITHHELD = {False: {Mask.DROP}, True: {Mask.HASH}}
 """The masks under which a NOT_SHARED column does not leave: a key column cannot be dropped, only made unreadable."""
 
@@ -65,7 +67,7 @@ class FileLint:
             self._add(Severity.ERROR, ("agency",), "", "has no source, so nothing can be captured", fix)
         if "name" not in self._located.value:
             self._add(Severity.WARNING, ("agency",), "", "has no Chinese name", "add `name: <中文名>`")
-        self._ends("sources", "AGENCY" if not agency.agency else agency.agency, connections, SOURCE_KINDS)
+        self._ends("sources", agency.agency, connections, SOURCE_OPTIONS)
         return agency
 
     def subscriber(self) -> Subscriber | None:
@@ -78,24 +80,23 @@ class FileLint:
         if not subscriber.sinks:
             fix = "add `sinks:` with a name, a kind and a connection"
             self._add(Severity.ERROR, ("subscriber",), "", "has no sink, so nothing can be delivered", fix)
-        self._ends("sinks", subscriber.subscriber, connections, SINK_KINDS)
+        self._ends("sinks", subscriber.subscriber, connections, SINK_OPTIONS)
         return subscriber
 
-    def _ends(self, name: str, owner: str, connections: Mapping[str, str], kinds: tuple[str, ...]) -> None:
+    def _ends(self, name: str, owner: str, connections: Mapping[str, str], kinds: Mapping[str, type[Any]]) -> None:
         for index, entry in enumerate(self._located.value.get(name) or ()):
             at, label = (name, index), str(entry.get("name", "main"))
             if entry["kind"] not in kinds:
-                fix = did_you_mean(str(entry["kind"]), kinds)
+                fix = did_you_mean(str(entry["kind"]), tuple(kinds))
                 self._add(Severity.ERROR, (*at, "kind"), label, f"there is no kind {entry['kind']}", fix)
+            else:
+                what = f"option of a {name.removesuffix('s')} of kind {entry['kind']}"
+                for fault in examine(kinds[entry["kind"]], entry.get("options") or {}, what)[1]:
+                    self._add(Severity.ERROR, (*at, "options", *fault.path), label, fault.message, fault.fix)
             if entry["kind"] == FLOW:
                 continue  # written by the mesh itself: there is nothing to connect to
-            if entry["kind"] == MESH:
-                try:
-                    anchor_named(entry.get("options") or {}, label)
-                except Misconfigured as error:
-                    self._reject(at, label, error)
-                if name == "sinks":
-                    continue  # it comes and reads: there is nothing to connect to
+            if entry["kind"] == MESH and name == "sinks":
+                continue  # it comes and reads: there is nothing to connect to
             variable = f"${{MESH_{owner.upper()}_DSN}}"
             if label not in connections:
                 self._add(Severity.ERROR, at, label, "has no connection", f"add `connection: {variable}`")

@@ -32,7 +32,7 @@ from confluent_kafka import Message
 from producers.peer_feed import TRUNCATE_KEY, PeerFeed, topic_of
 from producers.peer_link import PeerAddress, PeerLink, Place, statement_in
 from producers.source import SourceBatch, SourceSetting
-from schemas.anchor import anchor_named
+from schemas.anchor import AnchorOptions
 from schemas.change import Record
 from schemas.errors import ContractBroken, MeshError, Misconfigured
 from schemas.feed import IDENTITY
@@ -80,7 +80,7 @@ class PeerSource:
     def __init__(self, setting: SourceSetting) -> None:
         self._setting = setting
         self._name = setting.name
-        self._anchor = anchor_named(setting.config.options, f"source {self._name}")
+        self._anchor = setting.options(AnchorOptions).anchor
         self._address = PeerAddress.parse(setting.address, self._name)
         self._require_anchor()
         self._record: dict[str, Any] = setting.progress.load(self._name) or _new_record()

@@ -8,11 +8,7 @@ Order matters and is fixed (FIELD-NOTES PG-13): publication, slot, snapshot, str
     confirmed   the commit end that is durable downstream; stored before the server hears of it (PG-04)
     tables      per table: live, or copying with the next block and the file it counts in; and the columns that it covers
 
-Options of a source of this kind, all of them optional:
-
-    manage_identity         true: sets REPLICA IDENTITY FULL on tables that its role owns
-    retained_warning_bytes  how much log the database may keep for us before we warn; 2 GB
-    snapshot_processes      how many processes the first copy of large tables may use; as there are cores, 4 at most; 1: none
+Options of a source of this kind, all of them optional: see producers/postgres_options.py.
 
 A feed that appears while the source runs joins the publication and is copied while the stream goes on (PG-14). So is a table
 whose contract gets a further column: its rows had values there before the contract named it.
@@ -32,6 +28,7 @@ from producers.postgres_catalog import Table, Types, tables
 from producers.postgres_copy import ParallelCopy, processes_most
 from producers.postgres_identity import whole_row_fix
 from producers.postgres_link import command, connect, connect_replication, database_of, translated
+from producers.postgres_options import PostgresOptions
 from producers.postgres_preflight import findings
 from producers.postgres_relation import Relations
 from producers.postgres_slot import LogGuard, Slot, by_table
@@ -58,6 +55,7 @@ class PostgresSource:
 
     def __init__(self, setting: SourceSetting) -> None:
         self._setting = setting
+        self._options = setting.options(PostgresOptions)
         self._name = setting.name
         self._database = database_of(setting.address)
         self._durable = self._stored = 0
@@ -66,10 +64,10 @@ class PostgresSource:
         self._stream: Stream | None = None
         self._reading: Reading | None = None
         self._parallel: ParallelCopy | None = None
-        self._processes_most = processes_most(setting)
+        self._processes_most = processes_most(self._options)
         self._overtaken: Overtaken | None = None
         self._copied: set[str] = set()  # read to the end by this process, though not all is acknowledged yet
-        self._guard = LogGuard(self._name, setting.config.options.get("retained_warning_bytes"))
+        self._guard = LogGuard(self._name, self._options.retained_warning_bytes)
         self._statements = connect(setting.address, name=self._name)
         self._slot = Slot(self._statements, self._name)
         try:
@@ -95,7 +93,7 @@ class PostgresSource:
 
     def _preflight(self, feeds: Mapping[str, FeedEntry]) -> None:
         with translated(self._name):
-            if self._setting.config.options.get("manage_identity"):
+            if self._options.manage_identity:
                 self._widen_identity(feeds)
             found = findings(self._statements, self._types, [entry.contract for entry in feeds.values()])
         errors = [finding for finding in found if finding.severity == "error"]

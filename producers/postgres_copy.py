@@ -26,10 +26,11 @@ from typing import IO, Any
 from producers import postgres_snapshot
 from producers.postgres_catalog import Table
 from producers.postgres_copyist import SETTLE_SECONDS, error_heard
+from producers.postgres_options import PostgresOptions
 from producers.postgres_snapshot import Origin, RangeDone, Reading
 from producers.source import SourceBatch, SourceSetting
 from schemas.directory import FeedEntry
-from schemas.errors import Misconfigured, Transient
+from schemas.errors import Transient
 
 PROCESSES_MAX = 4
 LOOK_SECONDS = 0.25
@@ -39,14 +40,9 @@ _turn = threading.Lock()
 """Sources of one process that begin together do not multiply processes: one has them at a time, the others copy alone."""
 
 
-def processes_most(setting: SourceSetting) -> int:
-    """How many processes a copy may use: the option, else one for each core. Raises Misconfigured for a bad option."""
-    most = setting.config.options.get("snapshot_processes", min(len(os.sched_getaffinity(0)), PROCESSES_MAX))
-    if type(most) is not int or most < 1:
-        raise Misconfigured(
-            f"source {setting.name}", f"snapshot_processes is {most!r}", fix="use a whole number, 1 or more"
-        )
-    return most
+def processes_most(options: PostgresOptions) -> int:
+    """How many processes a copy may use: the option, else one for each core."""
+    return options.snapshot_processes or min(len(os.sched_getaffinity(0)), PROCESSES_MAX)
 
 
 def processes_worth(most: int, tables: Iterable[Table]) -> int:

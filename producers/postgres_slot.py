@@ -17,8 +17,6 @@ from producers.postgres_link import translated
 from schemas.directory import FeedEntry
 from schemas.errors import ContractBroken, Misconfigured
 
-RETAINED_WARNING_BYTES = 2 << 30
-
 _logger = logging.getLogger(__name__)
 
 _SLOT = """
@@ -46,9 +44,9 @@ def by_table(feeds: Mapping[str, FeedEntry]) -> dict[str, FeedEntry]:
 class LogGuard:
     """What the server keeps of its log for one source: told, and warned of (stages 0 and 1 of the WAL guard)."""
 
-    def __init__(self, source: str, limit_bytes: int | None) -> None:
+    def __init__(self, source: str, limit_bytes: int) -> None:
         self._source = source
-        self._limit_bytes = RETAINED_WARNING_BYTES if limit_bytes is None else limit_bytes
+        self._limit_bytes = limit_bytes
         self._is_warned = False
 
     def look(self, slot: Mapping[str, Any]) -> int:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from producers.log import Headers, LogSetting
 from schemas.agency import Agency, SourceConfig
 from schemas.anchor import Anchor
 from schemas.directory import FeedEntry
 from schemas.errors import Transient
+from schemas.form import read
 from schemas.incident import Incidents, MemoryIncidents
+
+_Options = TypeVar("_Options")
 
 Feeds = Callable[[], Mapping[str, FeedEntry]]
 """The feeds that a source is to capture now. The same object as last time says that nothing has changed."""
@@ -139,6 +142,10 @@ class SourceSetting:
     def name(self) -> str:
         """The source's name in metrics, logs and progress."""
         return f"{self.agency.agency}.{self.config.name}"
+
+    def options(self, form: type[_Options]) -> _Options:
+        """The options of the source, by its kind's form. Raises Misconfigured, as `mesh check` would have said."""
+        return read(form, self.config.options, f"source {self.name}")
 
 
 OpenSource = Callable[[SourceSetting], Source]

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from schemas.errors import Misconfigured
+from schemas.form import Written, needed
 from schemas.identity import fingerprint_of
 
 MESH = "mesh"
@@ -21,6 +22,22 @@ ANCHOR = "anchor"
 """The option of such a source or sink that holds the fingerprint."""
 
 _FINGERPRINT = re.compile("[0-9a-f]{64}")
+
+
+def _fingerprint(value: Any) -> str:
+    if not isinstance(value, str) or not _FINGERPRINT.fullmatch(value):
+        raise ValueError
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorOptions:
+    """What may stand under `options` of a source or sink of kind `mesh`."""
+
+    anchor: Annotated[str, Written(_fingerprint, "a fingerprint, 64 digits of 0-9 and a-f")] = needed(
+        "nobody says which mesh may be at the other end",
+        "add `options: {anchor: <fingerprint>}`, the 64 digits that `mesh identity` of the other mesh prints",
+    )
 
 
 def anchor_named(options: Mapping[str, Any], owner: str) -> str:

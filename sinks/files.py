@@ -1,7 +1,6 @@
 """File sink: drops of JSON Lines, CSV or Parquet files, by size or time, each with a manifest.
 
-Options: `format` (jsonl, csv or parquet; default jsonl), `every_seconds` (default 60), `bytes_max` (of changes per drop, default
-16 MB), `path` (name of the address with the directory; default the sink's own name).
+Options: see sinks/files_options.py.
 
     <directory>/<feed>/<feed>.p<partition>.<first offset>.jsonl
     <directory>/<feed>/<feed>.p<partition>.<first offset>.jsonl.done.json     manifest; the file counts once this is there
@@ -28,9 +27,9 @@ from schemas.codec import SchemaOf
 from schemas.errors import Misconfigured, Transient
 from sinks.document import Document, Documents
 from sinks.file_format import WriteFile, format_of, moment_text
+from sinks.files_options import FilesOptions
 from sinks.sink import Pace, Partition, SinkKind, SinkSetup
 
-OPTIONS = ("format", "every_seconds", "bytes_max", "path")
 RECORDS_MAX = 200_000
 
 
@@ -181,19 +180,15 @@ def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
 
 def files_pace(setup: SinkSetup) -> Pace:
     """How long a drop grows."""
-    every, size = setup.option("every_seconds", 60.0), setup.option("bytes_max", 16_000_000)
-    if every < 0 or size < 1:
-        raise Misconfigured(
-            f"{setup.label}, every_seconds and bytes_max", "are below zero", fix="give positive numbers"
-        )
-    return Pace(records_max=RECORDS_MAX, bytes_max=size, linger_seconds=every)
+    options = setup.options(FilesOptions)
+    return Pace(records_max=RECORDS_MAX, bytes_max=options.bytes_max, linger_seconds=options.every_seconds)
 
 
 def build_files(setup: SinkSetup) -> FileSink:
     """The sink of kind `files`."""
-    setup.check_options(OPTIONS)
-    ending, write_file = format_of(setup.option("format", "jsonl"), setup.label)
-    directory = Path(setup.address("path", setup.sink.name))
+    options = setup.options(FilesOptions)
+    ending, write_file = format_of(options.format, setup.label)
+    directory = Path(setup.secret(options.path, setup.sink.name))
     if not directory.is_absolute():
         raise Misconfigured(f"{setup.label}, path", "is no absolute path", fix="give the directory's full path")
     return FileSink(
@@ -205,4 +200,4 @@ def build_files(setup: SinkSetup) -> FileSink:
     )
 
 
-FILES = SinkKind(build=build_files, pace=files_pace)
+FILES = SinkKind(build=build_files, options=FilesOptions, pace=files_pace)

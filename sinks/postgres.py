@@ -1,7 +1,6 @@
 """PostgreSQL sink: a department's database keeps the granted rows as tables, by guarded upsert.
 
-Options: `schema` (default public), `tables` (feed to table name; default <agency>_<table>), `address` (name of the secret with the
-database's address; default the sink's own name).
+Options: see sinks/postgres_options.py.
 
 One write is one or more transactions, each holding rows and offsets together (FIELD-NOTES SK-06). Statements are pipelined: while
 the server works on one transaction, the next rows are read from their Avro bytes. A resend changes nothing (SK-01, invariant 2).
@@ -19,6 +18,7 @@ from schemas.codec import SchemaOf
 from schemas.envelope import frame, unframe
 from schemas.errors import MeshError, Misconfigured, Rejected
 from sinks.postgres_fold import Fold
+from sinks.postgres_options import PostgresOptions
 from sinks.postgres_pipe import Gone, Pipe, Statement
 from sinks.postgres_place import Place
 from sinks.postgres_row import OIDS, KeyReader, Taken, cell, key_reader, row_reader, staging_type
@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 CHUNK_ROWS = 2_000
 AWAITED_MAX = 10_000
-OPTIONS = ("schema", "tables", "address")
 _TEXT, _BYTEA, _INT4, _INT8 = OIDS["text"], OIDS["bytea"], OIDS["integer"], OIDS["bigint"]
 _HEADER = struct.Struct(">iiiii")
 _NO_SCHEMA = -1
@@ -336,14 +335,14 @@ def _unreadable(_message: bytes) -> Taken:
 
 def build_postgres(setup: SinkSetup) -> PostgresSink:
     """The sink of kind `postgres`."""
-    setup.check_options(OPTIONS)
+    options = setup.options(PostgresOptions)
     return PostgresSink(
-        dsn=setup.address("address", setup.sink.name),
+        dsn=setup.secret(options.address, setup.sink.name),
         subscriber=setup.subscriber,
         schema_of=setup.schema_of,
-        schema=setup.option("schema", "public"),
-        tables=setup.option("tables", {}),
+        schema=options.schema,
+        tables=options.tables,
     )
 
 
-POSTGRES = SinkKind(build=build_postgres, reads_headers=False)
+POSTGRES = SinkKind(build=build_postgres, options=PostgresOptions, reads_headers=False)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 from schemas.change import Batch
 from schemas.codec import SchemaOf
-from schemas.errors import MeshError, Misconfigured
+from schemas.errors import MeshError
+from schemas.form import NoOptions, Written, read
 from schemas.subscriber import SinkConfig
+
+_Options = TypeVar("_Options")
 
 Partition = tuple[str, int]
 """Topic and partition number."""
@@ -19,6 +23,18 @@ BEGINNING = -2
 
 AddressOf = Callable[[str, str], str]
 """Gives the secret `connections/<owner>.<name>`: a database address, a signing key. Raises Misconfigured without one."""
+
+
+def _secret_name(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value) or ".." in value:
+        raise ValueError
+    return value
+
+
+SecretName = Annotated[
+    str, Written(_secret_name, "the name of a secret (letters, digits, '.', '_', '-'), not the secret itself")
+]
+"""An option that names a secret. A path would lead to what is somebody else's."""
 
 
 class Sink(Protocol):
@@ -101,27 +117,13 @@ class SinkSetup:
         """The name in logs and errors."""
         return f"sink {self.subscriber}.{self.sink.name}"
 
-    def option(self, name: str, default: Any) -> Any:
-        """An option of the same type as its default. Raises Misconfigured for another."""
-        value = self.sink.options.get(name, default)
-        if isinstance(default, float) and isinstance(value, int):
-            value = float(value)
-        if not isinstance(value, type(default)) or isinstance(value, bool) != isinstance(default, bool):
-            expected = type(default).__name__
-            raise Misconfigured(f"{self.label}, {name}", "has the wrong type", fix=f"give a value of type {expected}")
-        return value
+    def options(self, form: type[_Options]) -> _Options:
+        """The options of the sink, by its kind's form. Raises Misconfigured, as `mesh check` would have said."""
+        return read(form, self.sink.options, self.label)
 
-    def check_options(self, known: Sequence[str]) -> None:
-        """Refuse options that this kind does not have: a misspelt one would silently do nothing."""
-        unknown = sorted(set(self.sink.options) - set(known))
-        if unknown:
-            raise Misconfigured(
-                f"{self.label}, {', '.join(unknown)}", "unknown option", fix=f"use one of: {', '.join(sorted(known))}"
-            )
-
-    def address(self, option: str, default: str) -> str:
-        """The secret that the option names."""
-        return self.address_of(self.subscriber, self.option(option, default))
+    def secret(self, name: str, default: str) -> str:
+        """The secret of this name, which an option may give."""
+        return self.address_of(self.subscriber, name or default)
 
     def name_of(self, topic: str) -> str:
         """The feed, and the purpose if it is a second grant, that an `out` topic delivers: what rows are called here."""
@@ -134,8 +136,9 @@ PaceOf = Callable[[SinkSetup], Pace]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkKind:
-    """One entry of the table of sinks: how to build it, how its lane gathers, and whether it looks at headers."""
+    """One entry of the table of sinks: how to build it, the form of its options, and how its lane reads."""
 
     build: SinkBuilder
+    options: type[Any] = NoOptions
     pace: PaceOf = lambda _setup: Pace()
     reads_headers: bool = True

@@ -1,9 +1,6 @@
 """Webhook sink: signed HTTP deliveries by Standard Webhooks 1.0 (FIELD-NOTES SK-13).
 
-Options: `url`; `secret` (name of the signing key, default <sink>_secret: `whsec_` and base64, several separated by spaces while a
-key is being replaced); `batch_max` (changes per request, default 1); `concurrency` (requests at a time, default 8);
-`timeout_seconds` (default 15); `schedule_seconds` (waits between attempts; the last repeats); `allow_cidrs` (networks of an
-intranet that may be reached, also by plain http).
+Options: see sinks/webhook_options.py. A secret is `whsec_` and base64, several separated by spaces while a key is being replaced.
 
 The body is one JSON object, or with `batch_max` above 1 an array of them:
 
@@ -22,11 +19,10 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ipaddress
 import json
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,12 +36,11 @@ from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected, T
 from sinks.document import Documents
 from sinks.sink import SinkKind, SinkSetup
 from sinks.target import Network, Resolve, check_target, resolve
+from sinks.webhook_options import SCHEDULE_SECONDS, WebhookOptions
 
-SCHEDULE_SECONDS = (1.0, 5.0, 30.0, 60.0, 300.0)
 ANSWER_BYTES_MAX = 64 * 1024
 RETRY_AFTER_SECONDS_MAX = 3_600.0
 SENT_MAX = 100_000
-OPTIONS = ("url", "secret", "batch_max", "concurrency", "timeout_seconds", "schedule_seconds", "allow_cidrs")
 _UNWELL = frozenset({408, 425, 429})
 _REFUSES_US = frozenset({401, 402, 403, 404, 405, 407, 410})
 
@@ -263,37 +258,21 @@ class WebhookSink:
                 return
 
 
-def _networks(setup: SinkSetup) -> list[Network]:
-    try:
-        return [ipaddress.ip_network(text) for text in setup.option("allow_cidrs", [])]
-    except ValueError as error:
-        raise Misconfigured(f"{setup.label}, allow_cidrs", str(error), fix="write networks as 10.0.0.0/8") from error
-
-
 def build_webhook(setup: SinkSetup) -> WebhookSink:
     """The sink of kind `webhook`."""
-    setup.check_options(OPTIONS)
-    url = setup.option("url", "") or setup.address_of(setup.subscriber, setup.sink.name)
-    schedule = setup.option("schedule_seconds", list(SCHEDULE_SECONDS))
-    counts: Mapping[str, int] = {
-        "batch_max": setup.option("batch_max", 1),
-        "concurrency": setup.option("concurrency", 8),
-    }
-    for name, count in counts.items():
-        if count < 1:
-            raise Misconfigured(f"{setup.label}, {name}", "is below 1", fix="give a positive number")
-    if not schedule:
-        raise Misconfigured(f"{setup.label}, schedule_seconds", "is empty", fix="list at least one wait in seconds")
+    options = setup.options(WebhookOptions)
+    secret = setup.secret(options.secret, f"{setup.sink.name}_secret")
     return WebhookSink(
-        url=url,
-        keys=signing_keys(setup.address("secret", f"{setup.sink.name}_secret"), f"{setup.label}, secret"),
+        url=options.url or setup.address_of(setup.subscriber, setup.sink.name),
+        keys=signing_keys(secret, f"{setup.label}, secret"),
         subscriber=setup.subscriber,
         schema_of=setup.schema_of,
-        allowed=_networks(setup),
-        timeout_seconds=setup.option("timeout_seconds", 15.0),
-        schedule_seconds=schedule,
-        **counts,
+        allowed=options.allow_cidrs,
+        batch_max=options.batch_max,
+        concurrency=options.concurrency,
+        timeout_seconds=options.timeout_seconds,
+        schedule_seconds=options.schedule_seconds,
     )
 
 
-WEBHOOK = SinkKind(build=build_webhook)
+WEBHOOK = SinkKind(build=build_webhook, options=WebhookOptions)

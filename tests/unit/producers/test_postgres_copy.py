@@ -14,6 +14,7 @@ from producers.log import LogSetting
 from producers.postgres_catalog import Identity, Table
 from producers.postgres_copy import PROCESSES_MAX, Front, processes_most, processes_worth
 from producers.postgres_copyist import error_heard, error_told
+from producers.postgres_options import PostgresOptions
 from producers.postgres_snapshot import RANGE_BLOCKS, ranges
 from producers.source import MemoryProgress, SourceSetting
 from schemas.agency import Agency, SourceConfig
@@ -90,14 +91,14 @@ def test_processes_are_worth_it_for_large_tables_only() -> None:
 
 
 def test_processes_are_as_many_as_asked_for_else_by_cores() -> None:
-    assert processes_most(setting(snapshot_processes=7)) == 7
-    assert 1 <= processes_most(setting()) <= PROCESSES_MAX
+    assert processes_most(PostgresOptions(snapshot_processes=7)) == 7
+    assert 1 <= processes_most(PostgresOptions()) <= PROCESSES_MAX
 
 
-@pytest.mark.parametrize("value", [0, -1, "2", True, 1.5, None])
+@pytest.mark.parametrize("value", [0, -1, "2", True, 1.5])
 def test_a_bad_number_of_processes_is_refused(value: object) -> None:
     with pytest.raises(Misconfigured, match="snapshot_processes"):
-        processes_most(setting(snapshot_processes=value))
+        setting(snapshot_processes=value).options(PostgresOptions)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,24 @@
+"""What may stand under `options` of a source of kind `postgres`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from schemas.form import Between, Bytes
+
+RETAINED_WARNING_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresOptions:
+    """All of them optional.
+
+    `manage_identity`: set REPLICA IDENTITY FULL on tables that our role owns; `retained_warning_bytes`: how much log the
+    database may keep for us before we warn; `snapshot_processes`: how many processes the first copy of large tables may use, as
+    many as there are cores, 4 at most, unless said otherwise; 1 uses none.
+    """
+
+    manage_identity: bool = False
+    retained_warning_bytes: Annotated[Bytes, Between(1)] = RETAINED_WARNING_BYTES
+    snapshot_processes: Annotated[int, Between(1, 64)] | None = None

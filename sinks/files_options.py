@@ -1,0 +1,23 @@
+"""What may stand under `options` of a sink of kind `files`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from schemas.form import Between, Bytes, Seconds
+from sinks.sink import SecretName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesOptions:
+    """All of them optional.
+
+    `every_seconds`: how long a drop grows; `bytes_max`: of changes per drop; `path`: the name of the secret with the directory,
+    the sink's own name if empty.
+    """
+
+    format: Literal["jsonl", "csv", "parquet"] = "jsonl"
+    every_seconds: Annotated[Seconds, Between(0)] = 60.0
+    bytes_max: Annotated[Bytes, Between(1)] = 16_000_000
+    path: SecretName = ""

@@ -1,0 +1,37 @@
+"""What may stand under `options` of a sink of kind `webhook`."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from schemas.form import Between, Seconds, Written
+from sinks.sink import SecretName
+from sinks.target import Network
+
+SCHEDULE_SECONDS = (1.0, 5.0, 30.0, 60.0, 300.0)
+
+
+def _network(value: Any) -> Network:
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - one question: can it be read
+    return ipaddress.ip_network(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookOptions:
+    """All of them optional.
+
+    `url`: instead of a connection. `secret`: the name of the signing key, <sink>_secret if empty. `batch_max`: changes per
+    request; `concurrency`: requests at a time; `schedule_seconds`: waits between attempts, of which the last repeats;
+    `allow_cidrs`: networks of an intranet that may be reached, also by plain http.
+    """
+
+    url: str = ""
+    secret: SecretName = ""
+    batch_max: Annotated[int, Between(1, 10_000)] = 1
+    concurrency: Annotated[int, Between(1, 256)] = 8
+    timeout_seconds: Annotated[Seconds, Between(0.001, 600)] = 15.0
+    schedule_seconds: Annotated[tuple[Annotated[Seconds, Between(0)], ...], Between(1)] = SCHEDULE_SECONDS
+    allow_cidrs: tuple[Annotated[Network, Written(_network, "a network such as 10.0.0.0/8")], ...] = ()
