@@ -14,6 +14,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from producers.log import Log
 from schemas.agency import Agency
 from schemas.anchor import Anchor
 from schemas.directory import Directory, FeedEntry, GrantEntry
@@ -24,6 +25,7 @@ from schemas.subscriber import Subscriber
 log = logging.getLogger(__name__)
 
 FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS, RESYNCS)
+SAVED_WITHIN_SECONDS = 30.0
 Append = Callable[[str, bytes, bytes | None], None]
 """Queue one control record: topic, key, value (None deletes)."""
 
@@ -174,12 +176,11 @@ class Follower:
 class ControlStore:
     """A hop's own progress, by key, on one compacted control topic: read anew each time, for others write there too."""
 
-    def __init__(self, bootstrap: str, topic: str, append: Append, flush: Callable[[float], None]) -> None:
+    def __init__(self, bootstrap: str, topic: str, log: Log, *, within_seconds: float = SAVED_WITHIN_SECONDS) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
-        self._append = append
-        self._flush = flush
-        self._lock = threading.Lock()
+        self._log = log
+        self._within_seconds = within_seconds
 
     def all(self) -> dict[str, dict[str, Any]]:
         """Every record by key, as of now. Raises Transient."""
@@ -196,6 +197,6 @@ class ControlStore:
 
     def save(self, key: str, record: Mapping[str, Any] | None) -> None:
         """Keep the record, or forget the key where it is None; returns once the broker has it. Raises Transient."""
-        with self._lock:
-            self._append(self._topic, key.encode(), None if record is None else json.dumps(record).encode())
-            self._flush(30)
+        value = None if record is None else json.dumps(record).encode()
+        # On a lane of its own: what failed before is no concern of this record.
+        self._log.write([(self._topic, key.encode(), value, -1, None)], self._within_seconds)

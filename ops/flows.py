@@ -122,6 +122,7 @@ def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, name:
         FLOWS,
         stop,
         kafka=settings.kafka,
+        producer=settings.producer,
         registry=settings.registry,
         directory=directory,
         ways=Ways(partitions),
@@ -148,17 +149,21 @@ def run_worker(
     progress: Progress,
     observer: Observer,
     is_replay: bool = False,
+    producer: Mapping[str, str] | None = None,
 ) -> None:
-    """One worker of `group` until `stop`. `folder` is its own; `instance_id` and `is_replay` as in StreamWorker and Runner."""
+    """One worker of `group` until `stop`. `folder` is its own; `instance_id` and `is_replay` as in StreamWorker and Runner.
+
+    `producer` as in Settings.
+    """
     with (
-        closing(Log(kafka, client_id=f"mesh-{instance_id or group}")) as log,
+        closing(Log(kafka, client_id=f"mesh-{instance_id or group}", extra=producer)) as log,
         closing(
             Runner(
                 flows=flows,
                 directory=directory,
                 schema_of=RegistryClient(registry).schema,
                 open_outlet=log.lane,
-                open_writer=partial(TransactionWriter, kafka),
+                open_writer=partial(TransactionWriter, kafka, extra=producer),
                 changelog=StateChangelog(kafka, ways.state),
                 ways=ways,
                 data_dir=folder / "state",

@@ -53,7 +53,7 @@ def announce(settings: Settings, *, is_renewed: bool = False) -> Announced:
     ensure_control_topics(settings.kafka)
     cluster = cluster_id(settings.kafka)
     with closing(Log(settings.kafka, client_id="mesh-identity")) as log:
-        record = ControlStore(settings.kafka, IDENTITY, log.append, log.flush).load(STATEMENT_KEY)
+        record = ControlStore(settings.kafka, IDENTITY, log).load(STATEMENT_KEY)
         standing = Statement.from_json(record) if record else None
         identity = _own(Connections(settings.directory), standing, is_renewed=is_renewed)
         if (

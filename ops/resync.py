@@ -23,7 +23,7 @@ def accept_gap(settings: Settings, source: str) -> None:
     if samples.latest("mesh_capture_connected", source=source):
         raise Misconfigured(source, "is being captured without a gap", fix="resync a source that capture has stopped")
     with closing(Log(settings.kafka, client_id="mesh-resync")) as log:
-        store = ControlStore(settings.kafka, CAPTURE, log.append, log.flush)
+        store = ControlStore(settings.kafka, CAPTURE, log)
         record = store.load(source)
         if record is None:
             known = ", ".join(sorted(store.all())) or "none"

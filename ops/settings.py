@@ -8,6 +8,7 @@ One loader for every command. Each value comes from the environment, else from t
 | `registry`      | `MESH_REGISTRY` | URL of the Confluent-compatible schema registry |
 | `hub_database`  | `MESH_DATABASE` | PostgreSQL address of the hub's own database   |
 | `directory`     | `MESH_DIR`      | state, logs and connections of this mesh       |
+| `producer`      | `MESH_DELIVERY_TIMEOUT_SECONDS` | how long a record may wait for the broker before its writer starts over |
 
 Addresses of departments' databases and of subscribers' sinks are secrets: they live as files of mode 0600 under
 `<directory>/connections/`, or in the environment as `MESH_CONNECTION_<OWNER>_<NAME>`; never on a topic, never in a log.
@@ -19,6 +20,7 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +29,7 @@ from typing import Any
 from schemas.errors import Misconfigured
 
 DEFAULT_DIRECTORY = ".mesh"
+DELIVERY_TIMEOUT = "MESH_DELIVERY_TIMEOUT_SECONDS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,8 @@ class Settings:
     registry: str
     hub_database: str = field(repr=False)
     kafka_sasl: str | None = None
+    producer: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What the hops' producers are to have beside their own settings (producers/log.py)."""
 
 
 def endpoints(directory: Path) -> dict[str, Any]:
@@ -71,12 +76,26 @@ def load(directory: Path) -> Settings:
         registry=setting("registry", "MESH_REGISTRY"),
         hub_database=setting("hub_database", "MESH_DATABASE"),
         kafka_sasl=known.get("kafka_sasl"),
+        producer=_producer(os.environ.get(DELIVERY_TIMEOUT)),
     )
 
 
 def variable_of(owner: str, name: str) -> str:
     """The environment's name for a secret."""
     return "MESH_CONNECTION_" + re.sub(r"\W", "_", f"{owner}_{name}").upper()
+
+
+def _producer(delivery_timeout_seconds: str | None) -> Mapping[str, str]:
+    if not delivery_timeout_seconds:
+        return {}
+    fix = "leave it unset, or give seconds, such as 120"
+    try:
+        timeout_ms = round(float(delivery_timeout_seconds) * 1000)
+    except ValueError as error:
+        raise Misconfigured(DELIVERY_TIMEOUT, "is no number of seconds", fix=fix) from error
+    if not 1_000 <= timeout_ms <= 900_000:
+        raise Misconfigured(DELIVERY_TIMEOUT, "must be from 1 to 900 seconds", fix=fix)
+    return {"delivery.timeout.ms": str(timeout_ms), "request.timeout.ms": str(min(timeout_ms, 30_000))}
 
 
 @dataclass(frozen=True, slots=True)

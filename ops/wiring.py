@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from ops import tail as tail_lines
 from ops.board import Boards, following
 from ops.console.server import Console as StatusPage
 from ops.control import ControlStore, Follower, read_directory
+from ops.dead_letter_log import DeadLetterLog
 from ops.flows import run_flows
 from ops.hash_key import HashKeys
 from ops.incidents import IncidentLog, IncidentReader
@@ -40,9 +41,8 @@ from producers.peer import PeerSource
 from producers.postgres import PostgresSource
 from producers.source import OpenSource
 from schemas.codec import Codec
-from schemas.dead_letter import DeadLetter
 from schemas.errors import Misconfigured
-from schemas.feed import CAPTURE, EGRESS, FLOW_INTAKE, INCIDENTS, dead_letter_topic
+from schemas.feed import CAPTURE, EGRESS, FLOW_INTAKE, INCIDENTS
 from schemas.registry.client import RegistryClient
 from schemas.registry.server import RegistryServer
 from sinks.deliver import Delivery
@@ -58,7 +58,6 @@ SOURCES: Mapping[str, OpenSource] = {"postgres": PostgresSource, "mesh": PeerSou
 SINKS: Mapping[str, SinkKind] = {"postgres": POSTGRES, "webhook": WEBHOOK, "files": FILES}
 
 STREAMS_GROUP = "mesh.streams"
-DURABLE_WITHIN_SECONDS = 60.0
 _YIELDING = ("nice", "-n", "10")
 """On one machine, what is derived from changes must not delay the changes: it works on when the other hops have had theirs."""
 
@@ -106,7 +105,7 @@ def calm_collector() -> None:
 
 def _run_capture(settings: Settings, parts: ExitStack, stop: threading.Event, only: frozenset[str], _name: str) -> None:
     directory = parts.enter_context(closing(Follower(settings.kafka)))
-    log = parts.enter_context(closing(Log(settings.kafka, client_id="mesh-capture")))
+    log = parts.enter_context(closing(Log(settings.kafka, client_id="mesh-capture", extra=settings.producer)))
     store = _store(settings, parts, CAPTURE)
     address_of = Connections(settings.directory).address_of
     incidents = _incidents(settings, parts)
@@ -115,7 +114,7 @@ def _run_capture(settings: Settings, parts: ExitStack, stop: threading.Event, on
 
 def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _only: frozenset[str], name: str) -> None:
     directory = parts.enter_context(closing(Follower(settings.kafka)))
-    log = parts.enter_context(closing(Log(settings.kafka, client_id=f"mesh-{name}")))
+    log = parts.enter_context(closing(Log(settings.kafka, client_id=f"mesh-{name}", extra=settings.producer)))
     relay = Relay(
         directory=directory,
         schema_of=RegistryClient(settings.registry).schema,
@@ -143,12 +142,12 @@ def _run_delivery(
     settings: Settings, parts: ExitStack, stop: threading.Event, _only: frozenset[str], _name: str
 ) -> None:
     directory = parts.enter_context(closing(Follower(settings.kafka)))
-    log = parts.enter_context(closing(Log(settings.kafka, client_id="mesh-delivery")))
+    log = parts.enter_context(closing(Log(settings.kafka, client_id="mesh-delivery", extra=settings.producer)))
     Delivery(
         directory=directory,
         address_of=Connections(settings.directory).address_of,
         schema_of=RegistryClient(settings.registry).schema,
-        dead_letter=_dead_letters(log),
+        dead_letter=DeadLetterLog(log),
         observer=DeliveryMetrics(directory=directory),
         bootstrap=settings.kafka,
         kinds=SINKS,
@@ -164,8 +163,10 @@ _HOPS = {"capture": _run_capture, "streams": _run_streams, "flows": _run_flows, 
 
 
 def _store(settings: Settings, parts: ExitStack, topic: str) -> ControlStore:
-    log = parts.enter_context(closing(Log(settings.kafka, client_id=f"{topic}-progress", linger_ms=0)))
-    return ControlStore(settings.kafka, topic, log.append, log.flush)
+    log = parts.enter_context(
+        closing(Log(settings.kafka, client_id=f"{topic}-progress", linger_ms=0, extra=settings.producer))
+    )
+    return ControlStore(settings.kafka, topic, log)
 
 
 def _incidents(settings: Settings, parts: ExitStack) -> IncidentLog:
@@ -183,18 +184,6 @@ class _HopProgress:
 
     def save(self, key: str, record: Mapping[str, Any]) -> None:
         self.store.save(key, record)
-
-
-def _dead_letters(log: Log) -> Callable[[DeadLetter], None]:
-    """A callable that returns once the dead letter is on its topic for good (invariant 3). Lanes call it from many threads."""
-    lock = threading.Lock()
-
-    def keep(letter: DeadLetter) -> None:
-        with lock:
-            log.append(dead_letter_topic(letter.topic), letter.key, letter.value, headers=letter.headers())
-            log.flush(DURABLE_WITHIN_SECONDS)
-
-    return keep
 
 
 def _run_console(settings: Settings, port: int, stop: threading.Event) -> None:

@@ -1,8 +1,10 @@
 """The log: the one writer to Kafka.
 
-A `Log` owns one idempotent producer. Whoever writes through it does so on a `Lane`: lanes share the connection, the queue
+A `Log` has one idempotent producer. Whoever writes through it does so on a `Lane`: lanes share the connection, the queue
 and the batches, but each has its own watermark and its own failure, so that one source's trouble is not another's
-(invariant 8). `Log` itself offers the plain append and flush of a single lane for hops that need no more.
+(invariant 8). A lane that failed stays so, or its watermark would be a lie; what lives long therefore never keeps one for life:
+it starts over on a new lane, and gets another producer with it when the first one is dead for good. `Log.write` does that for
+single records, `Log.append` and `Log.flush` for whoever fills and then flushes.
 
 The watermark. Deliveries of different partitions are reported out of order, so the highest delivered record says nothing;
 what may be confirmed upstream is the contiguous prefix (invariant 1, FIELD-NOTES PG-01). Every record carries a delivery
@@ -46,6 +48,8 @@ BULK_SETTINGS: Mapping[str, str | int | bool] = {
 }
 
 Headers = Sequence[tuple[str, bytes]]
+Outgoing = tuple[str, bytes | None, bytes | None, int, Headers | None]
+"""Topic, key, value, partition (-1 lets the key decide), headers: what `Lane.append` takes."""
 
 _logger = logging.getLogger(__name__)
 
@@ -93,19 +97,28 @@ class Run:
         self.returned += 1
 
 
+class Line:
+    """A producer that lanes share. One thread at a time serves its callbacks, so that a run's counters have a single writer."""
+
+    def __init__(self, producer: Producer) -> None:
+        self.producer = producer
+        self.lock = threading.Lock()
+        self.is_dead = False
+        """The client gave up for good, as when the broker has forgotten its sequence: only another producer helps."""
+
+
 class Lane:
     """One writer's way into the log. Appended to by one thread; `acknowledged` may be asked by any other."""
 
-    def __init__(self, producer: Producer, poll_lock: threading.Lock) -> None:
-        self._produce = producer.produce
-        self._producer = producer
-        self._poll_lock = poll_lock
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._produce = line.producer.produce
         self._run_lock = threading.Lock()
         self._run = Run(self)
         self._runs: deque[Run] = deque([self._run])
         self._acknowledged = 0
         self._sealed = 0
-        self._failure: MeshError | RuntimeError | None = None
+        self._failure: MeshError | None = None
 
     @property
     def appended(self) -> int:
@@ -113,7 +126,7 @@ class Lane:
         return self._sealed + self._run.appended
 
     @property
-    def failure(self) -> MeshError | RuntimeError | None:
+    def failure(self) -> MeshError | None:
         """Why this lane is dead, if it is: its watermark stands still and every append raises."""
         return self._failure
 
@@ -146,13 +159,15 @@ class Lane:
                 if self._failure is not None:
                     raise self._failure from None
             except KafkaException as error:
+                if error.args[0].fatal():
+                    self.fail(error.args[0], topic)
                 raise _refused(error.args[0], topic) from error
         run.appended += 1
         if run.appended >= RUN_RECORDS:
             self.seal()
             self._poll(0)
 
-    def append_all(self, records: Iterable[tuple[str, bytes | None, bytes | None, int, Headers | None]]) -> None:
+    def append_all(self, records: Iterable[Outgoing]) -> None:
         """`append` for many records of (topic, key, value, partition, headers), in one frame.
 
         Raises as `append`; what follows a refused record is then not appended: `appended` tells how far it came.
@@ -192,6 +207,9 @@ class Lane:
         Counts whole sealed runs only. Any thread may ask.
         """
         self._poll(0)
+        return self._advance()
+
+    def _advance(self) -> int:
         runs = self._runs
         with self._run_lock:
             while len(runs) > 1 and runs[0].delivered == runs[0].appended:  # the last run is still open
@@ -209,7 +227,7 @@ class Lane:
             if time.monotonic() > deadline:
                 missing = wanted - self._acknowledged
                 raise Transient(f"the broker has not acknowledged {missing} records within {within_seconds:g} s")
-            self._poll(0.02)
+            self._poll(0.02, until=wanted)
         if self._failure is not None:
             raise self._failure
 
@@ -230,14 +248,18 @@ class Lane:
         if self._failure is None:
             self._failure = _failure(error, topic)
             _logger.error("a record for %s was not delivered: %s", topic, error)
+        if error.fatal():
+            self._line.is_dead = True
 
-    def _poll(self, seconds: float) -> None:
-        # One thread at a time serves callbacks, so that a run's counters have a single writer each.
-        if self._poll_lock.acquire(blocking=seconds > 0):
+    def _poll(self, seconds: float, *, until: int | None = None) -> None:
+        """Serve callbacks; not, after a wait for others who did, if the watermark came to `until` by that."""
+        line = self._line
+        if line.lock.acquire(blocking=seconds > 0):
             try:
-                self._producer.poll(seconds)
+                if until is None or self._advance() < until:
+                    line.producer.poll(seconds)
             finally:
-                self._poll_lock.release()
+                line.lock.release()
 
 
 class Bulk(Lane):
@@ -248,11 +270,11 @@ class Bulk(Lane):
     """
 
     def __init__(self, setting: LogSetting) -> None:
-        super().__init__(setting.producer(BULK_SETTINGS), threading.Lock())
+        super().__init__(Line(setting.producer(BULK_SETTINGS)))
 
     def flush(self, within_seconds: float) -> None:
         """See `Lane.flush`. Only this moves what `acknowledged` says."""
-        left = self._producer.flush(within_seconds)  # the client's own, which does not linger
+        left = self._line.producer.flush(within_seconds)  # the client's own, which does not linger
         if self._failure is not None:
             raise self._failure
         if left:
@@ -264,9 +286,9 @@ class Bulk(Lane):
     def settle(self, within_seconds: float) -> bool:
         """See `Lane.settle`; what is not on its way to the broker yet is dropped. The lane is dead then."""
         self._failure = self._failure or Transient("the copy was given up")
-        self._producer.purge(in_flight=False)
+        self._line.producer.purge(in_flight=False)
         deadline = time.monotonic() + within_seconds
-        while len(self._producer):
+        while len(self._line.producer):
             if time.monotonic() > deadline:
                 return False
             self._poll(0.02)
@@ -283,13 +305,25 @@ class Log:
         self, bootstrap: str, *, client_id: str, linger_ms: int = 5, extra: Mapping[str, str] | None = None
     ) -> None:
         self.setting = LogSetting(bootstrap=bootstrap, client_id=client_id, linger_ms=linger_ms, extra=extra or {})
-        self._producer = self.setting.producer()
-        self._poll_lock = threading.Lock()
-        self._lane = self.lane()
+        self._renewal = threading.Lock()
+        self._line = Line(self.setting.producer())
+        self._own = Lane(self._line)
 
     def lane(self) -> Lane:
-        """A new way in, with a watermark and a failure of its own."""
-        return Lane(self._producer, self._poll_lock)
+        """A new way in, with a watermark and a failure of its own, by another producer if the present one is dead."""
+        with self._renewal:
+            if self._line.is_dead:
+                _logger.warning("%s: its producer is dead; another takes its place", self.setting.client_id)
+                with self._line.lock:
+                    self._line.producer.purge()  # nothing of the past must overtake what comes now
+                self._line = Line(self.setting.producer())
+            return Lane(self._line)
+
+    def write(self, records: Iterable[Outgoing], within_seconds: float) -> None:
+        """Append records on a lane of their own, and return once they are acknowledged. From any thread; raises as `Lane.flush`."""
+        lane = self.lane()
+        lane.append_all(records)
+        lane.flush(within_seconds)
 
     def append(
         self,
@@ -300,31 +334,40 @@ class Log:
         partition: int | None = None,
         headers: Headers | None = None,
     ) -> None:
-        """Queue one record on the log's own lane, see `Lane.append`. `partition` None lets the key decide."""
-        self._lane.append(topic, key, value, partition=-1 if partition is None else partition, headers=headers)
+        """Queue one record on the log's own lane, see `Lane.append`. `partition` None lets the key decide.
+
+        Raises the failure of what was appended before and not flushed yet, once; then it goes on.
+        """
+        try:
+            self._own.append(topic, key, value, partition=-1 if partition is None else partition, headers=headers)
+        except MeshError:
+            if self._own.failure is not None:
+                self._own = self.lane()
+            raise
 
     def flush(self, within_seconds: float) -> None:
-        """Return once everything appended through the log's own lane is acknowledged, see `Lane.flush`."""
-        self._lane.flush(within_seconds)
+        """Return once everything appended through the log's own lane since the last flush is acknowledged, see `Lane.flush`."""
+        try:
+            self._own.flush(within_seconds)
+        except MeshError:
+            self._own = self.lane()  # what is told as failed is not told again
+            raise
 
     def close(self) -> None:
         """Give records under way a moment to arrive; correctness never depends on it."""
-        with self._poll_lock:
-            self._producer.flush(5)
+        with self._line.lock:
+            self._line.producer.flush(5)
 
 
-def _refused(error: KafkaError, topic: str) -> MeshError | RuntimeError:
+def _refused(error: KafkaError, topic: str) -> MeshError:
     """What a record means that the producer did not even queue."""
     if error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD):
         return Rejected("too_large", f"{topic}: a record is larger than message.max.bytes allows")
     return _failure(error, topic)
 
 
-def _failure(error: KafkaError, topic: str | None) -> MeshError | RuntimeError:
+def _failure(error: KafkaError, topic: str | None) -> MeshError:
     """What a failed delivery means to the lane: most heal by starting over from the last confirmed position."""
-    text = f"{topic}: a record was not delivered ({error.name()}: {error.str()})"
-    if error.fatal():
-        return RuntimeError(text)  # the producer is dead: end the process, a new one starts from the confirmed position
     if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
         return Misconfigured(f"topic {topic}", "does not exist on the broker", fix="onboard the feed: `mesh onboard`")
     if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
@@ -335,4 +378,4 @@ def _failure(error: KafkaError, topic: str | None) -> MeshError | RuntimeError:
             "takes smaller records than this producer may send",
             fix="set the topic's max.message.bytes above the producer's message.max.bytes",
         )
-    return Transient(text)
+    return Transient(f"{topic}: a record was not delivered ({error.name()}: {error.str()})")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from producers.log import Headers, LogSetting
+from producers.log import LogSetting, Outgoing
 from schemas.agency import Agency, SourceConfig
 from schemas.anchor import Anchor
 from schemas.directory import FeedEntry
@@ -23,9 +23,6 @@ _Options = TypeVar("_Options")
 
 Feeds = Callable[[], Mapping[str, FeedEntry]]
 """The feeds that a source is to capture now. The same object as last time says that nothing has changed."""
-
-Outgoing = tuple[str, bytes | None, bytes | None, int, Headers | None]
-"""Topic, key, value, partition (-1 lets the key decide), headers: what `Lane.append` takes."""
 
 
 class StandingBy(Transient):

@@ -12,13 +12,11 @@ from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from producers.log import SETTINGS, Headers
+from producers.log import SETTINGS, Headers, Outgoing
 from schemas.errors import Transient
 
 TRANSACTION_TIMEOUT_MS = 60_000
 WITHIN_SECONDS = 45.0
-
-Outgoing = tuple[str, bytes | None, bytes | None, int, Headers | None]
 
 _logger = logging.getLogger(__name__)
 

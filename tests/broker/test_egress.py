@@ -85,8 +85,7 @@ class City:
         self._store().save(key, record)
 
     def _store(self) -> ControlStore:
-        lane = self.log.lane()
-        return ControlStore(self.kafka, self.control, lane.append, lane.flush)
+        return ControlStore(self.kafka, self.control, self.log)
 
     @contextmanager
     def worker(self, name: str = "w0") -> Iterator[Relay]:

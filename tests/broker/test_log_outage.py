@@ -1,0 +1,159 @@
+"""The broker stands still for longer than a record may wait: whoever writes resumes by itself once it goes on."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+from confluent_kafka import KafkaError
+
+from ops.control import ControlStore
+from ops.dead_letter_log import DeadLetterLog
+from ops.embedded.kafka import Kafka
+from producers.log import Log
+from schemas.dead_letter import DeadLetter
+from schemas.errors import Transient
+from schemas.feed import dead_letter_topic
+from tests import feeds
+from tests.until import until
+
+BRIEF = {"delivery.timeout.ms": "2000", "socket.timeout.ms": "1000", "request.timeout.ms": "1000"}
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A broker of this file's own, which it may stop."""
+    kafka = Kafka(tmp_path_factory.mktemp("kafka"), is_brief=True)
+    kafka.start()
+    try:
+        yield kafka
+    finally:
+        kafka.stop()
+
+
+@contextmanager
+def standing_still(broker: Kafka) -> Iterator[None]:
+    assert broker.pid
+    os.kill(broker.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+
+
+def topic_on(broker: Kafka) -> str:
+    topic = f"t.{secrets.token_hex(4)}"
+    feeds.create(broker.bootstrap, topic, partitions=1)
+    return topic
+
+
+def values(broker: Kafka, topic: str) -> list[bytes | None]:
+    return [message.value() for message in feeds.read_all(broker.bootstrap, [topic])[topic, 0]]
+
+
+def failed(attempt: Callable[[], object]) -> str:
+    try:
+        attempt()
+    except Transient as error:
+        return str(error)
+    return ""
+
+
+def test_progress_is_saved_again_after_an_outage_that_outlasts_the_delivery(broker: Kafka) -> None:
+    topic = topic_on(broker)
+    with closing(Log(broker.bootstrap, client_id="test", extra=BRIEF)) as log:
+        store = ControlStore(broker.bootstrap, topic, log, within_seconds=3)
+        store.save("police.main", {"at": 1})
+        with standing_still(broker):
+            assert failed(lambda: store.save("police.main", {"at": 2}))
+            assert failed(lambda: store.save("police.main", {"at": 3}))
+        until(lambda: not failed(lambda: store.save("police.main", {"at": 4})), 30, "the place is saved again")
+        assert store.load("police.main") == {"at": 4}
+
+
+def test_a_failure_is_told_once_and_the_next_record_goes_by_a_new_lane(broker: Kafka) -> None:
+    topic = topic_on(broker)
+    with closing(Log(broker.bootstrap, client_id="test", extra=BRIEF)) as log:
+        with standing_still(broker):
+            log.append(topic, b"k", b"lost")
+            assert failed(lambda: log.flush(10))
+        until(lambda: not failed(lambda: log.write([(topic, b"k", b"direct", -1, None)], 5)), 30, "the broker is back")
+        log.append(topic, b"k", b"after")
+        log.flush(10)
+        assert values(broker, topic)[-1] == b"after"
+
+        with standing_still(broker):  # and where nobody has waited for it yet: its appender hears of it
+            log.append(topic, b"k", b"lost too")
+            assert failed(lambda: log.write([(topic, b"k", b"another writer's", -1, None)], 10))
+            assert failed(lambda: log.append(topic, b"k", b"next"))
+        log.append(topic, b"k", b"at last")
+        until(lambda: not failed(lambda: log.flush(10)), 30, "what is appended afterwards arrives")
+
+
+def test_a_lane_whose_producer_is_dead_for_good_gets_another_producer(broker: Kafka) -> None:
+    topic = topic_on(broker)
+    with closing(Log(broker.bootstrap, client_id="test")) as log:
+        lane = log.lane()
+        lane.fail(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "sequence", fatal=True), topic)
+        with pytest.raises(Transient):
+            lane.append(topic, b"k", b"by the dead one")
+        log.write([(topic, b"k", b"by the next", -1, None)], 10)
+        log.append(topic, b"k", b"and by its own lane")
+        log.flush(10)
+    assert values(broker, topic) == [b"by the next", b"and by its own lane"]
+
+
+def letter_of(topic: str, subscriber: str) -> DeadLetter:
+    return DeadLetter(
+        topic=topic,
+        partition=0,
+        offset=7,
+        key=b"k",
+        value=b"v",
+        hop="deliver",
+        reason="check",
+        subscriber=subscriber,
+    )
+
+
+def test_a_dead_letter_under_way_in_an_outage_is_kept_once(broker: Kafka) -> None:
+    feed = f"t.{secrets.token_hex(4)}"
+    feeds.create(broker.bootstrap, dead_letter_topic(feed), partitions=1)
+    with closing(Log(broker.bootstrap, client_id="test")) as log:
+        keep = DeadLetterLog(log, within_seconds=1)
+        with standing_still(broker):
+            for _ in range(3):
+                assert failed(lambda: keep(letter_of(feed, "transport")))
+        until(lambda: not failed(lambda: keep(letter_of(feed, "transport"))), 30, "the letter is kept")
+    assert values(broker, dead_letter_topic(feed)) == [b"v"]
+
+
+def test_a_dead_letter_that_fails_for_good_is_written_anew(broker: Kafka) -> None:
+    feed = f"t.{secrets.token_hex(4)}"
+    feeds.create(broker.bootstrap, dead_letter_topic(feed), partitions=1)
+    with closing(Log(broker.bootstrap, client_id="test", extra=BRIEF)) as log:
+        keep = DeadLetterLog(log, within_seconds=5)
+        with standing_still(broker):
+            for _ in range(2):
+                assert failed(lambda: keep(letter_of(feed, "transport")))
+        until(lambda: not failed(lambda: keep(letter_of(feed, "transport"))), 30, "the letter is kept")
+    assert values(broker, dead_letter_topic(feed)) == [b"v"]
+
+
+def test_one_subscribers_dead_letters_do_not_wait_for_anothers(broker: Kafka) -> None:
+    missing, feed = f"t.{secrets.token_hex(4)}", f"t.{secrets.token_hex(4)}"
+    feeds.create(broker.bootstrap, dead_letter_topic(feed), partitions=1)
+    with closing(Log(broker.bootstrap, client_id="test")) as log:
+        keep = DeadLetterLog(log, within_seconds=5)
+        held_up = threading.Thread(target=lambda: failed(lambda: keep(letter_of(missing, "housing"))))
+        held_up.start()
+        for _ in range(20):
+            keep(letter_of(feed, "transport"))
+        assert held_up.is_alive(), "the other one still waits"
+        held_up.join()
+    assert len(values(broker, dead_letter_topic(feed))) == 20
