@@ -8,6 +8,7 @@ an error means for it:
 | Transient                      | stays in its group and tries again, ever more slowly; counts as parked after a while          |
 | Rejected                       | halves the records until the bad one is alone; that one goes to the dead letters, the rest on |
 | Rejected a hundred times in a row | parks: a target that refuses everything is unwell, not a hundred changes                   |
+| Gone                           | stops: only a person resumes it                                                              |
 | ContractBroken, Misconfigured  | parks, and starts afresh now and then, so that it heals by itself once a person mended it     |
 | Fenced                         | starts afresh: joins its group again                                                          |
 | Moved                          | the same, and tells: the target went back, or a part of it is filled anew                     |
@@ -23,15 +24,17 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from schemas.change import Batch
 from schemas.dead_letter import DeadLetter
 from schemas.errors import ContractBroken, MeshError, Rejected, Transient
+from sinks.dispatch import Dispatch
 from sinks.lane_report import LaneReport
 from sinks.patience import Patience
 from sinks.reader import Reader
 from sinks.run import Gathering, halves
-from sinks.sink import Fenced, Moved, OffsetKeeper, Pace, Sink, SinkKind, SinkSetup
+from sinks.sink import AnsweringSink, Fenced, Gone, Moved, OffsetKeeper, Pace, Sink, SinkKind, SinkSetup
 from sinks.watchman import Watchman
 
 logger = logging.getLogger(__name__)
@@ -121,7 +124,7 @@ class Lane:
                 failures = 1 if self._has_progress else failures + 1
                 wait = self._after_transient(error, failures)
             except MeshError as error:
-                self._report.park(error.problem, error.fix)
+                self._halt(error)
             except Exception as error:  # noqa: BLE001 -- the last row of the table above
                 crashes = 1 if self._has_progress else crashes + 1
                 place = traceback.extract_tb(error.__traceback__)[-1]
@@ -136,6 +139,13 @@ class Lane:
                 break
             self._stop.wait(self._jitter(wait))
 
+    def _halt(self, error: MeshError) -> None:
+        if isinstance(error, Gone):
+            self._report.stop(error.problem, error.fix)
+            self._stop.wait()
+        else:
+            self._report.park(error.problem, error.fix)
+
     def _live(self) -> None:
         sink = self._kind.build(self.setup)
         try:
@@ -148,11 +158,30 @@ class Lane:
                 extra=self._reader_settings,
             )
             try:
-                self._loop(reader, sink, self._kind.pace(self.setup))
+                if isinstance(sink, AnsweringSink):
+                    self._dispatch(reader, sink)
+                else:
+                    self._loop(reader, sink, self._kind.pace(self.setup))
             finally:
                 reader.close()
         finally:
             sink.close()
+
+    def _dispatch(self, reader: Reader, sink: AnsweringSink) -> None:
+        Dispatch(
+            reader=reader,
+            sink=sink,
+            pace=self._kind.pace(self.setup),
+            patience=self._patience,
+            report=self._report,
+            stop=self._stop,
+            bury=partial(self._keep_letter, reader, sink),
+            progressed=self._progressed,
+        ).run()
+
+    def _progressed(self) -> None:
+        self._has_progress = True
+        self._refused_run = 0
 
     def _loop(self, reader: Reader, sink: Sink, pace: Pace) -> None:
         held, watchman = Gathering(pace), Watchman(sink, self._report, self._patience.look_seconds)
@@ -239,8 +268,12 @@ class Lane:
                 self._bisect(reader, sink, half, worse)
 
     def _bury(self, reader: Reader, sink: Sink, batch: Batch, error: Rejected) -> None:
-        if not reader.holds(batch):
-            return
+        if reader.holds(batch):
+            self._keep_letter(reader, sink, batch, error)
+            reader.done(batch.topic, batch.partition, batch.next_offset)
+
+    def _keep_letter(self, reader: Reader, sink: Sink | AnsweringSink, batch: Batch, error: Rejected) -> None:
+        """Return once the change is among the dead letters."""
         self._refused_run += 1
         if self._refused_run > REFUSED_RUN_MAX:
             raise ContractBroken(
@@ -270,5 +303,4 @@ class Lane:
             return [batch]
 
         self._patiently(reader, bury, [batch])
-        reader.done(batch.topic, batch.partition, batch.next_offset)
         self._report.dead(batch, error)

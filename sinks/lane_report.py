@@ -59,6 +59,7 @@ class LaneReport:
         self.notices = Notices(incidents, now)
         self._moments: dict[int, Callable[[bytes], Moment]] = {}
         self._is_parked = False
+        self._keys_wait = False
         self._idle_reported_at = 0.0
 
     def begun(self) -> None:
@@ -74,6 +75,11 @@ class LaneReport:
             logger.error("%s: parked: %s%s", self.group, why, f"\n  fix: {fix}" if fix else "")
             self._tell_parked(is_parked=True)
 
+    def stop(self, why: str, fix: str) -> None:
+        """It stands still until a person resumes it."""
+        self.park(why, fix)
+        self._incidents.begin("sink", self.name, state="stopped", reason=why, fix=fix)
+
     def unpark(self) -> None:
         """It moves again."""
         if self._is_parked:
@@ -81,6 +87,15 @@ class LaneReport:
             logger.info("%s: delivers again", self.group)
             self._incidents.end("sink", self.name)
             self._tell_parked(is_parked=False)
+
+    def keys_wait(self, count: int) -> None:
+        """So many keys wait because of changes that are not taken while others are."""
+        if count and not self._is_parked:
+            reason = f"{count} keys wait: their changes are not taken, others are; they become dead letters in the end"
+            self._incidents.begin("sink", self.name, state="waiting", reason=reason)
+        elif self._keys_wait and not self._is_parked:
+            self._incidents.end("sink", self.name)
+        self._keys_wait = bool(count)
 
     def retried(self) -> None:
         """One more attempt was needed."""
@@ -118,6 +133,7 @@ class LaneReport:
 
     def caught_up(self, *, has_partitions: bool) -> None:
         """There is nothing to deliver."""
+        self.keys_wait(0)
         if has_partitions:
             self.unpark()  # it could start
         if (now := self._now()) - self._idle_reported_at >= 1:

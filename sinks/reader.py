@@ -106,6 +106,7 @@ class Reader:
         self._held: set[Partition] = set()
         self._reached: dict[Partition, int] = {}
         self._aside: set[str] = set()
+        self._is_resting = False
         self._trouble: Exception | None = None
         settings = _settings(bootstrap, group, extra)
         group_settings = {"group.id": group, "group.protocol": "consumer", "on_commit": self._commit_answered}
@@ -133,6 +134,7 @@ class Reader:
 
         A few records wait `pause_seconds` for company; while a write takes long the next run grows by itself.
         """
+        self._resume()
         messages, self._stash = self._stash, []
         size = sum(len(message) for message in messages)
         if not messages and (first := self._consumer.poll(within_seconds)) is not None:
@@ -152,16 +154,22 @@ class Reader:
         return [batch for batch in batches if self.holds(batch)]
 
     def idle(self, seconds: float, stop: threading.Event) -> None:
-        """Stay in the group without reading, while a target is unwell."""
-        self._consumer.pause(self._consumer.assignment())
-        until = time.monotonic() + seconds
-        try:
-            while (left := until - time.monotonic()) > 0 and not stop.is_set():
-                # A partition assigned just now is not paused: keep what comes.
-                if (message := self._consumer.poll(min(left, 0.2))) is not None:
-                    self._stash.append(message)
-                self._raise_trouble()
-        finally:
+        """Stay in the group without reading, while a target is unwell; what was fetched already is kept until `batches`."""
+        if not self._is_resting:
+            self._is_resting = True
+            self._consumer.pause(self._consumer.assignment())
+        left, until = seconds, time.monotonic() + seconds
+        while left >= 0 and not stop.is_set():
+            # A partition assigned just now is not paused: keep what comes.
+            if (message := self._consumer.poll(min(left, 0.2))) is not None:
+                self._stash.append(message)
+            self._raise_trouble()
+            left = until - time.monotonic()
+        self._commit_sometimes()
+
+    def _resume(self) -> None:
+        if self._is_resting:
+            self._is_resting = False
             self._consumer.resume([tp for tp in self._consumer.assignment() if tp.topic not in self._aside])
 
     def holds(self, batch: Batch) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
-from schemas.change import Batch
+from schemas.change import Batch, Record
 from schemas.codec import SchemaOf
-from schemas.errors import MeshError
+from schemas.errors import ContractBroken, MeshError, Transient
 from schemas.form import NoOptions, Written, read
 from schemas.subscriber import SinkConfig
 
@@ -71,6 +71,51 @@ class OffsetKeeper(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How a receiver is called: requests at a time, changes in each, and the waits between the tries of a change."""
+
+    concurrency: int
+    batch_max: int
+    schedule_seconds: Sequence[float]
+
+
+@runtime_checkable
+class AnsweringSink(Protocol):
+    """A sink whose receiver answers for each change by itself, perhaps slowly: a webhook. Its lane calls it by sinks/dispatch.py.
+
+    The same change may be sent again: after a crash, or when an answer was lost. Its id is then the same.
+    """
+
+    @property
+    def terms(self) -> Terms:
+        """How its receiver is called."""
+        ...
+
+    def message(self, topic: str, record: Record) -> Any:
+        """What is sent for a change; None for nothing. Raises Rejected. Called from the lane's thread only."""
+        ...
+
+    def send(self, messages: Sequence[Any]) -> MeshError | None:
+        """Send the messages in one request and wait for the answer; None says that all are durable. Called from many threads.
+
+        Rejected is for these changes, everything else may be for all: Busy, Gone, or another.
+        """
+        ...
+
+    def close(self) -> None:
+        """Break off what is under way and let go of connections."""
+        ...
+
+
+class Busy(Transient):
+    """The receiver asks for no requests at all until `retry_after_seconds` have passed."""
+
+
+class Gone(ContractBroken):
+    """The receiver asks never to be called again: only a person resumes this sink."""
+
+
 class Fenced(MeshError):
     """Another process took the partition over: drop everything in hand and join the group again."""
 
@@ -130,7 +175,7 @@ class SinkSetup:
         return topic.removeprefix(f"out.{self.subscriber}.")
 
 
-SinkBuilder = Callable[[SinkSetup], Sink]
+SinkBuilder = Callable[[SinkSetup], Sink | AnsweringSink]
 PaceOf = Callable[[SinkSetup], Pace]
 
 

@@ -24,8 +24,9 @@ class WebhookOptions:
     """All of them optional.
 
     `url`: instead of a connection. `secret`: the name of the signing key, <sink>_secret if empty. `batch_max`: changes per
-    request; `concurrency`: requests at a time; `schedule_seconds`: waits between attempts, of which the last repeats;
-    `allow_cidrs`: networks of an intranet that may be reached, also by plain http.
+    request; `concurrency`: requests at a time; `timeout_seconds`: for a whole exchange; `schedule_seconds`: waits between the
+    tries of a change, and one that is not taken after the last either, while others are, is a dead letter; `allow_cidrs`:
+    networks of an intranet that may be reached, also by plain http.
     """
 
     url: str = ""

