@@ -309,7 +309,7 @@ class _Play:
 
     def _is_drained(self, samples: Samples) -> bool:
         """Whether what was captured was processed, and what was routed was delivered, by the counters."""
-        captured = samples.total("mesh_events_total")
+        captured = samples.total("mesh_events_total", origin=CAPTURED)
         processed = sum(samples.total("mesh_processed_total", feed=feed) for feed in self._city.contracts)
         routed = samples.total("mesh_routed_total")
         arrived = samples.total("mesh_delivered_total") + samples.total("mesh_dead_total")
@@ -368,7 +368,8 @@ class _Play:
 
     def _headline(self, life: Life) -> str:
         latency = f"; commit to subscriber {_quantiles(self._latency(origin=CAPTURED))}"
-        captured, delivered = self._tally.total("mesh_events_total"), self._tally.total("mesh_delivered_total")
+        captured = self._tally.total("mesh_events_total", origin=CAPTURED)
+        delivered = self._tally.total("mesh_delivered_total")
         return f"{life.total:,} row changes committed, {captured:,.0f} captured, {delivered:,.0f} delivered{latency}"
 
     def _progress(self) -> Progress:

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from ops.control import Follower, read_directory
-from ops.lag import LagReader
-from ops.measure import FlowMetrics
+from ops.flow_metrics import FlowMetrics
+from ops.lag import FLOWS_GROUP, LagReader
+from ops.lag_watch import LagWatch, flow_report, flow_topics, watching
 from ops.settings import Settings
 from ops.topics import DAY_MS, TopicSpec, bounds, ensure_topics
 from producers.log import Log
@@ -30,7 +31,7 @@ from streams.operators.past import Progress
 from streams.operators.runner import Observer, Runner
 from streams.operators.task import Ways
 
-GROUP = "mesh.flows"
+GROUP = FLOWS_GROUP
 TASKS = "MESH_FLOW_TASKS"
 CLOCK = "MESH_FLOW_CLOCK"
 BY_COMMITS, BY_DATES = "commits", "dates"
@@ -118,6 +119,9 @@ def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, name:
         raise Misconfigured(CLOCK, f"is {clock!r}", fix=f"set it to {BY_COMMITS} or {BY_DATES}")
     ensure_flow_topics(settings.kafka, partitions)
     directory = parts.enter_context(closing(Follower(settings.kafka)))
+    metrics = FlowMetrics()
+    report = flow_report(FLOWS, metrics.lag, metrics.task_lag)
+    watching(LagWatch(settings.kafka, GROUP, lambda: flow_topics(FLOWS, directory()), report), stop)
     run_worker(
         FLOWS,
         stop,
@@ -130,7 +134,7 @@ def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, name:
         instance_id=name,
         folder=settings.directory / "flows" / name,
         progress=progress,
-        observer=FlowMetrics(),
+        observer=metrics,
         is_replay=clock == BY_DATES,
     )
 
@@ -156,12 +160,13 @@ def run_worker(
     `producer` as in Settings.
     """
     with (
+        closing(RegistryClient(registry)) as schemas,
         closing(Log(kafka, client_id=f"mesh-{instance_id or group}", extra=producer)) as log,
         closing(
             Runner(
                 flows=flows,
                 directory=directory,
-                schema_of=RegistryClient(registry).schema,
+                schema_of=schemas.schema,
                 open_outlet=log.lane,
                 open_writer=partial(TransactionWriter, kafka, extra=producer),
                 changelog=StateChangelog(kafka, ways.state),

@@ -46,6 +46,11 @@ class Health:
         with self._lock:
             self._entities.setdefault((kind, name), _Entity(self._clock())).is_down = is_down
 
+    def forget(self, kind: str, name: str) -> None:
+        """The entity is no more."""
+        with self._lock:
+            self._entities.pop((kind, name), None)
+
     def statuses(self) -> Iterator[tuple[str, str, str]]:
         """(kind, name, status) of every entity at this moment."""
         now = self._clock()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from schemas.errors import Transient
 
 STREAMS_GROUP = "mesh.streams"
+FLOWS_GROUP = "mesh.flows"
 WITHIN_SECONDS = 10.0
 KNOWN_FOR_SECONDS = 60.0
 _AWAY = frozenset(
@@ -37,15 +38,16 @@ def delivery_group(subscriber: str, sink: str) -> str:
 class TopicLag:
     """How far a group is behind on one topic.
 
-    `records` counts offsets, an upper bound on a compacted topic; `seconds` is the age of the oldest unconfirmed record, 0
-    when there is none; `confirmed` is the sum of the committed offsets: it grows when the group moves.
-    `is_passed`: records that the group had not read are gone (FIELD-NOTES KF-12).
+    `records` counts offsets, an upper bound on a compacted topic, and nothing where no record follows; `seconds` is the age of
+    the oldest unconfirmed record, 0 when there is none; `confirmed` is the sum of the committed offsets: it grows when the group
+    moves. `is_passed`: records that the group had not read are gone (FIELD-NOTES KF-12). `by_partition`: records and seconds.
     """
 
     records: int
     seconds: float
     confirmed: int
     is_passed: bool = False
+    by_partition: Mapping[int, tuple[int, float]] = field(default_factory=dict[int, tuple[int, float]])
 
 
 class LagReader:
@@ -155,16 +157,25 @@ class LagReader:
         oldest: Mapping[tuple[str, int, int], int],
     ) -> TopicLag:
         now_ms = self._clock() * 1000
-        records, seconds, confirmed, is_passed = 0, 0.0, 0, False
+        confirmed, is_passed = 0, False
+        by_partition: dict[int, tuple[int, float]] = {}
         for number in numbers:
             key = (topic, number)
             offset = _next(committed, starts, key)
-            records += max(0, ends[key] - offset)
             confirmed += offset
             is_passed |= committed.get(key, starts[key]) < starts[key]
-            if (timestamp_ms := oldest.get((topic, number, offset))) is not None:
-                seconds = max(seconds, (now_ms - timestamp_ms) / 1000)
-        return TopicLag(records=records, seconds=seconds, confirmed=confirmed, is_passed=is_passed)
+            # Where no record follows there is nothing to read: the mark of a transaction, or what compaction left.
+            timestamp_ms = oldest.get((topic, number, offset))
+            is_behind = timestamp_ms is not None
+            seconds = max(0.0, (now_ms - timestamp_ms) / 1000) if is_behind else 0.0
+            by_partition[number] = (max(0, ends[key] - offset) if is_behind else 0, seconds)
+        return TopicLag(
+            records=sum(records for records, _ in by_partition.values()),
+            seconds=max((seconds for _, seconds in by_partition.values()), default=0.0),
+            confirmed=confirmed,
+            is_passed=is_passed,
+            by_partition=by_partition,
+        )
 
     def _offsets(self, partitions: Mapping[str, Iterable[int]], which: Any) -> dict[_Key, int]:
         return {place: found.offset for place, found in self._listed(partitions, which).items()}

@@ -11,7 +11,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +23,8 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from prometheus_client.exposition import ThreadingWSGIServer
 
 from ops.health import STATUSES, Health
-from ops.metric import LATENCY_BUCKETS_SECONDS, METRICS, RECENT, origin_of
+from ops.lag import TopicLag
+from ops.metric import CAPTURED, LATENCY_BUCKETS_SECONDS, METRICS, RECENT, origin_of
 from ops.prometheus.configuration import Target, register, unregister
 from ops.recent import Recent
 from schemas.directory import Directory
@@ -162,8 +163,8 @@ class CaptureMetrics:
 
     def captured(self, feed: str, op: str, count: int, size_bytes: int) -> None:
         """So many changes of one kind are durable in the feed."""
-        self._events[feed, op].inc(count)
-        self._bytes[feed,].inc(size_bytes)
+        self._events[feed, op, CAPTURED].inc(count)
+        self._bytes[feed, CAPTURED].inc(size_bytes)
 
     def rejected(self, feed: str, reason: str, count: int) -> None:
         """So many rows could not be encoded and are dead letters."""
@@ -224,6 +225,9 @@ class StreamMetrics:
         self._suppressed = exporter.counter("mesh_suppressed_total")
         self._bytes = exporter.counter("mesh_routed_bytes_total")
         self._backfilled = exporter.counter("mesh_backfilled_total")
+        self._lag_records = exporter.gauge("mesh_stream_lag_records")
+        self._lag_seconds = exporter.gauge("mesh_stream_lag_seconds")
+        self._health = exporter.health
 
     def processed(self, feed: str, count: int, size_bytes: int) -> None:  # noqa: ARG002 - the observer's agreed shape
         """So many changes of a feed are done: routed, suppressed or dead-lettered for every grant."""
@@ -244,52 +248,16 @@ class StreamMetrics:
         """So many of the feed's past changes went to the grant."""
         self._backfilled[grant_id,].inc(count)
 
-
-class FlowMetrics:
-    """What the flows' runner reports."""
-
-    def __init__(self, exporter: Exporter = EXPORTER) -> None:
-        self._messages = exporter.counter("mesh_flow_messages_total")
-        self._changes = exporter.counter("mesh_flow_changes_total")
-        self._queued = exporter.counter("mesh_flow_queued_total")
-        self._clock = exporter.gauge("mesh_flow_clock_seconds")
-        self._restored = exporter.gauge("mesh_flow_restored_records")
-        self._expected = exporter.gauge("mesh_flow_restored_records_expected")
-
-    def taken(self, flow: str, count: int) -> None:
-        """So many messages are folded."""
-        self._messages[flow,].inc(count)
-
-    def emitted(self, flow: str, feed: str, count: int) -> None:
-        """So many changes are durable on a derived feed."""
-        self._changes[flow, feed].inc(count)
-
-    def queued(self, flow: str, kind: str, count: int) -> None:
-        """So many new items wait for a person."""
-        self._queued[flow, kind].inc(count)
-
-    def clock(self, flow: str, event_at: int) -> None:
-        """The flow's event clock, microseconds."""
-        self._clock[flow,].set(event_at / 1_000_000)
-
-    def restored(self, partition: int, done: int, total: int) -> None:
-        """How far a task is read back."""
-        self._restored[str(partition),].set(done)
-        self._expected[str(partition),].set(total)
-
-
-class BoardMetrics:
-    """The figures of boards: `ops.board.Gauge`."""
-
-    def __init__(self, exporter: Exporter = EXPORTER) -> None:
-        self._figures = exporter.gauge("mesh_board")
-
-    def figure(self, feed: str, row: str, column: str, value: float | None) -> None:
-        """The figure stands so; None takes it off the page."""
-        if value is None:
-            self._figures.drop((feed, row, column))
-        else:
-            self._figures[feed, row, column].set(value)
+    def lags(self, lags: Mapping[str, TopicLag]) -> None:
+        """How far streams are behind, by feed: all of them, so that a feed that is not named any more leaves the page."""
+        for (feed,) in [labels for labels in self._lag_seconds if labels[0] not in lags]:
+            self._lag_seconds.drop((feed,))
+            self._lag_records.drop((feed,))
+            self._health.forget("feed", feed)
+        for feed, lag in lags.items():
+            self._lag_records[feed,].set(lag.records)
+            self._lag_seconds[feed,].set(lag.seconds)
+            self._health.lag("feed", feed, lag.seconds)
 
 
 class DeliveryMetrics:

@@ -40,8 +40,10 @@ def origin_of(directory: Directory, feed: str) -> str:
 
 METRICS = {
     # Capture:
-    "mesh_events_total": Exported("counter", ("feed", "op"), "Row changes captured into a feed (c, u, d, r, t)."),
-    "mesh_event_bytes_total": Exported("counter", ("feed",), "Bytes captured into a feed, keys and values."),
+    "mesh_events_total": Exported(
+        "counter", ("feed", "op", "origin"), "Row changes that reached a feed (c, u, d, r, t), captured or derived by a flow."
+    ),
+    "mesh_event_bytes_total": Exported("counter", ("feed", "origin"), "Bytes that reached a feed, keys and values."),
     "mesh_rejected_total": Exported("counter", ("feed", "hop", "reason"), "Changes dead-lettered on the way to the grants."),
     "mesh_capture_lag_seconds": Exported("gauge", ("source",), "Age of the oldest commit that is not captured yet."),
     "mesh_capture_connected": Exported("gauge", ("source",), "1 while the change log of the source is being read."),
@@ -54,7 +56,13 @@ METRICS = {
     "mesh_suppressed_total": Exported("counter", _GRANT, "Changes that a grant's row filter or columns held back."),
     "mesh_routed_bytes_total": Exported("counter", _GRANT, "Bytes routed to a grant."),
     "mesh_backfilled_total": Exported("counter", ("grant_id",), "Changes routed to a grant while catching up on the feed's past."),
+    "mesh_stream_lag_records": Exported("gauge", ("feed",), "Records of a feed that streams have not taken yet."),
+    "mesh_stream_lag_seconds": Exported("gauge", ("feed",), "Age of the oldest record of a feed that streams have not taken yet."),
     # Flows:
+    "mesh_flow_lag_records": Exported("gauge", ("flow",), "Records that a flow has not folded yet, in its feeds and the inbox."),
+    "mesh_flow_lag_seconds": Exported("gauge", ("flow",), "Age of the oldest record that a flow has not folded yet."),
+    "mesh_flow_task_lag_records": Exported("gauge", ("task",), "Messages in a task's partition of the inbox, not folded yet."),
+    "mesh_flow_task_lag_seconds": Exported("gauge", ("task",), "Age of the oldest of them."),
     "mesh_flow_messages_total": Exported("counter", ("flow",), "Messages to subjects that a flow folded."),
     "mesh_flow_changes_total": Exported("counter", ("flow", "feed"), "Row changes that a flow wrote to a derived feed."),
     "mesh_flow_queued_total": Exported("counter", ("flow", "kind"), "Items that a flow put on its queue, for a person."),

@@ -55,6 +55,10 @@ class Samples:
         """The largest of the series, for gauges; None when there is none."""
         return max((value for _, value in self.series(name, **where)), default=None)
 
+    def values(self, name: str, label: str) -> list[str]:
+        """The values that one label of a metric has, in order."""
+        return sorted({labels[label] for labels, _ in self._series.get(name, ()) if label in labels})
+
     def buckets(self, name: str, **where: str) -> Buckets:
         """A histogram's buckets, summed over the series."""
         counts: dict[float, float] = {}

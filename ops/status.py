@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -20,16 +20,15 @@ from typing import Any
 from ops.health import DOWN, OK, STUCK, STUCK_AFTER_SECONDS
 from ops.incidents import IncidentReader
 from ops.lag import STREAMS_GROUP, LagReader, TopicLag, delivery_group
+from ops.metric import origin_of
 from ops.prometheus.configuration import is_alive, targets
 from ops.scrape import Samples, gather, gather_recent, increase, quantile, rate
 from ops.settings import Settings
+from ops.status_report import OFF, FeedStatus, FlowStatus, ProcessStatus, Status, SubscriptionStatus, TaskStatus
 from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.errors import Transient
 from schemas.feed import out_topic
 from schemas.incident import Incident, Kind, key_of
-
-OFF = "off"
-"""The health of a subscription whose grant lets nothing flow."""
 
 Lags = Callable[[Mapping[str, Iterable[str]]], Mapping[str, Mapping[str, TopicLag]]]
 """Takes topics by consumer group; gives the lag of each group on each topic that exists."""
@@ -39,80 +38,6 @@ ONCE_WITHIN_SECONDS = 3.0
 
 _WINDOW = 5
 _LATENCY = "mesh_delivery_latency_seconds"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedStatus:
-    """One feed. Counts are since its processes started; lag is that of streams on the feed, None when unknown."""
-
-    feed: str
-    captured: int
-    per_second: float
-    rejected: int
-    lag_records: int | None
-    lag_seconds: float | None
-    capture_lag_seconds: float | None
-    snapshot: float | None
-    health: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionStatus:
-    """One grant's delivery. Latencies are those of its subscriber, from commit to acknowledgement."""
-
-    grant_id: str
-    subscriber: str
-    feed: str
-    sink: str
-    delivered: int
-    per_second: float
-    suppressed: int
-    dead: int
-    lag_records: int | None
-    lag_seconds: float | None
-    p50_seconds: float | None
-    p99_seconds: float | None
-    health: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessStatus:
-    """One process: `up`, `down` (no such process), or `silent` (it lives, and its metrics page does not answer)."""
-
-    process: str
-    state: str
-    pid: int | None
-    restarts: int
-    uptime_seconds: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """Everything at one moment (`at`, UTC). `notices` say what could not be asked."""
-
-    at: datetime
-    feeds: tuple[FeedStatus, ...]
-    subscriptions: tuple[SubscriptionStatus, ...]
-    processes: tuple[ProcessStatus, ...]
-    p50_seconds: float | None
-    p99_seconds: float | None
-    incidents: tuple[Incident, ...] = ()
-    notices: tuple[str, ...] = ()
-
-    @property
-    def is_well(self) -> bool:
-        """Whether everything is up, and moves or has nothing to do."""
-        entities = (*self.feeds, *self.subscriptions)
-        return all(entity.health in {OK, OFF} for entity in entities) and all(
-            process.state == "up" for process in self.processes
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """The report of `mesh status --json`; the fields' names are stable."""
-        incidents = [incident.to_json() for incident in self.incidents]
-        return {**asdict(self), "at": self.at.isoformat(), "is_well": self.is_well, "incidents": incidents}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +93,15 @@ class StatusReader:
         view = _View(self._readings, datetime.fromtimestamp(self._clock(), UTC), incidents)
         return Status(
             at=view.now,
-            feeds=tuple(view.feed(entry) for _, entry in sorted(directory.feeds.items())),
+            feeds=tuple(
+                view.feed(entry, origin_of(directory, entry.feed)) for _, entry in sorted(directory.feeds.items())
+            ),
             subscriptions=tuple(view.subscription(entry) for _, entry in sorted(directory.grants.items())),
             processes=tuple(processes(self._path, samples, answered, self._clock())),
             p50_seconds=view.latency(0.5),
             p99_seconds=view.latency(0.99),
+            flows=tuple(view.flows()),
+            tasks=tuple(view.tasks()),
             incidents=tuple(incident for _, incident in sorted(incidents.items())),
             notices=tuple(notices),
         )
@@ -233,7 +162,7 @@ class _View:
         asked = (reading.lags for reading in islice(readings, len(readings) - 1) if reading.lags)
         self._lags_before = next(asked, {})
 
-    def feed(self, entry: FeedEntry) -> FeedStatus:
+    def feed(self, entry: FeedEntry, origin: str) -> FeedStatus:
         samples = self._after.samples
         feed, contract = entry.feed, entry.contract
         source = f"{contract.agency}.{contract.source}"
@@ -251,6 +180,7 @@ class _View:
             health, reason = self._progress(STREAMS_GROUP, feed, lag, rate_of=("mesh_processed_total", {"feed": feed}))
         return FeedStatus(
             feed=feed,
+            origin=origin,
             captured=int(samples.total("mesh_events_total", feed=feed)),
             per_second=self._rate("mesh_events_total", feed=feed),
             rejected=int(samples.total("mesh_rejected_total", feed=feed)),
@@ -294,6 +224,39 @@ class _View:
             health=health,
             reason=reason,
         )
+
+    def flows(self) -> Iterator[FlowStatus]:
+        """What the flows' process tells of each flow."""
+        samples = self._after.samples
+        for flow in samples.values("mesh_flow_lag_seconds", "flow"):
+            records = int(samples.latest("mesh_flow_lag_records", flow=flow) or 0)
+            seconds = samples.latest("mesh_flow_lag_seconds", flow=flow) or 0.0
+            per_second = self._rate("mesh_flow_messages_total", flow=flow)
+            health, reason = OK, f"{records:,} records behind" if seconds > 5 else ""
+            if self._is_stuck("flow", flow):
+                health, reason = STUCK, f"flow {flow} has not folded the oldest record for {seconds:.0f} s"
+            yield FlowStatus(
+                flow=flow,
+                messages=int(samples.total("mesh_flow_messages_total", flow=flow)),
+                per_second=per_second,
+                lag_records=records,
+                lag_seconds=seconds,
+                health=health,
+                reason=reason,
+            )
+
+    def tasks(self) -> Iterator[TaskStatus]:
+        """What the flows' process tells of each task."""
+        samples = self._after.samples
+        for task in samples.values("mesh_flow_task_lag_seconds", "task"):
+            expected = samples.latest("mesh_flow_restored_records_expected", task=task)
+            done = samples.latest("mesh_flow_restored_records", task=task)
+            yield TaskStatus(
+                task=task,
+                lag_records=int(samples.latest("mesh_flow_task_lag_records", task=task) or 0),
+                lag_seconds=samples.latest("mesh_flow_task_lag_seconds", task=task) or 0.0,
+                restored=min(1.0, done / expected) if expected and done is not None else None,
+            )
 
     def latency(self, q: float, **where: str) -> float | None:
         """A quantile of what came between the two readings; of everything, when nothing came."""

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.health import DOWN, OK, STUCK
-from ops.status import OFF, FeedStatus, ProcessStatus, Status, SubscriptionStatus
+from ops.metric import CAPTURED
+from ops.status_report import OFF, FeedStatus, FlowStatus, ProcessStatus, Status, SubscriptionStatus, TaskStatus
 
 Entry = TypeVar("Entry", FeedStatus, SubscriptionStatus)
 
@@ -26,6 +27,7 @@ def render(status: Status, *, rows_max: int | None = None) -> RenderableType:
         *reasons(status),
         _feeds(status.feeds, rows_max),
         _subscriptions(status.subscriptions, rows_max),
+        *([_flows(status.flows), _tasks(status.tasks)] if status.flows else []),
         _processes(status.processes),
     )
 
@@ -33,7 +35,7 @@ def render(status: Status, *, rows_max: int | None = None) -> RenderableType:
 def _headline(status: Status) -> Text:
     line = Text("pearlmesh  ", style="bold")
     line.append(
-        f"{_count(sum(feed.per_second for feed in status.feeds))}/s captured 采集  "
+        f"{_count(sum(feed.per_second for feed in status.feeds if feed.origin == CAPTURED))}/s captured 采集  "
         f"{_count(sum(entry.per_second for entry in status.subscriptions))}/s delivered 交付  "
         f"commit → acknowledged p50 {_seconds(status.p50_seconds)}, p99 {_seconds(status.p99_seconds)}  ",
         style="not bold",
@@ -51,6 +53,9 @@ def reasons(status: Status) -> list[Text]:
     for entry in status.subscriptions:
         if entry.health not in {OK, OFF}:
             concerned.setdefault((entry.health, entry.reason), []).append(entry.grant_id)
+    for flow in status.flows:
+        if flow.health != OK:
+            concerned.setdefault((flow.health, flow.reason), []).append(flow.flow)
     for process in status.processes:
         if process.state != "up":
             concerned.setdefault((process.state, "see its log"), []).append(process.process)
@@ -102,6 +107,35 @@ def _subscriptions(subscriptions: Sequence[SubscriptionStatus], rows_max: int | 
     ]
     names = ("delivered", "/s", "suppressed", "dead", "lag", "behind", "p50", "p99")
     return _table("Subscription 订阅", names, rows, left_out=len(subscriptions) - len(shown))
+
+
+def _flows(flows: Iterable[FlowStatus]) -> Table:
+    rows = [
+        (
+            flow.flow,
+            _count(flow.messages),
+            _count(flow.per_second),
+            _seconds(flow.lag_seconds),
+            _count(flow.lag_records),
+            _state(flow.health),
+        )
+        for flow in flows
+    ]
+    return _table("Flow 业务流", ("messages", "/s", "lag", "behind"), rows)
+
+
+def _tasks(tasks: Iterable[TaskStatus]) -> Table:
+    rows = [
+        (
+            f"task {task.task}",
+            _seconds(task.lag_seconds),
+            _count(task.lag_records),
+            f"{task.restored:.0%}" if task.restored is not None else "",
+            Text(""),
+        )
+        for task in tasks
+    ]
+    return _table("Task 任务", ("lag", "behind", "restored"), rows)
 
 
 def _processes(processes: Iterable[ProcessStatus]) -> Table:

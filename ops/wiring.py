@@ -24,11 +24,13 @@ from ops.board import Boards, following
 from ops.console.server import Console as StatusPage
 from ops.control import ControlStore, Follower, read_directory
 from ops.dead_letter_log import DeadLetterLog
+from ops.flow_metrics import BoardMetrics
 from ops.flows import run_flows
 from ops.hash_key import HashKeys
 from ops.incidents import IncidentLog, IncidentReader
-from ops.lag import LagReader
-from ops.measure import BoardMetrics, CaptureMetrics, DeliveryMetrics, StreamMetrics, serve
+from ops.lag import STREAMS_GROUP, LagReader
+from ops.lag_watch import LagWatch, watching
+from ops.measure import CaptureMetrics, DeliveryMetrics, StreamMetrics, serve
 from ops.opendata.service import run_opendata
 from ops.prometheus.configuration import write_prometheus_config
 from ops.settings import Connections, Settings, load
@@ -57,7 +59,6 @@ from streams.relay import Relay
 SOURCES: Mapping[str, OpenSource] = {"postgres": PostgresSource, "mesh": PeerSource}
 SINKS: Mapping[str, SinkKind] = {"postgres": POSTGRES, "webhook": WEBHOOK, "files": FILES}
 
-STREAMS_GROUP = "mesh.streams"
 _YIELDING = ("nice", "-n", "10")
 """On one machine, what is derived from changes must not delay the changes: it works on when the other hops have had theirs."""
 
@@ -115,11 +116,13 @@ def _run_capture(settings: Settings, parts: ExitStack, stop: threading.Event, on
 def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _only: frozenset[str], name: str) -> None:
     directory = parts.enter_context(closing(Follower(settings.kafka)))
     log = parts.enter_context(closing(Log(settings.kafka, client_id=f"mesh-{name}", extra=settings.producer)))
+    metrics = StreamMetrics(directory=directory)
+    watching(LagWatch(settings.kafka, STREAMS_GROUP, lambda: directory().feeds, metrics.lags), stop)
     relay = Relay(
         directory=directory,
         schema_of=RegistryClient(settings.registry).schema,
         open_outlet=log.lane,
-        observer=StreamMetrics(directory=directory),
+        observer=metrics,
         replay=partial(read_range, settings.kafka),
         progress=_HopProgress(_store(settings, parts, EGRESS)),
         hash_key=HashKeys(Connections(settings.directory), directory),

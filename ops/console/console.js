@@ -9,6 +9,9 @@ const COLUMNS = {
   subscriptions: [["grant_id", "subscription"], ["delivered", "delivered", whole], ["per_second", "per second", whole],
     ["suppressed", "suppressed", whole], ["dead", "dead", whole], ["lag_seconds", "lag", seconds], ["p50_seconds", "p50", seconds],
     ["p99_seconds", "p99", seconds], ["health", "health"]],
+  flows: [["flow", "flow"], ["messages", "messages", whole], ["per_second", "per second", whole], ["lag_records", "behind", whole],
+    ["lag_seconds", "lag", seconds], ["health", "health"]],
+  tasks: [["task", "task"], ["lag_records", "behind", whole], ["lag_seconds", "lag", seconds], ["restored", "restored", percent]],
   processes: [["process", "process"], ["state", "state"], ["pid", "pid"], ["restarts", "restarts", whole], ["uptime_seconds", "uptime", seconds]],
 };
 const FINE = new Set(["ok", "off", "up"]);
@@ -33,7 +36,7 @@ function show(status) {
     }), "td"));
     document.getElementById(part).replaceChildren(row(columns.map(([, title]) => [title, false]), "th"), ...lines);
   }
-  const volume = (status.feeds || []).reduce((sum, feed) => sum + feed.per_second, 0);
+  const volume = (status.feeds || []).filter(feed => feed.origin === "captured").reduce((sum, feed) => sum + feed.per_second, 0);
   const headline = document.getElementById("headline");
   headline.textContent =
     `${whole(volume)} changes a second; commit to subscriber p50 ${seconds(status.p50_seconds) || "–"}, p99 ${seconds(status.p99_seconds) || "–"}`

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ops.status import Status
+from ops.status_report import Status
 from ops.web import serve
 
 PAGE = Path(__file__).with_name("page.html")
@@ -81,6 +81,7 @@ class Console:
             for name, entity in [
                 *((feed.feed, feed) for feed in status.feeds),
                 *((subscription.grant_id, subscription) for subscription in status.subscriptions),
+                *((f"flow {flow.flow}", flow) for flow in status.flows),
             ]
             if entity.health not in {"ok", "off"}
         ]

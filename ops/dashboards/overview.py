@@ -11,34 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ops.dashboards import flows
 from ops.dashboards.panel import WHO, Panel, dashboard
-from ops.metric import CAPTURED, DERIVED
+from ops.dashboards.query import ALARM, FEED, FROM_SOURCES, LAG, SUBSCRIBER, UP, latency, rates
+from ops.metric import DERIVED
 
 OUTPUT = Path(__file__).with_name("overview.json")
 
-
-def rates(metric: str, by: str, where: str = "") -> str:
-    """PromQL: a counter per second, summed by a label."""
-    return f"sum by ({by}) (rate({metric}{{{WHO}{where}}}[$__rate_interval]))"
-
-
-def latency(q: float, origin: str = CAPTURED) -> str:
-    """PromQL: a quantile of the end-to-end latency over the chosen subscribers."""
-    where = f'{WHO},{SUBSCRIBER},origin="{origin}"'
-    rate = f"rate(mesh_delivery_latency_seconds_bucket{{{where}}}[$__rate_interval])"
-    return f"histogram_quantile({q}, sum by (le) ({rate}))"
-
-
-def board(feed: str, column: str) -> str:
-    """PromQL: a figure of a board, by row."""
-    return f'max by (row) (mesh_board{{{WHO},feed="{feed}",column="{column}"}})'
-
-
-FEED = 'feed=~"$feed"'
-SUBSCRIBER = 'subscriber=~"$subscriber"'
-_LAG = ((None, "green"), (5.0, "yellow"), (60.0, "red"))
-_ALARM = ((None, "green"), (1.0, "red"))
-_UP = {"0": ("down 断开", "red"), "1": ("up 正常", "green")}
 
 ROWS: Mapping[str, Sequence[Panel]] = {
     "Now 当前": (
@@ -46,7 +25,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             title="Captured 采集速率",
             description="Row changes per second that reached the feeds, all sources together.",
             unit="cps",
-            queries={"captured": f"sum(rate(mesh_events_total{{{WHO},{FEED}}}[$__rate_interval]))"},
+            queries={"captured": f"sum(rate(mesh_events_total{{{WHO},{FEED},{FROM_SOURCES}}}[$__rate_interval]))"},
             kind="stat",
             width=4,
             height=4,
@@ -78,7 +57,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             kind="stat",
             width=4,
             height=4,
-            thresholds=_LAG,
+            thresholds=LAG,
         ),
         Panel(
             title="Dead letters 死信",
@@ -91,7 +70,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             kind="stat",
             width=4,
             height=4,
-            thresholds=_ALARM,
+            thresholds=ALARM,
         ),
         Panel(
             title="Unwell 异常",
@@ -101,7 +80,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             kind="stat",
             width=4,
             height=4,
-            thresholds=_ALARM,
+            thresholds=ALARM,
         ),
     ),
     "Volume 流量": (
@@ -109,21 +88,21 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             title="Captured by feed 各数据源采集",
             description="Row changes per second by feed.",
             unit="cps",
-            queries={"{{feed}}": rates("mesh_events_total", "feed", f",{FEED}")},
+            queries={"{{feed}}": rates("mesh_events_total", "feed", f",{FEED},{FROM_SOURCES}")},
             is_stacked=True,
         ),
         Panel(
             title="Captured bytes by feed 采集字节",
             description="Bytes per second written to each feed, keys and values, before compression.",
             unit="Bps",
-            queries={"{{feed}}": rates("mesh_event_bytes_total", "feed", f",{FEED}")},
+            queries={"{{feed}}": rates("mesh_event_bytes_total", "feed", f",{FEED},{FROM_SOURCES}")},
             is_stacked=True,
         ),
         Panel(
             title="Captured by operation 操作类型",
             description="Row changes per second: c insert, u update, d delete, r snapshot row, t truncate.",
             unit="cps",
-            queries={"{{op}}": rates("mesh_events_total", "op", f",{FEED}")},
+            queries={"{{op}}": rates("mesh_events_total", "op", f",{FEED},{FROM_SOURCES}")},
             is_stacked=True,
         ),
         Panel(
@@ -164,125 +143,30 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             description="Age of the oldest commit of each source that is not captured yet.",
             unit="s",
             queries={"{{source}}": f"max by (source) (mesh_capture_lag_seconds{{{WHO}}})"},
-            thresholds=_LAG,
+            thresholds=LAG,
+        ),
+        Panel(
+            title="Streams lag by feed 治理滞后",
+            description="Age of the oldest record of each feed that streams have not taken yet.",
+            unit="s",
+            queries={"{{feed}}": f"max by (feed) (mesh_stream_lag_seconds{{{WHO},{FEED}}})"},
+            thresholds=LAG,
+        ),
+        Panel(
+            title="Records behind by feed 治理积压",
+            description="Records of each feed that streams have not taken yet.",
+            unit="short",
+            queries={"{{feed}}": f"max by (feed) (mesh_stream_lag_records{{{WHO},{FEED}}})"},
         ),
         Panel(
             title="Delivery lag by grant 交付滞后",
             description="Age of the oldest change of each grant that its subscriber does not hold yet.",
             unit="s",
             queries={"{{grant_id}}": f"max by (grant_id) (mesh_delivery_lag_seconds{{{WHO}}})"},
-            thresholds=_LAG,
+            thresholds=LAG,
         ),
     ),
-    "Flows 业务流": (
-        Panel(
-            title="Changes by flow 各业务流产出",
-            description="Row changes per second that each flow wrote to its derived feeds.",
-            unit="cps",
-            queries={"{{feed}}": rates("mesh_flow_changes_total", "feed")},
-            is_stacked=True,
-        ),
-        Panel(
-            title="Messages by flow 各业务流处理",
-            description="Messages to subjects that each flow folded, per second.",
-            unit="cps",
-            queries={"{{flow}}": rates("mesh_flow_messages_total", "flow")},
-        ),
-        Panel(
-            title="Waiting for a person 待人工处理",
-            description="Items that flows put on their queues in the time shown, by kind: conflicts, escalations, unfit rows.",
-            unit="short",
-            queries={
-                "{{flow}}: {{kind}}": f"sum by (flow, kind) (increase(mesh_flow_queued_total{{{WHO}}}[$__range]))"
-            },
-            kind="bargauge",
-        ),
-        Panel(
-            title="Event clocks 事件时钟",
-            description="How far each flow's event time has come.",
-            unit="dateTimeAsIso",
-            queries={"{{flow}}": f"max by (flow) (mesh_flow_clock_seconds{{{WHO}}}) * 1000"},
-            kind="stat",
-        ),
-        Panel(
-            title="State restored 状态恢复进度",
-            description="Part of its changelog that each task has read back after a move or a start.",
-            unit="percentunit",
-            queries={
-                "task {{task}}": f"max by (task) (mesh_flow_restored_records{{{WHO}}}) / "
-                f"(max by (task) (mesh_flow_restored_records_expected{{{WHO}}}) > 0)"
-            },
-            kind="bargauge",
-        ),
-    ),
-    "Boards 业务看板": (
-        Panel(
-            title="Precision of tax rules 税源预警准确率",
-            description="Confirmed warnings of those answered, by rule; a rule under 20 % is proposed for review.",
-            unit="percentunit",
-            queries={
-                "{{row}}": f"{board('tax.rule_precision', 'confirmed')} / "
-                f"({board('tax.rule_precision', 'confirmed')} + {board('tax.rule_precision', 'false_positives')})"
-            },
-            kind="bargauge",
-            thresholds=((None, "red"), (0.2, "yellow"), (0.5, "green")),
-        ),
-        Panel(
-            title="Unified codes 统一代码覆盖率",
-            description="Share of each declared population that has a unified social credit code.",
-            unit="percentunit",
-            queries={
-                "{{row}}": f"{board('base.uscc_coverage', 'with_uscc')} / {board('base.uscc_coverage', 'entities')}"
-            },
-            kind="bargauge",
-        ),
-        Panel(
-            title="Household checks 居民家庭经济状况核对",
-            description="Cases accepted, completed and found ineligible, by window, district and kind.",
-            unit="short",
-            queries={
-                "accepted": f"sum({board('check.statistic', 'accepted_cases')})",
-                "completed": f"sum({board('check.statistic', 'completed_cases')})",
-                "ineligible": f"sum({board('check.statistic', 'ineligible_cases')})",
-                "red": f"sum({board('check.statistic', 'is_red')})",
-            },
-            kind="stat",
-        ),
-        Panel(
-            title="Registration topics 商事登记主题",
-            description="Rows of the 134 topics: known at their sources, published, rejected, in flight; topics out of balance.",
-            unit="short",
-            queries={
-                "source": f"sum({board('registration.topic', 'source')})",
-                "published": f"sum({board('registration.topic', 'published')})",
-                "rejected": f"sum({board('registration.topic', 'rejected')})",
-                "in flight": f"sum({board('registration.topic', 'in_flight')})",
-                "topics out of balance": f"sum(1 - {board('registration.topic', 'is_balanced')})",
-            },
-            kind="stat",
-        ),
-        Panel(
-            title="Credit records 公共信用记录",
-            description="Records received by source, and those that found no subject or wait.",
-            unit="short",
-            queries={
-                "{{row}}": board("credit.statistic", "received"),
-                "{{row}} unmatched": board("credit.statistic", "unmatched"),
-            },
-            kind="bargauge",
-        ),
-        Panel(
-            title="Silent departments 逾期未答复部门",
-            description="Questions that a department has not answered by its deadline, in the time shown.",
-            unit="short",
-            queries={
-                "{{flow}}: {{kind}}": "sum by (flow, kind) "
-                f'(increase(mesh_flow_queued_total{{{WHO},kind=~"ANSWER_OVERDUE.*|SOURCE_SILENT"}}[$__range]))'
-            },
-            kind="bargauge",
-            thresholds=_ALARM,
-        ),
-    ),
+    **flows.ROWS,
     "Trouble 异常": (
         Panel(
             title="Dead letters by reason 死信原因",
@@ -310,7 +194,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
                 "{{kind}} {{entity}}: {{status}}": "max by (kind, entity, status) "
                 f'(mesh_entity_health{{{WHO},status=~"stuck|down"}}) > 0'
             },
-            thresholds=_ALARM,
+            thresholds=ALARM,
         ),
     ),
     "Sources 数据源": (
@@ -320,7 +204,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             unit="none",
             queries={"{{source}}": f"max by (source) (mesh_capture_connected{{{WHO}}})"},
             kind="stat",
-            mappings=_UP,
+            mappings=UP,
             thresholds=((None, "red"), (1.0, "green")),
         ),
         Panel(

@@ -51,7 +51,7 @@ def dashboard(uid: str, title: str, description: str, rows: Mapping[str, Sequenc
         "graphTooltip": 1,
         "refresh": "5s",
         "time": {"from": "now-15m", "to": "now"},
-        "timezone": "browser",
+        "timezone": "Asia/Shanghai",
         "templating": {"list": _variables()},
         "annotations": {"list": []},
         "links": [],

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 
 from ops.control import Follower
+from ops.lag import FLOWS_GROUP, TopicLag
+from ops.lag_watch import LagWatch, flow_topics, staleness, watching
 from ops.opendata.answers import Answers
 from ops.opendata.follow import Follow
 from ops.opendata.server import OpenData
 from ops.opendata.store import Store
 from ops.settings import Settings
 from schemas.registry.client import RegistryClient
+from streams.flows.opendata import FLOW
 
 _logger = logging.getLogger(__name__)
 
@@ -34,8 +38,14 @@ def run_opendata(settings: Settings, parts: ExitStack, stop: threading.Event, po
 
     thread = threading.Thread(target=reading, name="opendata-follow")
     thread.start()
+    behind = [""]
+
+    def look(lags: Mapping[str, TopicLag]) -> None:
+        behind[0] = staleness(FLOW, lags)
+
+    watching(LagWatch(settings.kafka, FLOWS_GROUP, lambda: flow_topics([FLOW], directory()), look), stop)
     try:
-        server = OpenData(Answers(store, directory), lambda: follow.unwell, port)
+        server = OpenData(Answers(store, directory), lambda: follow.unwell or behind[0], port)
         server.run(stop, lambda url: _logger.info("open data: %s", url))
     finally:
         stop.set()

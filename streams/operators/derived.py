@@ -42,7 +42,7 @@ class DerivedFeed:
         """A change as records of its feed. Raises Rejected when the row does not fit the contract."""
         row = change.after if change.after is not None else change.before
         assert row is not None, "a change has a row before or after"
-        op = b"d" if change.after is None else b"c" if change.before is None else b"u"
+        now_ms = int(time.time() * 1000)
         key = self._codec.encode(self.entry.key_schema_id, {name: row[name] for name in self.entry.contract.key})
         value = b"".join(
             (
@@ -50,15 +50,15 @@ class DerivedFeed:
                 self._row(change.before),
                 self._row(change.after),
                 self._origin,
-                write_long(change.committed_at_ms),
+                write_long(change.committed_at_ms or now_ms),  # a row that no commit brought about, but time alone
                 _NO_ROW,  # snapshot
                 write_text(change.flow.encode()),
                 _A_ROW,
                 write_text(str(change.position).encode()),
                 self._place,
-                write_text(op),
+                write_text(change.op.encode()),
                 _A_ROW,
-                write_long(int(time.time() * 1000)),
+                write_long(now_ms),
                 _NO_MORE,
             )
         )

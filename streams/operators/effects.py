@@ -22,6 +22,11 @@ class RowChange:
     committed_at_ms: int
     reason: str | None
 
+    @property
+    def op(self) -> str:
+        """c, u or d, as in the envelope."""
+        return "d" if self.after is None else "c" if self.before is None else "u"
+
 
 @dataclass(slots=True)
 class Effects:

@@ -6,6 +6,7 @@ Entries of a subject lie side by side, one scan reads them:
                           f feed \0 row id        a fact: position, event time, commit, row, earlier versions
                           r feed \0 row id        a row as published
                           t subject \0 tag \0 id  a tell; n subject \0 measure: a contribution; c measure: a sum
+                          a                      the newest commit that any of its sums is of, milliseconds
     w flow \0 event time subject                  a timer; local only, since the header says the same
     k flow                                        the flow's event clock, and what holds it up
 """
@@ -51,6 +52,8 @@ def restore(live: Live, rest: bytes, value: bytes) -> None:
             subject.published.setdefault(parts[0], {})[parts[1]] = content
         case b"t":
             live.tells[parts[0], parts[1], parts[2]] = content
+        case b"a":
+            live.committed_at_ms = max(live.committed_at_ms, content)
         case b"n":
             live.contributions[parts[0], parts[1]] = content
         case _:

@@ -76,8 +76,9 @@ class Folding:
         """What this batch changed of subjects that are folded at ticks, by subject: they are not kept in memory."""
         self._timers: dict[str, dict[bytes, bool]] = {}
         """What this batch changed of a flow's timers: set or cleared."""
-        self._counted: dict[tuple[str, str, str], int] = {}
-        """The differences that this batch makes to (flow, subject, measure): one message for all of its folds."""
+        self._counted: dict[tuple[str, str, str], tuple[int, int]] = {}
+        """The differences that this batch makes to (flow, subject, measure), and the newest commit that makes one, ms: one message
+        for all of its folds."""
         self._ordinal = 0
 
     def apply(self, messages: Sequence[tuple[int, bytes, bytes]]) -> Effects:
@@ -88,9 +89,9 @@ class Folding:
         for offset, key, value in messages:
             self._take(key, unpack(value), offset)
         self._fold_dirty(offset)
-        for (flow, to, measure), difference in self._counted.items():
+        for (flow, to, measure), (difference, committed_at_ms) in self._counted.items():
             if difference:
-                message = Outgoing(message_key(flow, to), pack([COUNT, measure, difference]))
+                message = Outgoing(message_key(flow, to), pack([COUNT, measure, difference, committed_at_ms]))
                 self._effects.messages.append(message)
         return self._effects
 
@@ -149,16 +150,18 @@ class Folding:
                 self._dirty[live.prefix] = live
 
     def _count(self, flow: Flow, subject: str, message: Sequence[Any]) -> None:
-        _, measure, difference = message
+        _, measure, difference, *committed = message  # no commit: a message of an earlier version
         prefix = prefix_of(flow.name, subject)
         key = prefix + f"c{measure}".encode()
         is_apart = fold_of(flow, subject).at_tick
+        self._counted_at(prefix, committed[0] if committed else 0, is_apart=is_apart)
         if is_apart:
             known = self._read(key)
             total = (unpack(known) if known else 0) + difference
             self._fold_at_next_tick(flow, subject)
         else:
             live = self._live(flow, subject)
+            live.committed_at_ms = max(live.committed_at_ms, *committed, 0)
             total = live.subject.counts.get(measure, 0) + difference
             if total:
                 live.subject.counts[measure] = total
@@ -166,6 +169,12 @@ class Folding:
                 live.subject.counts.pop(measure, None)
             self._dirty[live.prefix] = live
         self._put(prefix, key, pack(total) if total else None, is_apart=is_apart)
+
+    def _counted_at(self, prefix: bytes, committed_at_ms: int, *, is_apart: bool) -> None:
+        """Rows that follow from sums alone bear the newest commit that a sum is of."""
+        known = self._read(prefix + b"a")
+        if committed_at_ms > (unpack(known) if known else 0):
+            self._put(prefix, prefix + b"a", pack(committed_at_ms), is_apart=is_apart)
 
     def _gone(self, flow: Flow, feed: str, position: str) -> None:
         """The feed's rows up to a position are gone, all at once: look through every subject of the flow."""
@@ -343,7 +352,9 @@ class Folding:
                 continue
             to, measure = place
             counted = (live.flow.name, to, measure)
-            self._counted[counted] = self._counted.get(counted, 0) + future - present
+            difference, committed_at_ms = self._counted.get(counted, (0, 0))
+            newest = max(committed_at_ms, live.committed_at_ms)
+            self._counted[counted] = (difference + future - present, newest)
             key = live.prefix + f"n{to}\0{measure}".encode()
             self._put(live.prefix, key, pack(future) if future else None, is_apart=live.fold.at_tick)
         live.contributions = {place: count for place, count in wanted.items() if count}

@@ -6,7 +6,7 @@ everything of a subject meets in one partition, in order. Values are MessagePack
 | kind  | value                                                                            | from            |
 |-------|-----------------------------------------------------------------------------------|-----------------|
 | FACT  | [0, feed, row id, position, event time, committed ms, row or nil, keeps history]   | intake, a tell  |
-| COUNT | [1, measure, difference]                                                           | a fold          |
+| COUNT | [1, measure, difference, committed ms]                                             | a fold          |
 | TICK  | [2, event clock]                                                                   | intake          |
 | GONE  | [3, feed, position]: every row of the feed up to that position is gone             | intake          |
 | HOLD  | [4, {place: event clock or nil}]: how far time may go while a partition is unread  | intake          |

@@ -48,8 +48,8 @@ class Observer(Protocol):
         """Messages of a flow were folded."""
         ...
 
-    def emitted(self, flow: str, feed: str, count: int) -> None:
-        """Changes were written to a derived feed."""
+    def emitted(self, flow: str, feed: str, op: str, count: int, size_bytes: int) -> None:
+        """Changes of one kind (c, u, d) were written to a derived feed; bytes of keys and values."""
         ...
 
     def queued(self, flow: str, kind: str, count: int) -> None:
@@ -296,7 +296,7 @@ class Runner:
         self._stirred |= summary.stirred
         for flow, count in summary.taken.items():
             self._observer.taken(flow, count)
-        for (flow, feed), count in summary.emitted.items():
-            self._observer.emitted(flow, feed, count)
+        for (flow, feed, op), (count, size_bytes) in summary.emitted.items():
+            self._observer.emitted(flow, feed, op, count, size_bytes)
         for (flow, kind), count in summary.queued.items():
             self._observer.queued(flow, kind, count)

@@ -49,14 +49,18 @@ class Writer(Protocol):
 
 @dataclass(slots=True)
 class Summary:
-    """What a batch came to: messages taken per flow, row changes per flow and feed, new queue items per flow and kind.
+    """What a batch came to.
+
+    Messages taken per flow, row changes and their bytes per flow, feed and op (c, u, d), new queue items per flow and kind.
 
     `stirred` are the flows that were told something, ticks aside.
     """
 
     stirred: set[str] = field(default_factory=set[str])
     taken: dict[str, int] = field(default_factory=dict[str, int])
-    emitted: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    emitted: dict[tuple[str, str, str], tuple[int, int]] = field(
+        default_factory=dict[tuple[str, str, str], tuple[int, int]]
+    )
     queued: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
 
 
@@ -106,19 +110,20 @@ class Task:
         if feeds is not self._feeds:
             self._feeds, self._folding.feeds = feeds, frozenset(feeds)
         effects = self._folding.apply(messages)
+        summary = _summary(messages, effects)
         position = batch.next_offset
         last: Written = (self._ways.state, POSITION, pack(position), self._partition, None)
-        offset = self._writer.write(self._records(effects, feeds), last)
+        offset = self._writer.write(self._records(effects, feeds, summary), last)
         self._state.take(effects.changes, position, offset)
         self._position = position
-        return _summary(messages, effects)
+        return summary
 
     def close(self) -> None:
         """Release the local store and the broker."""
         self._writer.close()
         self._state.close()
 
-    def _records(self, effects: Effects, feeds: Mapping[str, FeedEntry]) -> Iterator[Written]:
+    def _records(self, effects: Effects, feeds: Mapping[str, FeedEntry], summary: Summary) -> Iterator[Written]:
         for change in effects.rows:
             entry = feeds.get(change.feed)
             if entry is None:
@@ -129,7 +134,12 @@ class Task:
             feed = self._derived.get(change.feed)
             if feed is None or feed.entry is not entry:
                 feed = self._derived[change.feed] = DerivedFeed(entry, self._codec)
-            yield from feed.records(change)
+            records = tuple(feed.records(change))
+            place = (change.flow, change.feed, change.op)
+            count, size_bytes = summary.emitted.get(place, (0, 0))
+            size_bytes += sum(len(key or b"") + len(value or b"") for _, key, value, _, _ in records)
+            summary.emitted[place] = (count + 1, size_bytes)
+            yield from records
         for message in effects.messages:
             yield from spread(message, self._ways)
         for key, value in logged(effects.changes):
@@ -152,7 +162,4 @@ def _summary(messages: Sequence[tuple[int, bytes, bytes]], effects: Effects) -> 
         summary.taken[flow] = summary.taken.get(flow, 0) + 1
         if not key.endswith(b"\0"):
             summary.stirred.add(flow)
-    for change in effects.rows:
-        place = (change.flow, change.feed)
-        summary.emitted[place] = summary.emitted.get(place, 0) + 1
     return summary

@@ -6,7 +6,8 @@ import threading
 from contextlib import closing
 
 from ops.board import Boards, following
-from ops.measure import BoardMetrics, Exporter
+from ops.flow_metrics import BoardMetrics
+from ops.measure import Exporter
 from producers.log import Log
 from schemas.codec import Codec
 from schemas.contract import Contract

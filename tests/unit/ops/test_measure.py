@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ops.flow_metrics import BoardMetrics, FlowMetrics
 from ops.health import DOWN, OK, STUCK, Health
+from ops.lag import TopicLag
 from ops.measure import (
-    BoardMetrics,
     CaptureMetrics,
     DeliveryMetrics,
     Exporter,
-    FlowMetrics,
     StreamMetrics,
     serve,
 )
@@ -55,12 +55,16 @@ def report_everything(exporter: Exporter) -> None:
     streams.rejected("police.resident", "rule_uscc_ok", 2)
     streams.routed("tax.police.resident", 2, 1, 200)
     streams.backfilled("tax.police.resident", 5)
+    streams.lags({"gone.feed": TopicLag(records=1, seconds=1, confirmed=0)})
+    streams.lags({"police.resident": TopicLag(records=9, seconds=0.5, confirmed=3)})
     flows = FlowMetrics(exporter)
     flows.taken("person", 3)
-    flows.emitted("person", "base.person", 2)
+    flows.emitted("person", "base.person", "c", 2, 200)
     flows.queued("person", "NAME_CONFLICT", 1)
     flows.clock("person", 1_477_872_000_000_000)
     flows.restored(0, 5, 10)
+    flows.lag("person", 56_000, 700)
+    flows.task_lag("0", 800, 12)
     boards = BoardMetrics(exporter)
     boards.figure("tax.rule_precision", "W1", "confirmed", 3)
     boards.figure("tax.rule_precision", "W2", "confirmed", 4)
