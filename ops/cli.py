@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import click
 
+from ops import process
 from ops.options import dir_option, json_option
 from ops.quota import quota
 from ops.settings import load
@@ -21,13 +22,22 @@ from schemas.errors import MeshError
 
 
 class _MeshGroup(click.Group):
-    """Turns the mesh's own errors into one readable line and exit status 1; anything else keeps its traceback."""
+    """Turns the mesh's own errors into one readable line and exit status 1; anything else into its kind and places.
+
+    A traceback quotes the error's text, and that may quote a row: it is shown with MESH_LOG_LEVEL=DEBUG only.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except MeshError as error:
             _fail(str(error))
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if os.environ.get("MESH_LOG_LEVEL") == "DEBUG":
+                raise
+            _fail(process.unforeseen(error))
 
 
 def _fail(message: str) -> NoReturn:
@@ -100,9 +110,8 @@ def run(hop: str, directory: Path, port: int, only: tuple[str, ...], name: str) 
     """  # noqa: D301 - click's mark for "do not wrap" is the control character
     from ops import wiring
 
-    logging.basicConfig(
-        level=os.environ.get("MESH_LOG_LEVEL", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    process.log_to(sys.stderr, os.environ.get("MESH_LOG_LEVEL", "INFO"))
+    process.watch_threads()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

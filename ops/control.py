@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,11 +22,27 @@ from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.errors import Transient
 from schemas.feed import AGENCIES, ANCHORS, CONTRACTS, GRANTS, RESYNCS, SUBSCRIBERS
 from schemas.subscriber import Subscriber
+from schemas.trace import described
 
 log = logging.getLogger(__name__)
 
 FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS, RESYNCS)
 SAVED_WITHIN_SECONDS = 30.0
+HEARING_EVERY_SECONDS = 5.0
+HEARING_ANSWER_SECONDS = 2.0
+DEAF_SECONDS = 30.0
+_PASSING = frozenset(
+    {
+        KafkaError._PARTITION_EOF,
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.REQUEST_TIMED_OUT,
+    }
+)
 Append = Callable[[str, bytes, bytes | None], None]
 """Queue one control record: topic, key, value (None deletes)."""
 
@@ -84,7 +101,7 @@ def _decode(key: Any, value: Any) -> tuple[str, Any]:
     try:
         return name, json.loads(value) if value else None
     except ValueError:
-        log.exception("a control record is no JSON; its key counts as deleted")
+        log.error("a control record is no JSON; its key counts as deleted")  # noqa: TRY400 - its text may be quoted
         return name, None
 
 
@@ -110,8 +127,8 @@ class DirectoryFold:
         if record is not None:
             try:
                 entries[key] = self._READERS[topic](record)
-            except Exception:
-                log.exception("%s: the record of %s cannot be read; it is left out", topic, key)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the others stand
+                log.error("%s: the record of %s cannot be read; it is left out: %s", topic, key, described(error))  # noqa: TRY400
 
     def directory(self) -> Directory:
         """The Directory as of the records taken so far."""
@@ -136,12 +153,15 @@ def read_directory(bootstrap: str) -> Directory:
 class Follower:
     """Keeps a Directory fresh in a thread; calling it gives the present one, another object after every change.
 
-    Hops go by what it gives: grants of other meshes that are not trusted are left out.
+    Hops go by what it gives: grants of other meshes that are not trusted are left out. A revocation must never go unseen
+    (invariant 6): while Kafka does not answer nothing new can flow either, and the log says since when; what else stands
+    between us and the newest record ends the thread, and with it the process (ops/process.py), which then reads anew.
     """
 
     def __init__(self, bootstrap: str) -> None:
         self._fold = DirectoryFold()
         self._consumer = _consumer(bootstrap)
+        self._hearing = _Hearing(self._consumer)
         self._stop = threading.Event()
         for topic, key, record in _read_to_end(self._consumer, FOLLOWED, 30):
             self._fold.apply(topic, key, record)
@@ -164,13 +184,62 @@ class Follower:
             fresh = [message for message in messages if message.error() is None]
             for message in messages:
                 error = message.error()
-                if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    log.warning("control topics: %s", error.str())
+                if error is not None and error.code() not in _PASSING:
+                    raise Transient(
+                        f"control topics: {error.str()}", fix="the process starts again and reads them anew"
+                    )
             for message in fresh:
                 self._fold.apply(message.topic() or "", *_decode(message.key(), message.value()))
             if fresh:
                 self._directory = self._fold.directory().trusted()
+            self._hearing.look()
         self._consumer.close()
+
+
+class _Hearing:
+    """Whether the newest grant is known here, looked at every few seconds."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._due = 0.0
+        self._first: int | None = None
+        self._high = 0
+        self._heard_at = time.monotonic()
+        self._is_told = False
+
+    def look(self) -> None:
+        """Raises Transient when Kafka answers, and yet what it had long ago has not come."""
+        now = time.monotonic()
+        if now < self._due:
+            return
+        self._due = now + HEARING_EVERY_SECONDS
+        try:
+            position = self._consumer.position([TopicPartition(GRANTS, 0)])[0].offset
+            # No position yet: nothing came since everything was read.
+            is_heard = position >= self._high or self._high == self._first
+            self._high = self._consumer.get_watermark_offsets(TopicPartition(GRANTS, 0), HEARING_ANSWER_SECONDS)[1]
+            self._first = self._high if self._first is None else self._first
+        except KafkaException as error:
+            if error.args[0].code() not in _PASSING:
+                text = f"control topics: {GRANTS} cannot be read: {error.args[0].str()}"
+                raise Transient(text, fix="the process starts again and reads them anew") from error
+            if not self._is_told and now - self._heard_at > DEAF_SECONDS:
+                self._is_told = True
+                log.error(  # noqa: TRY400 - the client's word is all there is to say
+                    "grants cannot be read for %d s (%s): what was agreed last stays in force until Kafka answers again",
+                    now - self._heard_at,
+                    error.args[0].str(),
+                )
+            return
+        if is_heard:
+            self._heard_at = now
+            if self._is_told:
+                self._is_told = False
+                log.warning("grants are read again")
+        elif now - self._heard_at > 2 * DEAF_SECONDS:
+            raise Transient(
+                "control topics: Kafka answers, yet the newest grants do not come", fix="they are read anew"
+            )
 
 
 class ControlStore:

@@ -29,6 +29,7 @@ from producers.postgres_snapshot import Origin, Reading, TableCopy
 from producers.source import SourceBatch
 from schemas.directory import FeedEntry
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
+from schemas.trace import described
 
 PR_SET_PDEATHSIG = 1
 REPORT_SECONDS = 0.5
@@ -159,9 +160,9 @@ def main() -> None:
         copyist = Copyist(sys.stdin.buffer, answers)
         try:
             copyist.run()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told to the process that asked for the copy
             if not isinstance(error, MeshError):
-                _logger.exception("unforeseen")
+                _logger.critical("unforeseen: %s", described(error))
             copyist.answer(error_told(error))
 
 

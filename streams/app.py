@@ -27,6 +27,7 @@ from faust.tables.manager import TableManager
 from faust.types import Message
 
 from schemas.errors import Transient
+from schemas.trace import described
 from streams.prefix import Partition
 from streams.transport import RunConductor, RunConsumer
 from streams.worker import EXIT_CRASHED, EXIT_STALLED, Attempt, Handle, Idle, Watch, exit_code, join_runs, sole_owner
@@ -280,6 +281,8 @@ class StreamWorker:
         self._end(EXIT_STALLED, "no progress although there are records to process, or the broker does not answer")
 
     def _end(self, code: int, reason: str, error: BaseException | None = None) -> NoReturn:
-        _logger.critical("ending before anything is acknowledged: %s", reason, exc_info=error)
+        _logger.critical(
+            "ending before anything is acknowledged: %s%s", reason, f": {described(error)}" if error else ""
+        )
         self._leave(code)
         raise SystemExit(code)

@@ -23,6 +23,7 @@ from ops.opendata.answers import Answers, Table
 from ops.opendata.query import Query
 from ops.opendata.refusal import Refusal
 from ops.web import serve
+from schemas.trace import described
 
 ADDRESSES: Mapping[str, str] = {
     "/": "this list",
@@ -174,7 +175,8 @@ async def _explained(
     except web.HTTPException as answer:
         why = "only GET is answered" if answer.status == 405 else "there is no such address"
         return _refused(Refusal(answer.status, answer.reason, why=why, fix="/ lists the addresses"))
-    except Exception:
-        _logger.exception("open data: %s", request.match_info.route.resource)
+    except Exception as error:  # noqa: BLE001 - answered as an error of this process
+        # Neither the question nor the error's text, which may quote it or a row.
+        _logger.error("open data: %s: %s", request.match_info.route.resource, described(error))  # noqa: TRY400
         fix = "try again; whoever runs this process finds the error in its log"
         return _refused(Refusal(500, "the question could not be answered", why="an error of this process", fix=fix))

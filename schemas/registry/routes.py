@@ -13,6 +13,7 @@ from schemas.registry.candidate import standing_alone
 from schemas.registry.refusal import CONTENT_TYPE, Code, Refusal
 from schemas.registry.service import Service
 from schemas.registry.state import Version
+from schemas.trace import described
 
 BODY_BYTES_MAX = 1_000_000
 _logger = logging.getLogger(__name__)
@@ -50,8 +51,8 @@ async def _explain(
         return _json({"error_code": int(refusal.code), "message": refusal.message}, refusal.status)
     except web.HTTPException as answer:
         return _json({"error_code": answer.status, "message": f"HTTP {answer.status} {answer.reason}"}, answer.status)
-    except Exception:
-        _logger.exception("%s %s", request.method, request.path)
+    except Exception as error:  # noqa: BLE001 - answered as a failing store
+        _logger.error("%s %s: %s", request.method, request.path, described(error))  # noqa: TRY400
         return _json({"error_code": int(Code.STORE), "message": "Error in the backend data store"}, 500)
 
 

@@ -5,23 +5,43 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaError
+from confluent_kafka.admin import AdminClient
 
-from ops.control import ControlStore
+from ops import control
+from ops.control import ControlStore, Follower, publish
 from ops.dead_letter_log import DeadLetterLog
 from ops.embedded.kafka import Kafka
+from ops.process import EXIT_CRASHED
+from ops.topics import ensure_control_topics
 from producers.log import Log
+from schemas.anchor import Anchor
 from schemas.dead_letter import DeadLetter
 from schemas.errors import Transient
-from schemas.feed import dead_letter_topic
+from schemas.feed import ANCHORS, GRANTS, dead_letter_topic
 from tests import feeds
 from tests.until import until
 
+ROOT = Path(__file__).parent.parent.parent
+ANCHOR = Anchor(public_key=b"\1" * 32, name="district")
+FOLLOWING = """
+import sys, time
+from ops import process
+from ops.control import Follower
+process.log_to(sys.stderr, "INFO")
+process.watch_threads()
+Follower(sys.argv[1])
+print("following", flush=True)
+time.sleep(120)
+"""
 BRIEF = {"delivery.timeout.ms": "2000", "socket.timeout.ms": "1000", "request.timeout.ms": "1000"}
 
 
@@ -157,3 +177,31 @@ def test_one_subscribers_dead_letters_do_not_wait_for_anothers(broker: Kafka) ->
         assert held_up.is_alive(), "the other one still waits"
         held_up.join()
     assert len(values(broker, dead_letter_topic(feed))) == 20
+
+
+def test_grants_that_cannot_be_read_for_long_are_told_and_read_once_kafka_answers(
+    broker: Kafka, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, seconds in {"HEARING_EVERY_SECONDS": 0.2, "HEARING_ANSWER_SECONDS": 0.5, "DEAF_SECONDS": 1.0}.items():
+        monkeypatch.setattr(control, name, seconds)
+    ensure_control_topics(broker.bootstrap)
+    with closing(Log(broker.bootstrap, client_id="test")) as log, closing(Follower(broker.bootstrap)) as directory:
+        with standing_still(broker):
+            until(lambda: "grants cannot be read" in caplog.text, 30, "the log says so")
+        publish(log.append, ANCHORS, ANCHOR.fingerprint, ANCHOR.to_json())
+        log.flush(30)
+        until(lambda: directory().anchors, 30, "what is agreed is read again")
+        until(lambda: "grants are read again" in caplog.text, 30, "and the log says that too")
+
+
+def test_a_process_that_can_no_longer_hear_of_revocations_ends(broker: Kafka) -> None:
+    ensure_control_topics(broker.bootstrap)
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    line = [sys.executable, "-c", FOLLOWING, broker.bootstrap]
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "following\n"
+        admin.delete_topics([GRANTS])[GRANTS].result(30)
+        _, said = process.communicate(timeout=90)
+    assert process.returncode == EXIT_CRASHED
+    assert "the thread 'directory' died, which ends the process: control topics:" in said

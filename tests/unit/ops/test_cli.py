@@ -124,8 +124,12 @@ def test_our_errors_are_a_text_and_a_fix(error: MeshError) -> None:
     assert ran.stderr.endswith("\n  fix: start it\n")
 
 
-def test_what_nobody_foresaw_keeps_its_traceback() -> None:
-    ran = CliRunner().invoke(failing(KeyError("a bug")), ["fail"])
+def test_what_nobody_foresaw_is_told_by_kind_and_place_and_with_its_text_only_on_demand() -> None:
+    ran = CliRunner().invoke(failing(KeyError("a value")), ["fail"])
+    assert (ran.exit_code, ran.stdout) == (1, "")
+    assert "KeyError at " in ran.stderr
+    assert "a value" not in ran.stderr
+    ran = CliRunner().invoke(failing(KeyError("a value")), ["fail"], env={"MESH_LOG_LEVEL": "DEBUG"})
     assert isinstance(ran.exception, KeyError)
 
 
