@@ -6,8 +6,7 @@ an error means for it:
 | error                          | the lane                                                                                     |
 |--------------------------------|----------------------------------------------------------------------------------------------|
 | Transient                      | stays in its group and tries again, ever more slowly; counts as parked after a while          |
-| Rejected                       | halves the records until the bad one is alone; that one goes to the dead letters, the rest on |
-| Rejected a hundred times in a row | parks: a target that refuses everything is unwell, not a hundred changes                   |
+| Rejected, NotYet, TopicTrouble | goes on with everything else (deferral.py)                                                    |
 | Gone                           | stops: only a person resumes it                                                              |
 | ContractBroken, Misconfigured  | parks, and starts afresh now and then, so that it heals by itself once a person mended it     |
 | Fenced                         | starts afresh: joins its group again                                                          |
@@ -29,17 +28,16 @@ from functools import partial
 from schemas.change import Batch
 from schemas.dead_letter import DeadLetter
 from schemas.errors import ContractBroken, MeshError, Rejected, Transient
+from sinks.deferral import REFUSED_RUN_MAX, Deferral
 from sinks.dispatch import Dispatch
 from sinks.lane_report import LaneReport
 from sinks.patience import Patience
 from sinks.reader import Reader
-from sinks.run import Gathering, halves
+from sinks.run import Gathering
 from sinks.sink import AnsweringSink, Fenced, Gone, Moved, OffsetKeeper, Pace, Sink, SinkKind, SinkSetup
 from sinks.watchman import Watchman
 
 logger = logging.getLogger(__name__)
-
-REFUSED_RUN_MAX = 100
 
 
 class _StoppedError(Exception):
@@ -77,7 +75,6 @@ class Lane:
         self._reader_settings = reader_settings
         self._pause_seconds = pause_seconds
         self._stop = threading.Event()
-        self._refused_run = 0
         self._has_progress = False
         self._thread = threading.Thread(target=self._run, name=f"lane {report.name}", daemon=True)
 
@@ -175,7 +172,7 @@ class Lane:
             patience=self._patience,
             report=self._report,
             stop=self._stop,
-            bury=partial(self._keep_letter, reader, sink),
+            bury=partial(self._keep_some, reader, sink),
             progressed=self._progressed,
         ).run()
 
@@ -185,9 +182,19 @@ class Lane:
 
     def _loop(self, reader: Reader, sink: Sink, pace: Pace) -> None:
         held, watchman = Gathering(pace), Watchman(sink, self._report, self._patience.look_seconds)
+        deferral = Deferral(
+            reader=reader,
+            sink=sink,
+            report=self._report,
+            patience=self._patience,
+            now=self._now,
+            write=partial(self._write, reader, sink),
+            bury=partial(self._bury, reader, sink),
+        )
         while not self._stop.is_set():
             reader.follow(self._report.grants.keys())
             watchman.look(self._now())
+            deferral.tick()
             records_max, bytes_max = held.room
             poll_seconds = self._patience.poll_seconds
             read = reader.batches(
@@ -198,20 +205,14 @@ class Lane:
             )
             watchman.tell(reader)
             if not read and not held:
-                self._report.caught_up(has_partitions=reader.has_partitions)
+                deferral.caught_up(has_partitions=reader.has_partitions)
                 continue
             held.add(read, self._now())
             held.keep(reader.owns)
             if held and held.is_due(self._now()):
-                self._deliver(reader, sink, held.take())
+                deferral.deliver(held.take())
 
     # -- one delivery --------------------------------------------------------------------------------------------------
-
-    def _deliver(self, reader: Reader, sink: Sink, batches: Sequence[Batch]) -> None:
-        try:
-            self._write(reader, sink, batches)
-        except Rejected as error:
-            self._bisect(reader, sink, batches, error)
 
     def _write(self, reader: Reader, sink: Sink, batches: Sequence[Batch]) -> None:
         def write() -> Sequence[Batch]:
@@ -222,7 +223,6 @@ class Lane:
             return ours
 
         written = self._patiently(reader, write, batches)
-        self._refused_run = 0
         for batch in written:
             # Invariant 1: the subscriber has it.
             reader.done(batch.topic, batch.partition, batch.next_offset)
@@ -256,31 +256,24 @@ class Lane:
             logger.warning("%s: tries again: %s", self.group, error)
         return self._patience.wait_seconds(error, attempts)
 
-    def _bisect(self, reader: Reader, sink: Sink, batches: Sequence[Batch], error: Rejected) -> None:
-        """Halve until the bad record is alone (SK-08). Halves go in order, so order holds per key (invariant 4)."""
-        if len(batches) == 1 and len(batches[0].records) == 1:
-            self._bury(reader, sink, batches[0], error)
-            return
-        for half in halves(batches):
-            try:
-                self._write(reader, sink, half)
-            except Rejected as worse:
-                self._bisect(reader, sink, half, worse)
-
     def _bury(self, reader: Reader, sink: Sink, batch: Batch, error: Rejected) -> None:
         if reader.holds(batch):
             self._keep_letter(reader, sink, batch, error)
             reader.done(batch.topic, batch.partition, batch.next_offset)
 
-    def _keep_letter(self, reader: Reader, sink: Sink | AnsweringSink, batch: Batch, error: Rejected) -> None:
-        """Return once the change is among the dead letters."""
+    def _keep_some(self, reader: Reader, sink: AnsweringSink, batch: Batch, error: Rejected) -> None:
+        """A receiver that refuses everything is unwell, not a hundred changes."""
         self._refused_run += 1
         if self._refused_run > REFUSED_RUN_MAX:
             raise ContractBroken(
                 self.group,
                 f"its target refused {REFUSED_RUN_MAX} changes in a row, at last with {error.reason}",
-                fix="mend the target, then `mesh replay` the dead letters",
+                fix=f"mend the target, then `mesh dlq retry {self._report.grant_of(batch.topic)} --all`",
             )
+        self._keep_letter(reader, sink, batch, error)
+
+    def _keep_letter(self, reader: Reader, sink: Sink | AnsweringSink, batch: Batch, error: Rejected) -> None:
+        """Return once the change is among the dead letters."""
         record = batch.records[0]
         moment = self._report.moment(record)
         letter = DeadLetter(

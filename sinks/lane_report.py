@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from schemas.change import Batch, Record
 from schemas.envelope import unframe
-from schemas.errors import Rejected, Transient
+from schemas.errors import MeshError, Rejected, Transient
 from schemas.incident import Incidents
 from sinks.envelope_walk import Moment, moment_reader
 from sinks.notice import Notices
-from sinks.sink import SinkSetup
+from sinks.sink import SinkSetup, TopicTrouble
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class LaneReport:
         self._moments: dict[int, Callable[[bytes], Moment]] = {}
         self._is_parked = False
         self._keys_wait = False
+        self._standing: set[str] = set()
         self._idle_reported_at = 0.0
 
     def begun(self) -> None:
@@ -97,6 +98,30 @@ class LaneReport:
             self._incidents.end("sink", self.name)
         self._keys_wait = bool(count)
 
+    def waits(self, topic: str, error: MeshError) -> None:
+        """Changes of a topic wait for others."""
+        self._standing.add(topic)
+        reason = f"changes wait, and with them the later ones of their keys: {error.problem}"
+        self._incidents.begin("grant", self.grant_of(topic), state="waiting", reason=reason, fix=error.fix)
+
+    def stands(self, trouble: TopicTrouble, *, is_all: bool) -> None:
+        """A topic is not delivered for now; `is_all`: nor is any other of this lane."""
+        state = "waiting" if trouble.is_passing else "parked"
+        if trouble.topic not in self._standing:
+            logger.error("%s: %s is %s: %s", self.group, trouble.topic, state, trouble)
+        self._standing.add(trouble.topic)
+        name = self.grant_of(trouble.topic)
+        self._incidents.begin("grant", name, state=state, reason=trouble.problem, fix=trouble.fix)
+        if is_all:
+            self.park(trouble.problem, trouble.fix)
+
+    def flows(self, topic: str) -> None:
+        """A topic that stood or waited is delivered again."""
+        if topic in self._standing:
+            self._standing.discard(topic)
+            self._incidents.end("grant", self.grant_of(topic))
+            logger.info("%s: %s is delivered again", self.group, topic)
+
     def retried(self) -> None:
         """One more attempt was needed."""
         self._observer.retried(subscriber=self._setup.subscriber, sink=self._setup.sink.name)
@@ -131,14 +156,14 @@ class LaneReport:
                 seconds = max(0.0, now - moment.committed_at_ms / 1000)
                 self._observer.lag(grant_id=self.grant_of(batch.topic), seconds=seconds)
 
-    def caught_up(self, *, has_partitions: bool) -> None:
-        """There is nothing to deliver."""
+    def caught_up(self, *, has_partitions: bool, behind: Collection[str] = ()) -> None:
+        """There is nothing to deliver, but for what waits of the topics `behind`."""
         self.keys_wait(0)
-        if has_partitions:
+        if has_partitions and not behind:
             self.unpark()  # it could start
         if (now := self._now()) - self._idle_reported_at >= 1:
             self._idle_reported_at = now
-            for grant_id in self.grants.values():
+            for grant_id in [grant_id for topic, grant_id in self.grants.items() if topic not in behind]:
                 self._observer.lag(grant_id=grant_id, seconds=0.0)
 
     def dead(self, batch: Batch, error: Rejected) -> None:

@@ -10,58 +10,33 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from schemas.change import Batch
 from schemas.codec import SchemaOf
 from schemas.envelope import frame, unframe
-from schemas.errors import MeshError, Misconfigured, Rejected
+from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected
+from sinks.postgres_chunk import Chunk, Target, array, unreadable
+from sinks.postgres_fault import Undefined
 from sinks.postgres_fold import Fold
 from sinks.postgres_options import PostgresOptions
-from sinks.postgres_pipe import Gone, Pipe, Statement
+from sinks.postgres_pipe import Pipe, Statement
 from sinks.postgres_place import Place
-from sinks.postgres_row import OIDS, KeyReader, Taken, cell, key_reader, row_reader, staging_type
+from sinks.postgres_row import OIDS, Taken, cell, key_reader, row_reader, staging_type
 from sinks.postgres_table import Table, move_offsets
 from sinks.postgres_tables import Tables
 from sinks.row import Column
-from sinks.sink import Fenced, Moved, Partition, SinkKind, SinkSetup
+from sinks.sink import Fenced, Moved, NotYet, Partition, SinkKind, SinkSetup, TopicTrouble
 
 logger = logging.getLogger(__name__)
 
 CHUNK_ROWS = 2_000
 AWAITED_MAX = 10_000
 _TEXT, _BYTEA, _INT4, _INT8 = OIDS["text"], OIDS["bytea"], OIDS["integer"], OIDS["bigint"]
-_HEADER = struct.Struct(">iiiii")
 _NO_SCHEMA = -1
-
-
-def array(cells: Sequence[bytes], oid: int) -> bytes:
-    """A binary one-dimensional array (array_recv)."""
-    return _HEADER.pack(1, 1, oid, len(cells), 1) + b"".join(cells)
-
-
-@dataclass(slots=True)
-class _Target:
-    """The table that one topic's rows of one schema go to. Without a value schema only keys can be read."""
-
-    value_head: bytes
-    key_head: bytes
-    table: Table
-    keys: KeyReader
-    read: Callable[[bytes], Taken]
-    types: Mapping[str, str]
-    filling: frozenset[str]
-    sql: dict[object, str] = field(default_factory=dict[object, str])
-
-
-@dataclass(slots=True)
-class _Chunk:
-    """What goes into one transaction: per topic its target and fold, and the offsets behind them."""
-
-    work: dict[str, tuple[_Target, Fold]] = field(default_factory=dict[str, tuple[_Target, Fold]])
-    offsets: dict[Partition, int] = field(default_factory=dict[Partition, int])
-    count: int = 0
+_NONE: frozenset[str] = frozenset()
+_CONFLICTS = ("sql_23505", "sql_23P01")
 
 
 class PostgresSink:
@@ -81,11 +56,13 @@ class PostgresSink:
         self._tables = tables
         self._place = Place(self._pipe, subscriber, schema)
         self._tables_made = Tables(self._pipe, subscriber, schema)
-        self._targets: dict[tuple[str, int, int], _Target] = {}
+        self._targets: dict[tuple[str, int, int], Target] = {}
         self._has_removed: set[str] = set()
         self._owners: dict[str, str] = {}
         self._awaited: dict[Partition, dict[bytes, None]] = {}
         self._move = move_offsets(schema)
+        self._giving_way: set[str] = set()
+        self._holds: dict[Partition, int] = {}
         self.reasons: dict[str, str] = {}
 
     # -- the ports: Sink and OffsetKeeper ------------------------------------------------------------------------------
@@ -94,14 +71,7 @@ class PostgresSink:
         """Upsert and delete, with the offsets, in transactions of about 2,000 changes."""
         places = [(batch.topic, batch.partition) for batch in batches]
         try:
-            self._place.ensure(places)
-            try:
-                self._write(batches)
-            except Gone:
-                # A table or column went away under us: look again at what is there, once.
-                self._recover()
-                self._place.ensure(places)
-                self._write(batches)
+            self._attempt(batches, places)
         except BaseException:
             # The transaction under way rolls back or has committed whole: the resend is guarded either way.
             self._recover()
@@ -110,8 +80,30 @@ class PostgresSink:
         for topic in self._tables_made.filled():
             self._forget([topic])
 
+    def _attempt(self, batches: Sequence[Batch], places: Sequence[Partition]) -> None:
+        """Write, and once more where that can end otherwise."""
+        is_undefined = False
+        try:
+            while True:
+                self._place.ensure(places)
+                try:
+                    return self._write(batches)
+                except Undefined as error:
+                    # A table or column went away under us: look again at what is there.
+                    if is_undefined:
+                        raise TopicTrouble(error.topic, error) if error.topic else error from None
+                    is_undefined = True
+                except NotYet as error:
+                    # Rows that take each other's value under a unique index: have all of them let go first.
+                    if error.reason not in _CONFLICTS or error.topic in self._giving_way:
+                        raise
+                    self._giving_way.add(error.topic)
+                self._recover()
+        finally:
+            self._giving_way.clear()
+
     def _write(self, batches: Sequence[Batch]) -> None:
-        chunk = _Chunk()
+        chunk = Chunk()
         for batch in batches:
             start, end = 0, len(batch.records)
             while start < end:
@@ -122,7 +114,7 @@ class PostgresSink:
                 # A full chunk goes, and so does one before a record of another schema.
                 if chunk.count >= CHUNK_ROWS or stop < end:
                     self._send(chunk)
-                    chunk = _Chunk()
+                    chunk = Chunk()
                 start = stop
         if chunk.offsets:
             self._send(chunk)
@@ -146,6 +138,7 @@ class PostgresSink:
         starts = self._place.take(partitions)
         for place in partitions:
             self._awaited.pop(place, None)
+            self._holds.pop(place, None)
         # What an earlier owner of these partitions removed or altered is not known here.
         self._forget(topics)
         return starts
@@ -165,16 +158,23 @@ class PostgresSink:
     def skip(self, topic: str, partition: int, next_offset: int) -> None:
         """Move past a dead letter."""
         self._place.ensure([(topic, partition)])
-        self._send(_Chunk(offsets={(topic, partition): next_offset}))
+        self._send(Chunk(offsets={(topic, partition): next_offset}))
         self._pipe.collect()
         self._place.committed([(topic, partition)])
+
+    def hold(self, topic: str, partition: int, offset: int | None) -> None:
+        """Keep the stored offset at or below this one; None lets it go."""
+        if offset is None:
+            self._holds.pop((topic, partition), None)
+        else:
+            self._holds[topic, partition] = offset
 
     def _forget(self, topics: Collection[str]) -> None:
         self._targets = {key: target for key, target in self._targets.items() if key[0] not in topics}
 
     # -- from records to statements ------------------------------------------------------------------------------------
 
-    def _fold(self, batch: Batch, start: int, stop: int, chunk: _Chunk) -> int:
+    def _fold(self, batch: Batch, start: int, stop: int, chunk: Chunk) -> int:
         """Fold records into the chunk; where it stopped: at `stop`, or earlier at a record of another schema."""
         topic = batch.topic
         awaited = self._awaited.setdefault((topic, batch.partition), {})
@@ -202,11 +202,11 @@ class PostgresSink:
                 awaited[key[5:]] = None
         return stop
 
-    def _begin(self, topic: str, key: bytes | None, value: bytes) -> tuple[_Target, Fold]:
+    def _begin(self, topic: str, key: bytes | None, value: bytes) -> tuple[Target, Fold]:
         target = self._target(topic, unframe(value)[0], unframe(key)[0] if key else _NO_SCHEMA)
         return target, Fold([column.name for column in target.table.columns])
 
-    def _send(self, chunk: _Chunk) -> None:
+    def _send(self, chunk: Chunk) -> None:
         # The server worked on the transaction before while these rows were read.
         self._pipe.collect()
         self._send_offsets(chunk.offsets)
@@ -215,19 +215,21 @@ class PostgresSink:
         self._pipe.end()
 
     def _send_offsets(self, offsets: Mapping[Partition, int]) -> None:
-        places = sorted(offsets)
+        places, at = sorted(offsets), self._place.at
+        # Never back, and never past what is held.
+        news = {p: max(at[p], min(offsets[p], self._holds.get(p, offsets[p]))) for p in places}
         params = [
             array([cell(topic.encode()) for topic, _ in places], _TEXT),
             array([struct.pack(">ii", 4, number) for _, number in places], _INT4),
-            array([struct.pack(">iq", 8, offsets[place]) for place in places], _INT8),
+            array([struct.pack(">iq", 8, news[place]) for place in places], _INT8),
             array([struct.pack(">iq", 8, self._place.epochs[place]) for place in places], _INT8),
-            array([struct.pack(">iq", 8, self._place.at[place]) for place in places], _INT8),
+            array([struct.pack(">iq", 8, at[place]) for place in places], _INT8),
             str(len(places)).encode(),
         ]
-        self._pipe.queue(Statement("offsets", Fenced), self._move, params, arrays=5)
-        self._place.at.update(offsets)
+        self._pipe.queue(Statement("", Fenced), self._move, params, arrays=5)
+        at.update(news)
 
-    def _send_fold(self, target: _Target, topic: str, fold: Fold) -> None:
+    def _send_fold(self, target: Target, topic: str, fold: Fold) -> None:
         if not target.types:
             return  # tombstones of a table that was never made
         table, types, statement = target.table, target.types, Statement(topic)
@@ -239,10 +241,17 @@ class PostgresSink:
         if fold.removed:
             self._has_removed.add(topic)
             self._send_keys(target, topic, table.delete(types), fold.removed)
-        is_guarded = topic in self._has_removed
+        self._send_whole(target, topic, fold)
+        if fold.partial:
+            self._send_partial(target, topic, fold.partial)
+
+    def _send_whole(self, target: Target, topic: str, fold: Fold) -> None:
+        table, types, statement, is_guarded = target.table, target.types, Statement(topic), topic in self._has_removed
         for takes_equal in (False, True):
             rows = {key: row for key, row in fold.whole.items() if (row.op == b"r") is takes_equal}
             if rows:
+                if topic in self._giving_way:
+                    self._send_giving_way(target, topic, table, rows, takes_equal=takes_equal)
                 sql = target.sql.get((takes_equal, is_guarded))
                 if sql is None:
                     sql = table.upsert(types, takes_equal=takes_equal, is_guarded=is_guarded)
@@ -250,15 +259,25 @@ class PostgresSink:
                 self._send_rows(statement, sql, table.columns, rows)
                 if anew := target.filling.intersection(column.name for column in table.columns):
                     self._send_rows(statement, table.fill(types, anew), table.columns, rows)
-        if fold.partial:
-            self._send_partial(target, topic, fold.partial)
 
-    def _send_keys(self, target: _Target, topic: str, sql: str, tokens: Mapping[bytes, bytes]) -> None:
+    def _send_giving_way(
+        self, target: Target, topic: str, sent: Table, rows: Mapping[bytes, Taken], *, takes_equal: bool
+    ) -> None:
+        nulled = target.giving_way
+        is_whole = len(sent.columns) == len(target.table.columns)
+        if nulled is None or not (nulled or is_whole):
+            return
+        nulled = [name for name in nulled if name in {column.name for column in sent.columns}]
+        if nulled or is_whole:
+            sql = sent.give_way(target.types, nulled, takes_equal=takes_equal)
+            self._send_rows(Statement(topic), sql, sent.columns, rows)
+
+    def _send_keys(self, target: Target, topic: str, sql: str, tokens: Mapping[bytes, bytes]) -> None:
         read = target.keys.read
         rows = {key: Taken(read(b"\0\0\0\0\0" + key), b"d", token, ()) for key, token in tokens.items()}
         self._send_rows(Statement(topic), sql, target.keys.columns, rows)
 
-    def _send_partial(self, target: _Target, topic: str, rows: Mapping[bytes, Taken]) -> None:
+    def _send_partial(self, target: Target, topic: str, rows: Mapping[bytes, Taken]) -> None:
         groups: dict[tuple[str, ...], dict[bytes, Taken]] = {}
         for key, row in rows.items():
             groups.setdefault(tuple(sorted(row.unchanged)), {})[key] = row
@@ -270,6 +289,10 @@ class PostgresSink:
                 for key, row in group.items()
                 if row.cells is not None
             }
+            if topic in self._giving_way:
+                self._send_giving_way(
+                    target, topic, replace(target.table, columns=tuple(columns)), cut, takes_equal=False
+                )
             self._send_rows(Statement(topic), target.table.update(target.types, columns), columns, cut)
             if anew := target.filling.intersection(column.name for column in columns):
                 sent = replace(target.table, columns=tuple(columns))
@@ -289,7 +312,7 @@ class PostgresSink:
 
     # -- tables --------------------------------------------------------------------------------------------------------
 
-    def _target(self, topic: str, value_id: int, key_id: int) -> _Target:
+    def _target(self, topic: str, value_id: int, key_id: int) -> Target:
         target = self._targets.get((topic, value_id, key_id))
         if target is not None:
             return target
@@ -304,16 +327,25 @@ class PostgresSink:
             envelope = self._schema_of(value_id)
             reader, doc = row_reader(envelope), envelope.get("doc", "").split("|", 1)[0]
         columns = reader.columns if reader else keys.columns
-        table = Table(schema=self._schema, name=self._table_name(topic), columns=columns, key=keys.columns, doc=doc)
-        if reader:
-            types, filling = self._tables_made.settle(topic, table)
-        else:
-            types, filling = self._tables_made.columns(table), frozenset[str]()
+        try:
+            table = Table(schema=self._schema, name=self._table_name(topic), columns=columns, key=keys.columns, doc=doc)
+        except Misconfigured as error:
+            raise TopicTrouble(topic, error) from None
+        try:
+            types, filling = (
+                self._tables_made.settle(topic, table) if reader else (self._tables_made.columns(table), _NONE)
+            )
+        except Undefined:
+            raise
+        except ContractBroken as error:
+            raise TopicTrouble(topic, error) from None
         found = self._pipe.rows(f"SELECT EXISTS (SELECT FROM {table.removed} WHERE topic = %s)", (topic,))  # noqa: S608
         if found[0][0]:
             self._has_removed.add(topic)
         value_head = frame(value_id) if reader else b""
-        target = _Target(value_head, frame(key_id), table, keys, reader.read if reader else _unreadable, types, filling)
+        target = Target(value_head, frame(key_id), table, keys, reader.read if reader else unreadable, types, filling)
+        if topic in self._giving_way:
+            target.giving_way = self._tables_made.giving_way(table)
         self._targets[topic, value_id, key_id] = target
         return target
 
@@ -327,10 +359,6 @@ class PostgresSink:
                 fix="give one of them another name with the sink's option `tables: {<feed>: <name>}`",
             )
         return name
-
-
-def _unreadable(_message: bytes) -> Taken:
-    raise Rejected("not_decodable", "no schema is known for the message")
 
 
 def build_postgres(setup: SinkSetup) -> PostgresSink:

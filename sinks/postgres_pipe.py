@@ -15,31 +15,27 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
-from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected, Transient
+from schemas.errors import MeshError, Misconfigured, Rejected, Transient
+from sinks.postgres_fault import Place, translate
 from sinks.sink import Fenced
 
 ANSWER_WITHIN_SECONDS = 120.0
 CONNECT_WITHIN_SECONDS = 10
 _SESSION = (
-    "-c client_encoding=UTF8 -c DateStyle=ISO -c TimeZone=UTC -c statement_timeout=110s -c lock_timeout=30s "
+    "-c client_encoding=UTF8 -c DateStyle=ISO -c TimeZone=UTC -c statement_timeout=60s -c lock_timeout=10s "
     # Every join of ours is of a few keys with a table by its primary key. The planner knows nothing of the few, and would
     # read a table of ten thousand rows from end to end for one of them.
     "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_material=off"
 )
-_UNDEFINED = {"42P01", "42703", "3F000"}
 _TABLES_LOCK = "SELECT pg_advisory_xact_lock(hashtext('_mesh_tables'))"
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a queued statement is about; `division` is what its deliberate division by zero means."""
+    """What a queued statement is about, no topic for our own tables; `division` is what its deliberate division by zero means."""
 
     topic: str
     division: type[Fenced] | type[Rejected] | None = None
-
-
-class Gone(ContractBroken):
-    """A table or a column that was there is not there any more."""
 
 
 class Pipe:
@@ -61,8 +57,10 @@ class Pipe:
         except psycopg.Error as error:
             raise self._lost(error) from None
 
-    def change_tables(self, statements: Sequence[str | tuple[str, Sequence[Any] | Mapping[str, Any]]]) -> None:
-        """Run statements that make or alter tables, in one transaction; only one process does so at a time."""
+    def change_tables(
+        self, statements: Sequence[str | tuple[str, Sequence[Any] | Mapping[str, Any]]], topic: str = ""
+    ) -> None:
+        """Run statements that make or alter tables, of one topic, in one transaction; only one process does so at a time."""
         self.collect()
         try:
             connection = self._open()
@@ -71,7 +69,7 @@ class Pipe:
                     sql, params = (statement, None) if isinstance(statement, str) else statement
                     connection.execute(sql.encode(), params)
         except psycopg.Error as error:
-            raise self._lost(error) from None
+            raise self._lost(error, topic) from None
 
     def queue(self, statement: Statement, sql: str, params: Sequence[bytes], *, arrays: int) -> None:
         """Queue a statement, prepared at its first use; the first `arrays` parameters are binary, the others text."""
@@ -161,11 +159,11 @@ class Pipe:
             raise _connect_error(error, self._subscriber) from None
         return self._connection
 
-    def _lost(self, error: psycopg.Error) -> MeshError:
+    def _lost(self, error: psycopg.Error, topic: str = "") -> MeshError:
         self.close()
         if error.sqlstate is None and not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             raise error  # our own mistake
-        return translate(error.sqlstate, "", self._subscriber)
+        return translate(error.sqlstate, Place(topic=topic), self._subscriber)
 
 
 def _wait(wire: pq.abc.PGconn, *, is_writing: bool) -> None:
@@ -187,31 +185,12 @@ def _failure(result: pq.abc.PGresult, statement: Statement, subscriber: str) -> 
         return Rejected(
             "partial_without_row",
             f"{statement.topic}: an update without all columns finds no row to complete",
-            fix="deliver the grant again: `mesh replay`",
+            fix="deliver the grant again: `mesh replay <grant>`",
         )
     fields = (pq.DiagnosticField.TABLE_NAME, pq.DiagnosticField.COLUMN_NAME, pq.DiagnosticField.CONSTRAINT_NAME)
     names = [name.decode("utf-8", "replace") for field in fields if (name := result.error_field(field))]
-    return translate(state, f"{statement.topic} {' '.join(names)}".strip(), subscriber)
-
-
-def translate(state: str | None, where: str, subscriber: str) -> MeshError:
-    """What an SQLSTATE means for the lane; the server's own text stays out, since it quotes values.
-
-    No state is a lost connection. What nobody classified is systemic (FIELD-NOTES SK-07).
-    """
-    name = f"{subscriber}'s database"
-    if state == "08P01":
-        return Rejected("sql_08P01", f"{where}: a value is not in PostgreSQL's binary form")
-    if not state or state[:2] in {"08", "40", "53", "57", "58"} or state in {"55P03", "25006", "XX000"}:
-        return Transient(f"{name}: {state or 'connection lost'} {where}".rstrip())
-    if state[:2] in {"22", "23"}:
-        return Rejected(f"sql_{state}", f"{where}: refused with SQLSTATE {state}")
-    if state[:2] in {"28", "3D", "0L", "0P"} or state == "42501":
-        return Misconfigured(
-            name, f"refuses us with SQLSTATE {state}", fix="check the address, the account and its rights"
-        )
-    kind = Gone if state in _UNDEFINED else ContractBroken
-    return kind(name, f"SQLSTATE {state} {where}".rstrip(), fix="compare its tables with the contract: `mesh check`")
+    is_raised = result.error_field(pq.DiagnosticField.SOURCE_FUNCTION) == b"exec_stmt_raise"
+    return translate(state, Place(topic=statement.topic, names=" ".join(names), is_raised=is_raised), subscriber)
 
 
 def _connect_error(error: psycopg.OperationalError, subscriber: str) -> MeshError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from schemas.errors import Misconfigured
+from schemas.errors import ContractBroken, Misconfigured
 from sinks.postgres_pipe import Pipe
 from sinks.postgres_table import own_tables, quote, take_over
 from sinks.sink import BEGINNING, Fenced, Moved, Partition
@@ -91,7 +91,8 @@ class Place:
                 statements = statements[1:]
             try:
                 self._pipe.change_tables(statements)
-            except Misconfigured as error:
+            except ContractBroken:
                 fix = f"let the account create tables in schema {self._schema}, or have them made: {'; '.join(statements)}"
-                raise Misconfigured(error.setting, "the account may not make the mesh's own tables", fix=fix) from None
+                what = f"{self._subscriber}'s database"
+                raise Misconfigured(what, "the account may not make the mesh's own tables", fix=fix) from None
         self._is_ready = True

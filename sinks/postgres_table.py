@@ -150,6 +150,15 @@ class Table:
             f"AND {self._not_removed(topic, is_guarded=True, takes_equal=False)}"
         )
 
+    def give_way(self, types: Mapping[str, str], nulled: Collection[str], *, takes_equal: bool) -> str:
+        """Null these columns, none: delete the rows, where an upsert of the same parameters is about to overwrite them."""
+        sets = ", ".join(f"{quote(name)} = NULL" for name in nulled)
+        what = f"UPDATE {self.path} t SET {sets} FROM" if nulled else f"DELETE FROM {self.path} t USING"
+        return (
+            f"{what} {_staged(self.columns)} WHERE {self._same_key(types)} AND t.{TOKEN} {'<=' if takes_equal else '<'} s.{TOKEN} "
+            f"AND {self._not_removed(len(self.columns) + 3, is_guarded=True, takes_equal=takes_equal)}"
+        )
+
     def fill(self, types: Mapping[str, str], anew: Collection[str]) -> str:
         """Set columns that were made anew in rows that are as new or newer. Parameters as for `upsert`."""
         sets = [f"{quote(column.name)} = {_cast(column, types)}" for column in self.columns if column.name in anew]

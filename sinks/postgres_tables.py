@@ -73,7 +73,7 @@ class Tables:
             or not known.relation
         ):
             remember = self._remember(topic, table, columns, filling, is_rewound=bool(reason))
-            self._pipe.change_tables([*statements, *remember])
+            self._pipe.change_tables([*statements, *remember], topic)
         if statements:
             logger.info("%s: table %s follows its contract", self._subscriber, table.name)
         if reason:
@@ -104,7 +104,7 @@ class Tables:
                     "filling = CASE WHEN NOT %(is_replaced)s THEN array_cat(filling, %(lost)s::text[]) END "
                     "WHERE topic = %(topic)s"
                 )
-                self._pipe.change_tables([(forget, params), self._rewound(topic)])
+                self._pipe.change_tables([(forget, params), self._rewound(topic)], topic)
                 logger.warning("%s: %s", self._subscriber, reasons[topic])
         return reasons
 
@@ -136,6 +136,31 @@ class Tables:
                 (table.path,),
             )
         )
+
+    def giving_way(self, table: Table) -> Collection[str] | None:
+        """How rows can let go of what a unique index holds, before others take it in the same transaction.
+
+        These columns can be set to null; none: the rows can be deleted, since nothing hangs on them and all of each is ours.
+        None: in neither way.
+        """
+        indexes = self._pipe.rows(
+            "SELECT array_agg(a.attname::text) FILTER (WHERE NOT a.attnotnull) FROM pg_index i CROSS JOIN LATERAL ("
+            "SELECT unnest(i.indkey::int2[])::int AS number UNION SELECT d.refobjsubid FROM pg_depend d "
+            "WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = i.indrelid) k "
+            "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number AND k.number > 0 "
+            "WHERE i.indrelid = to_regclass(%s) AND (i.indisunique OR i.indisexclusion) AND NOT i.indisprimary GROUP BY i.indexrelid",
+            (table.path,),
+        )
+        ours = {column.name for column in table.columns} - set(table.key_names)
+        nullable = [ours.intersection(names or ()) for (names,) in indexes]
+        if nullable and all(nullable):
+            return {name for names in nullable for name in names}
+        hangs = self._pipe.rows(
+            "SELECT FROM pg_constraint WHERE confrelid = to_regclass(%s) AND contype = 'f' AND confdeltype IN ('c', 'n', 'd')",
+            (table.path,),
+        )
+        is_all_ours = set(self.columns(table)) <= {column.name for column in table.columns} | {TOKEN}
+        return () if indexes and not hangs and is_all_ours else None
 
     def _known(self, topic: str) -> Known | None:
         sql = f"SELECT name, relation, home, columns, filling, until IS NOT NULL FROM {self._memory} WHERE topic = %s"

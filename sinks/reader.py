@@ -17,6 +17,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 
 from schemas.change import Batch, Record
 from schemas.errors import ContractBroken, Transient
+from sinks.reached import Reached
 from sinks.sink import Partition
 
 logger = logging.getLogger(__name__)
@@ -99,20 +100,18 @@ class Reader:
         self._starts_of = starts_of
         self._has_headers = has_headers
         self._topics: frozenset[str] = frozenset()
-        self._durable: dict[Partition, int] = {}
         self._committed: dict[Partition, int] = {}
         self._commit_at = 0.0
         self._stash: list[Message] = []
         self._held: set[Partition] = set()
-        self._reached: dict[Partition, int] = {}
+        self._reached = Reached()
         self._aside: set[str] = set()
         self._is_resting = False
         self._trouble: Exception | None = None
         settings = _settings(bootstrap, group, extra)
         group_settings = {"group.id": group, "group.protocol": "consumer", "on_commit": self._commit_answered}
         self._consumer = Consumer({**settings, **group_settings}, logger=logger)
-        self.went_back: dict[str, tuple[int, int]] = {}
-        """Topics of which the target has less than was confirmed: where it is in one partition, and what was confirmed there."""
+        self.went_back: dict[str, tuple[int, int]] = {}  # topics whose target has less than was confirmed: how far each
 
     def follow(self, topics: Collection[str]) -> None:
         """Read exactly these topics from now on; records of others that are already here are dropped unread."""
@@ -188,17 +187,15 @@ class Reader:
     def done(self, topic: str, partition: int, next_offset: int) -> None:
         """Everything below the offset is durable downstream; the broker hears of it within half a second."""
         if (topic, partition) in self._held:
-            self._durable[topic, partition] = self._reached[topic, partition] = next_offset
+            self._reached.done((topic, partition), next_offset)
 
-    def undone(self, batches: Sequence[Batch]) -> list[Batch]:
+    def keep_back(self, topic: str, partition: int, offset: int | None) -> int:
+        """Confirm nothing from this offset on, though later records are done; None: no more. Where the partition has come to."""
+        return self._reached.keep_back((topic, partition), offset)
+
+    def undone(self, batches: Iterable[Batch]) -> list[Batch]:
         """Of these batches, the records that are still ours and not durable yet."""
-        left: list[Batch] = []
-        for batch in batches:
-            reached = self._reached.get((batch.topic, batch.partition), 0)
-            records = [record for record in batch.records if record.offset >= reached]
-            if records and self.holds(batch):
-                left.append(Batch(topic=batch.topic, partition=batch.partition, records=records))
-        return left
+        return self._reached.undone(batch for batch in batches if self.holds(batch))
 
     def set_aside(self, topic: str) -> None:
         """Read no more of a topic for now; what was read of it and is not durable comes again after `take_back`."""
@@ -208,7 +205,7 @@ class Reader:
         try:
             for place in places:
                 self._consumer.pause([TopicPartition(*place)])
-                self._consumer.seek(TopicPartition(*place, self._reached.get(place, OFFSET_BEGINNING)))
+                self._consumer.seek(TopicPartition(*place, self._reached.of(place)))
         except KafkaException as error:
             raise Transient(f"{self._group}: cannot set {topic} aside: {error.args[0].str()}") from error
 
@@ -259,7 +256,7 @@ class Reader:
                 start = kept.get(place, tp.offset)
                 if start < tp.offset:
                     self.went_back[tp.topic] = (max(start, 0), tp.offset)
-                self._reached[place] = start if start >= 0 else OFFSET_BEGINNING
+                self._reached.begin(place, start if start >= 0 else OFFSET_BEGINNING)
                 if start < 0:
                     starts[place] = OFFSET_BEGINNING
                     self._committed[place] = low
@@ -290,20 +287,19 @@ class Reader:
     def _forget(self, places: set[Partition]) -> None:
         self._held -= places
         for place in places:
-            self._durable.pop(place, None)
             self._committed.pop(place, None)
-            self._reached.pop(place, None)
+            self._reached.forget(place)
         self._stash = [message for message in self._stash if (message.topic(), message.partition()) not in places]
 
     def _commit_sometimes(self) -> None:
-        if self._durable and time.monotonic() >= self._commit_at:
+        if self._reached.durable and time.monotonic() >= self._commit_at:
             self._commit_at = time.monotonic() + COMMIT_EVERY_SECONDS
             self._commit(self._held, is_waiting=False)
 
     def _commit(self, places: Collection[Partition], *, is_waiting: bool) -> None:
         offsets = [
             TopicPartition(*place, offset)
-            for place, offset in self._durable.items()
+            for place, offset in self._reached.durable.items()
             if place in places and self._committed.get(place) != offset
         ]
         if not offsets:

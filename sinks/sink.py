@@ -9,7 +9,7 @@ from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 from schemas.change import Batch, Record
 from schemas.codec import SchemaOf
-from schemas.errors import ContractBroken, MeshError, Transient
+from schemas.errors import ContractBroken, MeshError, Rejected, Transient
 from schemas.form import NoOptions, Written, read
 from schemas.subscriber import SinkConfig
 
@@ -118,6 +118,36 @@ class Gone(ContractBroken):
 
 class Fenced(MeshError):
     """Another process took the partition over: drop everything in hand and join the group again."""
+
+
+class NotYet(Rejected):
+    """A change that may be taken once others are: its parent is in another topic, or a row of its partition is in the way.
+
+    It waits with the later changes of its key while all else flows, and is a dead letter after `within_seconds`.
+    """
+
+    def __init__(self, topic: str, reason: str, message: str, *, within_seconds: float = 60.0) -> None:
+        super().__init__(reason, message)
+        self.topic = topic
+        self.within_seconds = within_seconds
+
+
+class TopicTrouble(MeshError):
+    """What is delivered of one topic cannot go on, for this cause; other topics can (invariant 8)."""
+
+    def __init__(self, topic: str, cause: MeshError) -> None:
+        super().__init__(cause.problem, fix=cause.fix)
+        self.topic = topic
+        self.is_passing = isinstance(cause, NotYet)
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A keeper of offsets that can keep one back: what comes after it is written, and comes again after a restart."""
+
+    def hold(self, topic: str, partition: int, offset: int | None) -> None:
+        """Keep the partition's stored offset at or below this one; None lets it go."""
+        ...
 
 
 class Moved(Fenced):

@@ -190,6 +190,7 @@ QUICK = Patience(
     parked_seconds=0.3,
     restarts_max=3,
     look_seconds=0.5,
+    waits_seconds=6.0,
 )
 
 

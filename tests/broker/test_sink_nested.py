@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ops.tail import View, tail
-from schemas.errors import ContractBroken, Rejected
+from schemas.errors import Rejected
 from sinks.file_format import format_of
 from sinks.files import FileSink
 from sinks.postgres import PostgresSink
+from sinks.sink import TopicTrouble
 from sinks.webhook import WebhookSink, signing_keys
 from tests.broker.test_sink_webhook import LOOPBACK, SECRET, Receiver
 from tests.delivering import OutFeed, decimal
@@ -131,7 +132,7 @@ def test_a_departments_own_json_columns_are_kept_and_others_are_not(
     other = PostgresSink(
         dsn=dsn, subscriber=feed.subscriber, schema_of=feed.schemas.__getitem__, schema="public", tables={}
     )
-    with pytest.raises(ContractBroken, match=r"column permits: is text\[\], the contract says jsonb"):
+    with pytest.raises(TopicTrouble, match=r"column permits: is text\[\], the contract says jsonb"):
         other.write([feed.batch(feed.record("u", ROW))])
     other.close()
 
