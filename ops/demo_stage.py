@@ -22,6 +22,7 @@ from ops.folder import Folder, variable_of
 from ops.settings import Connections, Settings, endpoints, load
 from ops.up import mesh_command
 from schemas.errors import Misconfigured, Transient
+from sinks.target import NETWORKS
 
 MARKER = "demo"
 """A file that says: this directory was made by the demo and may be made anew."""
@@ -59,6 +60,7 @@ def make_room(directory: Path) -> None:
 @contextmanager
 def running_mesh(directory: Path) -> Iterator[Settings]:
     """`mesh up` as a child that dies with this process; its lines go to this terminal until it is up."""
+    os.environ.setdefault(NETWORKS, "127.0.0.0/8")  # where the receivers of webhooks listen
     program = Program(
         name="up",
         argv=mesh_command("up", "--dir", str(directory)),

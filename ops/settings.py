@@ -8,6 +8,7 @@ One loader for every command. Each value comes from the environment, else from t
 | `registry`      | `MESH_REGISTRY` | URL of the Confluent-compatible schema registry |
 | `hub_database`  | `MESH_DATABASE` | PostgreSQL address of the hub's own database   |
 | `directory`     | `MESH_DIR`      | state, logs and connections of this mesh       |
+| `webhook_networks` | `MESH_WEBHOOK_NETWORKS` | networks of an intranet that webhooks may reach, also by plain http |
 | `producer`      | `MESH_DELIVERY_TIMEOUT_SECONDS` | how long a record may wait for the broker before its writer starts over |
 
 Addresses of departments' databases and of subscribers' sinks are secrets: they live as files of mode 0600 under
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import Misconfigured
+from sinks.target import NETWORKS, Network, networks_of
 
 DEFAULT_DIRECTORY = ".mesh"
 DELIVERY_TIMEOUT = "MESH_DELIVERY_TIMEOUT_SECONDS"
@@ -43,6 +45,7 @@ class Settings:
     kafka_sasl: str | None = None
     producer: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the hops' producers are to have beside their own settings (producers/log.py)."""
+    webhook_networks: tuple[Network, ...] = ()
 
 
 def endpoints(directory: Path) -> dict[str, Any]:
@@ -77,6 +80,7 @@ def load(directory: Path) -> Settings:
         hub_database=setting("hub_database", "MESH_DATABASE"),
         kafka_sasl=known.get("kafka_sasl"),
         producer=_producer(os.environ.get(DELIVERY_TIMEOUT)),
+        webhook_networks=networks_of(os.environ.get(NETWORKS, "")),
     )
 
 

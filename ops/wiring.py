@@ -155,6 +155,7 @@ def _run_delivery(
         bootstrap=settings.kafka,
         kinds=SINKS,
         incidents=_incidents(settings, parts),
+        networks=settings.webhook_networks,
     ).run(stop)
 
 

@@ -15,10 +15,12 @@ from schemas.directory import Directory
 from schemas.feed import out_topic
 from schemas.incident import Incidents, MemoryIncidents
 from schemas.subscriber import SinkConfig
+from sinks.addresses import Addresses
 from sinks.lane import Lane
 from sinks.lane_report import DeliveryObserver, LaneReport
 from sinks.patience import Patience
 from sinks.sink import AddressOf, SinkKind, SinkSetup
+from sinks.target import Network
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class Delivery:
         patience: Patience | None = None,
         reader_settings: Mapping[str, str] | None = None,
         incidents: Incidents | None = None,
+        networks: Sequence[Network] = (),
     ) -> None:
         self._directory = directory
         self._address_of = address_of
@@ -83,6 +86,8 @@ class Delivery:
         self._patience = patience or Patience()
         self._reader_settings = dict(reader_settings or {})
         self._incidents: Incidents = incidents or MemoryIncidents()
+        self._networks = networks
+        self._addresses: dict[LaneKey, Addresses] = {}
         self._lanes: dict[LaneKey, Lane] = {}
         self._ending: dict[LaneKey, Lane] = {}
         self._unknown: set[tuple[LaneKey, str]] = set()
@@ -112,7 +117,11 @@ class Delivery:
 
     def _settle(self, directory: Directory) -> None:
         wanted = wanted_lanes(directory, datetime.fromtimestamp(self._now(), UTC))
-        changed = [key for key, lane in self._lanes.items() if key not in wanted or lane.setup.sink != wanted[key][0]]
+        changed = [
+            key
+            for key, lane in self._lanes.items()
+            if key not in wanted or lane.setup.sink != wanted[key][0] or self._addresses[key].are_given_anew()
+        ]
         self._stop_lanes(changed)
         self._ending = {key: lane for key, lane in self._ending.items() if not lane.join(0)}
         for key, (sink, topics) in wanted.items():
@@ -133,7 +142,10 @@ class Delivery:
                 reason = f"unknown sink kind {sink.kind}"
                 self._incidents.begin("sink", ".".join(key), state="stopped", reason=reason, fix=f"use one of: {known}")
             return None
-        setup = SinkSetup(subscriber=key[0], sink=sink, address_of=self._address_of, schema_of=self._schema_of)
+        addresses = self._addresses[key] = Addresses(self._address_of)
+        setup = SinkSetup(
+            subscriber=key[0], sink=sink, address_of=addresses, schema_of=self._schema_of, networks=self._networks
+        )
         lane = self._lanes[key] = Lane(
             setup=setup,
             kind=kind,

@@ -12,6 +12,7 @@ from schemas.codec import SchemaOf
 from schemas.errors import ContractBroken, MeshError, Rejected, Transient
 from schemas.form import NoOptions, Written, read
 from schemas.subscriber import SinkConfig
+from sinks.target import Network
 
 _Options = TypeVar("_Options")
 
@@ -180,12 +181,13 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkSetup:
-    """What a sink is built from."""
+    """What a sink is built from. `networks`: what webhooks may call beside public addresses, as the operator says."""
 
     subscriber: str
     sink: SinkConfig
     address_of: AddressOf
     schema_of: SchemaOf
+    networks: Sequence[Network] = ()
 
     @property
     def label(self) -> str:

@@ -32,7 +32,7 @@ from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected, T
 from sinks.document import Documents
 from sinks.exchange import Exchanges
 from sinks.sink import Busy, Gone, SinkKind, SinkSetup, Terms
-from sinks.target import Network, Resolve, check_target, resolve
+from sinks.target import Network, Resolve, check_target, parse_url, resolve
 from sinks.webhook_options import SCHEDULE_SECONDS, WebhookOptions
 
 RETRY_AFTER_SECONDS_MAX = 3_600.0
@@ -174,12 +174,14 @@ def build_webhook(setup: SinkSetup) -> WebhookSink:
     """The sink of kind `webhook`."""
     options = setup.options(WebhookOptions)
     secret = setup.secret(options.secret, f"{setup.sink.name}_secret")
+    url = options.url or setup.address_of(setup.subscriber, setup.sink.name)
+    parse_url(url)
     return WebhookSink(
-        url=options.url or setup.address_of(setup.subscriber, setup.sink.name),
+        url=url,
         keys=signing_keys(secret, f"{setup.label}, secret"),
         subscriber=setup.subscriber,
         schema_of=setup.schema_of,
-        allowed=options.allow_cidrs,
+        allowed=setup.networks,
         batch_max=options.batch_max,
         concurrency=options.concurrency,
         timeout_seconds=options.timeout_seconds,

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from schemas.errors import Misconfigured
 from schemas.form import Between, Seconds, Written
 from sinks.sink import SecretName
-from sinks.target import Network
+from sinks.target import NETWORKS, parse_url
 
 SCHEDULE_SECONDS = (1.0, 5.0, 30.0, 60.0, 300.0)
 
 
-def _network(value: Any) -> Network:
+def _url(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError  # noqa: TRY004 - one question: can it be read
-    return ipaddress.ip_network(value)
+    try:
+        parse_url(value)
+    except Misconfigured as error:
+        raise ValueError(error.problem) from error
+    return value
+
+
+def _operators_only(_value: Any) -> None:
+    raise ValueError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +33,20 @@ class WebhookOptions:
 
     `url`: instead of a connection. `secret`: the name of the signing key, <sink>_secret if empty. `batch_max`: changes per
     request; `concurrency`: requests at a time; `timeout_seconds`: for a whole exchange; `schedule_seconds`: waits between the
-    tries of a change, and one that is not taken after the last either, while others are, is a dead letter; `allow_cidrs`:
-    networks of an intranet that may be reached, also by plain http.
+    tries of a change, and one that is not taken after the last either, while others are, is a dead letter.
+    `allow_cidrs` is none of them: what may be called, beside public addresses, the operator says (sinks/target.py).
     """
 
-    url: str = ""
+    url: Annotated[str, Written(_url, "an address such as https://hub.example/in, of a name that can be one")] = ""
     secret: SecretName = ""
     batch_max: Annotated[int, Between(1, 10_000)] = 1
     concurrency: Annotated[int, Between(1, 256)] = 8
     timeout_seconds: Annotated[Seconds, Between(0.001, 600)] = 15.0
     schedule_seconds: Annotated[tuple[Annotated[Seconds, Between(0)], ...], Between(1)] = SCHEDULE_SECONDS
-    allow_cidrs: tuple[Annotated[Network, Written(_network, "a network such as 10.0.0.0/8")], ...] = ()
+    allow_cidrs: Annotated[
+        None,
+        Written(
+            _operators_only,
+            f"a subscriber's to say: take it out, and let the operator set {NETWORKS} where delivery runs",
+        ),
+    ] = None

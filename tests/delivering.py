@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any
 
 from producers.log import Log
@@ -244,6 +245,7 @@ def delivering(
         patience=QUICK,
         incidents=desk.incidents,
         reader_settings=reader_settings,
+        networks=[ip_network("127.0.0.0/8")],
     )
     failures: list[BaseException] = []
 

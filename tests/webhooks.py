@@ -103,7 +103,7 @@ def hooked(
     """A lane that delivers the records, and what comes later, to the address."""
     create(kafka, feed.topic, partitions=partitions)
     append(kafka, feed, records)
-    config = SinkConfig(name="main", kind="webhook", options={"allow_cidrs": ["127.0.0.0/8"], **options})
+    config = SinkConfig(name="main", kind="webhook", options=options)
     addresses = {(feed.subscriber, "main"): url, (feed.subscriber, "main_secret"): SECRET}
     directory = directory_of({feed.subscriber: config}, feed)
     with delivering(
