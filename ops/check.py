@@ -12,9 +12,12 @@ from typing import Protocol
 
 from ops.folder import AGENCY_FILE, SUBSCRIBER_FILE, contract_files, found, read
 from ops.lint_contract import ContractLint
+from ops.lint_name import Names
 from ops.lint_subscriber import FileLint, KnownFeed
 from ops.located import Located, Unreadable
+from ops.located import Path as Place
 from ops.report import FeedStanding, Problem, Report, Severity, Standing
+from ops.settings import Side
 from schemas.agency import Agency
 from schemas.avro_schema import AvroSchema, canonical_text
 from schemas.contract import Contract
@@ -57,6 +60,7 @@ class _Check:
             for name, entry in directory.feeds.items()
         }
         self._owners: dict[str, str] = {}
+        self._names = Names(self._directory)
 
     def run(self) -> Report:
         agencies, subscribers = found(self._folder, AGENCY_FILE), found(self._folder, SUBSCRIBER_FILE)
@@ -94,6 +98,13 @@ class _Check:
             self._error(path, 1, name, f"is defined in {other} too", "keep one of the two folders")
         return other == self._name(path)
 
+    def _name_alone(self, path: Path, located: Located, at: Place, side: Side, owner: str, name: str) -> None:
+        if other := self._names.other(side, owner, name):
+            text = (
+                f"{owner}.{name} and {other} would have one name in the environment, and one slot if they are sources"
+            )
+            self._error(path, located.line(at), name, text, "give one of the two another code or name")
+
     def _agency(self, path: Path) -> None:
         located = self._read(path)
         if located is None:
@@ -103,6 +114,8 @@ class _Check:
         self._report.problems.extend(lint.problems)
         if agency is None or not self._is_only_one(path, f"agency {agency.agency}"):
             return
+        for index, source in enumerate(agency.sources):
+            self._name_alone(path, located, ("sources", index), "source", agency.agency, source.name)
         files = contract_files(path)
         if not files:
             fix = "add one, or let `mesh draft` write them from the live database"
@@ -145,6 +158,8 @@ class _Check:
         lint = FileLint(self._name(path), located)
         subscriber = lint.subscriber()
         if subscriber is not None and self._is_only_one(path, f"subscriber {subscriber.subscriber}"):
+            for index, sink in enumerate(subscriber.sinks):
+                self._name_alone(path, located, ("sinks", index), "sink", subscriber.subscriber, sink.name)
             self._report.grants += len(list(lint.grants(subscriber, self._feeds)))
         self._report.problems.extend(lint.problems)
 

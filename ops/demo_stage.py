@@ -147,7 +147,7 @@ def set_up(settings: Settings, folder: Folder, subscribers: Postgres) -> Iterato
                     _name(connection, str(drops))
                 elif sink.kind == "webhook":
                     _name(connection, receiver.url)
-                    Connections(directory).save(code, f"{sink.name}.secret", secret)
+                    Connections(directory).sinks.save(code, f"{sink.name}.secret", secret)
         yield Stage(settings=settings, dsn_of_agency=dsns, receiver_log=received)
 
 

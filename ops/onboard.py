@@ -19,8 +19,11 @@ from typing import Any
 from ops.anchors import require_anchor
 from ops.check import Report, check
 from ops.control import publish, read_directory
-from ops.folder import AgencyFolder, Folder, SubscriberFolder, load, resolved
+from ops.folder import AgencyFolder, Folder, SubscriberFolder, load
+from ops.former_connections import settle
+from ops.given_address import GivenAddresses
 from ops.hash_key import agree, needs_key
+from ops.neighbours import Ends
 from ops.onboarded import Onboarded, Say, first_records
 from ops.preflight import Provided, preflight
 from ops.settings import Connections, Settings, endpoints
@@ -80,6 +83,7 @@ def onboard(
     started = time.monotonic()
     ensure_control_topics(settings.kafka)
     directory = read_directory(settings.kafka)
+    settle(settings.directory, directory)
     with closing(RegistryClient(settings.registry)) as registry:
         report = check(folder, registry, directory)
         if report.errors:
@@ -120,6 +124,8 @@ class _Onboarding:
         So a grant that comes together with its feed sees it from the first record, and needs no backfill. A feed that runs
         already is told first: its grants may name columns that only the successor has.
         """
+        self._source = GivenAddresses(self._connections.sources, content)
+        self._sink = GivenAddresses(self._connections.sinks, content)
         self._examine(content)
         for agency in content.agencies:
             self._agency(agency)
@@ -150,16 +156,17 @@ class _Onboarding:
                     self._derived.update(contract.feed for contract in contracts)
                     continue
                 name = f"{folder.agency.agency}.{source.name}"
-                address = self._address(folder.agency.agency, source.name, folder.connections)
+                address = self._source(folder.agency.agency, source.name)
                 found, provided = preflight(source, address, contracts, self._directory.anchors, name=name)
                 self._heed(name, found)
                 self._tables.update(provided)
+        self._examine_ends(content)
         for subscriber in content.subscribers:
             for sink in subscriber.subscriber.sinks:
                 if sink.is_pulled:
                     require_anchor(sink, subscriber.subscriber.subscriber, self._directory.anchors)
                 else:
-                    self._address(subscriber.subscriber.subscriber, sink.name, subscriber.connections)
+                    self._sink(subscriber.subscriber.subscriber, sink.name)
             for grant in subscriber.grants:
                 self._examine_grant(grant)
             self._agree_on_key(subscriber)
@@ -201,8 +208,8 @@ class _Onboarding:
         for source in agency.sources:
             if source.is_flow:
                 continue
-            address = self._address(agency.agency, source.name, folder.connections)
-            self._connections.save(agency.agency, source.name, address)
+            address = self._source(folder.agency.agency, source.name)
+            self._connections.sources.save(agency.agency, source.name, address)
         self._say(f"{agency.agency} {agency.name}: {len(folder.contracts)} tables registered")
 
     def _tell(self, topic: str, key: str, entry: _Entry, running: _Entry | None) -> None:
@@ -218,16 +225,20 @@ class _Onboarding:
             raise Misconfigured(source, problem, fix="\n       ".join(finding.fix for finding in errors))
         self.notices += [f"{source}, {finding.subject}: {finding.message}; {finding.fix}" for finding in findings]
 
-    def _address(self, owner: str, name: str, connections: Mapping[str, str]) -> str:
-        if name in connections:
-            try:
-                return resolved(connections[name], os.environ, f"{owner}.{name}")
-            except Misconfigured as missing:
-                try:
-                    return self._connections.address_of(owner, name)  # the mesh may keep it from an earlier onboarding
-                except Misconfigured:
-                    raise missing from None
-        return self._connections.address_of(owner, name)
+    def _examine_ends(self, content: Folder) -> None:
+        """Try every sink, and see that no two ends of the mesh meet."""
+        from ops.wiring import SINKS  # noqa: PLC0415  it loads every wing, which `mesh check` does not need
+
+        ends = Ends(
+            content=content,
+            directory=self._directory,
+            source_address=self._source,
+            sink_address=self._sink,
+            schema_of=self._registry.schema,
+            mesh=self._settings.directory.absolute(),
+            kinds=SINKS,
+        )
+        self.notices += ends.examine()
 
     def _register(self, contract: Contract, *, is_keyed_only: bool) -> FeedEntry:
         running = self._directory.feeds.get(contract.feed)
@@ -263,7 +274,7 @@ class _Onboarding:
         grants = [self._standing(grant) for grant in folder.grants]
         for sink in subscriber.sinks:
             if not sink.is_pulled:
-                self._connections.save(code, sink.name, self._address(code, sink.name, folder.connections))
+                self._connections.sinks.save(code, sink.name, self._sink(code, sink.name))
         self._topics({out_topic(grant.grant_id): self._feed_of(grant).partitions for grant in grants})
         self._credentials(code)
         open_topics = [out_topic(grant.grant_id) for grant in grants if grant.status is Status.ACTIVE]

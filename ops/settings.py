@@ -12,7 +12,9 @@ One loader for every command. Each value comes from the environment, else from t
 | `producer`      | `MESH_DELIVERY_TIMEOUT_SECONDS` | how long a record may wait for the broker before its writer starts over |
 
 Addresses of departments' databases and of subscribers' sinks are secrets: they live as files of mode 0600 under
-`<directory>/connections/`, or in the environment as `MESH_CONNECTION_<OWNER>_<NAME>`; never on a topic, never in a log.
+`<directory>/connections/source/` and `<directory>/connections/sink/`, or in the environment as
+`MESH_CONNECTION_SOURCE_<AGENCY>_<NAME>` and `MESH_CONNECTION_SINK_<SUBSCRIBER>_<NAME>`; never on a topic, never in a log. What the
+mesh mints itself (its key, hash keys, logins) lies in `connections/`.
 """
 
 from __future__ import annotations
@@ -23,9 +25,9 @@ import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from schemas.errors import Misconfigured
 from sinks.target import NETWORKS, Network, networks_of
@@ -84,9 +86,14 @@ def load(directory: Path) -> Settings:
     )
 
 
-def variable_of(owner: str, name: str) -> str:
+Side = Literal["", "source", "sink"]
+"""Whose secret it is: an agency's, a subscriber's, or (empty) one that the mesh mints."""
+
+
+def variable_of(owner: str, name: str, side: Side = "") -> str:
     """The environment's name for a secret."""
-    return "MESH_CONNECTION_" + re.sub(r"\W", "_", f"{owner}_{name}").upper()
+    parts = (side, owner, name) if side else (owner, name)
+    return "MESH_CONNECTION_" + re.sub(r"\W", "_", "_".join(parts)).upper()
 
 
 def _producer(delivery_timeout_seconds: str | None) -> Mapping[str, str]:
@@ -104,29 +111,56 @@ def _producer(delivery_timeout_seconds: str | None) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """The addresses of departments' databases and subscribers' sinks, kept apart from everything that is shared."""
+    """The addresses of departments' databases and subscribers' sinks, kept apart from everything that is shared.
+
+    An agency and a subscriber may have one code, and a source and a sink one name: each side has a place of its own. As it
+    comes, this is the place of what the mesh mints.
+    """
 
     directory: Path
+    side: Side = ""
+
+    @property
+    def sources(self) -> Connections:
+        """Addresses of agencies' sources."""
+        return replace(self, side="source")
+
+    @property
+    def sinks(self) -> Connections:
+        """Addresses and signing keys of subscribers' sinks."""
+        return replace(self, side="sink")
 
     def _path(self, owner: str, name: str) -> Path:
-        return self.directory / "connections" / f"{owner}.{name}"
+        return self.directory / "connections" / self.side / f"{owner}.{name}"
 
     def address_of(self, owner: str, name: str) -> str:
         """The address of one source or sink. Raises Misconfigured when nobody gave one."""
-        variable = variable_of(owner, name)
+        variable = variable_of(owner, name, self.side)
         path = self._path(owner, name)
         if address := os.environ.get(variable):
             return address
         if path.is_file():
             return path.read_text().strip()
-        raise Misconfigured(
-            f"{owner}.{name}", "has no address", fix=f"give it `connection:` and onboard again, or set {variable}"
-        )
+        fix = f"give it `connection:` and onboard again, or set {variable}"
+        if self.side and os.environ.get(variable_of(owner, name)):
+            former = variable_of(owner, name)
+            problem = (
+                f"has no address: {former} is set, which once served sources and sinks alike, and may be the other's"
+            )
+            raise Misconfigured(f"{owner}.{name}", problem, fix=f"rename {former} to {variable}")
+        if self.side and self._former(owner, name).is_file():
+            problem = f"has no address: connections/{owner}.{name} once served sources and sinks alike, and may be the other's"
+            raise Misconfigured(f"{owner}.{name}", problem, fix=f"{fix}; then remove connections/{owner}.{name}")
+        raise Misconfigured(f"{owner}.{name}", "has no address", fix=fix)
+
+    def _former(self, owner: str, name: str) -> Path:
+        return self.directory / "connections" / f"{owner}.{name}"
 
     def save(self, owner: str, name: str, address: str) -> None:
         """Keep an address where only this user reads it."""
         path = self._path(owner, name)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.directory / "connections", path.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         fresh.touch(mode=0o600)
         fresh.write_text(address)
@@ -142,7 +176,8 @@ class Connections:
     def save_new(self, owner: str, name: str, secret: str) -> None:
         """Keep a secret unless there is one: of those who come at once, one is first, and the others keep theirs to themselves."""
         path = self._path(owner, name)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.directory / "connections", path.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         fresh.touch(mode=0o600)
         fresh.write_text(secret)

@@ -22,6 +22,7 @@ from ops.city.copies import Copy, FileCopy, TableCopy, WebhookCopy
 from ops.city.derived import standing
 from ops.control import read_directory
 from ops.flows import Backlog
+from ops.former_connections import settle
 from ops.hash_key import HashKeys, needs_key
 from ops.lag import LagReader
 from ops.settings import Connections, Settings
@@ -80,6 +81,7 @@ def verify(name: str, settings: Settings, *, within_seconds: float) -> Verified:
     Raises Misconfigured when nothing has that name, Transient when a source or a copy cannot be read within the time.
     """
     directory = read_directory(settings.kafka)
+    settle(settings.directory, directory)
     chosen = [entry for entry in _active(directory) if name in {entry.grant.grant_id, entry.grant.feed}]
     if not chosen:
         raise Misconfigured(name, "is no grant and no feed with active grants", fix="`mesh status` lists both")
@@ -163,7 +165,7 @@ def _compare(
     hash_key = HashKeys(connections, lambda: directory)(grant.subscriber) if needs_key([grant]) else None
     if directory.is_derived(grant.feed):
         return compare(grant, contract, _standing(settings, directory.feeds[grant.feed]), copy, hash_key)
-    source = connections.address_of(contract.agency, contract.source)
+    source = connections.sources.address_of(contract.agency, contract.source)
     return compare(grant, contract, source, copy, hash_key)
 
 
@@ -186,7 +188,7 @@ def _copy(directory: Directory, entry: GrantEntry, connections: Connections, rec
         raise Misconfigured(
             f"grant {grant.grant_id}", f"names no sink of its subscriber: {grant.sink}", fix="correct it"
         )
-    address = connections.address_of(grant.subscriber, sink.name)
+    address = connections.sinks.address_of(grant.subscriber, sink.name)
     match sink.kind:
         case "postgres":
             name = grant.grant_id.removeprefix(f"{grant.subscriber}.")

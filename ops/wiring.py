@@ -26,6 +26,7 @@ from ops.control import ControlStore, Follower, read_directory
 from ops.dead_letter_log import DeadLetterLog
 from ops.flow_metrics import BoardMetrics
 from ops.flows import run_flows
+from ops.former_connections import settle
 from ops.hash_key import HashKeys
 from ops.incidents import IncidentLog, IncidentReader
 from ops.lag import STREAMS_GROUP, LagReader
@@ -88,6 +89,7 @@ def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: fr
             RegistryServer(settings.kafka, port=port).run(stop)
             return
         ensure_control_topics(settings.kafka)
+        settle(settings.directory, read_directory(settings.kafka))
         if hop == "console":
             _run_console(settings, port, stop)
             return
@@ -108,7 +110,7 @@ def _run_capture(settings: Settings, parts: ExitStack, stop: threading.Event, on
     directory = parts.enter_context(closing(Follower(settings.kafka)))
     log = parts.enter_context(closing(Log(settings.kafka, client_id="mesh-capture", extra=settings.producer)))
     store = _store(settings, parts, CAPTURE)
-    address_of = Connections(settings.directory).address_of
+    address_of = Connections(settings.directory).sources.address_of
     incidents = _incidents(settings, parts)
     Capture(directory, address_of, log, store, CaptureMetrics(), SOURCES, only or None, incidents).run(stop)
 
@@ -148,7 +150,7 @@ def _run_delivery(
     log = parts.enter_context(closing(Log(settings.kafka, client_id="mesh-delivery", extra=settings.producer)))
     Delivery(
         directory=directory,
-        address_of=Connections(settings.directory).address_of,
+        address_of=Connections(settings.directory).sinks.address_of,
         schema_of=RegistryClient(settings.registry).schema,
         dead_letter=DeadLetterLog(log),
         observer=DeliveryMetrics(directory=directory),

@@ -13,7 +13,7 @@ FLOW = "flow"
 class SourceConfig:
     """One database or drop folder of an agency: `kind` is a key of `ops.wiring.SOURCES` (`mesh` is another mesh), or FLOW.
 
-    Its address is a secret and not here: the capturing process finds it as `connections/<agency>.<name>` in the mesh's
+    Its address is a secret and not here: the capturing process finds it as `connections/source/<agency>.<name>` in the mesh's
     directory, or in the environment variable that the agency's file named.
     """
 

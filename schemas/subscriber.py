@@ -14,7 +14,7 @@ class SinkConfig:
     """One sink of a subscriber: `kind` is a key of `ops.wiring.SINKS`, or MESH; `options` belong to that kind.
 
     Secrets (a database's address, a webhook's signing key) are not here: `options` names them, and the process that
-    delivers finds them under `connections/` of its directory or in the environment.
+    delivers finds them under `connections/sink/` of its directory or in the environment.
     """
 
     name: str

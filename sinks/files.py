@@ -28,6 +28,7 @@ from schemas.errors import Misconfigured, Transient
 from sinks.document import Document, Documents
 from sinks.file_format import WriteFile, format_of, moment_text
 from sinks.files_options import FilesOptions
+from sinks.files_trial import try_files
 from sinks.sink import Pace, Partition, SinkKind, SinkSetup
 
 RECORDS_MAX = 200_000
@@ -200,4 +201,4 @@ def build_files(setup: SinkSetup) -> FileSink:
     )
 
 
-FILES = SinkKind(build=build_files, options=FilesOptions, pace=files_pace)
+FILES = SinkKind(build=build_files, options=FilesOptions, trial=try_files, pace=files_pace)

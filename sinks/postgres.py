@@ -26,6 +26,7 @@ from sinks.postgres_place import Place
 from sinks.postgres_row import OIDS, Taken, cell, key_reader, row_reader, staging_type
 from sinks.postgres_table import Table, move_offsets
 from sinks.postgres_tables import Tables
+from sinks.postgres_trial import try_postgres
 from sinks.row import Column
 from sinks.sink import Fenced, Moved, NotYet, Partition, SinkKind, SinkSetup, TopicTrouble
 
@@ -47,14 +48,21 @@ class PostgresSink:
     """
 
     def __init__(
-        self, *, dsn: str, subscriber: str, schema_of: SchemaOf, schema: str, tables: Mapping[str, str]
+        self,
+        *,
+        dsn: str,
+        subscriber: str,
+        schema_of: SchemaOf,
+        schema: str,
+        tables: Mapping[str, str],
+        beside_source: bool = False,
     ) -> None:
         self._pipe = Pipe(dsn, subscriber)
         self._subscriber = subscriber
         self._schema_of = schema_of
         self._schema = schema
         self._tables = tables
-        self._place = Place(self._pipe, subscriber, schema)
+        self._place = Place(self._pipe, subscriber, schema, beside_source=beside_source)
         self._tables_made = Tables(self._pipe, subscriber, schema)
         self._targets: dict[tuple[str, int, int], Target] = {}
         self._has_removed: set[str] = set()
@@ -370,7 +378,8 @@ def build_postgres(setup: SinkSetup) -> PostgresSink:
         schema_of=setup.schema_of,
         schema=options.schema,
         tables=options.tables,
+        beside_source=options.beside_source,
     )
 
 
-POSTGRES = SinkKind(build=build_postgres, options=PostgresOptions, reads_headers=False)
+POSTGRES = SinkKind(build=build_postgres, options=PostgresOptions, trial=try_postgres, reads_headers=False)

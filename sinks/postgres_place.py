@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from schemas.errors import ContractBroken, Misconfigured
+from sinks.postgres_neighbour import refuse_captured
 from sinks.postgres_pipe import Pipe
 from sinks.postgres_table import own_tables, quote, take_over
 from sinks.sink import BEGINNING, Fenced, Moved, Partition
@@ -21,10 +22,11 @@ class Place:
     `at` is where each will be once everything queued is committed, BEGINNING for nothing yet; `epochs` fence other owners.
     """
 
-    def __init__(self, pipe: Pipe, subscriber: str, schema: str) -> None:
+    def __init__(self, pipe: Pipe, subscriber: str, schema: str, *, beside_source: bool = True) -> None:
         self._pipe = pipe
         self._subscriber = subscriber
         self._schema = schema
+        self._beside_source = beside_source
         self._is_ready = False
         self._is_known = True
         self._sure: dict[Partition, int] = {}
@@ -80,9 +82,11 @@ class Place:
         self._is_known = True
 
     def prepare(self) -> None:
-        """Have our own tables in its schema."""
+        """Have our own tables in its schema. Raises Misconfigured for a database that a mesh captures, unless it may be one."""
         if self._is_ready:
             return
+        if not self._beside_source:
+            refuse_captured(self._pipe, self._subscriber)
         # Look first: `IF NOT EXISTS` asks for rights that an account of a prepared database need not have.
         path = f"{quote(self._schema)}._mesh_tables"
         if self._pipe.rows("SELECT to_regclass(%s)", (path,)) == [(None,)]:

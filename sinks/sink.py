@@ -23,7 +23,7 @@ BEGINNING = -2
 """Where a partition is of which a target has nothing: Kafka's own number for its beginning."""
 
 AddressOf = Callable[[str, str], str]
-"""Gives the secret `connections/<owner>.<name>`: a database address, a signing key. Raises Misconfigured without one."""
+"""Gives the secret `connections/sink/<owner>.<name>`: a database address, a signing key. Raises Misconfigured without one."""
 
 
 def _secret_name(value: Any) -> str:
@@ -217,5 +217,7 @@ class SinkKind:
 
     build: SinkBuilder
     options: type[Any] = NoOptions
+    trial: Callable[[SinkSetup], None] | None = None
+    """What onboarding tries before anything flows. Raises Misconfigured for what a person must mend, Transient without answer."""
     pace: PaceOf = lambda _setup: Pace()
     reads_headers: bool = True

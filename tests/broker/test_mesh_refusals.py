@@ -37,7 +37,9 @@ def agency(mesh: RunningMesh) -> str:
 def left(mesh: RunningMesh, agency: str) -> list[str]:
     """Topics and addresses that the mesh has of an agency."""
     topics = [topic for topic in mesh.topics() if agency in topic]
-    return topics + [path.name for path in (mesh.directory / "connections").glob(f"{agency}.*")] + mesh.subjects(agency)
+    return (
+        topics + [path.name for path in (mesh.directory / "connections").rglob(f"{agency}.*")] + mesh.subjects(agency)
+    )
 
 
 def test_a_malformed_contract_is_shown_with_its_place_and_registers_nothing(mesh: RunningMesh, agency: str) -> None:

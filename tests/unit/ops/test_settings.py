@@ -68,8 +68,8 @@ def test_an_address_is_kept_for_this_user_alone_and_replaced_whole(tmp_path: Pat
 
 
 def test_the_environment_gives_an_address_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MESH_CONNECTION_AIC_HALL_2", "postgresql://env")
-    assert Connections(tmp_path).address_of("aic", "hall-2") == "postgresql://env"
+    monkeypatch.setenv("MESH_CONNECTION_SOURCE_AIC_HALL_2", "postgresql://env")
+    assert Connections(tmp_path).sources.address_of("aic", "hall-2") == "postgresql://env"
 
 
 def test_an_unknown_address_names_the_variable_that_would_give_it(tmp_path: Path) -> None:
