@@ -26,11 +26,12 @@ _SEQUENCE = SOME + text_bytes(str(Position(0, 0, 0)).encode())[:1] + b'["%04X","
 class Transaction:
     """A transaction's constants. `serial` tells one transaction from the next within a stream."""
 
-    __slots__ = ("after_names", "committed_at_ms", "end", "is_snapshot", "place", "sequence", "serial", "time")
+    __slots__ = ("after_names", "committed_at_ms", "end", "is_snapshot", "place", "sequence", "serial", "time", "xid")
 
     def __init__(self, serial: int, epoch: int, commit_lsn: int, committed_at_ms: int, xid: int | None) -> None:
         self.serial = serial
         self.place = (epoch, commit_lsn)
+        self.xid = xid
         self.is_snapshot = xid is None
         self.committed_at_ms = committed_at_ms
         self.time = long_bytes(committed_at_ms)

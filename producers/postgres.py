@@ -10,8 +10,7 @@ Order matters and is fixed (FIELD-NOTES PG-13): publication, slot, snapshot, str
 
 Options of a source of this kind, all of them optional: see producers/postgres_options.py.
 
-A feed that appears while the source runs joins the publication and is copied while the stream goes on (PG-14). So is a table
-whose contract gets a further column: its rows had values there before the contract named it.
+A feed that appears, or gets a column, while the source runs is copied while the stream goes on (PG-14).
 """
 
 from __future__ import annotations
@@ -191,6 +190,7 @@ class PostgresSource:
             epoch=self._record["epoch"],
             confirmed=lambda: self._stored,
             pause_seconds=self._setting.pause_seconds,
+            address=self._setting.address,
         )
         self._stream.start(self._slot.name, self._slot.name, self._durable)
         _logger.info("%s: streaming from %s", self._name, pgoutput.lsn_text(self._durable))

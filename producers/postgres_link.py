@@ -6,6 +6,8 @@ Failures leave this door as Transient or Misconfigured, with the statement that 
 
 from __future__ import annotations
 
+import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +18,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq.abc import PGconn, PGresult
 
 from schemas.errors import MeshError, Misconfigured, Transient
+
+CONNECT_SECONDS = 10
 
 OPTIONS = " ".join(
     f"-c {name}={value}"
@@ -35,7 +39,7 @@ OPTIONS = " ".join(
 _PARAMETERS = {
     "client_encoding": "UTF8",
     "options": OPTIONS,
-    "connect_timeout": "10",
+    "connect_timeout": str(CONNECT_SECONDS),
     # A half-open socket would otherwise look like a quiet database for ever (PG-12).
     "keepalives": "1",
     "keepalives_idle": "20",
@@ -78,9 +82,19 @@ def connect(address: str, *, name: str) -> psycopg.Connection[Any]:
 def connect_replication(address: str, *, name: str) -> PGconn:
     """A walsender connection. Raises Transient or Misconfigured."""
     conninfo = _conninfo(address, application_name=f"pearlmesh {name}", replication="database")
-    connection = pq.PGconn.connect(conninfo.encode())
-    if connection.status != pq.ConnStatus.OK:
-        raise _judge(None, connection.get_error_message(), name)
+    # PGconn.connect holds the interpreter until the server answers: all sources would stand still with one that does not.
+    connection = pq.PGconn.connect_start(conninfo.encode())
+    deadline = time.monotonic() + CONNECT_SECONDS
+    try:
+        while (status := connection.connect_poll()) != pq.PollingStatus.OK:
+            if status == pq.PollingStatus.FAILED:
+                raise _judge(None, connection.get_error_message(), name)
+            poll = select.poll()
+            poll.register(connection.socket, select.POLLIN if status == pq.PollingStatus.READING else select.POLLOUT)
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise _judge(None, "the server does not answer", name)
+    except psycopg.Error as error:
+        raise _judge(None, str(error), name) from error
     return connection
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from producers import pgoutput
 from producers.pg_envelope import CREATED, DELETED, NULL, UPDATED, FeedEnvelope, Transaction
+from producers.pg_tuple import Column
 from producers.postgres_catalog import Types, spelled
 from producers.source import Tally
-from producers.transcode import Column, Transcoder
+from producers.transcode import Transcoder
 from schemas.directory import FeedEntry
 from schemas.errors import ContractBroken
 from schemas.position import Position
@@ -25,7 +26,7 @@ class Tracked:
 
     __slots__ = (
         "columns", "created", "deleted", "deletes", "entry", "envelope", "feed", "head", "head_deleted", "inserts", "new",
-        "old", "order", "place", "row", "serial", "transcoder", "updated", "updates",
+        "old", "order", "place", "row", "serial", "transcoder", "updated", "updates", "xid",
     )  # fmt: skip
 
     def __init__(
@@ -41,7 +42,7 @@ class Tracked:
         self.row = transcoder.row
         self.serial = -1
         self.place = (0, 0)
-        self.order = 0
+        self.order = self.xid = 0
         self.head = self.head_deleted = self.created = self.updated = self.deleted = b""
         self.inserts, self.updates, self.deletes = Tally(), Tally(), Tally()
 
@@ -49,6 +50,7 @@ class Tracked:
         """Prepare this relation's constants within a transaction."""
         self.serial = transaction.serial
         self.place = transaction.place
+        self.xid = transaction.xid or 0
         self.order = 0
         envelope = self.envelope
         self.head = envelope.head(transaction)

@@ -19,12 +19,13 @@ from psycopg import sql
 from psycopg.pq.abc import PGconn
 
 from producers.pg_envelope import IN_SNAPSHOT, READ, FeedEnvelope, Transaction, truncate_value
+from producers.pg_tuple import PADDING, Column
 from producers.pgoutput import lsn_number
 from producers.postgres_catalog import Table, Types, identifier, split, tables
 from producers.postgres_link import check, rows_of, translated
 from producers.postgres_stream import TRUNCATE_KEY
 from producers.source import SourceBatch
-from producers.transcode import PADDING, Column, Transcoder
+from producers.transcode import Transcoder
 from schemas.dead_letter import DeadLetter
 from schemas.directory import FeedEntry
 from schemas.envelope import frame

@@ -2,7 +2,7 @@
 
 One `read` takes what the server has sent, up to a batch, and turns each row change into a framed key and a framed envelope
 by the relation's generated transcoder. Transactions pass through; they are never collected (protocol version 1 sends them
-after commit, FIELD-NOTES PG-40). What is rare or odd leaves the loop: `_rekey`, `_odd`, `_rare`.
+after commit, FIELD-NOTES PG-40). What is rare or odd leaves the loop: `OddChanges`, `_rare`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from psycopg import pq
 from psycopg.pq.abc import PGconn
 
 from producers import pgoutput
-from producers.log import Headers
-from producers.pg_envelope import END, NULL, ORDINALS, SOME, Transaction, truncate_value, unchanged_end
-from producers.pgoutput import BEGIN, COMMIT, DELETE, INSERT, KEY_TUPLE, NEW_TUPLE, OLD_TUPLE, UPDATE, WAL_DATA
+from producers.pg_envelope import END, ORDINALS, SOME, Transaction, truncate_value
+from producers.pg_tuple import PADDING
+from producers.pgoutput import BEGIN, COMMIT, DELETE, INSERT, NEW_TUPLE, UPDATE, WAL_DATA
 from producers.postgres_link import check
+from producers.postgres_odd import OddChanges, span
+from producers.postgres_refetch import Refetch
 from producers.postgres_relation import Relations, Tracked
 from producers.source import SourceBatch
-from producers.transcode import PADDING, Unsent
+from producers.transcode import Unsent
 from producers.varint import LAST, varint
-from schemas.dead_letter import DeadLetter
 from schemas.errors import ContractBroken, Rejected, Transient
-from schemas.feed import dead_letter_topic
 
 BATCH_MESSAGES = 1_000
 STATUS_SECONDS = 5.0
@@ -46,7 +46,7 @@ class Stream:
     """One running walsender connection. `read` belongs to one thread; a second one keeps the connection alive.
 
     `confirmed` returns the position that may be told to the server: durable downstream, and stored as our own (PG-04).
-    `pause_seconds` is how long messages may gather after the first has come.
+    At `address` are rows that it may have to read again; `pause_seconds` is how long messages may gather after the first has come.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Stream:
         epoch: int,
         confirmed: Callable[[], int],
         pause_seconds: Callable[[], float],
+        address: str,
     ) -> None:
         self._connection = connection
         self._relations = relations
@@ -65,6 +66,7 @@ class Stream:
         self._epoch = epoch
         self._confirmed = confirmed
         self._pause_seconds = pause_seconds
+        self._odd = OddChanges(Refetch(address, name))
         self._lock = threading.Lock()
         self._poll = select.poll()
         self._poll.register(connection.socket, select.POLLIN)
@@ -98,6 +100,7 @@ class Stream:
             except (Transient, psycopg.Error) as error:
                 _logger.debug("%s: no last status: %s", self._name, error)
         self._connection.finish()
+        self._odd.close()
 
     def read(self, wait_seconds: float) -> SourceBatch:
         """What the server has sent by now; waits for the first message up to `wait_seconds`."""
@@ -115,6 +118,8 @@ class Stream:
             elif now - self._heard_at > 12 * SILENCE_SECONDS:
                 raise Transient(f"source {self._name}: the database has been silent for {now - self._heard_at:.0f} s")
         self._gather(batch)
+        if self._transaction is not None:  # however little of it has come, we lag behind its commit
+            batch.committed_at_ms = self._transaction.committed_at_ms
         return batch
 
     def ask(self) -> None:
@@ -130,6 +135,7 @@ class Stream:
         records = batch.records
         append = records.append
         join = b"".join
+        odd = self._odd
         transaction, serial, ordinal = self._transaction, self._serial, self._ordinal
         mark: tuple[int, int] | None = None
         messages = 0
@@ -142,9 +148,9 @@ class Stream:
                     self._ended()
                 if is_drained:
                     break
-                if serial != self._serial or transaction is not None:
+                if serial != self._serial or (messages and transaction is not None):
                     self._poll.poll(0)
-                else:  # nothing yet but signs of life, which are not worth a batch
+                else:  # nothing yet but signs of life, which are not worth a batch; or the rest of a transaction is under way
                     left = until - time.monotonic()
                     if messages and left <= 0:
                         break
@@ -167,7 +173,7 @@ class Stream:
             if tag == INSERT or tag == UPDATE or tag == DELETE:  # noqa: PLR1714, SIM109 - cheaper than `in`
                 at = by_oid[_OID(m, 26)[0]]
                 if at is None:
-                    ordinal += 1  # PG-03: counted before any filter
+                    ordinal += span(m)  # PG-03: counted before any filter
                     continue
                 if at.serial != serial:
                     at.enter(transaction)  # pyright: ignore[reportArgumentType] - changes stand in transactions
@@ -187,8 +193,9 @@ class Stream:
                             before, old_key, end = at.row(m, 33)
                             row, key, _ = at.row(m, end + 3)
                             if key != old_key:
-                                ordinal = self._rekey(batch, at, (old_key, before), (key, row), ordinal)
+                                ordinal = odd.rekey(batch, at, (old_key, before), (key, row), ordinal)
                                 continue
+                            ordinal += 1
                             start = at.old + before + SOME
                         tail = at.updated
                         tally = at.updates
@@ -199,7 +206,7 @@ class Stream:
                         tail = at.deleted
                         tally = at.deletes
                 except (Unsent, Rejected):
-                    ordinal = self._odd(batch, at, m, ordinal)
+                    ordinal = odd.change(batch, at, m, ordinal)
                     continue
                 ordinal += 1
                 at.order = order = at.order + 1
@@ -229,99 +236,6 @@ class Stream:
             self.position = mark[1]
         self._transaction, self._serial, self._ordinal = transaction, serial, ordinal
         return messages
-
-    def _emit(
-        self,
-        batch: SourceBatch,
-        at: Tracked,
-        ordinal: int,
-        op: str,
-        key: bytes,
-        before: bytes | None,
-        after: bytes | None,
-        *,
-        unchanged: list[str] | None = None,
-        headers: Headers | None = None,
-    ) -> None:
-        """One change outside the hot path; the bytes are those of the hot path."""
-        at.order += 1
-        tail = {"c": at.created, "u": at.updated, "d": at.deleted}[op]
-        start = at.new if before is None else at.old + before + (SOME if after is not None else NULL)
-        place = varint(ordinal << 1), varint(at.order << 1), unchanged_end(unchanged or [])
-        value = b"".join((start, after or b"", at.head, b"%08X" % ordinal, tail, *place))
-        batch.records.append((at.feed, key, value, -1, headers))
-        if op == "d":  # KF-08: the event first, then the tombstone, same key, same partition
-            batch.records.append((at.feed, key, None, -1, None))
-        batch.count(at.feed, op, 1, len(value))
-
-    def _rekey(
-        self,
-        batch: SourceBatch,
-        at: Tracked,
-        old: tuple[bytes, bytes],
-        new: tuple[bytes, bytes],
-        ordinal: int,
-        *,
-        unchanged: list[str] | None = None,
-    ) -> int:
-        """A key change: delete under the old key, create under the new, two ordinals, cross-referenced (PG-28)."""
-        self._emit(batch, at, ordinal + 1, "d", old[0], old[1], None, headers=[("__debezium.newkey", new[0])])
-        old_key = [("__debezium.oldkey", old[0])]
-        self._emit(batch, at, ordinal + 2, "c", new[0], None, new[1], unchanged=unchanged, headers=old_key)
-        return ordinal + 2
-
-    def _odd(self, batch: SourceBatch, at: Tracked, m: bytes, ordinal: int) -> int:
-        """A change with a value that was not sent, came as text, or fits no branch of its field."""
-        transcoder = at.transcoder
-        kind = m[30]
-        op = {INSERT: "c", UPDATE: "u", DELETE: "d"}[m[25]]
-        old_key = before = None
-        if kind in (KEY_TUPLE, OLD_TUPLE):
-            try:
-                before, old_key = self._old(at, m)
-            except Rejected as error:
-                return self._dead(batch, at, m, ordinal, error)
-        if op == "d":
-            assert old_key is not None, "a delete carries an old tuple"
-            self._emit(batch, at, ordinal + 1, "d", old_key, before, None)
-            return ordinal + 1
-        start = 33 if kind == NEW_TUPLE else transcoder.end(m, 33) + 3
-        try:
-            mended, unchanged = transcoder.mend(m, start, 33 if kind == OLD_TUPLE else None)
-            row, key, _ = transcoder.row(mended, 2)
-        except Rejected as error:
-            return self._dead(batch, at, m, ordinal, error)
-        if old_key is not None and before is not None and old_key != key:
-            return self._rekey(batch, at, (old_key, before), (key, row), ordinal, unchanged=unchanged)
-        self._emit(batch, at, ordinal + 1, op, key, before, row, unchanged=unchanged)
-        return ordinal + 1
-
-    def _old(self, at: Tracked, m: bytes) -> tuple[bytes, bytes]:
-        """Row and key of the old tuple; only its key where another column fits no branch, so that a delete passes."""
-        try:
-            mended, _ = at.transcoder.mend(m, 33, None)
-            row, key, _ = at.row(mended, 2)
-        except Rejected:
-            row, key, _ = at.row(at.transcoder.keyed(m, 33), 2)
-        return row, key
-
-    def _dead(self, batch: SourceBatch, at: Tracked, m: bytes, ordinal: int, error: Rejected) -> int:
-        """Invariant 3: a change that cannot be encoded goes to the dead letters, with the log's own bytes."""
-        letter = DeadLetter(
-            topic=at.feed,
-            partition=-1,
-            offset=-1,
-            key=None,
-            value=m[25 : -len(PADDING)],
-            hop="capture",
-            reason=error.reason,
-            detail=str(error),
-            position=at.position(ordinal + 1),
-        )
-        batch.records.append((dead_letter_topic(at.feed), letter.key, letter.value, -1, letter.headers()))
-        batch.reject(at.feed, error.reason)
-        at.order += 1
-        return ordinal + 1
 
     def _rare(self, batch: SourceBatch, m: bytes, transaction: Transaction | None, ordinal: int) -> int:
         """Relations, truncates, and what we know and need not; an unknown message stops the source (PG-26)."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from producers.pg_avro import Encode, Misfit, Unmapped, encoder
-from producers.pg_type import PgType
+from producers.pg_tuple import TEXTUAL_TYPES, Column, Tuples
 from producers.varint import LAST, LAST_IN_UNION, MORE, MORE_IN_UNION, varint, varint_in_union
 from schemas.contract import Contract, Field
 from schemas.envelope import frame
@@ -33,22 +33,11 @@ Row = Callable[[bytes, int], tuple[bytes, bytes, int]]
 Raises Unsent when a value is in no binary form; Rejected when a value fits no branch of its field. The message must be
 followed by PADDING: the look-ahead of a short tuple reads past its end.
 """
-
-PADDING = bytes(128)
 MEMO_SIZE = 20_000
-NULL, BINARY, TEXTUAL, UNCHANGED = b"nbtu"
 
 
 class Unsent(Exception):
-    """The tuple has a column that was not sent, or was sent as text: `Transcoder.mend` makes it whole first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a relation as the log announces it."""
-
-    name: str
-    type: PgType
+    """The tuple has a column that was not sent, or was sent as text: `Tuples.mend` makes it whole first."""
 
 
 class _Memo(dict[Any, bytes]):
@@ -96,7 +85,6 @@ _CODES = {
     "uuid": "16s",
 }
 _RECURRING = frozenset({"numeric", "inet", "bit", "varbit"})
-_TEXTUAL = frozenset({"text", "varchar", "bpchar", "name", "json", "xml", "citext", "bytea"})
 # In a template {i} is the column, {t} LAST or LAST_IN_UNION, {m} MORE or MORE_IN_UNION; the result is c{i}.
 _INTEGER = (
     "if 0 <= v{i} < 134217728:",
@@ -145,7 +133,7 @@ _DIALECTS = {
 
 
 class Transcoder:
-    """The two generated functions for one relation version under one contract, and the mending of partial tuples.
+    """The two generated functions for one relation version under one contract; `tuples` mends what they do not take.
 
     `columns` are the relation's, in its order; columns that the contract does not name are skipped. Raises ContractBroken
     when a field has no column, or a column no exact mapping (FIELD-NOTES PG-46).
@@ -176,61 +164,13 @@ class Transcoder:
                 "published from PostgreSQL 18 on, with publish_generated_columns = stored)",
             )
         self._plans = [self._plan(i, column, fields.get(column.name)) for i, column in enumerate(columns)]
-        self._fields = fields
+        self.tuples = Tuples(contract, self.columns)
         self.source = "\n\n\n".join(self._function(dialect) for dialect in _DIALECTS) + "\n"
         name = f"<transcoder of {contract.feed} {id(self):x}>"
         linecache.cache[name] = (len(self.source), None, self.source.splitlines(keepends=True), name)
         exec(compile(self.source, name, "exec"), self._names)  # noqa: S102 - text generated above, from templates alone
         self.row: Row = self._names["pgoutput"]
         self.copied_row: Row = self._names["copy"]
-
-    def mend(self, message: bytes, start: int, old: int | None) -> tuple[bytes, list[str]]:
-        """The tuple at `start` with every column in binary form, and the fields whose value was not sent at all.
-
-        A value that the log leaves out (unchanged TOAST) is taken from the whole old tuple at `old`, if there is one;
-        otherwise it stays out and is named, since "not sent" is not NULL (PG-27).
-        """
-        former = list(_values(message, old)) if old is not None else None
-        out = [message[start - 2 : start]]
-        unchanged: list[str] = []
-        for i, (kind, value) in enumerate(_values(message, start)):
-            if kind == UNCHANGED and former is not None:
-                kind, value = former[i]  # noqa: PLW2901 - the old tuple speaks for this column
-            if kind == BINARY:
-                out.append(b"b" + struct.pack(">i", len(value)) + value)
-            elif kind == TEXTUAL:
-                out.append(b"b" + struct.pack(">i", len(value)) + self._from_text(i, value))
-            else:
-                if kind == UNCHANGED and (field := self._fields.get(self.columns[i].name)):
-                    unchanged.append(field.name)
-                out.append(b"n")
-        return b"".join((*out, PADDING)), unchanged
-
-    def keyed(self, message: bytes, start: int) -> bytes:
-        """The tuple at `start` reduced to its key, for an old row of which another column does not fit."""
-        out = [message[start - 2 : start]]
-        for column, (kind, value) in zip(self.columns, _values(message, start), strict=True):
-            field = self._fields.get(column.name)
-            is_kept = field is not None and field.is_key and kind == BINARY
-            out.append(b"b" + struct.pack(">i", len(value)) + value if is_kept else b"n")
-        return b"".join((*out, PADDING))
-
-    def end(self, message: bytes, start: int) -> int:
-        """Where the tuple at `start` ends."""
-        at = start
-        for kind, value in _values(message, start):
-            at += 5 + len(value) if kind in (BINARY, TEXTUAL) else 1
-        return at
-
-    def _from_text(self, index: int, value: bytes) -> bytes:
-        column = self.columns[index]
-        if self._fields.get(column.name) is None or column.type.name in _TEXTUAL - {"bytea"} or column.type.is_enum:
-            return value
-        if column.type.has_output_only:
-            return value
-        raise ContractBroken(
-            self._contract.feed, f"column {column.name} arrived as text", fix="report this: no type should"
-        )
 
     def _plan(self, i: int, column: Column, field: Field | None) -> _Plan:
         if field is None:
@@ -245,7 +185,7 @@ class Transcoder:
         code = "" if column.type.is_enum else _CODES.get(column.type.name, "")
         is_plain = tag in (b"", b"\x02")
         tables = {"i": i, "t": "LAST_IN_UNION" if tag else "LAST", "m": "MORE_IN_UNION" if tag else "MORE"}
-        is_text = column.type.name in _TEXTUAL or column.type.is_enum
+        is_text = column.type.name in TEXTUAL_TYPES or column.type.is_enum
         null = f"c{i} = NULL"
         if isinstance(field.wire_type(), str | dict) or field.wire_type()[0] != "null":
             self._names[f"none{i}"] = _refusing_null(column.name)
@@ -340,21 +280,6 @@ def _groups(plans: Sequence[_Plan]) -> Iterator[list[_Plan]]:
             group = []
     if group:
         yield group
-
-
-def _values(message: bytes, start: int) -> Iterator[tuple[int, bytes]]:
-    """Kind and bytes of each column of the tuple whose first column is at `start`."""
-    (count,) = struct.unpack_from(">h", message, start - 2)
-    at = start
-    for _ in range(count):
-        kind = message[at]
-        at += 1
-        if kind in (BINARY, TEXTUAL):
-            (size,) = struct.unpack_from(">i", message, at)
-            at += 4 + size
-            yield kind, message[at - size : at]
-        else:
-            yield kind, b""
 
 
 def _naming(encode: Encode, column: str) -> Encode:

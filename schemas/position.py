@@ -11,6 +11,7 @@ Debezium gives the field, and the token by which every sink decides what is newe
 | polled     | the same                      | poll number               | ordinal in the poll, from 1      |
 | files      | the same                      | drop number               | record number, from 1            |
 
+An update that carries the row as it was takes two ordinals, whether or not its key changes; one without a key change uses the second.
 A snapshot row has the position of its snapshot with minor 0, hence below every streamed change committed after it.
 Only the source that made a position does arithmetic on it; everyone else compares.
 """

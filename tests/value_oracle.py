@@ -12,10 +12,11 @@ import psycopg
 from hypothesis import strategies as st
 from psycopg import sql
 
+from producers.pg_tuple import PADDING, Column
 from producers.pgoutput import FIRST_COLUMN, HEADER, INSERT
 from producers.postgres_catalog import Types, tables
 from producers.postgres_link import connect
-from producers.transcode import PADDING, Column, Transcoder
+from producers.transcode import Transcoder
 from schemas.codec import parse_raw
 from schemas.contract import wire_fields
 from tests.capturing import contract

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from producers.pg_tuple import PADDING, Column
 from producers.pg_type import PgType
-from producers.transcode import PADDING, Column, Transcoder, Unsent
+from producers.transcode import Transcoder, Unsent
 from producers.varint import long_bytes, varint_in_union
 from schemas.codec import parse_raw
 from schemas.contract import Contract, wire_fields
@@ -147,18 +148,18 @@ def test_a_value_that_was_not_sent_comes_from_the_old_row_or_is_named() -> None:
     start = len(old) - len(PADDING) + 2
     with pytest.raises(Unsent):
         transcoder.row(message, start)
-    mended, unchanged = transcoder.mend(message, start, 2)
+    mended, unchanged = transcoder.tuples.mend(message, start, transcoder.tuples.former(message, 2, is_whole=True))
     assert unchanged == []
     assert read(transcoder.row(mended, 2)[0], agreed())["name"] == "名"
-    mended, unchanged = transcoder.mend(message, start, None)
+    mended, unchanged = transcoder.tuples.mend(message, start)
     assert unchanged == ["name", "amount"]
     assert read(transcoder.row(mended, 2)[0], agreed())["grade"] == 5
-    assert transcoder.end(message, 2) == start - 2
+    assert transcoder.tuples.end(message, 2) == start - 2
 
 
 def test_a_text_sent_as_text_is_taken_as_it_is() -> None:
     transcoder = Transcoder(agreed(), columns(), 9)
-    mended, _ = transcoder.mend(logged(ROW[0], "as text", *ROW[2:]), 2, None)
+    mended, _ = transcoder.tuples.mend(logged(ROW[0], "as text", *ROW[2:]), 2)
     assert read(transcoder.row(mended, 2)[0], agreed())["name"] == "as text"
 
 
@@ -182,7 +183,7 @@ def test_a_numeric_that_does_not_fit_rejects_its_row(value: bytes, reason: str) 
 def test_only_the_key_is_left_of_an_old_row_that_does_not_fit() -> None:
     transcoder = Transcoder(agreed(), columns(), 9)
     message = logged(*ROW[:3], numeric(sign=0xC000), ROW[4])
-    row, key, _ = transcoder.row(transcoder.keyed(message, 2), 2)
+    row, key, _ = transcoder.row(transcoder.tuples.keyed(message, 2), 2)
     assert read(row, agreed()) == {"id": 7, "name": None, "grade": None, "amount": None, "is_open": None}
     assert key == transcoder.row(logged(*ROW), 2)[1]
 

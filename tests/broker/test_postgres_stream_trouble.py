@@ -1,0 +1,77 @@
+"""The stream under ordinary trouble: a transaction that comes in pieces, and one that is sent again to other feeds."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import psycopg
+
+from tests.capturing import Rig, Seen, contract
+from tests.slow_link import slow_link
+from tests.until import until
+
+FIELDS = {"id": "long", "note": "string"}
+
+
+class Lags(Seen):
+    """An observer that keeps every lag it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lags: list[float] = []
+
+    def lag(self, *, source: str, seconds: float) -> None:
+        self.lags.append(seconds)
+
+
+def test_rest_of_a_transaction_is_waited_for_and_counts_as_lag(kafka: str, dsn: str, unique: str) -> None:
+    feed = f"{unique}.t"
+    with slow_link(dsn) as link, psycopg.connect(dsn, autocommit=True) as db:
+        rig = Rig(kafka, link.address, unique)
+        rig.seen = lags = Lags()
+        db.execute("CREATE TABLE t (id bigint PRIMARY KEY, note text)")
+        rig.add(contract(feed, FIELDS))
+        with rig.capturing():
+            rig.until_streaming()
+            link.hold_after(200_000)
+            db.execute("INSERT INTO t SELECT n, repeat('x', 400) FROM generate_series(1, 3000) n")
+            until(lambda: link.is_held and rig.seen.events[feed, "c"] > 100, 60, "a part of the transaction has come")
+            held_at, count, cpu = time.monotonic(), len(lags.lags), time.process_time()
+            until(lambda: time.monotonic() - held_at > 2, 10, "two seconds without the rest")
+            heard, cpu = lags.lags[count:], time.process_time() - cpu
+            link.resume()
+            rig.until_rows(feed, 3000)
+    assert cpu < 1.0, "capture spins while it waits"
+    assert len(heard) < 100
+    assert all(seconds > 0 for seconds in heard), "it is not up to date while a transaction is partly here"
+    assert max(heard) > 1
+
+
+def test_position_of_a_change_does_not_depend_on_which_tables_have_feeds(kafka: str, dsn: str, unique: str) -> None:
+    one, both = Rig(kafka, dsn, f"{unique}a"), Rig(kafka, dsn, f"{unique}b")
+    with psycopg.connect(dsn, autocommit=True) as db:
+        for table in ("t", "u"):
+            db.execute(f"CREATE TABLE {table} (id bigint PRIMARY KEY, note text)")  # pyright: ignore[reportArgumentType]
+        db.execute("ALTER TABLE u REPLICA IDENTITY FULL; INSERT INTO u VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+        for rig in (one, both):
+            rig.add(contract(f"{rig.agency}.t", FIELDS), partitions=1)
+        both.add(contract(f"{both.agency}.u", FIELDS))
+        with both.capturing(), one.capturing():
+            both.until_rows(f"{both.agency}.u", 3)
+            one.until_streaming()
+            # A table that the publication has and no feed carries (any more).
+            db.execute(f"ALTER PUBLICATION mesh_{one.agency}_main ADD TABLE u")  # pyright: ignore[reportArgumentType]
+            with db.transaction():
+                db.execute("UPDATE u SET id = id + 10 WHERE id < 3")
+                db.execute("UPDATE u SET note = 'n'")
+                db.execute("INSERT INTO t VALUES (1, 'after')")
+                db.execute("UPDATE t SET note = 'keyed only'")
+                db.execute("DELETE FROM u")
+                db.execute("INSERT INTO t VALUES (2, 'last')")
+
+            def minors(rig: Rig) -> list[Any]:
+                return [change.position.minor for change in rig.changes(f"{rig.agency}.t")]
+
+            until(lambda: len(minors(one)) == len(minors(both)) == 3, 60, "both have the transaction")
+    assert minors(one) == minors(both)

@@ -1,0 +1,75 @@
+"""A link to a server that stops carrying what the server says, on demand: it stays connected, as a slow one does."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+
+class SlowLink:
+    """Connect to `address` instead of the server's own. `hold_after` stops the answers of every connection in the middle."""
+
+    def __init__(self, address: str) -> None:
+        self._server = urlsplit(address)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        at = f"{address.split('@', maxsplit=1)[0].split('//')[1]}@127.0.0.1:{self._listener.getsockname()[1]}"
+        self.address = self._server._replace(netloc=at).geturl()
+        self._left: int | None = None
+        self._flows = threading.Event()
+        self._flows.set()
+
+    def hold_after(self, size_bytes: int) -> None:
+        """Carry so many bytes of what the server says next, then nothing until `resume`."""
+        self._left = size_bytes
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the bytes are used up."""
+        return not self._flows.is_set()
+
+    def resume(self) -> None:
+        """Carry everything again."""
+        self._left = None
+        self._flows.set()
+
+    def serve(self) -> None:
+        """Accept connections until `close`."""
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection((self._server.hostname, self._server.port))
+                for one, other, is_answer in ((client, server, False), (server, client, True)):
+                    threading.Thread(target=self._carry, args=(one, other, is_answer), daemon=True).start()
+
+    def _carry(self, one: socket.socket, other: socket.socket, is_answer: bool) -> None:
+        with suppress(OSError), one, other:
+            while data := one.recv(4096):
+                if is_answer and self._left is not None:
+                    self._left -= len(data)
+                    if self._left <= 0:
+                        self._flows.clear()
+                if is_answer:
+                    self._flows.wait()
+                other.sendall(data)
+
+    def close(self) -> None:
+        """Accept no more."""
+        self.resume()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@contextmanager
+def slow_link(address: str) -> Iterator[SlowLink]:
+    """Such a link, serving."""
+    link = SlowLink(address)
+    thread = threading.Thread(target=link.serve, daemon=True)
+    thread.start()
+    try:
+        yield link
+    finally:
+        link.close()
+        thread.join(10)
