@@ -70,8 +70,8 @@ class MemoryStore:
     def get(self, key: bytes, /) -> bytes | None:
         return self._entries.get(key)
 
-    def scan(self, prefix: bytes, /) -> Iterator[tuple[bytes, bytes]]:
-        start = bisect.bisect_left(self._keys, prefix)
+    def scan(self, prefix: bytes, /, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        start = bisect.bisect_left(self._keys, max(prefix, after))
         for key in self._keys[start:]:
             if not key.startswith(prefix):
                 return
@@ -177,13 +177,22 @@ class Rehearsal:
                 return
             batch = [(self._offset + number, message.key, message.value) for number, message in enumerate(waiting)]
             self._offset += len(batch)
-            effects: Effects = self.folding.apply(batch)
-            self.store.write(effects.changes)
-            self.history += effects.rows
-            for (_, kind), count in effects.queued.items():
-                self.queued[kind] = self.queued.get(kind, 0) + count
-            waiting = effects.messages
+            waiting = []
+            for effects in self.take_batch(batch):
+                self.keep(effects)
+                waiting += effects.messages
         raise AssertionError("the flow never settles: its subjects tell each other something new each time")
+
+    def take_batch(self, batch: list[tuple[int, bytes, bytes]]) -> Iterator[Effects]:
+        """The effects of a batch, slice by slice; each is kept before the next is asked for."""
+        return (effects for effects, _ in self.folding.apply(batch))
+
+    def keep(self, effects: Effects) -> None:
+        """Make a slice's effects durable."""
+        self.store.write(effects.changes)
+        self.history += effects.rows
+        for (_, kind), count in effects.queued.items():
+            self.queued[kind] = self.queued.get(kind, 0) + count
 
     # ── what came of it ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -9,11 +9,12 @@ Entries of a subject lie side by side, one scan reads them:
                           a                      the newest commit that any of its sums is of, milliseconds
     w flow \0 event time subject                  a timer; local only, since the header says the same
     k flow                                        the flow's event clock, and what holds it up
+    c                                             how far a tick or a truncate is that is done in slices (sweep.py)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -73,14 +74,6 @@ def timer(flow: str, due: int, subject: str) -> bytes:
 def due_of(key: bytes, start: int) -> int:
     """A timer's event time; `start` is the length of the flow's prefix."""
     return int.from_bytes(key[start : start + 8], "big")
-
-
-def until(entries: Iterable[tuple[bytes, bytes]], start: int, clock: int) -> Iterable[tuple[bytes, bytes]]:
-    """Timers up to an event time."""
-    for key, value in entries:
-        if due_of(key, start) > clock:
-            return
-        yield key, value
 
 
 def fact_entry(fact: Fact) -> bytes:

@@ -1,39 +1,33 @@
 """Folding: messages become facts of subjects, subjects are folded, and what differs from before is emitted.
 
-Pure over a `Store`: it reads entries and hands back what is to be written, so that state, outputs and input position can be
-written in one transaction (streams/operators/task.py). How entries look is in entry.py.
+Pure over a `Store`: it reads entries and hands back what is to be written, slice by slice, so that state, outputs and input
+position of each can be written in one transaction (streams/operators/task.py). How entries look is in entry.py.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from schemas.position import Position
+from schemas.trace import described
+from streams.operators.changes import Changes
 from streams.operators.clock import Clock
-from streams.operators.effects import Effects, RowChange
-from streams.operators.entry import (
-    Live,
-    due_of,
-    fact_entry,
-    fact_of,
-    newer,
-    newest_event,
-    prefix_of,
-    restore,
-    timer,
-    until,
-)
-from streams.operators.flow import Fact, Flow, Row, Subject, Tell, row_id
-from streams.operators.intake import Outgoing, check_subject
-from streams.operators.message import COUNT, FACT, GONE, HOLD, TICK, message_key, pack, split_key, unpack
+from streams.operators.effects import Effects
+from streams.operators.entry import Live, fact_entry, fact_of, newer, prefix_of, restore
+from streams.operators.flow import Fact, Flow, Subject, row_id
+from streams.operators.intake import check_subject
+from streams.operators.message import COUNT, FACT, GONE, HOLD, TICK, pack, split_key, unpack
 from streams.operators.recent import Recent
+from streams.operators.sweep import CURSOR, SLICE_SUBJECTS, Sweep, due, merged
 from streams.operators.unfit import fold_of, unfolded
 
 NEXT_TICK = 0
 
 _logger = logging.getLogger(__name__)
+
+Cuts = Iterable[int]
+"""Where slices end, as they are reached: the input position that goes with what was gathered so far."""
 
 
 class Store(Protocol):
@@ -43,8 +37,8 @@ class Store(Protocol):
         """An entry."""
         ...
 
-    def scan(self, prefix: bytes, /) -> Iterable[tuple[bytes, bytes]]:
-        """Entries whose key starts so, in key order; read to its end or left at any point."""
+    def scan(self, prefix: bytes, /, after: bytes = b"") -> Iterable[tuple[bytes, bytes]]:
+        """Entries whose key starts so, in key order, from `after` on; read to its end or left at any point."""
         ...
 
 
@@ -60,6 +54,8 @@ class Folding:
         self._epoch = epoch
         self._recent = Recent()
         self._clocks: dict[str, Clock] = {}
+        self._sweeping: Sweep | None = None
+        self._sweep_now = 0
         self.feeds: frozenset[str] | None = None
         self.forget()
 
@@ -67,56 +63,51 @@ class Folding:
         """Drop what was only in memory."""
         self._recent.clear()
         self._clocks.clear()
-        self._begin()
+        self._begin(0)
 
-    def _begin(self) -> None:
-        self._effects = Effects()
+    def _begin(self, ordinal: int) -> None:
+        self._changes = Changes(self._epoch, ordinal)
         self._dirty: dict[bytes, Live] = {}
-        self._apart: dict[bytes, dict[bytes, bytes | None]] = {}
-        """What this batch changed of subjects that are folded at ticks, by subject: they are not kept in memory."""
-        self._timers: dict[str, dict[bytes, bool]] = {}
-        """What this batch changed of a flow's timers: set or cleared."""
-        self._counted: dict[tuple[str, str, str], tuple[int, int]] = {}
-        """The differences that this batch makes to (flow, subject, measure), and the newest commit that makes one, ms: one message
-        for all of its folds."""
-        self._ordinal = 0
 
-    def apply(self, messages: Sequence[tuple[int, bytes, bytes]]) -> Effects:
-        """Take (offset, key, value) of one inbox partition, in order; returns all effects of the batch."""
-        self._begin()
+    def apply(self, messages: Sequence[tuple[int, bytes, bytes]]) -> Iterator[tuple[Effects, int]]:
+        """Take (offset, key, value) of one inbox partition, in order; yields the effects of one slice after the other.
+
+        With each comes the input position up to which it goes. A slice must be durable, and in the store, before the next is asked
+        for. There is one, but for a tick or a truncate that concerns very many subjects.
+        """
+        self._begin(0)
         self._recent.age()
         offset = 0
         for offset, key, value in messages:
-            self._take(key, unpack(value), offset)
+            for position in self._take(key, unpack(value), offset):
+                yield self._changes.close(), position
+                self._begin(self._changes.ordinal)
+                self._recent.age()
         self._fold_dirty(offset)
-        for (flow, to, measure), (difference, committed_at_ms) in self._counted.items():
-            if difference:
-                message = Outgoing(message_key(flow, to), pack([COUNT, measure, difference, committed_at_ms]))
-                self._effects.messages.append(message)
-        return self._effects
+        yield self._changes.close(), offset + 1
 
-    def _take(self, key: bytes, message: Sequence[Any], offset: int) -> None:
+    def _take(self, key: bytes, message: Sequence[Any], offset: int) -> Cuts:
         kind = message[0]
         if kind == FACT and (live := self._recent.get(b"s" + key + b"\0")) is not None:
             self._fact_of_live(live, message)
-            return
+            return ()
         name, subject = split_key(key)
         flow = self._flows.get(name)
         if flow is None:
-            return  # a flow that was taken out of the configuration: its state stays until it is dropped
+            return ()  # a flow that was taken out of the configuration: its state stays until it is dropped
         if kind == FACT:
             self._fact(flow, subject, message)
         elif kind == COUNT:
             self._count(flow, subject, message)
         elif kind == TICK:
-            self._fold_dirty(offset)  # what came before the tick is judged before it
-            self._tick(flow, message[1], offset)
+            return self._tick(flow, message[1], offset)
         elif kind == GONE:
-            self._gone(flow, message[1], message[2])
+            return self._gone(flow, message[1], message[2], offset)
         elif kind == HOLD:
-            self._hold(flow, message[1], offset)
+            return self._hold(flow, message[1], offset)
         else:
             raise ValueError(f"flow {name}: a message of unknown kind {kind}")
+        return ()
 
     # ── facts ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -132,7 +123,7 @@ class Folding:
         present = fact_of(feed, identity, unpack(known)) if known else None
         merged, is_news = newer(present, fact, keeps_history=keeps_history)
         if merged is not None:
-            self._put(prefix, key, fact_entry(merged), is_apart=True)
+            self._changes.put(prefix, key, fact_entry(merged), is_apart=True)
             if is_news:
                 self._fold_at_next_tick(flow, subject)
 
@@ -144,7 +135,7 @@ class Folding:
         merged, is_news = newer(present, fact, keeps_history=keeps_history)
         if merged is not None:
             facts[identity] = merged
-            self._effects.changes[live.prefix + f"f{feed}\0{identity}".encode()] = fact_entry(merged)
+            self._changes.effects.changes[live.prefix + f"f{feed}\0{identity}".encode()] = fact_entry(merged)
             if is_news:
                 live.committed_at_ms = max(live.committed_at_ms, committed_at_ms)
                 self._dirty[live.prefix] = live
@@ -168,31 +159,39 @@ class Folding:
             else:
                 live.subject.counts.pop(measure, None)
             self._dirty[live.prefix] = live
-        self._put(prefix, key, pack(total) if total else None, is_apart=is_apart)
+        self._changes.put(prefix, key, pack(total) if total else None, is_apart=is_apart)
 
     def _counted_at(self, prefix: bytes, committed_at_ms: int, *, is_apart: bool) -> None:
         """Rows that follow from sums alone bear the newest commit that a sum is of."""
         known = self._read(prefix + b"a")
         if committed_at_ms > (unpack(known) if known else 0):
-            self._put(prefix, prefix + b"a", pack(committed_at_ms), is_apart=is_apart)
+            self._changes.put(prefix, prefix + b"a", pack(committed_at_ms), is_apart=is_apart)
 
-    def _gone(self, flow: Flow, feed: str, position: str) -> None:
+    def _gone(self, flow: Flow, feed: str, position: str, offset: int) -> Cuts:
         """The feed's rows up to a position are gone, all at once: look through every subject of the flow."""
-        start = f"s{flow.name}\0".encode()
-        mark = f"f{feed}\0".encode()
-        keys = {key for key, _ in self._store.scan(start)} | {
-            key for key in self._effects.changes if key.startswith(start)
-        }
-        for key in sorted(keys):
+        start, mark = f"s{flow.name}\0".encode(), f"f{feed}\0".encode()
+        sweep = self._sweep(offset)
+        taken, last = 0, b""
+        changed = {key: True for key in self._changes.effects.changes if key.startswith(start)}
+        walk = merged(self._store.scan(start, sweep.key), changed, sweep.key)
+        while (key := next(walk, None)) is not None:
             subject, _, rest = key[len(start) :].partition(b"\0")
             if not rest.startswith(mark) or (entry := self._read(key)) is None:
                 continue
             known = unpack(entry)
-            if known[0] < position and known[3] is not None:
-                identity = rest[len(mark) :].decode()
-                self._fact(
-                    flow, subject.decode(), [FACT, feed, identity, position, known[1], known[2], None, bool(known[4])]
-                )
+            if known[0] >= position or known[3] is None:
+                continue
+            if taken >= SLICE_SUBJECTS and subject != last:  # between subjects: each is folded once
+                yield from self._cut(sweep, offset)
+                taken = 0
+                walk = merged(self._store.scan(start, key), {}, sweep.key)  # what was changed is in the store now
+                continue
+            identity = rest[len(mark) :].decode()
+            self._fact(
+                flow, subject.decode(), [FACT, feed, identity, position, known[1], known[2], None, bool(known[4])]
+            )
+            taken, last, sweep.key = taken + 1, subject, key
+        self._swept(sweep)
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -202,36 +201,58 @@ class Folding:
             self._clocks[flow.name] = Clock.of(self._store.get(f"k{flow.name}".encode()), feeds)
         return self._clocks[flow.name]
 
-    def _tick(self, flow: Flow, newest: int, offset: int) -> None:
+    def _tick(self, flow: Flow, newest: int, offset: int) -> Cuts:
+        self._fold_dirty(offset)  # what came before the tick is judged before it
         clock = self._clock(flow)
         if newest > clock.newest:
             clock.newest = newest
             clock.at = clock.allowed
-            self._effects.changes[f"k{flow.name}".encode()] = clock.entry()
-        self._wake(flow, clock.at, offset)
+            self._changes.effects.changes[f"k{flow.name}".encode()] = clock.entry()
+        return self._wake(flow, clock.at, self._sweep(offset))
 
-    def _hold(self, flow: Flow, bounds: Mapping[str, int | None], offset: int) -> None:
-        clock = self._clock(flow)
+    def _hold(self, flow: Flow, bounds: Mapping[str, int | None], offset: int) -> Cuts:
+        clock, sweep = self._clock(flow), self._sweep(offset)
         clock.hold(bounds)
-        if is_free := clock.allowed > clock.at:
+        is_free = clock.allowed > clock.at or bool(sweep.key)
+        if is_free:
             self._fold_dirty(offset)  # what came before is judged before, as at a tick
             clock.at = clock.allowed
-        self._effects.changes[f"k{flow.name}".encode()] = clock.entry()
-        if is_free:
-            self._wake(flow, clock.at, offset)
+        self._changes.effects.changes[f"k{flow.name}".encode()] = clock.entry()
+        return self._wake(flow, clock.at, sweep) if is_free else ()
 
-    def _wake(self, flow: Flow, now: int, offset: int) -> None:
+    def _wake(self, flow: Flow, now: int, sweep: Sweep) -> Cuts:
         start = f"w{flow.name}\0".encode()
-        due = {key for key, _ in until(self._store.scan(start), len(start), now)}
-        for key, is_set in self._timers.get(flow.name, {}).items():
-            if not is_set:
-                due.discard(key)
-            elif due_of(key, len(start)) <= now:
-                due.add(key)
-        for key in sorted(due):
-            live = self._live(flow, key[len(start) + 8 :].decode())
-            self._dirty[live.prefix] = live
+        while True:
+            stored = self._store.scan(start, sweep.key)
+            found = due(stored, self._changes.timers.get(flow.name, {}), len(start), now, sweep)
+            for key in found[:SLICE_SUBJECTS]:
+                live = self._live(flow, key[len(start) + 8 :].decode())
+                self._dirty[live.prefix] = live
+            self._sweeping, self._sweep_now = sweep, now
+            self._fold_dirty(sweep.offset)
+            self._sweeping = None
+            if len(found) <= SLICE_SUBJECTS:
+                break
+            sweep.key = found[SLICE_SUBJECTS - 1]
+            yield from self._cut(sweep, sweep.offset)
+        self._swept(sweep)
+
+    def _sweep(self, offset: int) -> Sweep:
+        """The sweep of the message at this offset, where an earlier slice of it left it."""
+        sweep = Sweep.of(self._read(CURSOR), offset)
+        self._changes.ordinal = max(self._changes.ordinal, sweep.ordinal)
+        return sweep
+
+    def _cut(self, sweep: Sweep, offset: int) -> Cuts:
+        """End a slice: what is durable with it is that the message at the offset is done up to here, and still to be taken."""
         self._fold_dirty(offset)
+        sweep.ordinal = self._changes.ordinal
+        self._changes.effects.changes[CURSOR] = sweep.entry()
+        yield offset
+
+    def _swept(self, sweep: Sweep) -> None:
+        if sweep.key and self._read(CURSOR) is not None:
+            self._changes.effects.changes[CURSOR] = None
 
     def _fold_at_next_tick(self, flow: Flow, subject: str) -> None:
         prefix = prefix_of(flow.name, subject)
@@ -250,14 +271,10 @@ class Folding:
         former: int | None,
         wake_at: int | None,
     ) -> None:
-        changes, timers = self._effects.changes, self._timers.setdefault(flow.name, {})
-        if former is not None and former != wake_at:
-            key = timer(flow.name, former, subject)
-            changes[key], timers[key] = None, False
-        if wake_at is not None:
-            key = timer(flow.name, wake_at, subject)
-            changes[key], timers[key] = b"", True
-        self._put(prefix, prefix + b"h", pack([memory, wake_at]), is_apart=fold_of(flow, subject).at_tick)
+        is_apart = fold_of(flow, subject).at_tick
+        key = self._changes.header(flow, subject, prefix, memory, former, wake_at, is_apart=is_apart)
+        if self._sweeping is not None and key is not None and (wake_at or 0) <= self._sweep_now:
+            self._sweeping.again.add(key)  # due again at once: that is for the next tick
 
     # ── folding ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -280,95 +297,21 @@ class Folding:
                 for to in {*(tell.to for tell in outcome.tells), *(to for to, _ in outcome.counts)}:
                     check_subject(flow, to)
         except Exception as error:  # noqa: BLE001 - facts are kept: a mended fold makes up for it, and the others flow on
-            _logger.error("flow %s: a fold of kind %s failed: %s", flow.name, subject.kind, type(error).__name__)  # noqa: TRY400
+            _logger.error("flow %s: a fold of kind %s failed: %s", flow.name, subject.kind, described(error))  # noqa: TRY400
             outcome, wanted = unfolded(live, error)
-        self._emit_rows(live, wanted, outcome.reasons, offset)
-        self._emit_tells(live, outcome.tells, offset)
-        self._emit_counts(live, outcome.counts)
+        self._changes.rows(live, wanted, outcome.reasons, offset)
+        self._changes.tells(live, outcome.tells, offset)
+        self._changes.counts(live, outcome.counts)
         if outcome.memory != subject.memory or outcome.wake_at != live.wake_at:
             wake_at = outcome.wake_at
             self._set_header(flow, subject.key, live.prefix, outcome.memory, live.wake_at, wake_at)
             subject.memory, live.wake_at = outcome.memory, wake_at
 
-    def _next_position(self, offset: int) -> Position:
-        self._ordinal += 1
-        return Position(self._epoch, offset + 1, self._ordinal)
-
-    def _emit_rows(
-        self, live: Live, wanted: Mapping[str, Mapping[str, Row]], reasons: Mapping[str, str], offset: int
-    ) -> None:
-        flow, subject = live.flow, live.subject
-        for feed in sorted({*subject.published, *wanted}):
-            present, future = subject.published.get(feed, {}), wanted.get(feed, {})
-            for identity in sorted({*present, *future}):
-                before, after = present.get(identity), future.get(identity)
-                if before == after:
-                    continue
-                reason = reasons.get(feed) if after is None else None
-                self._effects.rows.append(
-                    RowChange(
-                        flow.name,
-                        feed,
-                        identity,
-                        before,
-                        after,
-                        self._next_position(offset),
-                        live.committed_at_ms,
-                        reason,
-                    )
-                )
-                key = live.prefix + f"r{feed}\0{identity}".encode()
-                self._put(live.prefix, key, None if after is None else pack(after), is_apart=live.fold.at_tick)
-                if feed == flow.queue and before is None and after is not None:
-                    counted = (flow.name, after["kind"])
-                    self._effects.queued[counted] = self._effects.queued.get(counted, 0) + 1
-        subject.published = {feed: dict(rows) for feed, rows in wanted.items()}
-
-    def _emit_tells(self, live: Live, tells: Sequence[Tell], offset: int) -> None:
-        wanted = {(tell.to, tell.tag, tell.id): tell for tell in tells}
-        if not wanted and not live.tells:
-            return
-        teller, newest = live.subject.key, newest_event(live.subject)
-        for place in sorted({*live.tells, *wanted}):
-            tell, present = wanted.get(place), live.tells.get(place)
-            row = tell.row if tell else None
-            if row == present:
-                continue
-            to, tag, identity = place
-            event_at = tell.event_at if tell and tell.event_at is not None else newest
-            position = str(self._next_position(offset))
-            value = [FACT, f"~{tag}", f"{teller}|{identity}", position, event_at, live.committed_at_ms, row, False]
-            self._effects.messages.append(Outgoing(message_key(live.flow.name, to), pack(value)))
-            key = live.prefix + f"t{to}\0{tag}\0{identity}".encode()
-            self._put(live.prefix, key, None if row is None else pack(row), is_apart=live.fold.at_tick)
-        live.tells = {place: tell.row for place, tell in wanted.items()}
-
-    def _emit_counts(self, live: Live, wanted: Mapping[tuple[str, str], int]) -> None:
-        if not wanted and not live.contributions:
-            return
-        for place in sorted({*live.contributions, *wanted}):
-            present, future = live.contributions.get(place, 0), wanted.get(place, 0)
-            if present == future:
-                continue
-            to, measure = place
-            counted = (live.flow.name, to, measure)
-            difference, committed_at_ms = self._counted.get(counted, (0, 0))
-            newest = max(committed_at_ms, live.committed_at_ms)
-            self._counted[counted] = (difference + future - present, newest)
-            key = live.prefix + f"n{to}\0{measure}".encode()
-            self._put(live.prefix, key, pack(future) if future else None, is_apart=live.fold.at_tick)
-        live.contributions = {place: count for place, count in wanted.items() if count}
-
-    def _put(self, prefix: bytes, key: bytes, value: bytes | None, *, is_apart: bool) -> None:
-        self._effects.changes[key] = value
-        if is_apart:
-            self._apart.setdefault(prefix, {})[key] = value
-
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _read(self, key: bytes) -> bytes | None:
         """An entry as this batch has left it so far."""
-        changes = self._effects.changes
+        changes = self._changes.effects.changes
         return changes[key] if key in changes else self._store.get(key)
 
     def _live(self, flow: Flow, subject: str) -> Live:
@@ -386,11 +329,11 @@ class Folding:
         prefix, is_apart = live.prefix, live.fold.at_tick
         if not is_apart and self._store.get(prefix + b"h") is None:
             # Nobody heard of it before: most subjects while a flow reads the past. Asking for one entry costs a tenth of a scan.
-            self._put(prefix, prefix + b"h", pack([{}, None]), is_apart=False)
+            self._changes.put(prefix, prefix + b"h", pack([{}, None]), is_apart=False)
             return
         entries = {key: value for key, value in self._store.scan(prefix)}
         if is_apart:  # facts of this batch went past memory
-            for key, value in self._apart.get(prefix, {}).items():
+            for key, value in self._changes.apart.get(prefix, {}).items():
                 if value is None:
                     entries.pop(key, None)
                 else:

@@ -282,7 +282,7 @@ class Runner:
                     self._codec,
                     self._restored,
                 )
-            return task.handle(batch, directory.feeds)
+            return task.handle(batch, directory.feeds, self.alive)
         except BaseException:
             if (failed := self._tasks.pop(batch.partition, None)) is not None:
                 failed.close()

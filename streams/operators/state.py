@@ -77,10 +77,10 @@ class State:
         """See `folding.Store`."""
         return self._store.get(key)
 
-    def scan(self, prefix: bytes, /) -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, prefix: bytes, /, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """See `folding.Store`."""
         walk = self._store.iter()
-        walk.seek(prefix)
+        walk.seek(max(prefix, after))
         while walk.valid():
             key = walk.key()
             if not key.startswith(prefix):

@@ -98,8 +98,11 @@ class Task:
         self._feeds: Mapping[str, FeedEntry] | None = None
         self._position = self._state.position
 
-    def handle(self, batch: Batch, feeds: Mapping[str, FeedEntry]) -> Summary:
-        """Fold a batch of the inbox; what was folded before is passed over. Raises Transient: close the task then."""
+    def handle(self, batch: Batch, feeds: Mapping[str, FeedEntry], alive: Callable[[], None] = lambda: None) -> Summary:
+        """Fold a batch of the inbox; what was folded before is passed over. Raises Transient: close the task then.
+
+        A tick or a truncate that concerns very many subjects takes several transactions; `alive` is called after each.
+        """
         messages = [
             (record.offset, record.key or b"", record.value or b"")
             for record in batch.records
@@ -109,13 +112,15 @@ class Task:
             return Summary()
         if feeds is not self._feeds:
             self._feeds, self._folding.feeds = feeds, frozenset(feeds)
-        effects = self._folding.apply(messages)
-        summary = _summary(messages, effects)
-        position = batch.next_offset
-        last: Written = (self._ways.state, POSITION, pack(position), self._partition, None)
-        offset = self._writer.write(self._records(effects, feeds, summary), last)
-        self._state.take(effects.changes, position, offset)
-        self._position = position
+        summary = _taken(messages)
+        for effects, position in self._folding.apply(messages):
+            last: Written = (self._ways.state, POSITION, pack(position), self._partition, None)
+            offset = self._writer.write(self._records(effects, feeds, summary), last)
+            self._state.take(effects.changes, position, offset)
+            self._position = position
+            for kind, count in effects.queued.items():
+                summary.queued[kind] = summary.queued.get(kind, 0) + count
+            alive()
         return summary
 
     def close(self) -> None:
@@ -155,8 +160,8 @@ def spread(message: Outgoing, ways: Ways) -> Iterator[Written]:
         yield ways.inbox, message.key, message.value, -1, None
 
 
-def _summary(messages: Sequence[tuple[int, bytes, bytes]], effects: Effects) -> Summary:
-    summary = Summary(queued=effects.queued)
+def _taken(messages: Sequence[tuple[int, bytes, bytes]]) -> Summary:
+    summary = Summary()
     for _, key, _ in messages:
         flow = key.partition(b"\0")[0].decode()
         summary.taken[flow] = summary.taken.get(flow, 0) + 1

@@ -208,7 +208,8 @@ def undisturbed(kafka: str, city: City, partition: int) -> tuple[dict[bytes, byt
     records = feeds.read_all(kafka, [f"{city.prefix}inbox"])[f"{city.prefix}inbox", partition]
     messages = [(record.offset(), record.key(), record.value()) for record in records]
     for start in range(0, len(messages), 500):
-        store.write(folding.apply(messages[start : start + 500]).changes)
+        for effects, _ in folding.apply(messages[start : start + 500]):
+            store.write(effects.changes)
     return store.entries(), folding
 
 

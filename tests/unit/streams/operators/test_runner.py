@@ -216,10 +216,10 @@ def test_no_deadline_passes_while_another_worker_has_evidence_to_read() -> None:
     fold = Folding([flow()], store)
 
     def told(*messages: list[Any]) -> int:
-        effects = fold.apply(
+        for effects, _ in fold.apply(
             [(offset, message_key("rig", ""), pack(message)) for offset, message in enumerate(messages)]
-        )
-        store.write(effects.changes)
+        ):
+            store.write(effects.changes)
         fold.forget()  # what it remembers has to be in the store
         return fold._clock(flow()).at
 
