@@ -15,10 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -28,10 +26,12 @@ from rich.text import Text
 from ops.city.city import GUANGZHOU, City
 from ops.city.life import Life
 from ops.control import Follower, read_directory
+from ops.demo_outcome import Outcome, quantiles, tell
 from ops.demo_stage import Stage, make_room, running_mesh, set_up, subscribers_server
 from ops.flows import BY_DATES, CLOCK, TASKS, Backlog, open_items
 from ops.folder import load as load_folder
 from ops.incidents import IncidentReader
+from ops.interruption import Interrupted, Interruption, is_interrupted
 from ops.lag import LagReader
 from ops.metric import CAPTURED, DERIVED, origin_of
 from ops.onboard import onboard
@@ -40,7 +40,7 @@ from ops.status import StatusReader
 from ops.status_table import reasons, render
 from ops.tally import Tally
 from ops.verify import Verified, compare_until_exact
-from schemas.errors import Transient
+from schemas.errors import MeshError, Transient
 from streams.flows import FLOWS
 
 HOPS = ("capture", "streams", "flows", "delivery")
@@ -64,38 +64,6 @@ ROWS_SHOWN = 14
 PARTITIONS = 1  # one worker and one delivery process share this machine; see ops/onboard.py
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """The demo's report; `to_json` is what `--report` writes."""
-
-    feeds: Mapping[str, Mapping[str, float]]
-    flows: Mapping[str, Mapping[str, float]]
-    subscriptions: Mapping[str, Mapping[str, float | None]]
-    latency: Mapping[str, float | None]
-    latency_derived: Mapping[str, float | None]
-    verified: Verified
-    committed: int
-    kills: Mapping[str, int]
-    seconds: Mapping[str, float]
-    seed: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The report, in the names that scripts rely on."""
-        return {
-            "exact": self.verified.is_exact,
-            "feeds": self.feeds,
-            "flows": self.flows,
-            "subscriptions": self.subscriptions,
-            "latency": self.latency,
-            "latency_derived": self.latency_derived,
-            "committed": self.committed,
-            "comparisons": self.verified.to_json()["subscriptions"],
-            "kills": self.kills,
-            "seconds": self.seconds,
-            "seed": self.seed,
-        }
-
-
 def demo(directory: Path, *, for_seconds: float | None, rate: float, report: Path | None, seed: int, kills: int) -> int:
     """Play it all. Returns 0 only if every subscriber holds exactly what its grants entitle it to."""
     console = Console(stderr=True, highlight=False)
@@ -105,21 +73,29 @@ def demo(directory: Path, *, for_seconds: float | None, rate: float, report: Pat
     os.environ[TASKS] = str(PARTITIONS)
     os.environ[CLOCK] = BY_DATES  # the city lives in 2016, and a month passes in minutes
     started = time.monotonic()
-    with (
-        subscribers_server(directory) as subscribers,
-        running_mesh(directory) as settings,
-        set_up(settings, folder, subscribers) as stage,
-    ):
-        play = _Play(stage, console, seed=seed, rate=rate, kills=kills)
-        play.lap("up", started)
-        play.fill()
-        play.join()
-        play.watch_snapshot()
-        play.live(for_seconds)
-        outcome = play.finish()
+    with Interruption(console.print).heard() as interruption:
+        try:
+            with (
+                subscribers_server(directory) as subscribers,
+                running_mesh(directory) as settings,
+                set_up(settings, folder, subscribers) as stage,
+            ):
+                play = Play(stage, console, seed=seed, rate=rate, kills=kills)
+                play.lap("up", started)
+                try:
+                    play.prepare()
+                    play.live(for_seconds, interruption)
+                    outcome = play.finish()
+                finally:
+                    interruption.stopping()
+        except (Interrupted, MeshError) as error:
+            if not is_interrupted(interruption, error, directory):
+                raise
+            console.print(f"interrupted: nothing is compared; logs and data stay in {directory}", soft_wrap=True)
+            return interruption.status
     if report:
         report.write_text(json.dumps(outcome.to_json(), ensure_ascii=False, indent=2) + "\n")
-    _tell(outcome, console)
+    tell(outcome, console)
     if outcome.verified.is_exact:
         shutil.rmtree(directory)
         return 0
@@ -127,7 +103,7 @@ def demo(directory: Path, *, for_seconds: float | None, rate: float, report: Pat
     return 1
 
 
-class _Play:
+class Play:
     """One performance."""
 
     def __init__(self, stage: Stage, console: Console, *, seed: int, rate: float, kills: int) -> None:
@@ -146,6 +122,12 @@ class _Play:
     def lap(self, name: str, since: float) -> None:
         """Note how long a part took."""
         self._seconds[name] = round(time.monotonic() - since, 1)
+
+    def prepare(self) -> None:
+        """Everything before the city lives: fill its databases, onboard it, wait for its snapshots."""
+        self.fill()
+        self.join()
+        self.watch_snapshot()
 
     def fill(self) -> None:
         """Make and fill the departments' databases."""
@@ -195,7 +177,7 @@ class _Play:
             progress.update(task, description="snapshot delivered")
         self.lap("snapshot", started)
 
-    def live(self, for_seconds: float | None) -> None:
+    def live(self, for_seconds: float | None, interruption: Interruption) -> None:
         """Let the city live, killing processes on the way if asked, until the time is up or Ctrl-C."""
         started = time.monotonic()
         self._read()
@@ -207,15 +189,16 @@ class _Play:
         living.start()
         try:
             due = self._schedule(for_seconds)
-            with self._shown(life) as show:
+            with self._shown(life) as show, interruption.living():
                 while (for_seconds is None or time.monotonic() - started < for_seconds) and not failures:
+                    if interruption.is_asked_to_rest:
+                        self._say("stopping: the city rests, what is under way arrives; Ctrl-C again stops all at once")
+                        break
                     while due and time.monotonic() - started >= due[0][0]:
                         self._kill(due.pop(0)[1])
                     self._read()
                     show()
                     time.sleep(0.5)
-        except KeyboardInterrupt:
-            self._say("stopping: the city rests, what is under way arrives")
         finally:
             stop.set()
             living.join()
@@ -367,7 +350,7 @@ class _Play:
                 yield table
 
     def _headline(self, life: Life) -> str:
-        latency = f"; commit to subscriber {_quantiles(self._latency(origin=CAPTURED))}"
+        latency = f"; commit to subscriber {quantiles(self._latency(origin=CAPTURED))}"
         captured = self._tally.total("mesh_events_total", origin=CAPTURED)
         delivered = self._tally.total("mesh_delivered_total")
         return f"{life.total:,} row changes committed, {captured:,.0f} captured, {delivered:,.0f} delivered{latency}"
@@ -380,20 +363,8 @@ class _Play:
         self._console.print(line, soft_wrap=True)
 
 
-def _quantiles(latency: Mapping[str, float | None]) -> str:
-    return ", ".join(f"{name} " + ("-" if value is None else f"{value:.3f} s") for name, value in latency.items())
-
-
 def _guarded(run: Callable[[threading.Event], None], stop: threading.Event, failures: list[BaseException]) -> None:
     try:
         run(stop)
     except Exception as error:  # noqa: BLE001 - carried to the main thread, which raises it
         failures.append(error)
-
-
-def _tell(outcome: Outcome, console: Console) -> None:
-    console.print(
-        f"{outcome.committed:,} row changes committed while live; "
-        f"latency {_quantiles(outcome.latency)}; of derived feeds {_quantiles(outcome.latency_derived)}"
-    )
-    outcome.verified.render()

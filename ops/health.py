@@ -46,10 +46,11 @@ class Health:
         with self._lock:
             self._entities.setdefault((kind, name), _Entity(self._clock())).is_down = is_down
 
-    def forget(self, kind: str, name: str) -> None:
-        """The entity is no more."""
+    def keep_only(self, has: Callable[[str, str], bool]) -> None:
+        """Forget the entities that `has` (kind, name) denies: they are no more."""
         with self._lock:
-            self._entities.pop((kind, name), None)
+            for entity in [entity for entity in self._entities if not has(*entity)]:
+                del self._entities[entity]
 
     def statuses(self) -> Iterator[tuple[str, str, str]]:
         """(kind, name, status) of every entity at this moment."""

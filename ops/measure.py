@@ -39,15 +39,29 @@ class _Children(dict[tuple[str, ...], Child], Generic[Child]):
     def __init__(self, family: Child) -> None:
         super().__init__()
         self._family = family
+        self._lock = threading.Lock()
 
     def drop(self, labels: tuple[str, ...]) -> None:
         """Take a child off the page, if it is there."""
-        if self.pop(labels, None) is not None:
-            self._family.remove(*labels)
+        with self._lock:
+            if self.pop(labels, None) is not None:
+                self._family.remove(*labels)
 
     def __missing__(self, labels: tuple[str, ...]) -> Child:
-        child = self[labels] = self._family.labels(*labels)
+        with self._lock:
+            child = self[labels] = self._family.labels(*labels)
         return child
+
+
+_ENTITY: Mapping[tuple[str, ...], Callable[[tuple[str, ...]], tuple[str, str]]] = {
+    ("source",): lambda labels: ("source", labels[0]),
+    ("feed",): lambda labels: ("feed", labels[0]),
+    ("feed", "row", "column"): lambda labels: ("feed", labels[0]),
+    ("grant_id",): lambda labels: ("grant", labels[0]),
+    ("subscriber", "sink"): lambda labels: ("sink", f"{labels[0]}.{labels[1]}"),
+    ("kind", "name", "state"): lambda labels: (labels[0], labels[1]),
+}
+"""Kind and name of what a gauge with these labels tells of."""
 
 
 class _Latencies:
@@ -141,6 +155,18 @@ class Exporter:
     def gauge(self, name: str) -> _Children[prometheus_client.Gauge]:
         """A gauge of METRICS, to be indexed by its label values in order."""
         return self._gauges[name]
+
+    def keep_only(self, has: Callable[[str, str], bool]) -> None:
+        """Take off the page every gauge, and the health, of a source, feed, sink or grant that `has` (kind, name) denies.
+
+        Counters stay: what was counted was counted.
+        """
+        for name, children in self._gauges.items():
+            if (of := _ENTITY.get(METRICS[name].labels)) is None:
+                continue
+            for labels in [labels for labels in list(children) if not has(*of(labels))]:
+                children.drop(labels)
+        self.health.keep_only(has)
 
 
 EXPORTER = Exporter()
@@ -249,11 +275,7 @@ class StreamMetrics:
         self._backfilled[grant_id,].inc(count)
 
     def lags(self, lags: Mapping[str, TopicLag]) -> None:
-        """How far streams are behind, by feed: all of them, so that a feed that is not named any more leaves the page."""
-        for (feed,) in [labels for labels in self._lag_seconds if labels[0] not in lags]:
-            self._lag_seconds.drop((feed,))
-            self._lag_records.drop((feed,))
-            self._health.forget("feed", feed)
+        """How far streams are behind, by feed."""
         for feed, lag in lags.items():
             self._lag_records[feed,].set(lag.records)
             self._lag_seconds[feed,].set(lag.seconds)

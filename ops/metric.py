@@ -81,6 +81,7 @@ METRICS = {
     "mesh_delivery_lag_seconds": Exported("gauge", ("grant_id",), "Age of the oldest change of a grant not delivered yet."),
     "mesh_parked": Exported("gauge", ("subscriber", "sink"), "1 while a sink is parked because its subscriber is unwell."),
     # Every process:
+    "mesh_incidents": Exported("gauge", ("kind", "name", "state"), "1 for each incident: see `mesh status` for why."),
     "mesh_entity_health": Exported("gauge", ("kind", "entity", "status"), "1 for the present status: ok, stuck or down."),
     "mesh_build_info": Exported("gauge", ("version", "python"), "Always 1; the labels say what runs."),
 }  # fmt: skip

@@ -43,15 +43,15 @@ class Samples:
         for name, labels, value in samples:
             self._series.setdefault(name, []).append((dict(labels), value))
 
-    def series(self, name: str, **where: str) -> list[tuple[dict[str, str], float]]:
+    def series(self, name: str, /, **where: str) -> list[tuple[dict[str, str], float]]:
         """Labels and value of each series of a metric that has these labels."""
         return [(labels, value) for labels, value in self._series.get(name, ()) if where.items() <= labels.items()]
 
-    def total(self, name: str, **where: str) -> float:
+    def total(self, name: str, /, **where: str) -> float:
         """The sum over the series; 0 when there is none."""
         return sum(value for _, value in self.series(name, **where))
 
-    def latest(self, name: str, **where: str) -> float | None:
+    def latest(self, name: str, /, **where: str) -> float | None:
         """The largest of the series, for gauges; None when there is none."""
         return max((value for _, value in self.series(name, **where)), default=None)
 
@@ -59,7 +59,7 @@ class Samples:
         """The values that one label of a metric has, in order."""
         return sorted({labels[label] for labels, _ in self._series.get(name, ()) if label in labels})
 
-    def buckets(self, name: str, **where: str) -> Buckets:
+    def buckets(self, name: str, /, **where: str) -> Buckets:
         """A histogram's buckets, summed over the series."""
         counts: dict[float, float] = {}
         for labels, value in self.series(f"{name}_bucket", **where):
@@ -137,7 +137,7 @@ def _named(answers: Mapping[str, tuple[str, float]]) -> Iterator[Sample]:
             yield name, {**labels, "process": process}, value
 
 
-def rate(before: Samples | None, after: Samples, name: str, **where: str) -> float:
+def rate(before: Samples | None, after: Samples, name: str, /, **where: str) -> float:
     """Per second between two moments; what a restarted process counts from zero again is never negative."""
     if before is None or (before.ages is None and after.at_seconds <= before.at_seconds):
         return 0.0

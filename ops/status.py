@@ -21,6 +21,7 @@ from ops.health import DOWN, OK, STUCK, STUCK_AFTER_SECONDS
 from ops.incidents import IncidentReader
 from ops.lag import STREAMS_GROUP, LagReader, TopicLag, delivery_group
 from ops.metric import origin_of
+from ops.present import Present
 from ops.prometheus.configuration import is_alive, targets
 from ops.scrape import Samples, gather, gather_recent, increase, quantile, rate
 from ops.settings import Settings
@@ -90,7 +91,10 @@ class StatusReader:
             if earlier is not None:  # the first look: the processes tell what they had counted some seconds ago
                 self._readings.append(_Reading(earlier.result(), {}))
         self._readings.append(_Reading(samples, lags))
-        view = _View(self._readings, datetime.fromtimestamp(self._clock(), UTC), incidents)
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        present = Present.of(directory, now)  # what is gone has no trouble any more, whoever still says so
+        incidents = {key: incident for key, incident in incidents.items() if present.has(incident.kind, incident.name)}
+        view = _View(self._readings, now, incidents)
         return Status(
             at=view.now,
             feeds=tuple(
@@ -102,6 +106,8 @@ class StatusReader:
             p99_seconds=view.latency(0.99),
             flows=tuple(view.flows()),
             tasks=tuple(view.tasks()),
+            sources=tuple(sorted(present.names["source"])),
+            sinks=tuple(sorted(present.names["sink"])),
             incidents=tuple(incident for _, incident in sorted(incidents.items())),
             notices=tuple(notices),
         )
@@ -170,7 +176,8 @@ class _View:
         expected = samples.latest("mesh_snapshot_rows_expected", feed=feed)
         done = samples.latest("mesh_snapshot_rows", feed=feed)
         is_connected = samples.latest("mesh_capture_connected", source=source)
-        if (incident := self._standstill(("feed", feed), ("source", source))) is not None:
+        incident = self._incident(("feed", feed), ("source", source))
+        if incident is not None and incident.is_standstill:
             health, reason = DOWN, incident.reason
         elif is_connected == 0:
             health, reason = DOWN, f"the change log of {source} is not being read"
@@ -178,6 +185,8 @@ class _View:
             health, reason = STUCK, f"capture of {source} has lag and does not move"
         else:
             health, reason = self._progress(STREAMS_GROUP, feed, lag, rate_of=("mesh_processed_total", {"feed": feed}))
+        if incident is not None and health == OK:
+            reason = incident.reason
         return FeedStatus(
             feed=feed,
             origin=origin,
@@ -190,17 +199,18 @@ class _View:
             snapshot=min(1.0, done / expected) if expected and done is not None else None,
             health=health,
             reason=reason,
+            **_words(incident),
         )
 
     def subscription(self, entry: GrantEntry) -> SubscriptionStatus:
         samples, grant = self._after.samples, entry.grant
         group, topic = delivery_group(grant.subscriber, grant.sink), out_topic(grant.grant_id)
         lag = self._after.lags.get(group, {}).get(topic)
+        incident = self._incident(("grant", grant.grant_id), ("sink", f"{grant.subscriber}.{grant.sink}"))
         if not grant.is_active(self.now):
+            incident = None
             health, reason = OFF, f"the grant is {grant.status}" if grant.status != "ACTIVE" else "outside its validity"
-        elif (
-            incident := self._standstill(("grant", grant.grant_id), ("sink", f"{grant.subscriber}.{grant.sink}"))
-        ) is not None:
+        elif incident is not None and incident.is_standstill:
             health, reason = DOWN, f"{incident.name}: {incident.reason}"
         elif samples.latest("mesh_parked", subscriber=grant.subscriber, sink=grant.sink) == 1:
             health = DOWN
@@ -208,6 +218,8 @@ class _View:
         else:
             counted = ("mesh_delivered_total", {"grant_id": grant.grant_id})
             health, reason = self._progress(group, topic, lag, rate_of=counted)
+        if incident is not None and health == OK:
+            reason = incident.reason
         return SubscriptionStatus(
             grant_id=grant.grant_id,
             subscriber=grant.subscriber,
@@ -223,6 +235,7 @@ class _View:
             p99_seconds=self.latency(0.99, subscriber=grant.subscriber),
             health=health,
             reason=reason,
+            **_words(incident),
         )
 
     def flows(self) -> Iterator[FlowStatus]:
@@ -268,9 +281,10 @@ class _View:
     def _rate(self, name: str, **where: str) -> float:
         return rate(self._before.samples, self._after.samples, name, **where)
 
-    def _standstill(self, *of: tuple[Kind, str]) -> Incident | None:
-        present = (self._incidents.get(key_of(kind, name)) for kind, name in of)
-        return next((incident for incident in present if incident is not None and incident.is_standstill), None)
+    def _incident(self, *of: tuple[Kind, str]) -> Incident | None:
+        """The gravest incident of these: one for which something stands still, or any."""
+        found = [incident for kind, name in of if (incident := self._incidents.get(key_of(kind, name))) is not None]
+        return next((incident for incident in found if incident.is_standstill), found[0] if found else None)
 
     def _is_stuck(self, kind: str, entity: str) -> bool:
         return self._after.samples.latest("mesh_entity_health", kind=kind, entity=entity, status=STUCK) == 1
@@ -289,3 +303,7 @@ class _View:
         if lag.seconds > STUCK_AFTER_SECONDS and not has_moved:
             return STUCK, f"the oldest change waits for {lag.seconds:.0f} s and nothing moves"
         return OK, f"{lag.records} records behind" if lag.seconds > 5 else ""
+
+
+def _words(incident: Incident | None) -> dict[str, str]:
+    return {"state": incident.state, "fix": incident.fix} if incident is not None else {}

@@ -17,7 +17,8 @@ OFF = "off"
 class FeedStatus:
     """One feed. Counts are since its processes started; lag is that of streams on the feed, None when unknown.
 
-    `origin`: a department's database, or a flow; `captured` counts what reached the feed from either.
+    `origin`: a department's database, or a flow; `captured` counts what reached the feed from either. `state` and `fix` are those
+    of an incident of the feed or of its source (schemas/incident.py), empty when there is none.
     """
 
     feed: str
@@ -31,11 +32,13 @@ class FeedStatus:
     snapshot: float | None
     health: str
     reason: str
+    state: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionStatus:
-    """One grant's delivery. Latencies are those of its subscriber, from commit to acknowledgement."""
+    """One grant's delivery. Latencies are those of its subscriber, from commit to acknowledgement; `state` and `fix` as in a feed."""
 
     grant_id: str
     subscriber: str
@@ -51,6 +54,8 @@ class SubscriptionStatus:
     p99_seconds: float | None
     health: str
     reason: str
+    state: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,8 @@ class Status:
     p99_seconds: float | None
     flows: tuple[FlowStatus, ...] = ()
     tasks: tuple[TaskStatus, ...] = ()
+    sources: tuple[str, ...] = ()
+    sinks: tuple[str, ...] = ()
     incidents: tuple[Incident, ...] = ()
     notices: tuple[str, ...] = ()
 
@@ -106,8 +113,10 @@ class Status:
     def is_well(self) -> bool:
         """Whether everything is up, and moves or has nothing to do."""
         entities = (*self.feeds, *self.subscriptions, *self.flows)
-        return all(entity.health in {OK, OFF} for entity in entities) and all(
-            process.state == "up" for process in self.processes
+        return (
+            all(entity.health in {OK, OFF} for entity in entities)
+            and all(process.state == "up" for process in self.processes)
+            and not any(incident.is_standstill for incident in self.incidents)
         )
 
     def to_json(self) -> dict[str, Any]:

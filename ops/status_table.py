@@ -14,6 +14,8 @@ from rich.text import Text
 from ops.health import DOWN, OK, STUCK
 from ops.metric import CAPTURED
 from ops.status_report import OFF, FeedStatus, FlowStatus, ProcessStatus, Status, SubscriptionStatus, TaskStatus
+from ops.terminal import SHANGHAI
+from schemas.incident import Incident
 
 Entry = TypeVar("Entry", FeedStatus, SubscriptionStatus)
 
@@ -25,6 +27,7 @@ def render(status: Status, *, rows_max: int | None = None) -> RenderableType:
     return Group(
         _headline(status),
         *reasons(status),
+        *([_incidents(status.incidents)] if status.incidents else []),
         _feeds(status.feeds, rows_max),
         _subscriptions(status.subscriptions, rows_max),
         *([_flows(status.flows), _tasks(status.tasks)] if status.flows else []),
@@ -136,6 +139,23 @@ def _tasks(tasks: Iterable[TaskStatus]) -> Table:
         for task in tasks
     ]
     return _table("Task 任务", ("lag", "behind", "restored"), rows)
+
+
+def _incidents(incidents: Iterable[Incident]) -> Table:
+    """What stands still, waits or is worth knowing, since when (in Asia/Shanghai), why, and what to do."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("Incident 异常事项", overflow="fold", min_width=16)
+    for name in ("state", "since"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("reason and what to do", overflow="fold", ratio=1)
+    for incident in incidents:
+        words = Text(incident.reason)
+        if incident.fix:
+            words.append(f"\nfix: {incident.fix}", style="bold")
+        style = "red" if incident.is_standstill else "yellow"
+        since = f"{incident.since.astimezone(SHANGHAI):%m-%d %H:%M:%S}"
+        table.add_row(Text(f"{incident.kind} {incident.name}"), Text(incident.state, style=style), since, words)
+    return table
 
 
 def _processes(processes: Iterable[ProcessStatus]) -> Table:

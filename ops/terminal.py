@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 from rich.console import Console
 
 PIPE_COLUMNS = 200
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+"""The zone in which people read times; reports for programs are in UTC."""
 
 
 def report_console() -> Console:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,11 +28,13 @@ from ops.flow_metrics import BoardMetrics
 from ops.flows import run_flows
 from ops.former_connections import settle
 from ops.hash_key import HashKeys
+from ops.incident_metrics import CountedIncidents
 from ops.incidents import IncidentLog, IncidentReader
 from ops.lag import STREAMS_GROUP, LagReader
 from ops.lag_watch import LagWatch, watching
 from ops.measure import CaptureMetrics, DeliveryMetrics, StreamMetrics, serve
 from ops.opendata.service import run_opendata
+from ops.present import Tidy, tidying
 from ops.prometheus.configuration import write_prometheus_config
 from ops.settings import Connections, Settings, load
 from ops.status import StatusReader
@@ -44,8 +46,10 @@ from producers.peer import PeerSource
 from producers.postgres import PostgresSource
 from producers.source import OpenSource
 from schemas.codec import Codec
+from schemas.directory import Directory
 from schemas.errors import Misconfigured
 from schemas.feed import CAPTURE, EGRESS, FLOW_INTAKE, INCIDENTS
+from schemas.incident import Incidents
 from schemas.registry.client import RegistryClient
 from schemas.registry.server import RegistryServer
 from sinks.deliver import Delivery
@@ -111,7 +115,7 @@ def _run_capture(settings: Settings, parts: ExitStack, stop: threading.Event, on
     log = parts.enter_context(closing(Log(settings.kafka, client_id="mesh-capture", extra=settings.producer)))
     store = _store(settings, parts, CAPTURE)
     address_of = Connections(settings.directory).sources.address_of
-    incidents = _incidents(settings, parts)
+    incidents = _incidents(settings, parts, directory, stop)
     Capture(directory, address_of, log, store, CaptureMetrics(), SOURCES, only or None, incidents).run(stop)
 
 
@@ -129,7 +133,7 @@ def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _o
         progress=_HopProgress(_store(settings, parts, EGRESS)),
         hash_key=HashKeys(Connections(settings.directory), directory),
         now=lambda: datetime.now(UTC),
-        incidents=_incidents(settings, parts),
+        incidents=_incidents(settings, parts, directory, stop),
     )
     StreamWorker(
         bootstrap=settings.kafka,
@@ -156,7 +160,7 @@ def _run_delivery(
         observer=DeliveryMetrics(directory=directory),
         bootstrap=settings.kafka,
         kinds=SINKS,
-        incidents=_incidents(settings, parts),
+        incidents=_incidents(settings, parts, directory, stop),
         networks=settings.webhook_networks,
     ).run(stop)
 
@@ -175,8 +179,14 @@ def _store(settings: Settings, parts: ExitStack, topic: str) -> ControlStore:
     return ControlStore(settings.kafka, topic, log)
 
 
-def _incidents(settings: Settings, parts: ExitStack) -> IncidentLog:
-    return parts.enter_context(closing(IncidentLog(settings.kafka, _store(settings, parts, INCIDENTS))))
+def _incidents(
+    settings: Settings, parts: ExitStack, directory: Callable[[], Directory], stop: threading.Event
+) -> Incidents:
+    """Where a hop says what stands still; of what ended, nothing is said any more, and its gauges go (ops/present.py)."""
+    written = parts.enter_context(closing(IncidentLog(settings.kafka, _store(settings, parts, INCIDENTS))))
+    incidents = CountedIncidents(written)
+    tidying(Tidy(directory, incidents), stop)
+    return incidents
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +205,7 @@ class _HopProgress:
 def _run_console(settings: Settings, port: int, stop: threading.Event) -> None:
     with closing(Follower(settings.kafka)) as directory, closing(LagReader(settings.kafka)) as lags:
         reader = StatusReader(settings.directory, directory, lags.read, incidents=IncidentReader(settings.kafka))
+        tidying(Tidy(directory), stop)
         following(Boards(settings.kafka, directory, RegistryClient(settings.registry).schema, BoardMetrics()), stop)
         StatusPage(reader.read, port).run(stop, lambda url: logging.getLogger(__name__).info("console: %s", url))
 

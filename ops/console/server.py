@@ -1,4 +1,7 @@
-"""The console's server: `/` the page, `/status` the report as JSON, `/health` 200 while everything moves and 503 otherwise."""
+"""The console's server: `/` the page, `/status` the report as JSON, `/health` 200 while everything moves and 503 otherwise.
+
+`/health/<kind>/<name>` says it of one source, feed, sink, grant, flow or process, with its reason and what to do.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from ops.entity_health import entities
 from ops.status_report import Status
 from ops.web import serve
 
@@ -48,6 +52,7 @@ class Console:
         app.router.add_get("/console.css", self._file("console.css", "text/css"))
         app.router.add_get("/status", self._report)
         app.router.add_get("/health", self._health)
+        app.router.add_get("/health/{kind}/{name}", self._entity_health)
 
         def told(url: str) -> None:
             self.url = url
@@ -76,14 +81,13 @@ class Console:
 
     async def _health(self, _: web.Request) -> web.Response:
         status = await self._fresh()
-        unwell = [
-            f"{name}: {entity.health} {entity.reason}".rstrip()
-            for name, entity in [
-                *((feed.feed, feed) for feed in status.feeds),
-                *((subscription.grant_id, subscription) for subscription in status.subscriptions),
-                *((f"flow {flow.flow}", flow) for flow in status.flows),
-            ]
-            if entity.health not in {"ok", "off"}
-        ]
-        unwell += [f"{process.process}: {process.state}" for process in status.processes if process.state != "up"]
+        unwell = [line for entity in entities(status) if not entity.is_well for line in entity.lines()]
         return web.Response(status=200 if status.is_well else 503, text="\n".join(unwell or ["ok"]) + "\n")
+
+    async def _entity_health(self, request: web.Request) -> web.Response:
+        kind, name = request.match_info["kind"], request.match_info["name"]
+        for entity in entities(await self._fresh()):
+            if (entity.kind, entity.name) == (kind, name):
+                text = "\n".join(entity.lines()) + "\n"
+                return web.Response(status=200 if entity.is_well else 503, text=text, headers=_SECURITY)
+        return web.Response(status=404, text="nothing of this kind has this name; `mesh status` lists all\n")

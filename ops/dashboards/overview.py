@@ -187,6 +187,13 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             },
         ),
         Panel(
+            title="Incidents 异常事项",
+            description="What is stopped, parked, waits or is worth knowing; `mesh status` says why and what to do.",
+            unit="short",
+            queries={"{{kind}} {{name}}: {{state}}": f"max by (kind, name, state) (mesh_incidents{{{WHO}}}) > 0"},
+            thresholds=ALARM,
+        ),
+        Panel(
             title="Unwell now 当前异常",
             description="What is cut off, parked, or has lag and does not move; empty when all is well.",
             unit="short",

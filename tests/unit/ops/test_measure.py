@@ -10,6 +10,7 @@ import yaml
 
 from ops.flow_metrics import BoardMetrics, FlowMetrics
 from ops.health import DOWN, OK, STUCK, Health
+from ops.incident_metrics import CountedIncidents
 from ops.lag import TopicLag
 from ops.measure import (
     CaptureMetrics,
@@ -24,6 +25,7 @@ from ops.scrape import Samples, gather, increase, parse, quantile, rate, scrape
 from schemas.directory import Directory, GrantEntry
 from schemas.errors import Misconfigured, Transient
 from schemas.grant import Grant
+from schemas.incident import MemoryIncidents
 
 
 @pytest.fixture
@@ -55,7 +57,6 @@ def report_everything(exporter: Exporter) -> None:
     streams.rejected("police.resident", "rule_uscc_ok", 2)
     streams.routed("tax.police.resident", 2, 1, 200)
     streams.backfilled("tax.police.resident", 5)
-    streams.lags({"gone.feed": TopicLag(records=1, seconds=1, confirmed=0)})
     streams.lags({"police.resident": TopicLag(records=9, seconds=0.5, confirmed=3)})
     flows = FlowMetrics(exporter)
     flows.taken("person", 3)
@@ -74,6 +75,7 @@ def report_everything(exporter: Exporter) -> None:
     delivery.retried("tax", "main")
     delivery.lag("tax.police.resident", 1.5)
     delivery.parked("tax", "main", True)
+    CountedIncidents(MemoryIncidents(), exporter).begin("sink", "tax.main", state="parked", reason="it is away")
 
 
 def test_every_metric_of_the_list_is_exported_with_its_labels_and_no_other(exporter: Exporter) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from ops.entity_health import entities
 from ops.health import DOWN, OK, STUCK
 from ops.lag import STREAMS_GROUP, TopicLag, delivery_group
 from ops.measure import CaptureMetrics, DeliveryMetrics, Exporter, StreamMetrics, serve
@@ -21,6 +22,7 @@ from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.errors import Transient
 from schemas.grant import Grant
 from schemas.grant import Status as GrantStatus
+from schemas.incident import Incident
 
 FEED = "police.resident"
 GRANT = "tax.police.resident"
@@ -207,6 +209,29 @@ def test_a_short_table_shows_the_unwell_first_and_counts_the_rest(mesh: Mesh) ->
     assert GRANT in text
     assert f"a0.{FEED}" not in text
     assert "and 5 more" in text
+
+
+def test_an_incident_is_told_in_words_where_it_holds_and_in_a_table_in_the_citys_time(mesh: Mesh) -> None:
+    since = datetime(2026, 3, 1, 11, 30, tzinfo=UTC)
+    incident = Incident(
+        kind="source", name="police.main", state="stopped", reason="slot is gone", fix="drop it", since=since
+    )
+    gone = Incident(kind="sink", name="gone.main", state="stopped", reason="of a grant that ended", fix="", since=since)
+    present = {each.key: each for each in (incident, gone)}
+    reader = StatusReader(
+        mesh.path, lambda: mesh.directory, lambda _groups: dict(mesh.lags), lambda: NOW, lambda: present
+    )
+    status = reader.read()
+    (feed,) = status.feeds
+    assert (feed.health, feed.state, feed.reason, feed.fix) == (DOWN, "stopped", "slot is gone", "drop it")
+    assert [entry.name for entry in status.incidents] == ["police.main"]
+    assert not status.is_well
+    text = shown(render(status))
+    for expected in ("source police.main", "stopped", "slot is gone", "fix: drop it", "03-01 19:30:00"):
+        assert expected in text
+    found = {(entity.kind, entity.name): entity for entity in entities(status)}
+    assert found["source", "police.main"].lines() == ["source police.main: stopped slot is gone", "  fix: drop it"]
+    assert found["sink", "tax.main"].is_well
 
 
 def test_groups_are_streams_on_feeds_and_one_lane_per_sink() -> None:
