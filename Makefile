@@ -34,6 +34,10 @@ broker: setup ## the tests on embedded Kafka and PostgreSQL
 chaos: setup ## kill tests; longer with ROUNDS=n, replayed with SEED=s
 	MESH_CHAOS_ROUNDS=$(or $(ROUNDS),1) MESH_CHAOS_SEED=$(or $(SEED),0) $(BIN)/pytest -s tests/chaos
 
+.PHONY: soak
+soak: setup ## the example city with ordinary trouble for HOURS (1), then everything compared
+	$(BIN)/mesh soak --hours $(or $(HOURS),1)
+
 .PHONY: lint
 lint: setup ## ruff: format and rules
 	$(BIN)/ruff format --check --quiet .

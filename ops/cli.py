@@ -18,6 +18,7 @@ from ops import process
 from ops.options import dir_option, json_option
 from ops.quota import quota
 from ops.settings import load
+from ops.soak.command import soak
 from schemas.errors import MeshError
 
 
@@ -365,6 +366,7 @@ def bench(report: Path | None, runs: int, only: tuple[str, ...]) -> None:
 
 
 main.add_command(quota)
+main.add_command(soak)
 
 
 def _say(as_json: bool) -> Callable[[str], None]:

@@ -111,7 +111,7 @@ class Play:
         self._console = console
         self._seed = seed
         self._rate = rate
-        self._city = City(seed)
+        self.city = City(seed)
         self._tally = Tally(COUNTED)
         self._kills_wanted = kills
         self._kills: dict[str, int] = dict.fromkeys(HOPS, 0)
@@ -132,15 +132,15 @@ class Play:
     def fill(self) -> None:
         """Make and fill the departments' databases."""
         started = time.monotonic()
-        self._say(f"the city of seed {self._seed}: {len(self._city.agencies)} departments' databases")
-        self._city.create(self._stage.dsn_of_agency)
+        self._say(f"the city of seed {self._seed}: {len(self.city.agencies)} departments' databases")
+        self.city.create(self._stage.dsn_of_agency)
         with self._progress() as progress:
             task = progress.add_task("filling")
 
             def tell(feed: str, done: int, total: int) -> None:
                 progress.update(task, description=f"filling {feed}", completed=done, total=total)
 
-            filled = self._city.fill(self._stage.dsn_of_agency, tell)
+            filled = self.city.fill(self._stage.dsn_of_agency, tell)
             progress.update(task, description=f"filled {len(filled)} tables")
         self.lap("fill", started)
 
@@ -160,7 +160,7 @@ class Play:
         with self._progress() as progress:
             task = progress.add_task("snapshot", total=None)
             while True:
-                samples = self._read()
+                samples = self.read()
                 expected = samples.total("mesh_snapshot_rows_expected")
                 done = samples.total("mesh_snapshot_rows")
                 progress.update(task, completed=done, total=max(expected, done))
@@ -180,10 +180,10 @@ class Play:
     def live(self, for_seconds: float | None, interruption: Interruption) -> None:
         """Let the city live, killing processes on the way if asked, until the time is up or Ctrl-C."""
         started = time.monotonic()
-        self._read()
+        self.read()
         self._tally.start_anew(f"{LATENCY}_bucket")
         stop = threading.Event()
-        life = Life(self._city, self._stage.dsn_of_agency, self._rate)
+        life = Life(self.city, self._stage.dsn_of_agency, self._rate)
         failures: list[BaseException] = []
         living = threading.Thread(target=_guarded, args=(life.run, stop, failures), name="life")
         living.start()
@@ -196,7 +196,7 @@ class Play:
                         break
                     while due and time.monotonic() - started >= due[0][0]:
                         self._kill(due.pop(0)[1])
-                    self._read()
+                    self.read()
                     show()
                     time.sleep(0.5)
         finally:
@@ -228,7 +228,7 @@ class Play:
         with closing(LagReader(self._stage.settings.kafka)) as lags:
             backlog = Backlog(lags, read_directory(self._stage.settings.kafka).feeds)
             while time.monotonic() < deadline and time.monotonic() - still_since < REST_SECONDS:
-                self._read()
+                self.read()
                 backlog.look()
                 folded = self._tally.total("mesh_flow_messages_total")
                 if folded != seen or backlog.records != 0:
@@ -250,7 +250,7 @@ class Play:
                 "captured": tally.total("mesh_events_total", feed=feed),
                 "rejected": tally.total("mesh_rejected_total", feed=feed),
             }
-            for feed in sorted(self._city.contracts)
+            for feed in sorted(self.city.contracts)
         }
         samples = gather(self._stage.settings.directory)[0]
         directory = read_directory(self._stage.settings.kafka)
@@ -285,7 +285,8 @@ class Play:
         buckets = self._tally.buckets(LATENCY, **where)
         return {"p50": quantile(buckets, 0.5), "p99": quantile(buckets, 0.99)}
 
-    def _read(self) -> Samples:
+    def read(self) -> Samples:
+        """What the processes export now, added up with what they exported before."""
         samples, _ = gather(self._stage.settings.directory)
         self._tally.take(samples)
         return samples
@@ -293,7 +294,7 @@ class Play:
     def _is_drained(self, samples: Samples) -> bool:
         """Whether what was captured was processed, and what was routed was delivered, by the counters."""
         captured = samples.total("mesh_events_total", origin=CAPTURED)
-        processed = sum(samples.total("mesh_processed_total", feed=feed) for feed in self._city.contracts)
+        processed = sum(samples.total("mesh_processed_total", feed=feed) for feed in self.city.contracts)
         routed = samples.total("mesh_routed_total")
         arrived = samples.total("mesh_delivered_total") + samples.total("mesh_dead_total")
         return captured > 0 and processed >= captured and arrived >= routed
@@ -335,7 +336,7 @@ class Play:
                 def line() -> None:
                     if time.monotonic() - told[0] >= 10:
                         told[0] = time.monotonic()
-                        self._say(self._headline(life))
+                        self._say(self.headline(life))
                         for reason in reasons(reader.read()):
                             self._console.print(reason, soft_wrap=True)
 
@@ -344,12 +345,13 @@ class Play:
             with Live(console=self._console, auto_refresh=False, vertical_overflow="crop") as live:
 
                 def table() -> None:
-                    headline = Text(self._headline(life), style="bold")
+                    headline = Text(self.headline(life), style="bold")
                     live.update(Group(headline, render(reader.read(), rows_max=ROWS_SHOWN)), refresh=True)
 
                 yield table
 
-    def _headline(self, life: Life) -> str:
+    def headline(self, life: Life) -> str:
+        """The volume so far, in a line."""
         latency = f"; commit to subscriber {quantiles(self._latency(origin=CAPTURED))}"
         captured = self._tally.total("mesh_events_total", origin=CAPTURED)
         delivered = self._tally.total("mesh_delivered_total")
