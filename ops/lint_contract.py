@@ -18,6 +18,7 @@ from schemas.compatibility import describe
 from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured
 from schemas.expression import parse as parse_expression
+from sinks.row import RESERVED
 
 CLASSES = ("UNCONDITIONAL", "CONDITIONAL", "NOT_SHARED")
 OPENINGS = ("OPEN", "CONDITIONAL_OPEN", "NOT_OPEN")
@@ -176,6 +177,9 @@ class ContractLint:
 
     def _field(self, contract: Contract, field: Field, at: Path, *, is_derived: bool) -> None:
         self._type(field, (*at, "type"), is_derived=is_derived)
+        if field.name.lower().startswith(RESERVED):
+            fix = f"leave it out of the contract, or let the department rename it: {RESERVED} begins the mesh's own columns"
+            self._add(Severity.ERROR, (*at, "name"), field.name, "has a name that sinks keep for the mesh", fix)
         if field.is_key:
             self._key_column(contract, field, at)
         own = contract.record["fields"][at[1]].get("gov") or {}

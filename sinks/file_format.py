@@ -1,43 +1,58 @@
 """File formats of drops: JSON Lines, CSV (RFC 4180) and Parquet. Each writes the same columns.
 
-    op, _mesh_token, committed_at, then the columns of the contract
+    _mesh_op, _mesh_token, _mesh_committed_at, then the columns of the contract
 
-A removal has op=d and the row as it was, as far as it is known; a truncate op=t and no values. CSV writes NULL as an empty field and
-empty text as "" (two quotes), so that the two stay apart. A column that holds records, arrays or maps is JSON: itself in JSON
-Lines, JSON as text in CSV and Parquet.
+No contract has a column that begins with `_mesh_`. A removal has _mesh_op=d and the row as it was, as far as it is known; a
+truncate _mesh_op=t and no values. CSV writes NULL as an empty field and empty text as "" (two quotes), so that the two stay apart.
+Spreadsheets run text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return: unless `escape_formulas` is off, such text, and
+text that begins with an apostrophe, has an apostrophe before it, which whoever reads it by program takes off again. A column that
+holds records, arrays or maps is JSON: itself in JSON Lines, JSON as text in CSV and Parquet.
 """
 
 from __future__ import annotations
 
 import base64
+import codecs
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.errors import Misconfigured
+from schemas.errors import ContractBroken, Misconfigured
 from sinks.document import Document, utc_text
-from sinks.row import Column, RowView
+from sinks.row import RESERVED, Column, RowView
 
-WriteFile = Callable[[Path, RowView, Sequence[Document]], None]
-META = ("op", "_mesh_token", "committed_at")
+WriteFile = Callable[[BinaryIO, RowView, Sequence[Document]], None]
+META = (f"{RESERVED}op", f"{RESERVED}token", f"{RESERVED}committed_at")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
 
 
 def _meta(document: Document) -> dict[str, Any]:
     change = document.change
-    return {"op": str(change.op), "_mesh_token": document.position, "committed_at": utc_text(change.committed_at_ms)}
+    return dict(zip(META, (str(change.op), document.position, utc_text(change.committed_at_ms)), strict=True))
 
 
-def write_json_lines(path: Path, view: RowView, documents: Sequence[Document]) -> None:
+def _own(view: RowView) -> RowView:
+    """The view, if none of its columns is named as ours are. `mesh check` refuses such a contract; an older one may run."""
+    if taken := [column.name for column in view.columns if column.name.lower().startswith(RESERVED)]:
+        raise ContractBroken(
+            ", ".join(taken),
+            f"begins with {RESERVED}, as columns of the mesh do",
+            fix="rename it, or grant the feed without it",
+        )
+    return view
+
+
+def write_json_lines(file: BinaryIO, view: RowView, documents: Sequence[Document]) -> None:
     """One JSON object per line."""
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        for document in documents:
-            row = view.json(document.flat()) or {}
-            file.write(json.dumps({**_meta(document), **row}, ensure_ascii=False, separators=(",", ":")) + "\n")
+    _own(view)
+    for document in documents:
+        row = {**_meta(document), **(view.json(document.flat()) or {})}
+        file.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
 
 
 def _csv_field(value: Any) -> str:  # noqa: PLR0911 -- one arm per type
@@ -57,17 +72,32 @@ def _csv_field(value: Any) -> str:  # noqa: PLR0911 -- one arm per type
     return text
 
 
-def write_csv(path: Path, view: RowView, documents: Sequence[Document]) -> None:
+def write_csv(
+    file: BinaryIO,
+    view: RowView,
+    documents: Sequence[Document],
+    *,
+    has_bom: bool = False,
+    escapes_formulas: bool = True,
+) -> None:
     """A header line, then one line per change."""
-    names = [column.name for column in view.columns]
+    names = [column.name for column in _own(view).columns]
     nested = {column.name for column in view.columns if column.type_name in {"array", "map", "record"}}
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(",".join([*META, *map(_csv_field, names)]) + "\r\n")
-        for document in documents:
-            flat = document.flat()
-            row, plain = view.python(flat), (view.json(flat) or {}) if nested else {}
-            fields = [*_meta(document).values(), *(plain[name] if name in nested else row[name] for name in names)]
-            file.write(",".join(map(_csv_field, fields)) + "\r\n")
+    texts = (
+        {column.name for column in view.columns if column.type_name in {"string", "enum"}} if escapes_formulas else ()
+    )
+    file.write((codecs.BOM_UTF8 if has_bom else b"") + ",".join([*META, *map(_csv_field, names)]).encode() + b"\r\n")
+    for document in documents:
+        flat = document.flat()
+        row, plain = view.python(flat), (view.json(flat) or {}) if nested else {}
+        values = [
+            plain[name] if name in nested else _harmless(row[name]) if name in texts else row[name] for name in names
+        ]
+        file.write(",".join(map(_csv_field, [*_meta(document).values(), *values])).encode() + b"\r\n")
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 _ARROW: Mapping[str, pa.DataType] = {
@@ -102,11 +132,11 @@ def arrow_type(column: Column) -> pa.DataType:
     return _ARROW.get(column.logical_type or "", _ARROW.get(column.type_name, pa.string()))
 
 
-def write_parquet(path: Path, view: RowView, documents: Sequence[Document]) -> None:
+def write_parquet(file: BinaryIO, view: RowView, documents: Sequence[Document]) -> None:
     """One row group per file, zstd."""
+    _own(view)
     flats = [document.flat() for document in documents]
-    fields = [pa.field("op", pa.string()), pa.field("_mesh_token", pa.string())]
-    fields.append(pa.field("committed_at", pa.timestamp("ms", tz="UTC")))
+    fields = [*(pa.field(name, pa.string()) for name in META[:2]), pa.field(META[2], pa.timestamp("ms", tz="UTC"))]
     metas = [_meta(document) for document in documents]
     arrays: list[pa.Array] = [pa.array([meta[name] for meta in metas], pa.string()) for name in META[:2]]
     arrays.append(pa.array([document.change.committed_at_ms for document in documents], fields[2].type))
@@ -122,7 +152,7 @@ def write_parquet(path: Path, view: RowView, documents: Sequence[Document]) -> N
             values = [row[column.name] for row in typed]
         fields.append(pa.field(column.name, kind, metadata={"doc": column.doc} if column.doc else None))
         arrays.append(pa.array(values, kind))
-    pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), path, compression="zstd")
+    pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), file, compression="zstd")
 
 
 def _text(value: Any) -> str | None:
@@ -136,11 +166,14 @@ FORMATS: Mapping[str, tuple[str, WriteFile]] = {
 }
 
 
-def format_of(name: str, label: str) -> tuple[str, WriteFile]:
-    """File name ending and writer of a format. Raises Misconfigured for an unknown one."""
+def format_of(name: str, label: str, *, bom: bool = False, escape_formulas: bool = True) -> tuple[str, WriteFile]:
+    """File name ending and writer of a format; the last two are CSV's. Raises Misconfigured for an unknown one."""
     if name not in FORMATS:
         raise Misconfigured(f"{label}, format", f"{name} is unknown", fix=f"use one of: {', '.join(FORMATS)}")
-    return FORMATS[name]
+    ending, write_file = FORMATS[name]
+    if name == "csv":
+        write_file = partial(write_csv, has_bom=bom, escapes_formulas=escape_formulas)
+    return ending, write_file
 
 
 def moment_text(seconds: float) -> str:

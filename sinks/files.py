@@ -6,32 +6,36 @@ Options: see sinks/files_options.py.
     <directory>/<feed>/<feed>.p<partition>.<first offset>.jsonl.done.json     manifest; the file counts once this is there
     <directory>/.mesh/<feed>.p<partition>.json                                how far the directory is
 
-A file appears whole or not at all: it is written beside its place, synced and renamed. Its name is made of the partition and the
-first offset, so a drop that was cut short is written again under the same name. The directory itself says how far it is, so a
-crash between the rename and the broker's commit repeats nothing. A receiver may take finished files away.
+A file appears whole or not at all: it is written beside its place, synced and renamed (sinks/drop_folder.py). Its name is made of
+the partition and the first offset, so a drop that was cut short is written again under the same name. The directory itself says
+how far it is, so a crash between the rename and the broker's commit repeats nothing. A receiver may take finished files away.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from schemas.change import Batch
 from schemas.codec import SchemaOf
-from schemas.errors import Misconfigured, Transient
+from schemas.errors import ContractBroken, Misconfigured
 from sinks.document import Document, Documents
+from sinks.drop_folder import DropFolder
 from sinks.file_format import WriteFile, format_of, moment_text
 from sinks.files_options import FilesOptions
 from sinks.files_trial import try_files
 from sinks.sink import Pace, Partition, SinkKind, SinkSetup
 
 RECORDS_MAX = 200_000
+MANIFESTS_MAX = 100
+STATE = ".mesh"
+DONE = ".done.json"
 
 
 class FileSink:
@@ -47,7 +51,7 @@ class FileSink:
         write_file: WriteFile,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._directory = directory
+        self._folder = DropFolder(directory)
         self._prefix = f"out.{subscriber}."
         self._documents = Documents(schema_of, subscriber)
         self._ending = ending
@@ -57,35 +61,28 @@ class FileSink:
 
     def write(self, batches: Sequence[Batch]) -> None:
         """Write one file per partition, more where the schema changes, and only then say how far the directory is."""
+        self._folder.stays()
         for batch in map(self._not_yet_dropped, batches):
             if not batch.records:
                 continue
             read = [(record.offset, self._documents.document(batch.topic, record)) for record in batch.records]
-            try:
-                self._drop(batch, [(offset, document) for offset, document in read if document is not None])
-                self._set_offset(batch.topic, batch.partition, batch.next_offset)
-            except OSError as error:
-                raise Transient(
-                    f"drop of {batch.topic}: {error.strerror}", fix="see whether the directory is there and has space"
-                ) from error
+            self._drop(batch, [(offset, document) for offset, document in read if document is not None])
+            self._set_offset(batch.topic, batch.partition, batch.next_offset)
 
     def close(self) -> None:
-        """Nothing is held open between writes."""
+        """Let go of the directory."""
+        self._folder.close()
 
     def start_offsets(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Where the directory is; a manifest written just before a crash counts."""
         starts: dict[Partition, int] = {}
         for topic, partition in partitions:
-            try:
-                kept = json.loads(self._offset_path(topic, partition).read_text("utf-8"))
-            except FileNotFoundError:
-                kept = {"next_offset": None}
-            except (OSError, ValueError) as error:
-                raise Transient(f"drop of {topic}: its state cannot be read", fix="look into .mesh/") from error
-            offset = kept["next_offset"]
-            for manifest in self._manifests(topic, partition):
-                if offset is None or manifest["first_offset"] >= offset:
-                    offset = manifest["next_offset"]
+            self._folder.sweep(self._name(topic), self._stem(topic, partition))
+            self._folder.sweep(STATE, self._stem(topic, partition))
+            offset = self._kept_offset(topic, partition)
+            for first, next_offset in self._manifests(topic, partition, offset):
+                if offset is None or first >= offset:
+                    offset = next_offset
             self._next[topic, partition] = offset or 0
             if offset is not None:
                 starts[topic, partition] = offset
@@ -93,10 +90,7 @@ class FileSink:
 
     def skip(self, topic: str, partition: int, next_offset: int) -> None:
         """Move past a dead letter."""
-        try:
-            self._set_offset(topic, partition, next_offset)
-        except OSError as error:
-            raise Transient(f"drop of {topic}: {error.strerror}", fix="look at the directory") from error
+        self._set_offset(topic, partition, next_offset)
 
     def _not_yet_dropped(self, batch: Batch) -> Batch:
         """What an earlier try of the same records left over: a file may have been taken away already."""
@@ -112,10 +106,43 @@ class FileSink:
     def _stem(self, topic: str, partition: int) -> str:
         return f"{self._name(topic)}.p{partition}"
 
-    def _manifests(self, topic: str, partition: int) -> list[dict[str, Any]]:
-        pattern = f"{self._stem(topic, partition)}.*.done.json"
-        paths = sorted((self._directory / self._name(topic)).glob(pattern))
-        return [json.loads(path.read_text("utf-8")) for path in paths[-100:]]
+    def _kept_offset(self, topic: str, partition: int) -> int | None:
+        """How far the directory says it is. Raises ContractBroken for a file that is not as it was written here."""
+        name = f"{self._stem(topic, partition)}.json"
+        content = self._folder.read(STATE, name)
+        if content is None:
+            return None
+        try:
+            kept = json.loads(content)
+            offset = kept["next_offset"]
+            if type(offset) is not int or offset < 0:
+                raise ValueError("no offset")
+            problem = "was changed by hand" if kept.get("check", offset) not in {_check(name, offset), offset} else ""
+        except (ValueError, TypeError, KeyError, AttributeError):
+            problem = "is cut or was changed by hand"
+        else:
+            if not problem:
+                return offset
+        path = self._folder.path(STATE, name)
+        raise ContractBroken(
+            f"drop of {self._name(topic)}",
+            f"{path} {problem}: it says how far the drop is",
+            fix=f"remove {path}; the drop goes on from its newest manifest or what Kafka knows, and nothing is lost",
+        )
+
+    def _manifests(self, topic: str, partition: int, since: int | None) -> Iterator[tuple[int, int]]:
+        """First and next offset of the newest manifests, in order; one that cannot be read was never finished."""
+        folder, stem = self._name(topic), self._stem(topic, partition)
+        names = [name for name in self._folder.names(folder) if name.startswith(f"{stem}.") and name.endswith(DONE)]
+        for name in names[-MANIFESTS_MAX:]:
+            text = name.removeprefix(f"{stem}.").split(".", 1)[0]
+            if not text.isdecimal() or (since is not None and int(text) < since):
+                continue
+            with suppress(ValueError, TypeError, KeyError):
+                manifest = json.loads(self._folder.read(folder, name) or b"")
+                first, following = manifest["first_offset"], manifest["next_offset"]
+                if type(first) is int and type(following) is int and int(text) == first < following:
+                    yield first, following
 
     def _drop(self, batch: Batch, read: Sequence[tuple[int, Document]]) -> None:
         runs = [list(run) for _, run in groupby(read, key=lambda entry: id(entry[1].row))]
@@ -125,58 +152,47 @@ class FileSink:
             self._drop_run(batch, first, end, [document for _, document in run])
 
     def _drop_run(self, batch: Batch, first: int, end: int, documents: Sequence[Document]) -> None:
-        folder = self._directory / self._name(batch.topic)
-        folder.mkdir(parents=True, exist_ok=True)
-        final = folder / f"{self._stem(batch.topic, batch.partition)}.{first:020d}{self._ending}"
-        draft = folder / f".{final.name}.draft"
-        self._write_file(draft, documents[0].row, documents)
-        content = draft.read_bytes()
-        _sync(draft)
-        draft.replace(final)
+        folder = self._name(batch.topic)
+        name = f"{self._stem(batch.topic, batch.partition)}.{first:020d}{self._ending}"
+        size, digest = self._folder.write(
+            folder, name, lambda file: self._write_file(file, documents[0].row, documents)
+        )
         ops: dict[str, int] = {}
         for document in documents:
             ops[str(document.change.op)] = ops.get(str(document.change.op), 0) + 1
         manifest = {
-            "file": final.name,
-            "feed": self._name(batch.topic),
+            "file": name,
+            "feed": folder,
             "partition": batch.partition,
             "first_offset": first,
             "next_offset": end,
             "records": len(documents),
             "ops": ops,
-            "bytes": len(content),
-            "sha256": hashlib.sha256(content).hexdigest(),
+            "bytes": size,
+            "sha256": digest,
             "first_position": documents[0].position,
             "last_position": documents[-1].position,
             "written_at": moment_text(self._now()),
         }
-        _write_whole(folder / f"{final.name}.done.json", manifest)
-
-    def _offset_path(self, topic: str, partition: int) -> Path:
-        return self._directory / ".mesh" / f"{self._stem(topic, partition)}.json"
+        self._write_json(folder, f"{name}{DONE}", manifest)
 
     def _set_offset(self, topic: str, partition: int, next_offset: int) -> None:
-        path = self._offset_path(topic, partition)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, {"next_offset": next_offset})
+        name = f"{self._stem(topic, partition)}.json"
+        self._write_json(STATE, name, {"next_offset": next_offset, "check": _check(name, next_offset)})
         self._next[topic, partition] = next_offset
 
-
-def _sync(path: Path) -> None:
-    for place in (path, path.parent):
-        descriptor = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    def _write_json(self, folder: str, name: str, content: Mapping[str, Any]) -> None:
+        text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+        self._folder.write(folder, name, lambda file: _all(file, text.encode()))
 
 
-def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    _sync(draft)
-    draft.replace(path)
-    _sync(path)
+def _all(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
+
+
+def _check(name: str, offset: int) -> str:
+    """What a hand that changes the offset forgets to change: an offset further on would be a silent gap (invariant 9)."""
+    return hashlib.sha256(f"{name} {offset}".encode()).hexdigest()[:16]
 
 
 def files_pace(setup: SinkSetup) -> Pace:
@@ -188,7 +204,9 @@ def files_pace(setup: SinkSetup) -> Pace:
 def build_files(setup: SinkSetup) -> FileSink:
     """The sink of kind `files`."""
     options = setup.options(FilesOptions)
-    ending, write_file = format_of(options.format, setup.label)
+    ending, write_file = format_of(
+        options.format, setup.label, bom=options.bom, escape_formulas=options.escape_formulas
+    )
     directory = Path(setup.secret(options.path, setup.sink.name))
     if not directory.is_absolute():
         raise Misconfigured(f"{setup.label}, path", "is no absolute path", fix="give the directory's full path")

@@ -14,10 +14,13 @@ class FilesOptions:
     """All of them optional.
 
     `every_seconds`: how long a drop grows; `bytes_max`: of changes per drop; `path`: the name of the secret with the directory,
-    the sink's own name if empty.
+    the sink's own name if empty. For CSV: `bom` begins each file with a byte order mark, without which Excel takes Chinese for
+    another encoding; `escape_formulas` puts an apostrophe before text that a spreadsheet would run (sinks/file_format.py).
     """
 
     format: Literal["jsonl", "csv", "parquet"] = "jsonl"
     every_seconds: Annotated[Seconds, Between(0)] = 60.0
     bytes_max: Annotated[Bytes, Between(1)] = 16_000_000
     path: SecretName = ""
+    bom: bool = False
+    escape_formulas: bool = True

@@ -30,6 +30,9 @@ from schemas.errors import Rejected
 AvroType = Any
 Convert = Callable[[Any], Any]
 
+RESERVED = "_mesh_"
+"""How the mesh's own columns begin, in every kind of sink, and nobody else's: `mesh check` refuses such a contract."""
+
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- the origin of timestamps without zone
 EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_DAY = date(1970, 1, 1).toordinal()

@@ -197,7 +197,7 @@ def _dropped(copy: FileCopy, grant: Grant) -> Iterator[_Event]:
             case _:
                 raise Misconfigured(str(path), f"is {copy.format}", fix="compare drops of kind jsonl or parquet")
         for row in rows:
-            yield _Event(row["_mesh_token"], row["op"], row)
+            yield _Event(row["_mesh_token"], row["_mesh_op"], row)
 
 
 def _lines(path: Path) -> Iterator[Any]:

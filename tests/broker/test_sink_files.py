@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from producers.log import Log
-from schemas.errors import Transient
+from schemas.errors import ContractBroken
 from schemas.subscriber import SinkConfig
 from sinks.file_format import format_of
 from sinks.files import FileSink, build_files, files_pace
@@ -102,7 +102,7 @@ def test_json_lines_with_removals_and_a_manifest(tmp_path: Path, feed: OutFeed) 
     assert first["born"] == "infinity"
     assert first["day"] == "1970-01-02"
     assert first["seen"] == "2023-11-14T22:13:20.000001Z"
-    assert (removal["op"], removal["id"], removal["name"]) == ("d", 1, FULL["name"])
+    assert (removal["_mesh_op"], removal["id"], removal["name"]) == ("d", 1, FULL["name"])
     assert first["_mesh_token"] < removal["_mesh_token"]
 
 
@@ -111,7 +111,7 @@ def test_csv_keeps_null_and_empty_apart(tmp_path: Path, feed: OutFeed) -> None:
     path = tmp_path / "police.person" / "police.person.p0.00000000000000000000.csv"
     with path.open(encoding="utf-8", newline="") as file:
         header, full, _ = list(csv.reader(file))
-    assert header[:5] == ["op", "_mesh_token", "committed_at", "id", "name"]
+    assert header[:5] == ["_mesh_op", "_mesh_token", "_mesh_committed_at", "id", "name"]
     values = dict(zip(header, full, strict=True))
     assert values["name"] == FULL["name"]
     assert values["amount"] == "-0.07"
@@ -137,9 +137,9 @@ def test_parquet_keeps_types(tmp_path: Path, feed: OutFeed) -> None:
         "tags": '["a", null]',
         "flag": False,
     }
-    assert [value for name, value in empty.items() if name not in {"op", "_mesh_token", "committed_at", "id"}] == [
-        None
-    ] * 10
+    assert [
+        value for name, value in empty.items() if name not in {"_mesh_op", "_mesh_token", "_mesh_committed_at", "id"}
+    ] == [None] * 10
 
 
 def test_a_drop_cut_short_is_written_again_under_its_name(tmp_path: Path, feed: OutFeed) -> None:
@@ -172,9 +172,9 @@ def test_a_receiver_may_take_finished_files_away(tmp_path: Path, feed: OutFeed) 
     assert sink_of(tmp_path, feed).start_offsets([(feed.topic, 0)]) == {(feed.topic, 0): 1}
 
 
-def test_a_directory_that_cannot_be_written_is_transient(tmp_path: Path, feed: OutFeed) -> None:
+def test_what_stands_in_the_way_stops_the_drop(tmp_path: Path, feed: OutFeed) -> None:
     (tmp_path / "police.person").write_text("in the way")
-    with pytest.raises(Transient):
+    with pytest.raises(ContractBroken, match="stands where it has no business"):
         sink_of(tmp_path, feed).write([feed.batch(feed.record("c", {"id": 1}))])
 
 

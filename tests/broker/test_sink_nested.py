@@ -159,7 +159,7 @@ def dropped(tmp_path: Path, feed: OutFeed, name: str) -> Path:
 
 def test_json_lines_hold_nested_columns_as_they_are(tmp_path: Path, feed: OutFeed) -> None:
     lines = [json.loads(line) for line in dropped(tmp_path, feed, "jsonl").read_text("utf-8").splitlines()]
-    assert [line["op"] for line in lines] == ["c", "u", "d"]
+    assert [line["_mesh_op"] for line in lines] == ["c", "u", "d"]
     assert {name: lines[0][name] for name in NESTED} == NESTED
     assert {name: lines[1][name] for name in LATER} == LATER
 

@@ -35,6 +35,17 @@ def subscriber(folder: Path, kind: str, options: str) -> Path:
     return folder
 
 
+def test_a_column_named_as_the_meshs_own_is_refused_on_its_line(tmp_path: Path) -> None:
+    folder = agency(tmp_path, "      publication: p")
+    contract = folder / "t.avsc"
+    contract.write_text(
+        contract.read_text().replace("}]}", '}, \n{"name": "_mesh_token", "type": ["null", "string"], "doc": "令牌"}]}')
+    )
+    (problem,) = [each for each in check(tmp_path).errors if each.field == "_mesh_token"]
+    assert (problem.line, problem.message) == (2, "has a name that sinks keep for the mesh")
+    assert "let the department rename it" in problem.fix
+
+
 def test_check_knows_the_options_of_exactly_the_kinds_that_run() -> None:
     assert {kind: entry.options for kind, entry in SINKS.items()}.items() <= SINK_OPTIONS.items()
 
