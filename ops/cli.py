@@ -313,17 +313,18 @@ def anchor_list(directory: Path, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("source")
+@click.argument("name")
 @dir_option
-def resync(source: str, directory: Path) -> None:
-    """Accept the gap of a stopped SOURCE (<agency>.<name>), and copy every table of it anew.
+def resync(name: str, directory: Path) -> None:
+    """Copy a feed anew, or all feeds of a source <agency>.<source>; also while it is captured.
 
-    Its feeds are emptied first, so that no row that was deleted within the gap stays with a subscriber.
+    Subscribers are first told that the feed's rows are gone, so that none stays that was deleted within a gap, then get the rows
+    that are there. A feed is copied while the source's other feeds flow; a source accepts the gap that had stopped it.
     """
-    from ops.resync import accept_gap
+    from ops.resync import ask
 
-    accept_gap(load(directory), source)
-    click.echo(f"{source} will be copied anew; capture looks at it within a minute: `mesh status`")
+    asked = ask(load(directory), name)
+    click.echo(f"{asked} will be copied anew; capture begins within seconds: `mesh status`")
 
 
 @main.command()

@@ -1,31 +1,50 @@
-"""`mesh resync`: a person accepts that a source has a gap, and has every table of it copied anew (invariant 9).
+"""`mesh resync`: a person asks for a feed, or all feeds of a source, to be copied anew; it is always done (invariant 9).
 
-Capture stops a source loudly when its slot is lost or is not the one it confirmed to. Resync raises the source's epoch: every
-feed first learns that its rows are gone (op=t), then receives them again, with positions above all earlier ones.
+The request stands on a control topic, so that whichever process captures the source takes it up, running or stopped, on this host
+or another. A feed is copied beside the running stream: its subscribers are told that its rows are gone, then get them as they are.
+A source has its slot made anew and its epoch raised, so that every position lies above all earlier ones.
 """
 
 from __future__ import annotations
 
+import secrets
 from contextlib import closing
+from datetime import UTC, datetime
 
-from ops.control import ControlStore
-from ops.scrape import gather
+from ops.control import publish, read_directory
 from ops.settings import Settings
+from ops.topics import ensure_control_topics
 from producers.log import Log
-from producers.postgres import resync
+from schemas.directory import Directory
 from schemas.errors import Misconfigured
-from schemas.feed import CAPTURE
+from schemas.feed import RESYNCS
+
+PEER = "mesh"
 
 
-def accept_gap(settings: Settings, source: str) -> None:
-    """Mark the source `<agency>.<name>` for a resync. Raises Misconfigured when it is unknown, or captured right now."""
-    samples, _ = gather(settings.directory)
-    if samples.latest("mesh_capture_connected", source=source):
-        raise Misconfigured(source, "is being captured without a gap", fix="resync a source that capture has stopped")
+def ask(settings: Settings, name: str) -> str:
+    """Ask for a feed or a source `<agency>.<source>`; which of the two will be copied. Raises Misconfigured if it is neither."""
+    ensure_control_topics(settings.kafka)
+    target = _target(read_directory(settings.kafka), name)
+    request = f"{datetime.now(UTC).isoformat(timespec='seconds')} {secrets.token_hex(4)}"
     with closing(Log(settings.kafka, client_id="mesh-resync")) as log:
-        store = ControlStore(settings.kafka, CAPTURE, log)
-        record = store.load(source)
-        if record is None:
-            known = ", ".join(sorted(store.all())) or "none"
-            raise Misconfigured(source, "was never captured", fix=f"name one of: {known}")
-        store.save(source, resync(record))
+        publish(log.append, RESYNCS, target, {"request": request})
+        log.flush(30)
+    return target
+
+
+def _target(directory: Directory, name: str) -> str:
+    sources = {
+        f"{agency.agency}.{source.name}": source
+        for agency in directory.agencies.values()
+        for source in agency.sources
+        if not source.is_flow
+    }
+    if name in sources:
+        return name
+    entry = directory.feeds.get(name)
+    source = f"{entry.contract.agency}.{entry.contract.source}" if entry else ""
+    if source in sources:
+        return source if sources[source].kind == PEER else name  # what another mesh provides is read again as a whole
+    known = ", ".join(sorted(sources)) or "none"
+    raise Misconfigured(name, "is no source and no feed that is captured", fix=f"name a feed, or one of: {known}")

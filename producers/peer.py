@@ -13,6 +13,7 @@ in `Progress`:
     read_at       when that was written last, Unix seconds
     shift         added to the epoch of every position: raised by each accepted gap, 0 until the first
     newest_epoch  the highest epoch written so far
+    asked         which request for a resync was the last to be taken up
 
 A gap stops the source (invariant 9): offsets that are gone, a cluster or topic made anew, a silence longer than deletes stay
 readable over there. `mesh resync` accepts it: the feeds are emptied, and the topics read again above all earlier positions.
@@ -83,7 +84,9 @@ class PeerSource:
         self._anchor = setting.options(AnchorOptions).anchor
         self._address = PeerAddress.parse(setting.address, self._name)
         self._require_anchor()
-        self._record: dict[str, Any] = setting.progress.load(self._name) or _new_record()
+        self._record: dict[str, Any] = setting.progress.load(self._name) or {**_new_record(), "asked": self._asked()}
+        if self._is_asked():
+            self._record |= {"phase": "resync", "asked": self._asked()}
         self._is_dirty = False
         self._saved_at = time.monotonic()
         self._given = setting.feeds()
@@ -103,10 +106,19 @@ class PeerSource:
             self._given = self._setting.feeds()
             yield from self._begin()
             while self._setting.feeds() is self._given:
+                if self._is_asked():
+                    return
                 self._require_anchor()
                 batch = self._read()
                 self._save_if_due()
                 yield batch
+
+    def _asked(self) -> str | None:
+        return self._setting.resyncs().get(self._name)
+
+    def _is_asked(self) -> bool:
+        """Whether somebody asked since to read everything again."""
+        return self._asked() != self._record.get("asked")
 
     # ── beginning ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -135,7 +147,8 @@ class PeerSource:
             raise Misconfigured(f"source {self._name}", f"the other mesh has no {', '.join(missing)} for us", fix=fix)
         if is_resync:
             yield self._emptied()
-            record = self._record = {**_new_record(), "shift": shift, "newest_epoch": shift, "phase": "resync"}
+            opened = {"shift": shift, "newest_epoch": shift, "phase": "resync", "asked": record.get("asked")}
+            record = self._record = {**_new_record(), **opened}
         self._record["cluster"] = self._same_cluster(cluster)
         starts = {place: self._start(place, *ends) for place, ends in bounds.items()}
         self._link.follow(starts)

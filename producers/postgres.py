@@ -1,12 +1,8 @@
 """The source kind `postgres`: one database of an agency, followed through one slot and one publication.
 
-Order matters and is fixed (FIELD-NOTES PG-13): publication, slot, snapshot, stream. Its record in `Progress` is ours alone:
-
-    phase       creating | ready | resync    a slot may be dropped and made anew in `creating` and `resync` only
-    epoch       raised by every resync       first part of every position
-    identity    system, timeline, database, slot, publication: compared at every start (PG-09)
-    confirmed   the commit end that is durable downstream; stored before the server hears of it (PG-04)
-    tables      per table: live, or copying with the next block and the file it counts in; and the columns that it covers
+Order matters and is fixed (FIELD-NOTES PG-13): publication, slot, snapshot, stream. `producers/postgres_place.py` says what is
+kept of it in `Progress`. One feed's trouble is one feed's (invariant 10): a table that is not what its feed was made from stops
+that feed, or is copied anew, while the others flow (producers/postgres_verdict.py).
 
 Options of a source of this kind, all of them optional: see producers/postgres_options.py.
 
@@ -18,54 +14,49 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+import psycopg
 from psycopg.pq.abc import PGconn
 
 from producers import pgoutput
-from producers.postgres_catalog import Table, Types, tables
-from producers.postgres_copy import ParallelCopy, processes_most
+from producers.postgres_admission import server_faults
+from producers.postgres_book import Book
+from producers.postgres_captured import Difference
+from producers.postgres_catalog import Types, tables
+from producers.postgres_copying import Copying
 from producers.postgres_identity import whole_row_fix
-from producers.postgres_link import command, connect, connect_replication, database_of, translated
+from producers.postgres_link import Locked, command, connect, connect_replication, database_of, translated
 from producers.postgres_options import PostgresOptions
-from producers.postgres_preflight import findings
 from producers.postgres_relation import Relations
 from producers.postgres_slot import LogGuard, Slot, by_table
-from producers.postgres_snapshot import EMPTIED, Origin, Overtaken, RangeDone, Reading, TableCopy, create_slot, ranges
+from producers.postgres_snapshot import EMPTIED, Origin, create_slot
 from producers.postgres_stream import Stream
+from producers.postgres_verdict import Verdicts
 from producers.source import SourceBatch, SourceSetting, StandingBy
 from schemas.directory import FeedEntry
-from schemas.errors import MeshError, Misconfigured
+from schemas.errors import ContractBroken, Misconfigured
 
-SAVE_SECONDS = 1.0
 TICK_SECONDS = 5.0
 IDLE_SECONDS = 0.2
 
 _logger = logging.getLogger(__name__)
 
 
-def resync(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The progress record that accepts a gap: the next start drops the slot, raises the epoch and copies every table anew."""
-    return {**record, "phase": "resync"}
-
-
 class PostgresSource:
-    """See `producers.source.Source`. Raises StandingBy while another process captures the same source (a standby)."""
+    """See `producers.source.Source`. Raises StandingBy while another process captures the same source."""
 
     def __init__(self, setting: SourceSetting) -> None:
         self._setting = setting
         self._options = setting.options(PostgresOptions)
         self._name = setting.name
         self._database = database_of(setting.address)
-        self._durable = self._stored = 0
-        self._saved_at = self._ticked_at = 0.0
-        self._is_dirty = False
+        self._ticked_at = 0.0
         self._stream: Stream | None = None
-        self._reading: Reading | None = None
-        self._parallel: ParallelCopy | None = None
-        self._processes_most = processes_most(self._options)
-        self._overtaken: Overtaken | None = None
-        self._copied: set[str] = set()  # read to the end by this process, though not all is acknowledged yet
+        self._verdicts: Verdicts | None = None
+        self._carried: object = None
+        self._resyncs: Mapping[str, str] = {}
         self._guard = LogGuard(self._name, self._options.retained_warning_bytes)
         self._statements = connect(setting.address, name=self._name)
         self._slot = Slot(self._statements, self._name)
@@ -84,38 +75,46 @@ class PostgresSource:
             self._types = Types(self._statements)
             encoding = self._statements.execute("SELECT getdatabaseencoding()").fetchone()
         self._is_text_checked = encoding is None or encoding[0] != "UTF8"
+        server_faults(self._statements, self._types, self._name)
         self._feeds = self._setting.feeds()
-        self._preflight(self._feeds)
-        self._relations = Relations(self._name, self._database, self._types, is_text_checked=self._is_text_checked)
-        self._relations.carry(by_table(self._feeds))
-        self._record = self._setting.progress.load(self._name) or {"phase": "new", "epoch": 1, "tables": {}}
+        self._book = Book(self._setting)
+        self._book.keep_only(self._feeds)
+        widen = self._widen_identity if self._options.manage_identity else None
+        self._copying = Copying(self._setting, self._options, self._book, self._slot, self._types, widen)
+        self._relations = Relations(
+            self._name, self._database, self._types, self._stopped, is_text_checked=self._is_text_checked
+        )
+        self._carry()
 
-    def _preflight(self, feeds: Mapping[str, FeedEntry]) -> None:
-        with translated(self._name):
-            if self._options.manage_identity:
-                self._widen_identity(feeds)
-            found = findings(self._statements, self._types, [entry.contract for entry in feeds.values()])
-        errors = [finding for finding in found if finding.severity == "error"]
-        if errors:
-            raise Misconfigured(
-                f"source {self._name}",
-                "; ".join(f"{finding.subject}: {finding.message}" for finding in errors),
-                fix="\n       ".join(dict.fromkeys(finding.fix for finding in errors)),
-            )
-
-    def _widen_identity(self, feeds: Mapping[str, FeedEntry]) -> None:
-        for table in self._tables(feeds).values():
+    def _widen_identity(self, connection: psycopg.Connection[Any], types: Types, feed: FeedEntry) -> None:
+        for table in tables(connection, types, [feed.contract.table]).values():
             if table.is_owner and (widened := whole_row_fix(table)):
                 _logger.info("%s: %s", self._name, widened)
-                self._statements.execute(widened.encode())
+                connection.execute(widened.encode())
 
-    def _tables(self, feeds: Mapping[str, FeedEntry]) -> Mapping[str, Table]:
-        return tables(self._statements, self._types, [entry.contract.table for entry in feeds.values()])
+    def _carry(self) -> None:
+        """Let the stream have what is wanted of it now."""
+        place = self._book.place
+        if (place.tables, self._feeds) == self._carried:
+            return
+        self._carried = place.tables, self._feeds
+        carried = {feed: entry for feed, entry in self._feeds.items() if self._copying.is_carried(feed)}
+        known = {feed: table for feed, table in place.tables.items() if feed in carried}
+        self._relations.carry(
+            by_table(carried),
+            {feed: table.since for feed, table in known.items()},
+            {feed: table.captured.oid for feed, table in known.items() if table.captured},
+        )
+
+    def _stopped(self, feed: str, why: ContractBroken | Difference) -> None:
+        assert self._verdicts is not None, "called while streaming"
+        self._verdicts.stopped(feed, why)
 
     # ── the run ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def batches(self) -> Iterator[SourceBatch]:
         """See Source: first what is left to copy, then the stream, with later tables copied beside it."""
+        self._heed(is_running=False)
         link = connect_replication(self._setting.address, name=self._name)
         try:
             system = command(link, "IDENTIFY_SYSTEM", self._name)[0]
@@ -126,11 +125,10 @@ class PostgresSource:
                 "slot": self._slot.name,
                 "publication": self._slot.name,
             }
-            if self._record["phase"] == "ready":
-                self._slot.compare(self._record, identity, self._feeds)
-                self._durable = self._stored = pgoutput.lsn_number(self._record["confirmed"])
-                if not self._record["is_emptied"]:
-                    yield self._origin().emptied(by_table(self._feeds))
+            if self._book.place.phase == "ready":
+                self._slot.compare(self._book.place, identity, self._feeds)
+                if not self._book.place.is_emptied:
+                    yield self._origin().emptied(self._feeds.values(), [EMPTIED])
             else:
                 yield from self._begin(link, identity)
         finally:
@@ -139,7 +137,7 @@ class PostgresSource:
 
     def _begin(self, link: PGconn, identity: Mapping[str, Any]) -> Iterator[SourceBatch]:
         """First start, or a new one after a gap: publication, slot, snapshot of every table."""
-        former = self._record["phase"]
+        former = self._book.place.phase
         slot = self._slot.row()
         if former == "new" and slot is not None:
             raise Misconfigured(
@@ -147,12 +145,14 @@ class PostgresSource:
                 f"a slot named {self._slot.name} exists, but nothing is recorded of it",
                 fix=f"if no other mesh uses it: SELECT pg_drop_replication_slot('{self._slot.name}');",
             )
-        epoch = self._record["epoch"] + (1 if former == "resync" else 0)
-        creating = "resync" if former == "resync" else "creating"
-        self._save({**self._record, "phase": creating})
+        is_resync = former == "resync"
+        place = replace(self._book.place, phase="resync" if is_resync else "creating")
+        fresh = {feed: replace(self._book.table(feed).fresh(), since=0, is_emptied=True) for feed in self._feeds}
+        self._book.save(replace(place, tables={**place.tables, **fresh}))
         if slot is not None:
             self._slot.drop()
-        self._slot.publish(self._feeds)
+        feeds = yield from self._copying.admitted(self._feeds, 0)
+        seen, present = self._copying.seen(feeds)
         for ready in create_slot(
             link, self._slot.name, is_temporary=False, statements=self._statements, name=self._name
         ):
@@ -161,44 +161,45 @@ class PostgresSource:
                 time.sleep(0.1)
                 continue
             position, exported = ready
-            self._durable = self._stored = position
-            present = self._tables(self._feeds)
-            entries = by_table(self._feeds)
-            copying = {name: _copying(table, entries[name]) for name, table in present.items()}
-            self._reading = self._open_reading(exported, position, present)
-            self._save(
-                {
-                    "phase": "ready",
-                    "epoch": epoch,
-                    "identity": dict(identity),
-                    "confirmed": pgoutput.lsn_text(position),
-                    "tables": copying,
-                    "is_emptied": former != "resync",
-                }
+            self._book.durable = self._book.stored = position
+            self._copying.open(exported, position)
+            held = self._copying.hold(self._copying.planned(feeds, seen, present))
+            self._book.save(
+                replace(
+                    self._book.place,
+                    phase="ready",
+                    epoch=place.epoch + is_resync,
+                    identity=identity,
+                    is_emptied=not is_resync,
+                )
             )
-            if former == "resync":
-                yield self._origin().emptied(by_table(self._feeds))
-            yield from self._copy_first(present)
+            if is_resync:
+                yield self._origin().emptied(self._feeds.values(), [EMPTIED])
+            yield from self._copying.first(held, {name: present[name] for name in by_table(held)}, self._origin())
 
     def _follow(self) -> Iterator[SourceBatch]:
         """The stream, and beside it the copy of tables that were added."""
         link = connect_replication(self._setting.address, name=self._name)
-        self._stream = Stream(
+        book, copying = self._book, self._copying
+        self._stream = stream = Stream(
             link,
             self._relations,
             name=self._name,
-            epoch=self._record["epoch"],
-            confirmed=lambda: self._stored,
+            epoch=book.place.epoch,
+            confirmed=lambda: book.stored,
             pause_seconds=self._setting.pause_seconds,
             address=self._setting.address,
         )
-        self._stream.start(self._slot.name, self._slot.name, self._durable)
-        _logger.info("%s: streaming from %s", self._name, pgoutput.lsn_text(self._durable))
+        self._verdicts = Verdicts(
+            self._setting, self._options, book, self._slot, self._types, self._relations, stream, copying.is_carried
+        )
+        stream.start(self._slot.name, self._slot.name, book.durable)
+        _logger.info("%s: streaming from %s", self._name, pgoutput.lsn_text(book.durable))
         adding: Iterator[SourceBatch] | None = None
-        while True:
+        while not self._heed(is_running=True):
             wait_seconds = IDLE_SECONDS
             if adding is None and (news := self._news()):
-                adding = self._add(news)
+                adding = copying.add(news, stream, self._origin())
             if adding is not None:
                 copied = next(adding, None)
                 if copied is None:
@@ -206,168 +207,73 @@ class PostgresSource:
                 else:
                     wait_seconds = 0 if copied.records else IDLE_SECONDS / 4
                     yield copied
-            batch = self._stream.read(wait_seconds)
-            if self._overtaken:
-                self._overtaken.notice(batch)
+            self._carry()
+            batch = stream.read(wait_seconds)
+            if copying.overtaken:
+                copying.overtaken.notice(batch, max(stream.position, self._relations.passed + 1))
             yield batch
             self._tick()
 
+    def _heed(self, *, is_running: bool) -> bool:
+        """Take up what people asked to be copied anew. Whether that is the whole source, which must be opened anew for it."""
+        resyncs = self._setting.resyncs()
+        if resyncs is self._resyncs:
+            return False
+        self._resyncs = resyncs
+        news = {
+            name: request
+            for name in (self._name, *self._setting.feeds())
+            if (request := resyncs.get(name)) is not None and self._book.place.asked.get(name) != request
+        }
+        for name, request in news.items():
+            self._book.place = self._book.place.was_asked(name, request)
+            if name != self._name and name in self._book.place.tables:
+                self._book.copy_anew(name, "somebody asked for it")
+        if self._name not in news or self._book.place.phase == "new":
+            return False
+        _logger.warning("%s: copies all its tables anew: somebody asked for it", self._name)
+        self._book.save(replace(self._book.place, phase="resync"))
+        return is_running
+
     def _news(self) -> Mapping[str, FeedEntry]:
-        """Feeds whose table is not wholly copied yet: added, or left unfinished by a stop."""
+        """Feeds whose table is not wholly copied yet: added, to be copied anew, or left unfinished by a stop."""
         feeds = self._setting.feeds()
         if feeds is not self._feeds:
-            self._relations.carry(by_table(feeds))
             self._feeds = feeds
-        return {name: entry for name, entry in feeds.items() if not self._is_copied(entry)}
+            for feed in self._book.keep_only(feeds):
+                self._forget(feed)
+        return self._copying.news(feeds)
 
-    def _is_copied(self, feed: FeedEntry) -> bool:
-        state = self._record["tables"].get(feed.contract.table)
-        if state is not None and state["state"] == "live":
-            return _columns(feed) <= set(state["columns"])
-        return feed.contract.table in self._copied
-
-    # ── copying ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _add(self, news: Mapping[str, FeedEntry]) -> Iterator[SourceBatch]:
-        """Copy tables while the stream goes on, in an order that never lets an older row follow a newer change.
-
-        The stream first passes the snapshot's position; rows whose key it brought since are then left out (PG-16, PG-18).
-        """
-        stream = self._stream
-        assert stream is not None, "called while streaming"
-        self._preflight(news)
-        self._overtaken = Overtaken(news.values())
-        self._slot.publish(news)
-        wanted = self._unfinished(news)
-        self._save(self._record)
-        link = connect_replication(self._setting.address, name=self._name)
+    def _forget(self, feed: str) -> None:
+        """Take the table of a feed that has gone out of the publication."""
+        captured = self._book.table(feed).captured
+        if captured is None or captured.name not in self._slot.published():
+            return
         try:
-            slot = f"{self._slot.name}_copy_{link.backend_pid}"
-            for ready in create_slot(link, slot, is_temporary=True, statements=self._statements, name=self._name):
-                if ready is None:
-                    yield SourceBatch()
-                else:
-                    self._reading = self._open_reading(ready[1], ready[0], wanted)
-        finally:
-            link.finish()  # PG-24: the temporary slot goes with it; the imported snapshot stays
-        assert self._reading is not None, "the slot's snapshot was imported"
-        while stream.position < self._reading.position:
-            stream.ask()
-            yield SourceBatch()
-        yield from self._copy(wanted)
-        self._overtaken = None
-
-    def _unfinished(self, feeds: Mapping[str, FeedEntry]) -> Mapping[str, Table]:
-        """The feeds' tables; one starts over if its file was rewritten, its old rows are not logged whole (PG-16), or it grew."""
-        record, entries = self._record["tables"], by_table(feeds)
-        with translated(self._name):
-            present = self._tables(feeds)
-        for name, table in present.items():
-            state, entry = record.get(name), entries[name]
-            is_same = (
-                state is not None and state["filenode"] == table.filenode and _columns(entry) <= set(state["columns"])
-            )
-            if not (is_same and table.is_whole_row):
-                record[name] = _copying(table, entry)
-                self._copied.discard(name)
-        return present
-
-    def _open_reading(self, exported: str, position: int, wanted: Mapping[str, Table]) -> Reading:
-        reading = Reading(connect(self._setting.address, name=self._name), exported, position, self._name)
-        reading.hold(list(wanted))
-        return reading
+            self._slot.take_out(captured.name)
+        except Locked:
+            _logger.warning("%s: %s stays in the publication: it is locked by somebody", self._name, captured.name)
 
     def _origin(self) -> Origin:
         return Origin(
             source=self._name,
             database=self._database,
-            epoch=self._record["epoch"],
+            epoch=self._book.place.epoch,
             is_text_checked=self._is_text_checked,
         )
-
-    def _copy_first(self, wanted: Mapping[str, Table]) -> Iterator[SourceBatch]:
-        """Copy tables before the stream begins: nothing overtakes their rows, so that several processes may share the work."""
-        assert self._reading is not None, "opened by the caller"
-        self._parallel = ParallelCopy.begun(
-            self._setting, self._origin(), self._reading, wanted, by_table(self._feeds), self._processes_most
-        )
-        if self._parallel is None:
-            yield from self._copy(wanted)
-            return
-        while not self._record["is_emptied"]:  # no row may overtake the truncates, and the processes' take another way
-            yield SourceBatch()
-            time.sleep(0.02)
-        yield from self._parallel.batches(self._record["tables"])
-        self._copied.update(wanted)
-        self._end_reading()
-
-    def _copy(self, wanted: Mapping[str, Table]) -> Iterator[SourceBatch]:
-        assert self._reading is not None, "opened by the caller"
-        entries = by_table(self._feeds)
-        # Small tables first: most feeds are whole within seconds, and none waits for a giant that comes before it by name.
-        for name, table in sorted(wanted.items(), key=lambda item: item[1].blocks):
-            entry, state = entries[name], self._record["tables"][name]
-            done = state["rows"]
-            _logger.info("%s: copies %s from block %d", self._name, name, state["next_block"])
-            copy = TableCopy(self._reading, entry, table, self._origin())
-            for start, end in ranges(table, state["next_block"]):
-                rows = 0
-                for batch in copy.rows(start, end):
-                    rows += len(batch.records)
-                    done += len(batch.records)
-                    if self._overtaken:
-                        self._overtaken.leave_out(batch, entry.feed)
-                    yield batch
-                    self._setting.observer.snapshot(feed=entry.feed, done_rows=done, total_rows=max(table.rows, done))
-                mark = RangeDone(table=name, filenode=table.filenode, next_block=end, rows=rows)
-                yield SourceBatch(marks=[(0, mark)])
-            self._copied.add(name)
-        self._end_reading()
-
-    def _end_reading(self) -> None:
-        if self._parallel is not None:
-            self._parallel.close()
-            self._parallel = None
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = None
 
     # ── confirming ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def confirm(self, mark: Any) -> None:
-        """See Source. A mark is a commit end, or a copied range."""
-        if isinstance(mark, RangeDone):
-            entry = self._record["tables"][mark.table]
-            is_whole = mark.next_block is None
-            entry["rows"] += mark.rows
-            entry["next_block"] = mark.next_block
-            entry["state"] = "live" if is_whole else "copying"
-            self._is_dirty = True
-        elif mark is EMPTIED:
-            self._record["is_emptied"] = True
-            self._is_dirty = True
-        elif mark > self._durable:
-            self._durable = mark
-            self._is_dirty = True
-        self._save_if_due()
-
-    def _save_if_due(self) -> None:
-        if self._is_dirty and time.monotonic() - self._saved_at > SAVE_SECONDS:
-            self._save(self._record)
-
-    def _save(self, record: dict[str, Any]) -> None:
-        """Store our place first, only then may the server hear of it (PG-04)."""
-        durable = self._durable
-        self._record = {**record, "confirmed": pgoutput.lsn_text(durable)}
-        self._setting.progress.save(self._name, self._record)
-        self._stored = durable
-        self._saved_at = time.monotonic()
-        self._is_dirty = False
+        """See Source."""
+        self._book.confirm(mark)
 
     def _tick(self) -> None:
-        """Every few seconds: what the server keeps for us (stages 0 and 1 of the WAL guard)."""
+        """Every few seconds: what the tables are now, and what the server keeps for us (stages 0 and 1 of the WAL guard)."""
+        self._book.save_if_due()
+        if self._verdicts is not None:
+            self._verdicts.tick(self._feeds)
         now = time.monotonic()
-        self._save_if_due()
         if now - self._ticked_at < TICK_SECONDS:
             return
         self._ticked_at = now
@@ -378,21 +284,8 @@ class PostgresSource:
 
     def close(self) -> None:
         """See Source."""
-        try:
-            if self._is_dirty:
-                self._save(self._record)
-        except MeshError as error:
-            _logger.warning("%s: the last place was not stored; a little comes again: %s", self._name, error)
+        self._book.close()
         if self._stream is not None:
             self._stream.close()
-        self._end_reading()
+        self._copying.close()
         self._statements.close()
-
-
-def _columns(feed: FeedEntry) -> set[str]:
-    return {field.column for field in feed.contract.fields}
-
-
-def _copying(table: Table, feed: FeedEntry) -> dict[str, Any]:
-    columns = sorted(_columns(feed))
-    return {"state": "copying", "filenode": table.filenode, "next_block": 0, "rows": 0, "columns": columns}

@@ -31,7 +31,10 @@ SELECT atttypid FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT att
 _TABLES = """
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident,
        pg_relation_filenode(c.oid) AS filenode,
-       c.reltuples::bigint AS rows, pg_relation_size(c.oid) / current_setting('block_size')::int AS blocks,
+       c.reltuples::bigint AS rows, CASE WHEN EXISTS (
+           SELECT FROM pg_locks l WHERE l.relation = c.oid AND l.mode = 'AccessExclusiveLock' AND l.granted
+             AND l.pid <> pg_backend_pid())
+       THEN c.relpages ELSE pg_relation_size(c.oid) / current_setting('block_size')::int END AS blocks,
        pg_has_role(c.relowner, 'USAGE') AS is_owner, r.rolname AS owner,
        has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS is_readable,
        c.relrowsecurity AND NOT (o.rolsuper OR o.rolbypassrls

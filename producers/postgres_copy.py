@@ -27,6 +27,7 @@ from producers import postgres_snapshot
 from producers.postgres_catalog import Table
 from producers.postgres_copyist import SETTLE_SECONDS, error_heard
 from producers.postgres_options import PostgresOptions
+from producers.postgres_place import TablePlace
 from producers.postgres_snapshot import Origin, RangeDone, Reading
 from producers.source import SourceBatch, SourceSetting
 from schemas.directory import FeedEntry
@@ -186,19 +187,22 @@ class ParallelCopy:
         self._processes: list[_Process] = []
         self._fronts: dict[str, Front] = {}
         self._done_rows: dict[str, int] = {}
+        self._copies: dict[str, int] = {}
 
-    def batches(self, states: Mapping[str, Mapping[str, Any]]) -> Iterator[SourceBatch]:
+    def batches(self, states: Mapping[str, TablePlace]) -> Iterator[SourceBatch]:
         """Batches without records, as `Source.batches`: counts, and a RangeDone for each range at a table's front.
 
-        `states` are the tables' in the progress record. Raises what ended a copyist.
+        `states` are the feeds' in the progress record. Raises what ended a copyist.
         """
         waiting: deque[_Range] = deque()
         # Small tables first: most feeds are whole within seconds, and none waits for a giant that comes before it by name.
         for name, table in sorted(self._tables.items(), key=lambda item: item[1].blocks):
-            state = states[name]
-            self._fronts[name] = Front(state["next_block"])
-            self._done_rows[name] = state["rows"]
-            waiting += (_Range(name, *span) for span in postgres_snapshot.ranges(table, state["next_block"]))
+            state = states[self._entries[name].feed]
+            next_block = state.next_block or 0
+            self._fronts[name] = Front(next_block)
+            self._done_rows[name] = state.rows
+            self._copies[name] = state.copy
+            waiting += (_Range(name, *span) for span in postgres_snapshot.ranges(table, next_block))
         with selectors.DefaultSelector() as selector:
             for process in self._processes:
                 selector.register(process.answers, selectors.EVENT_READ, process)
@@ -222,11 +226,12 @@ class ParallelCopy:
         task.rows += answer["rows"]
         table = self._tables[task.table]
         done = self._done_rows[task.table] = self._done_rows[task.table] + answer["rows"]
-        self._observer.snapshot(feed=self._entries[task.table].feed, done_rows=done, total_rows=max(table.rows, done))
+        feed = self._entries[task.table].feed
+        self._observer.snapshot(feed=feed, done_rows=done, total_rows=max(table.rows, done))
         if answer["is_done"]:
             process.range = None
             for end, rows in self._fronts[task.table].done(task.start, task.end, task.rows):
-                mark = RangeDone(table=task.table, filenode=table.filenode, next_block=end, rows=rows)
+                mark = RangeDone(feed=feed, copy=self._copies[task.table], next_block=end, rows=rows)
                 batch.marks.append((0, mark))
 
     def close(self) -> None:

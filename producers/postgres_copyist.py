@@ -56,7 +56,8 @@ class Copyist:
         connection = connect(job["address"], name=origin.source)
         copies: dict[str, TableCopy] = {}
         with closing(Reading(connection, job["snapshot"], job["position"], origin.source)) as reading:
-            reading.hold(list(by_table))
+            if locked := reading.hold(by_table):
+                raise Transient(f"source {origin.source}: {', '.join(locked)} is locked by somebody")
             tables = reading.catalog(by_table)
             for name, filenode in job["filenodes"].items():
                 if name not in tables or tables[name].filenode != filenode:  # PG-16 (b): its blocks are others now

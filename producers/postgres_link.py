@@ -32,6 +32,7 @@ OPTIONS = " ".join(
         "lc_monetary": "C",
         "xmloption": "content",
         "statement_timeout": "0",
+        "lock_timeout": "2s",
         "idle_in_transaction_session_timeout": "0",
     }.items()
 )
@@ -49,7 +50,11 @@ _PARAMETERS = {
 }
 
 _NO_DATABASE, _BAD_PASSWORD, _BAD_ROLE, _NO_PRIVILEGE = "3D000", "28P01", "28000", "42501"
-_OBJECT_IN_USE, _FULL = "55006", "53400"
+_OBJECT_IN_USE, _FULL, _LOCKED = "55006", "53400", "55P03"
+
+
+class Locked(Transient):
+    """Somebody holds a lock on the table for longer than we were willing to wait."""
 
 
 def database_of(address: str) -> str:
@@ -137,6 +142,8 @@ def _judge(state: str | None, message: str, name: str) -> MeshError:
     text = " ".join(message.split())
     if (fix := _fix(state, text)) is not None:
         return Misconfigured(f"source {name}", text, fix=fix)
+    if state == _LOCKED:
+        return Locked(f"source {name}: {text}", retry_after_seconds=5.0)
     wait = 5.0 if state == _OBJECT_IN_USE else None
     # Without a state nothing came from the server itself.
     fix = "" if state else "see that it is up and reachable from here, and that the address is right"

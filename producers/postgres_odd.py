@@ -10,11 +10,10 @@ from producers.pg_tuple import PADDING, Former
 from producers.pgoutput import DELETE, INSERT, KEY_TUPLE, NEW_TUPLE, OLD_TUPLE, UPDATE
 from producers.postgres_refetch import Refetch
 from producers.postgres_relation import Tracked
+from producers.rejected import rejected
 from producers.source import SourceBatch
 from producers.varint import varint
-from schemas.dead_letter import DeadLetter
 from schemas.errors import Rejected
-from schemas.feed import dead_letter_topic
 
 _OID = struct.Struct(">I").unpack_from
 
@@ -151,18 +150,7 @@ class OddChanges:
 
     def _dead(self, batch: SourceBatch, at: Tracked, m: bytes, ordinal: int, error: Rejected) -> int:
         """Invariant 3: a change that cannot be encoded goes to the dead letters, with the log's own bytes and its ordinal."""
-        letter = DeadLetter(
-            topic=at.feed,
-            partition=-1,
-            offset=-1,
-            key=None,
-            value=m[25 : -len(PADDING)],
-            hop="capture",
-            reason=error.reason,
-            detail=str(error),
-            position=at.position(ordinal),
-        )
-        batch.records.append((dead_letter_topic(at.feed), letter.key, letter.value, -1, letter.headers()))
+        batch.records.append(rejected(at.feed, m[25 : -len(PADDING)], error, at.position(ordinal)))
         batch.reject(at.feed, error.reason)
         at.order += 1
         return ordinal

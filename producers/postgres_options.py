@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from schemas.form import Between, Bytes
 
@@ -16,9 +16,12 @@ class PostgresOptions:
 
     `manage_identity`: set REPLICA IDENTITY FULL on tables that our role owns; `retained_warning_bytes`: how much log the
     database may keep for us before we warn; `snapshot_processes`: how many processes the first copy of large tables may use, as
-    many as there are cores, 4 at most, unless said otherwise; 1 uses none.
+    many as there are cores, 4 at most, unless said otherwise; 1 uses none. `on_table_change`: what becomes of a feed when another
+    table takes over its table's name, or somebody takes it out of the publication or narrows that: with `stop` it waits for
+    `mesh resync`, with `copy` it is copied anew by itself.
     """
 
     manage_identity: bool = False
     retained_warning_bytes: Annotated[Bytes, Between(1)] = RETAINED_WARNING_BYTES
     snapshot_processes: Annotated[int, Between(1, 64)] | None = None
+    on_table_change: Literal["stop", "copy"] = "stop"

@@ -11,9 +11,11 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from producers import pgoutput
+from producers.postgres_captured import PUBLISHED
 from producers.postgres_catalog import Types, identifier, tables
 from producers.postgres_identity import IdentityFault, usable_identity
 from producers.postgres_link import translated
+from producers.postgres_place import SourcePlace
 from schemas.directory import FeedEntry
 from schemas.errors import ContractBroken, Misconfigured
 
@@ -29,6 +31,16 @@ SELECT n.nspname, c.relname FROM pg_publication p JOIN pg_publication_rel r ON r
 JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE p.pubname = %s AND NOT c.relispartition AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = c.oid)
   AND n.nspname || '.' || c.relname <> ALL(%s::text[])"""
+
+
+_NARROW_OPTIONS = """
+SELECT FROM pg_publication WHERE pubname = %s
+AND NOT (pubinsert AND pubupdate AND pubdelete AND pubtruncate AND pubviaroot)"""
+
+_NARROW_TABLES = """
+SELECT n.nspname, c.relname FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid
+JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE p.pubname = %s AND coalesce(to_jsonb(r) ->> 'prqual', to_jsonb(r) ->> 'prattrs') IS NOT NULL"""
 
 
 def slot_name(source: str) -> str:
@@ -72,6 +84,11 @@ class Slot:
         self._source = source
         self.name = slot_name(source)
 
+    @property
+    def statements(self) -> psycopg.Connection[Any]:
+        """The connection."""
+        return self._statements
+
     def acquire(self) -> bool:
         """Whether this process may capture the source; another one that does makes it a standby."""
         with translated(self._source):
@@ -105,7 +122,7 @@ class Slot:
         with translated(self._source):
             exists = self._statements.execute("SELECT FROM pg_publication WHERE pubname = %s", (self.name,)).fetchone()
             if exists is None:
-                options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
+                options = PUBLISHED
                 if self._statements.info.server_version >= 180_000:
                     options += ", publish_generated_columns = stored"
                 create = sql.SQL("CREATE PUBLICATION {} WITH (" + options + ")")  # pyright: ignore[reportArgumentType]
@@ -154,11 +171,29 @@ class Slot:
                     sql.SQL("ALTER PUBLICATION {} SET (publish_generated_columns = stored)").format(publication)
                 )
 
-    def compare(self, record: Mapping[str, Any], identity: Mapping[str, Any], feeds: Mapping[str, FeedEntry]) -> None:
+    def restore(self) -> None:
+        """Let the publication pass on all that happens to its tables, should somebody have narrowed it."""
+        publication = sql.Identifier(self.name)
+        with translated(self._source):
+            if self._statements.execute(_NARROW_OPTIONS, (self.name,)).fetchone():
+                _logger.warning("%s: sets the options of publication %s anew", self._source, self.name)
+                alter = sql.SQL("ALTER PUBLICATION {} SET (" + PUBLISHED + ")")  # pyright: ignore[reportArgumentType]
+                self._statements.execute(alter.format(publication))
+            for schema, table in self._statements.execute(_NARROW_TABLES, (self.name,)).fetchall():
+                self.take_out(f"{schema}.{table}")  # it is taken in again, whole, with its feed
+
+    def take_out(self, table: str) -> None:
+        """Take a table out of the publication. Raises Locked."""
+        with translated(self._source):
+            drop = sql.SQL("ALTER PUBLICATION {} DROP TABLE ONLY {}")
+            self._statements.execute(drop.format(sql.Identifier(self.name), identifier(table)))
+
+    def compare(self, place: SourcePlace, identity: Mapping[str, Any], feeds: Mapping[str, FeedEntry]) -> None:
         """PG-09: what we left must be what we find; anything else is a gap that a person must accept (invariant 9)."""
         self._mend(feeds)
-        fix = f"decide, then accept the gap and copy every table anew: mesh resync {self._source}"
-        former = record["identity"]
+        since = pgoutput.lsn_text(place.confirmed)
+        fix = f"decide, then accept the gap from {since} on and copy every table anew: `mesh resync {self._source}`"
+        former = place.identity
         if former["system"] != identity["system"] or former["database"] != identity["database"]:
             raise ContractBroken(f"source {self._source}", "the address leads to another database than before", fix=fix)
         if former["timeline"] != identity["timeline"]:
@@ -170,12 +205,7 @@ class Slot:
             raise ContractBroken(
                 f"source {self._source}", f"its slot {self.name} is invalid: changes are lost", fix=fix
             )
-        if pgoutput.lsn_number(slot["confirmed"] or "0/0") > pgoutput.lsn_number(record["confirmed"]):
+        if pgoutput.lsn_number(slot["confirmed"] or "0/0") > place.confirmed:
             raise ContractBroken(
                 f"source {self._source}", f"its slot {self.name} was moved or made anew by somebody else", fix=fix
-            )
-        live = {name for name, entry in record["tables"].items() if entry["state"] == "live"}
-        if missing := sorted((live & set(by_table(feeds))) - self.published()):
-            raise ContractBroken(
-                f"source {self._source}", f"{', '.join(missing)} was taken out of publication {self.name}", fix=fix
             )

@@ -24,13 +24,12 @@ from producers.pgoutput import lsn_number
 from producers.postgres_catalog import Table, Types, identifier, split, tables
 from producers.postgres_link import check, rows_of, translated
 from producers.postgres_stream import TRUNCATE_KEY
+from producers.rejected import rejected
 from producers.source import SourceBatch
 from producers.transcode import Transcoder
-from schemas.dead_letter import DeadLetter
 from schemas.directory import FeedEntry
 from schemas.envelope import frame
 from schemas.errors import Rejected, Transient
-from schemas.feed import dead_letter_topic
 from schemas.position import Position
 
 RANGE_BLOCKS = 2_048  # 16 MB of table: what a crash costs at most
@@ -49,12 +48,20 @@ UNION ALL SELECT 'prepared transaction ' || gid FROM pg_prepared_xacts"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeDone:
-    """The mark behind a range's last row: the table is copied up to `next_block`, or whole when that is None."""
+    """The mark behind a range's last row: a copy of the feed's table has come to `next_block`, or is whole when that is None."""
 
-    table: str
-    filenode: int
+    feed: str
+    copy: int
     next_block: int | None
     rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emptied:
+    """The mark behind the truncates that go before a copy of one feed."""
+
+    feed: str
+    copy: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +84,15 @@ class Origin:
             table=relation,
         )
 
-    def emptied(self, entries: Mapping[str, FeedEntry]) -> SourceBatch:
-        """Truncates that open the epoch: every feed learns that all rows of the former one are gone. By table name."""
+    def emptied(self, entries: Iterable[FeedEntry], marks: Iterable[Any], at: int = 0) -> SourceBatch:
+        """Truncates that go before a copy: subscribers learn that all rows of a former one, and changes before `at`, are gone."""
         batch = SourceBatch()
-        moment = Transaction(0, self.epoch, 0, int(time.time() * 1000), None)
-        for name, entry in entries.items():
-            value = truncate_value(self.envelope(entry, name), moment, 0, 0)
+        moment = Transaction(0, self.epoch, at, int(time.time() * 1000), None)
+        for entry in entries:
+            value = truncate_value(self.envelope(entry, entry.contract.table), moment, 0, 0)
             batch.records += [(entry.feed, TRUNCATE_KEY, value, number, None) for number in range(entry.partitions)]
             batch.count(entry.feed, "t", 1, len(value))
-        batch.marks.append((len(batch.records), EMPTIED))
+        batch.marks += [(len(batch.records), mark) for mark in marks]
         return batch
 
 
@@ -120,10 +127,10 @@ class Overtaken:
     """Rows of tables under copy that the stream has brought since: the copied, older row must not follow them (PG-18)."""
 
     def __init__(self, feeds: Iterable[FeedEntry]) -> None:
-        self._keys = {feed.feed: (frame(feed.value_schema_id), set[bytes]()) for feed in feeds}
+        self._keys = {feed.feed: (frame(feed.value_schema_id), dict[bytes, int]()) for feed in feeds}
 
-    def notice(self, batch: SourceBatch) -> None:
-        """Take note of the stream's changes.
+    def notice(self, batch: SourceBatch, read_to: int) -> None:
+        """Take note of the stream's changes, of commits up to `read_to`.
 
         One in an older schema is from before the copied columns were there, hence from before the snapshot, which knows more.
         """
@@ -131,7 +138,13 @@ class Overtaken:
             if value is not None and key and topic in self._keys:
                 head, keys = self._keys[topic]
                 if value.startswith(head):
-                    keys.add(key)
+                    keys[key] = read_to
+
+    def forget(self, position: int) -> None:
+        """The snapshot turned out to have everything up to here: its rows are no older than such changes."""
+        for _, keys in self._keys.values():
+            for key in [key for key, read_to in keys.items() if read_to <= position]:
+                del keys[key]
 
     def leave_out(self, batch: SourceBatch, feed: str) -> None:
         """Take such rows out of a batch of a feed's copied rows."""
@@ -156,11 +169,18 @@ class Reading:
         assert moment is not None, "a SELECT without FROM has one row"
         self.read_at_ms: int = moment[0]
 
-    def hold(self, tables: list[str]) -> None:
-        """Keep the tables' files in place: TRUNCATE and rewrites wait until the snapshot is over."""
+    def hold(self, tables: Iterable[str]) -> list[str]:
+        """Keep the tables' files in place: TRUNCATE and rewrites wait until the snapshot is over. The ones that are locked."""
+        locked: list[str] = []
         with translated(self._name):
             for table in tables:
-                self._connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(identifier(table)))
+                try:
+                    with self._connection.transaction():
+                        lock = sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT").format(identifier(table))
+                        self._connection.execute(lock)
+                except psycopg.errors.LockNotAvailable:
+                    locked.append(table)
+        return locked
 
     def export(self) -> str:
         """The snapshot's name for further transactions, good for as long as this one is open (PG-15)."""
@@ -257,18 +277,7 @@ def _chunk(
         try:
             row, key, _ = row_of(m, 2)
         except Rejected as error:
-            letter = DeadLetter(
-                topic=feed,
-                partition=-1,
-                offset=-1,
-                key=None,
-                value=m[: -len(PADDING)],
-                hop="capture",
-                reason=error.reason,
-                detail=str(error),
-                position=position,
-            )
-            append((dead_letter_topic(feed), None, letter.value, -1, letter.headers()))
+            append(rejected(feed, m[: -len(PADDING)], error, position))
             batch.reject(feed, error.reason)
             continue
         value = join((start, row, rest))

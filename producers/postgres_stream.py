@@ -131,7 +131,8 @@ class Stream:
     def _read(self, batch: SourceBatch, wait_seconds: float) -> int:  # noqa: C901, PLR0912, PLR0915
         # One frame on purpose: a call per message and per change would cost as much as the transcoding itself.
         get = self._connection.get_copy_data
-        by_oid = self._relations.by_oid
+        relations = self._relations
+        by_oid = relations.by_oid
         records = batch.records
         append = records.append
         join = b"".join
@@ -206,7 +207,7 @@ class Stream:
                         tail = at.deleted
                         tally = at.deletes
                 except (Unsent, Rejected):
-                    ordinal = odd.change(batch, at, m, ordinal)
+                    ordinal = self._change(batch, at, m, ordinal)
                     continue
                 ordinal += 1
                 at.order = order = at.order + 1
@@ -228,6 +229,8 @@ class Stream:
                 ordinal = 0
                 commit_lsn, committed_at_ms, xid = pgoutput.begin(m)
                 transaction = Transaction(serial, self._epoch, commit_lsn, committed_at_ms, xid)
+                if commit_lsn >= relations.gate:
+                    relations.open(commit_lsn)
                 batch.committed_at_ms = committed_at_ms
             else:
                 ordinal = self._rare(batch, m, transaction, ordinal)
@@ -235,17 +238,28 @@ class Stream:
             batch.marks.append(mark)
             self.position = mark[1]
         self._transaction, self._serial, self._ordinal = transaction, serial, ordinal
+        if transaction is not None:
+            relations.passed = transaction.place[1]
         return messages
+
+    def _change(self, batch: SourceBatch, at: Tracked, m: bytes, ordinal: int) -> int:
+        """A change that the loop does not take; one that the contract does not allow for stops its feed."""
+        try:
+            return self._odd.change(batch, at, m, ordinal)
+        except ContractBroken as error:
+            self._relations.leave(at, error)
+            return ordinal + span(m)
 
     def _rare(self, batch: SourceBatch, m: bytes, transaction: Transaction | None, ordinal: int) -> int:
         """Relations, truncates, and what we know and need not; an unknown message stops the source (PG-26)."""
         tag = m[25]
         if tag == pgoutput.RELATION:
-            self._relations.announce(pgoutput.relation(m))
+            self._relations.announce(pgoutput.relation(m), transaction.place[1] if transaction else 0)
         elif tag == pgoutput.TRUNCATE:
             assert transaction is not None, "a truncate stands in a transaction"
             for oid in pgoutput.truncated(m):
                 ordinal += 1
+                self._relations.truncations.setdefault(oid, set()).add(transaction.xid or 0)
                 if (at := self._relations.by_oid[oid]) is not None:
                     if at.serial != transaction.serial:
                         at.enter(transaction)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from ops.resync import resync
 from schemas.contract import Contract
 from schemas.envelope import frame
 from schemas.identity import Identity
@@ -168,7 +167,8 @@ def test_a_gap_stops_and_a_resync_leaves_what_stands_there(
         stopped(caplog, "we are at 999")
     assert len(near.fold(agreed.feed)) == 10
 
-    near.progress.save(near.source, resync(record))
+    near.progress.save(near.source, record)
+    near.resync(near.source)
     with near.capturing():
         until(lambda: len(near.fold(agreed.feed)) == 9, WITHIN, "what stands there, above the truncate")
         far.rows([30])

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 
 from producers import postgres_snapshot
-from producers.postgres import resync
 from schemas.change import Op
 from tests import feeds
 from tests.capturing import DECIMAL, Rig, contract, copyists
@@ -47,8 +46,8 @@ def copied(rig: Rig, feed: str) -> dict[int, tuple[str, int, str | None]]:
     }
 
 
-def state(rig: Rig, table: str = "public.t") -> dict[str, Any]:
-    return ((rig.progress.load(rig.source) or {}).get("tables") or {}).get(table, {})
+def state(rig: Rig) -> dict[str, Any]:
+    return ((rig.progress.load(rig.source) or {}).get("tables") or {}).get(f"{rig.agency}.t", {})
 
 
 def until_live(rig: Rig) -> None:
@@ -133,9 +132,7 @@ def test_truncates_of_a_new_epoch_come_before_its_rows(rig: Rig, dsn: str) -> No
         rig.add(contract(feed, FIELDS))
         with rig.capturing():
             until_live(rig)
-        record = rig.progress.load(rig.source)
-        assert record is not None
-        rig.progress.save(rig.source, resync(record))
+        rig.resync(rig.source)
         until(lambda: not _is_active(db), 30, "the slot is free")
         with rig.capturing():
             until(lambda: len(copyists(os.getpid())) == 2, 60, "two processes copy")
