@@ -76,6 +76,7 @@ def test_a_lost_identity_neither_breaks_the_departments_writes_nor_other_feeds(r
             db.execute("UPDATE t SET name = 'the department goes on' WHERE id = 1")
             db.execute("DELETE FROM t WHERE id = 2")
             until_flowing(rig, db, other)
+            assert db.execute("SELECT name FROM t WHERE id = 1").fetchone() == ("the department goes on",)
             db.execute(stopped.fix.encode())
             until_equal(rig, db, feed)
             until_flowing(rig, db, feed)
@@ -93,6 +94,7 @@ def test_an_identity_without_the_key_stops_its_feed_and_a_wider_one_lets_it_go_o
             db.execute("DELETE FROM t WHERE id = 1")
             stopped = rig.until_incident("feed", feed, "stopped", 30)
             until_flowing(rig, db, other)
+            assert "REPLICA IDENTITY FULL" in stopped.fix
             db.execute(stopped.fix.encode())
             until_equal(rig, db, feed)
             until_flowing(rig, db, feed)

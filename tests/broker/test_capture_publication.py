@@ -45,6 +45,7 @@ def test_a_narrowed_publication_stops_its_feeds_until_the_statement_restores_it(
             db.execute("UPDATE t SET name = 'unseen' WHERE id = 2")
             stopped = rig.until_incident("feed", feed, "stopped", 30)
             rig.until_incident("feed", other, "stopped", 30)
+            assert f"publication {publication} leaves changes out" in stopped.reason
             db.execute(stopped.fix.split(";")[0].encode())
             until_equal(rig, db, feed)
             until_flowing(rig, db, feed)
@@ -72,6 +73,7 @@ def test_a_publication_dropped_and_made_again_by_hand_loses_no_row(rig: Rig, dsn
                 "publish_generated_columns = stored)"
             )
             until_equal(rig, db, feed)
+            assert f"publication {publication} was changed" in rig.until_incident("feed", feed, "notice").reason
             until_flowing(rig, db, feed)
             until_flowing(rig, db, other)
 

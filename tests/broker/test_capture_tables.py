@@ -148,7 +148,7 @@ def test_what_happened_while_capture_was_down_is_seen_at_its_start(rig: Rig, dsn
         db.execute("INSERT INTO elsewhere VALUES (10, 'nobody looked')")
         db.execute("ALTER TABLE r ALTER name TYPE text USING upper(name)")
         with rig.capturing():
-            rig.until_incident("feed", feed, "stopped", 30)
+            assert "public.elsewhere" in rig.until_incident("feed", feed, "stopped", 30).reason
             until_equal(rig, db, rewritten)
             until_flowing(rig, db, other)
             db.execute("ALTER TABLE elsewhere RENAME TO t")
