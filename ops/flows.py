@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ops.control import Follower, read_directory
 from ops.flow_metrics import FlowMetrics
+from ops.gaps import Gaps
 from ops.lag import FLOWS_GROUP, LagReader
 from ops.lag_watch import LagWatch, flow_report, flow_topics, watching
 from ops.settings import Settings
@@ -22,6 +23,7 @@ from schemas.change import Batch
 from schemas.directory import Directory
 from schemas.errors import Misconfigured, Transient
 from schemas.feed import FLOW_INBOX, FLOW_STATE
+from schemas.incident import Incidents
 from schemas.registry.client import RegistryClient
 from sinks.reader import read_range
 from streams.app import StreamWorker
@@ -30,6 +32,7 @@ from streams.operators.flow import Flow
 from streams.operators.past import Progress
 from streams.operators.runner import Observer, Runner
 from streams.operators.task import Ways
+from streams.run_thread import Lost, never_accepted
 
 GROUP = FLOWS_GROUP
 TASKS = "MESH_FLOW_TASKS"
@@ -106,7 +109,14 @@ class Backlog:
         self._confirmed, self.has_moved = confirmed, confirmed > self._confirmed
 
 
-def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, name: str, progress: Progress) -> None:
+def run_flows(
+    settings: Settings,
+    parts: ExitStack,
+    stop: threading.Event,
+    name: str,
+    progress: Progress,
+    incidents_for: Callable[[Callable[[], Directory]], Incidents],
+) -> None:
     """Fold until `stop`: all flows, for the workers of the group share every one of them. `progress` is `FLOW_INTAKE`'s."""
     try:
         partitions = int(os.environ.get(TASKS, TASKS_DEFAULT))
@@ -136,6 +146,7 @@ def run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, name:
         progress=progress,
         observer=metrics,
         is_replay=clock == BY_DATES,
+        lost=Gaps(GROUP, directory, incidents_for(directory)),
     )
 
 
@@ -154,6 +165,7 @@ def run_worker(
     observer: Observer,
     is_replay: bool = False,
     producer: Mapping[str, str] | None = None,
+    lost: Lost = never_accepted,
 ) -> None:
     """One worker of `group` until `stop`. `folder` is its own; `instance_id` and `is_replay` as in StreamWorker and Runner.
 
@@ -185,6 +197,7 @@ def run_worker(
             topics=runner.topics,
             handle=runner.handle,
             idle=runner.idle,
+            lost=lost,
             data_dir=folder,
             instance_id=instance_id,
         )

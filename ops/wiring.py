@@ -27,6 +27,7 @@ from ops.dead_letter_log import DeadLetterLog
 from ops.flow_metrics import BoardMetrics
 from ops.flows import run_flows
 from ops.former_connections import settle
+from ops.gaps import Gaps
 from ops.hash_key import HashKeys
 from ops.incident_metrics import CountedIncidents
 from ops.incidents import IncidentLog, IncidentReader
@@ -122,7 +123,7 @@ def _run_capture(settings: Settings, parts: ExitStack, stop: threading.Event, on
 def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _only: frozenset[str], name: str) -> None:
     directory = parts.enter_context(closing(Follower(settings.kafka)))
     log = parts.enter_context(closing(Log(settings.kafka, client_id=f"mesh-{name}", extra=settings.producer)))
-    metrics = StreamMetrics(directory=directory)
+    metrics, incidents = StreamMetrics(directory=directory), _incidents(settings, parts, directory, stop)
     watching(LagWatch(settings.kafka, STREAMS_GROUP, lambda: directory().feeds, metrics.lags), stop)
     relay = Relay(
         directory=directory,
@@ -133,7 +134,7 @@ def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _o
         progress=_HopProgress(_store(settings, parts, EGRESS)),
         hash_key=HashKeys(Connections(settings.directory), directory),
         now=lambda: datetime.now(UTC),
-        incidents=_incidents(settings, parts, directory, stop),
+        incidents=incidents,
     )
     StreamWorker(
         bootstrap=settings.kafka,
@@ -142,6 +143,7 @@ def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _o
         handle=relay.handle,
         idle=relay.idle,
         assigned=relay.assigned,
+        lost=Gaps(STREAMS_GROUP, directory, incidents),
         data_dir=settings.directory / "streams" / name,
         instance_id=name,
     ).run(stop)
@@ -166,7 +168,8 @@ def _run_delivery(
 
 
 def _run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, _only: frozenset[str], name: str) -> None:
-    run_flows(settings, parts, stop, name, _HopProgress(_store(settings, parts, FLOW_INTAKE)))
+    progress = _HopProgress(_store(settings, parts, FLOW_INTAKE))
+    run_flows(settings, parts, stop, name, progress, lambda directory: _incidents(settings, parts, directory, stop))
 
 
 _HOPS = {"capture": _run_capture, "streams": _run_streams, "flows": _run_flows, "delivery": _run_delivery}

@@ -29,6 +29,7 @@ from faust.types import Message
 from schemas.errors import Transient
 from schemas.trace import described
 from streams.prefix import Partition
+from streams.run_thread import Lost, never_accepted
 from streams.transport import RunConductor, RunConsumer
 from streams.worker import EXIT_CRASHED, EXIT_STALLED, Attempt, Handle, Idle, Watch, exit_code, join_runs, sole_owner
 
@@ -91,7 +92,8 @@ class StreamWorker:
     worker's own. `idle` is called about once a second between two groups, for work that must go on where no record
     comes; it takes the next offset of each assigned partition, before which everything is durable, and the partitions that
     hold more, or of which nobody knows yet; it may raise what `handle` may raise. `assigned` is called between two groups, in the
-    same thread, when the partitions were assigned anew, also if they are the same ones. A group has at most about
+    same thread, when the partitions were assigned anew, also if they are the same ones. `lost` is asked about records that
+    were removed before they were read (streams/run_thread.py). A group has at most about
     `group_records_max` records or `group_bytes_max` bytes. `leave` ends the process at once.
     """
 
@@ -106,6 +108,7 @@ class StreamWorker:
         instance_id: str | None = None,
         idle: Idle | None = None,
         assigned: Callable[[], None] | None = None,
+        lost: Lost = never_accepted,
         group_records_max: int = 20_000,
         group_bytes_max: int = 16 << 20,
         stall_seconds: float = 60.0,
@@ -123,6 +126,7 @@ class StreamWorker:
         self._watch = Watch(stall_seconds, self._stalled)
         self._idle = idle
         self._assigned = assigned
+        self._lost = lost
         self._epoch = -1
         self._attempt = Attempt(handle, give_up_seconds=give_up_seconds, alive=self._watch.alive)
         self._idle_at = 0.0
@@ -154,7 +158,7 @@ class StreamWorker:
         channel: Any = app.topic(*sorted(self._topics())).clone(is_iterator=True)
         app.topics.add(channel)
         consumer = cast("RunConsumer", app.consumer)
-        consumer.settle = self._settle
+        consumer.settle, consumer.lost = self._settle, self._lost
         self._watch.start()
         starting = asyncio.create_task(app.start())
         tasks = [
@@ -193,6 +197,7 @@ class StreamWorker:
                     for message in messages:
                         message.ack(consumer)  # Invariant 1: all outputs of the group are durable.
                     self._watch.alive()
+            await consumer.accept_gaps()
             if self._idle is not None and consumer.flow_active and loop.time() >= self._idle_at:
                 epoch, behind = consumer.epoch, await consumer.behind()
                 if consumer.flow_active and consumer.epoch == epoch:  # otherwise it speaks of a past assignment

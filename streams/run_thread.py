@@ -7,7 +7,7 @@ rewind, carried out here; all else that Faust asks of the driver's thread is as 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import aiokafka
@@ -34,6 +34,15 @@ shorter would be a core spent on asking."""
 
 Runs = Mapping[TP, tuple[Sequence[Record], int]]
 
+Lost = Callable[[str, int, int, int], bool]
+"""Told of topic, partition, the first record that was removed before it was read and the first that is left; asked again about once
+a second. Whether a person has accepted the gap: until then nothing of the partition is read."""
+
+
+def never_accepted(_topic: str, _partition: int, _first: int, _left: int) -> bool:
+    """A `Lost` for whoever has nobody to ask."""
+    return False
+
 
 class RunThread(driver.AIOKafkaConsumerThread):
     """aiokafka's consumer on its own loop. `epoch` is that of the last rewind which was carried out."""
@@ -44,6 +53,8 @@ class RunThread(driver.AIOKafkaConsumerThread):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._read: dict[Partition, int] = {}
+        self._gaps: dict[TopicPartition, tuple[int, int]] = {}
+        self.lost: Lost = never_accepted
         super().__init__(*args, **kwargs)
 
     async def on_start(self) -> None:
@@ -102,7 +113,8 @@ class RunThread(driver.AIOKafkaConsumerThread):
         if consumer._closed or fetcher._closed:
             raise ConsumerStoppedError
         with fetcher._subscriptions.fetch_context():
-            fetched = await fetcher.fetched_records(partitions, within_seconds, self.app.conf.broker_max_poll_records)
+            wanted = partitions - self._gaps.keys() if self._gaps else partitions
+            fetched = await fetcher.fetched_records(wanted, within_seconds, self.app.conf.broker_max_poll_records)
         # Nothing is awaited between taking the records and reading the epoch: they were read behind its rewind.
         self._read.update({(tp.topic, tp.partition): records[-1].offset + 1 for tp, records in fetched.items()})
         return self.epoch, {TP(*partition): _run(records) for partition, records in fetched.items()}
@@ -119,23 +131,37 @@ class RunThread(driver.AIOKafkaConsumerThread):
         if epoch != cast("Any", self.consumer).epoch:
             return {}  # Faust gave up waiting for this rewind when the next rebalance began
         standing: dict[Partition, int] = {}
+        self._gaps.clear()
         for partition in consumer.assignment().intersection(partitions):
             wanted = starts[partition]
             if partition in committed:
-                if committed[partition].offset < wanted:
-                    # Invariant 9, KF-12: what retention took is gone; going on without a word would hide it.
+                first = committed[partition].offset
+                if first < wanted and not self.lost(partition.topic, partition.partition, first, wanted):
+                    # Invariant 9, KF-12: what retention took is gone; going on would hide it. The others flow (invariant 8).
+                    self._gaps[partition] = (first, wanted)
                     self.log.critical(
-                        "%s partition %d: records %d to %d were removed before they were read; request a new snapshot",
-                        *(*partition, committed[partition].offset, wanted - 1),
+                        "%s partition %d stands still: records %d to %d were removed before they were read",
+                        *(*partition, first, wanted - 1),
                     )
-                wanted = max(wanted, committed[partition].offset)
+                wanted = max(wanted, first)
             state = consumer._subscription.subscription.assignment.state_value(partition)
             if not state.has_valid_position or state.position != wanted:
                 consumer.seek(partition, wanted)
-            standing[partition.topic, partition.partition] = wanted
+            standing[partition.topic, partition.partition] = self._gaps.get(partition, (wanted, 0))[0]
         self.epoch = epoch
         self._read.clear()
         return standing
+
+    async def accept_gaps(self) -> None:
+        """Go on with the partitions whose gap a person has accepted."""
+        if self._gaps:
+            await self.call_thread(self._accept_gaps)
+
+    async def _accept_gaps(self) -> None:
+        for partition, (first, left) in list(self._gaps.items()):
+            if self.lost(partition.topic, partition.partition, first, left):
+                self.log.warning("%s partition %d goes on at record %d", *partition, left)
+                self._gaps.pop(partition, None)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         consumer: Any = self._ensure_consumer()
@@ -157,7 +183,7 @@ class RunThread(driver.AIOKafkaConsumerThread):
 
     async def _lagging(self) -> bool:
         consumer: Any = self._ensure_consumer()
-        partitions = consumer.assignment()
+        partitions = consumer.assignment() - self._gaps.keys()  # what waits for a person is no work of ours
         ends = await consumer.end_offsets(partitions) if partitions else {}
         subscription = consumer._subscription.subscription
         if subscription is None or subscription.assignment is None:

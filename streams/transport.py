@@ -28,7 +28,7 @@ from faust.types import TP, ConsumerMessage, Message
 from schemas.change import Batch
 from streams.pins import AIOKAFKA, FAUST, check_pins
 from streams.prefix import Partition, Prefix
-from streams.run_thread import Runs, RunThread
+from streams.run_thread import Lost, Runs, RunThread, never_accepted
 
 HELD_BYTES_MAX = 16 << 20
 HELD_RECORDS_MAX = 40_000
@@ -55,6 +55,7 @@ class RunConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.prefix = Prefix()
         self.settle: Callable[[], Awaitable[None]] = _nothing
+        self.lost: Lost = never_accepted
         self.epoch = 0
         self.standing: dict[Partition, int] = {}
         self._held_bytes = 0
@@ -66,6 +67,7 @@ class RunConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> RunThread:
         thread = RunThread(self, loop=self.loop, thread_loop=uvloop.new_event_loop(), beacon=self.beacon)
         thread._close_thread_loop_on_stop = True
+        thread.lost = lambda *gap: self.lost(*gap)  # noqa: PLW0108 - `lost` is set after this
         return thread
 
     async def _drain_messages(self, fetcher: Any) -> None:
@@ -173,6 +175,10 @@ class RunConsumer(driver.Consumer):
         unread, read = await self._thread.behind()
         waiting = {partition for partition, offset in read.items() if self.standing.get(partition, 0) < offset}
         return frozenset(unread | waiting)
+
+    async def accept_gaps(self) -> None:
+        """Go on with the partitions whose gap a person has accepted, by `lost`."""
+        await self._thread.accept_gaps()
 
     async def rejoin(self) -> None:
         """Ask the group for a fresh assignment."""

@@ -1,0 +1,111 @@
+"""Records that retention took before the stream worker had read them: that partition stands still, loudly, until a person decides."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from ops.gaps import Gaps
+from producers.log import Log
+from schemas.agency import Agency, SourceConfig
+from schemas.change import Batch
+from schemas.directory import Directory
+from schemas.incident import MemoryIncidents
+from streams.app import StreamWorker
+from streams.run_thread import Lost
+from tests import feeds
+from tests.capturing import Schemas, contract
+from tests.until import until
+
+WITHIN_SECONDS = 60
+
+
+class Desk:
+    """A stream worker, what it was given, and what it asks and says about gaps."""
+
+    def __init__(self, kafka: str, unique: str, folder: Path, *topics: str) -> None:
+        self.kafka, self.group, self.folder, self.topics = kafka, unique, folder, topics
+        entries = {topic: Schemas().entry(contract(topic, {"id": "int"}), partitions=1) for topic in topics}
+        source = SourceConfig(name="main", kind="postgres")
+        agency = topics[0].partition(".")[0]
+        self.directory = Directory(
+            agencies={agency: Agency(agency=agency, name=agency, sources=(source,))}, feeds=entries
+        )
+        self.incidents = MemoryIncidents()
+        self.numbers: dict[str, list[int]] = {topic: [] for topic in topics}
+
+    def take(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            self.numbers[batch.topic] += [int(record.value or b"-1") for record in batch.records]
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        lost: Lost = Gaps(self.group, lambda: self.directory, self.incidents)
+        stop, failures = threading.Event(), list[BaseException]()
+
+        def run() -> None:
+            try:
+                StreamWorker(
+                    bootstrap=self.kafka,
+                    group=self.group,
+                    topics=lambda: frozenset(self.topics),
+                    handle=self.take,
+                    data_dir=self.folder,
+                    lost=lost,
+                    stall_seconds=20,
+                    leave=failures.append,
+                ).run(stop)
+            except BaseException as error:  # noqa: BLE001 - raised below, in the test's own thread
+                failures.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(60)
+        assert not failures
+
+
+def test_a_gap_stops_its_partition_alone_until_the_feed_is_copied_anew(kafka: str, unique: str, tmp_path: Path) -> None:
+    cut, whole = f"{unique}.cut", f"{unique}.whole"
+    feeds.create(kafka, cut, whole, partitions=1)
+    desk = Desk(kafka, unique, tmp_path, cut, whole)
+    with closing(Log(kafka, client_id="test")) as log:
+        for topic in (cut, whole):
+            feeds.fill(log, topic, range(10))
+        log.flush(30)
+        with desk.working():
+            until(lambda: all(len(seen) == 10 for seen in desk.numbers.values()), WITHIN_SECONDS, "the first ten")
+        for topic in (cut, whole):
+            feeds.fill(log, topic, range(10, 30))
+        log.flush(30)
+        admin = AdminClient({"bootstrap.servers": kafka})
+        admin.delete_records([TopicPartition(cut, 0, 20)])[TopicPartition(cut, 0)].result(30)
+
+        for _ in range(2):  # also after a restart
+            with desk.working():
+                until(desk.incidents.present, WITHIN_SECONDS, "the gap is told")
+                feeds.fill(log, whole, [len(desk.numbers[whole]) + 100])
+                log.flush(30)
+                until(lambda: desk.numbers[whole][-1] >= 100, WITHIN_SECONDS, "the other feed flows")
+            assert desk.numbers[cut] == list(range(10))
+            (incident,) = desk.incidents.present().values()
+            assert (incident.kind, incident.name, incident.state) == ("feed", cut, "stopped")
+            assert "records 10 to 19 of partition 0 were removed" in incident.reason
+            assert incident.fix == f"copy the feed anew: `mesh resync {unique}.main`"
+
+        desk.incidents.end("feed", cut)
+        with desk.working():
+            until(desk.incidents.present, WITHIN_SECONDS, "the gap is told")
+            desk.directory = replace(desk.directory, resyncs={f"{unique}.main": "asked for"})
+            until(lambda: desk.numbers[cut] == [*range(10), *range(20, 30)], WITHIN_SECONDS, "what is left is read")
+            until(lambda: not desk.incidents.present(), WITHIN_SECONDS, "the incident ends")
+    assert feeds.committed_offsets(kafka, unique)[cut, 0] == 30
