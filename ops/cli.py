@@ -225,7 +225,10 @@ def catalogue(words: tuple[str, ...], directory: Path, sharing: str | None, as_j
 @click.option("--reveal", is_flag=True, help="Show columns tagged PII, which are hidden by default.")
 @json_option
 def tail(feed: str, directory: Path, from_start: bool, count: int | None, reveal: bool, as_json: bool) -> None:
-    """Follow the changes of a feed, or of a subscriber's `out.` topic, on the terminal."""
+    """Follow the changes of a feed, or of a subscriber's `out.` topic, on the terminal.
+
+    `dlq.` before either shows what was set aside there: the reason and the place of each dead letter, its values hidden.
+    """
     from ops.wiring import show_tail
 
     show_tail(load(directory), feed, from_start=from_start, count=count, reveal=reveal, as_json=as_json)

@@ -142,7 +142,7 @@ def set_up(settings: Settings, folder: Folder, subscribers: Postgres) -> Iterato
                 if sink.kind == "postgres":
                     _name(connection, subscribers.create_database(f"at_{code}"))
                 elif sink.kind == "files":
-                    drops = directory / "drops" / code
+                    drops = directory / "drops" / code / sink.name  # one folder each: two sinks may not share one
                     drops.mkdir(parents=True, exist_ok=True)
                     _name(connection, str(drops))
                 elif sink.kind == "webhook":

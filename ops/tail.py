@@ -14,6 +14,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
+from ops.terminal import SHANGHAI
 from schemas.change import Batch, Change, Op, Record
 from schemas.codec import Codec
 from schemas.contract import AvroType, Contract, Field
@@ -26,17 +27,18 @@ _MICROSECONDS_OF = {"timestamp-micros": 1, "timestamp-millis": 1000}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What may be seen of a feed's changes, and how its values read."""
+    """What may be seen of a feed's changes, and how its values read. `is_masked`: no value is seen, whatever its tags."""
 
     contract: Contract
     is_revealed: bool = False
+    is_masked: bool = False
 
     @property
     def hidden(self) -> frozenset[str]:
         """The columns that are not shown."""
         if self.is_revealed:
             return frozenset()
-        return frozenset(field.name for field in self.contract.fields if "PII" in field.tags)
+        return frozenset(field.name for field in self.contract.fields if self.is_masked or "PII" in field.tags)
 
     def row(self, values: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """A row or key as it may be shown: hidden values replaced, dates and decimals as text. A null stays a null."""
@@ -116,8 +118,8 @@ def tail(topic: str, batches: Iterable[Batch], codec: Codec, view: View, *, as_j
 
 
 def headline(topic: str, view: View) -> str:
-    """The first line: the topic, its Chinese name, and what is hidden."""
-    name = f"{topic} {view.contract.doc}".strip()
+    """The first line: the topic, its Chinese name, when its times are, and what is hidden."""
+    name = f"{topic} {view.contract.doc}".strip() + ", commits in Asia/Shanghai time"
     if view.is_revealed:
         return f"{name}: personal data is shown (--reveal)"
     hidden = [field.name for field in view.contract.fields if field.name in view.hidden]
@@ -161,9 +163,9 @@ def _text_line(batch: Batch, record: Record, codec: Codec, view: View) -> str:
     reason = change.headers.get("reason")
     codes = [mark["code"] for mark in change.marks]
     parts = [
-        f"{_committed_at(change)[11:23]} {place:<10} {_VERBS[change.op]:<9} {_pairs(view.row(change.key) or {})}",
+        f"{_time(change)} {place:<10} {_VERBS[change.op]:<9} {_pairs(view.row(change.key) or {})}",
         _what_changed(change, view),
-        f"({_shown(reason)})" if reason else "",
+        f"({shown(reason)})" if reason else "",
         f"[{', '.join(codes)}]" if codes else "",
     ]
     return "  ".join(part for part in parts if part)
@@ -179,23 +181,28 @@ def _what_changed(change: Change, view: View) -> str:
         names = [
             name for name in after if change.before.get(name) != change.after[name] and name not in change.unchanged
         ]
-        return (
-            ", ".join(f"{name}: {_shown(before.get(name))} → {_shown(after[name])}" for name in names) or "same values"
-        )
+        return ", ".join(f"{name}: {shown(before.get(name))} → {shown(after[name])}" for name in names) or "same values"
     if change.op is Op.DELETE:
         return ""
     return _pairs({name: value for name, value in after.items() if name not in change.key and value is not None})
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={_shown(value)}" for name, value in values.items())
+    return " ".join(f"{name}={shown(value)}" for name, value in values.items())
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value on a terminal; control characters are shown, never sent."""
     if value is None:
         return "∅"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
+def _time(change: Change) -> str:
+    """When the change was committed, as people here read it."""
+    moment = _EPOCH + timedelta(milliseconds=change.committed_at_ms)
+    return moment.astimezone(SHANGHAI).strftime("%H:%M:%S.%f")[:-3]
 
 
 def _committed_at(change: Change) -> str:

@@ -39,6 +39,7 @@ from ops.present import Tidy, tidying
 from ops.prometheus.configuration import write_prometheus_config
 from ops.settings import Connections, Settings, load
 from ops.status import StatusReader
+from ops.tail_dead import PREFIX, dead_letters
 from ops.topics import ensure_control_topics
 from ops.up import mesh_command
 from producers.capture import Capture
@@ -218,11 +219,13 @@ def show_tail(
 ) -> None:
     """Print the changes of a topic as they come, until Ctrl-C or `count` of them."""
     directory = read_directory(settings.kafka)
-    entry = directory.feeds.get(topic)
-    if entry is None and (grant := directory.grants.get(topic.removeprefix("out."))):
+    about = topic.removeprefix(PREFIX)
+    entry = directory.feeds.get(about)
+    if entry is None and (grant := directory.grants.get(about.removeprefix("out."))):
         entry = directory.feeds.get(grant.grant.feed)
     if entry is None:
-        raise Misconfigured(topic, "is no feed and no `out.` topic of a grant", fix="`mesh status` lists both")
+        problem = "is no feed, no `out.` topic of a grant, and no `dlq.` topic of either"
+        raise Misconfigured(topic, problem, fix="`mesh status` lists feeds and grants")
     codec = Codec(RegistryClient(settings.registry).schema)
     view = tail_lines.View(contract=entry.contract, is_revealed=reveal)
     batches = (
@@ -230,7 +233,8 @@ def show_tail(
         for several in tail(settings.kafka, [topic], threading.Event(), from_beginning=from_start)
         for batch in several
     )
-    lines = tail_lines.tail(topic, batches, codec, view, as_json=as_json)
+    follow = dead_letters if topic.startswith(PREFIX) else tail_lines.tail
+    lines = follow(topic, batches, codec, view, as_json=as_json)
     if count is not None:
         lines = islice(lines, count + (not as_json))
     with suppress(KeyboardInterrupt):

@@ -92,6 +92,11 @@ class Troubles:
         """Whether every trouble has come and gone."""
         return not self._waiting
 
+    @property
+    def unfinished(self) -> list[str]:
+        """The names of those that did not end."""
+        return [trouble.name for trouble in self._waiting]
+
     def plan(self) -> list[str]:
         """What will happen when, in words."""
         return [f"{each.due:6.0f} s  {each.name}" for each in sorted(self._waiting, key=lambda each: each.due)]

@@ -86,7 +86,10 @@ def test_personal_columns_are_hidden_and_the_first_line_says_so() -> None:
         assert ROW["citizen_id"] not in text
         assert "陈静" not in text
         assert HIDDEN in text
-    assert lines()[0] == "aic.enterprise 企业: hidden as PII: citizen_id, name; --reveal shows them"
+    assert (
+        lines()[0]
+        == "aic.enterprise 企业, commits in Asia/Shanghai time: hidden as PII: citizen_id, name; --reveal shows them"
+    )
 
 
 def test_reveal_shows_them_and_says_so() -> None:
@@ -110,7 +113,7 @@ def test_values_read_as_people_write_them() -> None:
 def test_an_update_shows_what_changed_and_that_a_hidden_column_did() -> None:
     after = {**ROW, "name": "陈敬", "capital": b"\x01"}
     (_, line) = lines(record("u", ROW, after))
-    assert line.startswith("12:00:00.123 p1@7       update")
+    assert line.startswith("20:00:00.123 p1@7       update")
     assert f"name: {HIDDEN} → {HIDDEN}" in line
     assert "capital: 1234.50 → 0.01" in line
     assert "founded" not in line
