@@ -17,6 +17,7 @@ import click
 from ops import process
 from ops.options import dir_option, json_option
 from ops.quota import quota
+from ops.redelivery import dlq, replay
 from ops.settings import load
 from ops.soak.command import soak
 from schemas.errors import MeshError
@@ -371,6 +372,8 @@ def bench(report: Path | None, runs: int, only: tuple[str, ...]) -> None:
 
 main.add_command(quota)
 main.add_command(soak)
+main.add_command(dlq)
+main.add_command(replay)
 
 
 def _say(as_json: bool) -> Callable[[str], None]:

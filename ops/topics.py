@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -145,6 +146,26 @@ def bounds(bootstrap: str, topic: str, partition: int) -> tuple[int, int]:
         answer = _results(admin.list_offsets({place: spec}, request_timeout=WITHIN_SECONDS))
         found.append(answer[place].offset)
     return found[0], found[1]
+
+
+def partitions_of(bootstrap: str, topic: str) -> int:
+    """How many partitions a topic has, 0 for none of that name. Raises Transient."""
+    return _partitions(_admin(bootstrap), [topic]).get(topic, 0)
+
+
+def offsets_since(bootstrap: str, topic: str, partitions: Iterable[int], since: datetime) -> dict[int, int]:
+    """Per partition the first offset written at this moment or later, the next one to be written where there is none."""
+    admin = _admin(bootstrap)
+    spec: Any = OffsetSpec.for_timestamp(int(since.timestamp() * 1000))
+    answers = _results(
+        admin.list_offsets(
+            {TopicPartition(topic, number): spec for number in partitions}, request_timeout=WITHIN_SECONDS
+        )
+    )
+    return {
+        place.partition: answer.offset if answer.offset >= 0 else bounds(bootstrap, topic, place.partition)[1]
+        for place, answer in answers.items()
+    }
 
 
 def allow_read(bootstrap: str, user: str, topics: Iterable[str], group_prefix: str) -> Access:

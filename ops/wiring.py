@@ -37,6 +37,7 @@ from ops.measure import CaptureMetrics, DeliveryMetrics, StreamMetrics, serve
 from ops.opendata.service import run_opendata
 from ops.present import Tidy, tidying
 from ops.prometheus.configuration import write_prometheus_config
+from ops.replay import ReplayRequests
 from ops.settings import Connections, Settings, load
 from ops.status import StatusReader
 from ops.tail_dead import PREFIX, dead_letters
@@ -50,7 +51,7 @@ from producers.source import OpenSource
 from schemas.codec import Codec
 from schemas.directory import Directory
 from schemas.errors import Misconfigured
-from schemas.feed import CAPTURE, EGRESS, FLOW_INTAKE, INCIDENTS
+from schemas.feed import CAPTURE, EGRESS, FLOW_INTAKE, INCIDENTS, REPLAYS
 from schemas.incident import Incidents
 from schemas.registry.client import RegistryClient
 from schemas.registry.server import RegistryServer
@@ -165,6 +166,7 @@ def _run_delivery(
         kinds=SINKS,
         incidents=_incidents(settings, parts, directory, stop),
         networks=settings.webhook_networks,
+        replays=parts.enter_context(closing(ReplayRequests(settings.kafka, _store(settings, parts, REPLAYS)))),
     ).run(stop)
 
 

@@ -32,6 +32,8 @@ ANCHORS = "mesh.anchors"  # the keys of other meshes that are trusted here (sche
 IDENTITY = "mesh.identity"  # what this mesh says of itself to others (schemas/identity.py)
 INCIDENTS = "mesh.incidents"  # what stands still, since when, why, and what to do (schemas/incident.py)
 RESYNCS = "mesh.resyncs"  # the last request to copy a feed, or a source, anew (ops/resync.py)
+LETTERS = "mesh.letters"  # what became of dead letters: delivered again, superseded, dropped (ops/dlq.py)
+REPLAYS = "mesh.replays"  # requests to deliver a grant again, until they are under way (ops/replay.py)
 AUDIT = "mesh.audit"  # who did what and when; never compacted
 CONTROL = (
     AGENCIES,
@@ -45,6 +47,8 @@ CONTROL = (
     IDENTITY,
     INCIDENTS,
     RESYNCS,
+    LETTERS,
+    REPLAYS,
     AUDIT,
 )
 

@@ -19,6 +19,7 @@ from sinks.addresses import Addresses
 from sinks.lane import Lane
 from sinks.lane_report import DeliveryObserver, LaneReport
 from sinks.patience import Patience
+from sinks.rewind import Replays, Rewinds
 from sinks.sink import AddressOf, SinkKind, SinkSetup
 from sinks.target import Network
 
@@ -73,6 +74,7 @@ class Delivery:
         reader_settings: Mapping[str, str] | None = None,
         incidents: Incidents | None = None,
         networks: Sequence[Network] = (),
+        replays: Replays | None = None,
     ) -> None:
         self._directory = directory
         self._address_of = address_of
@@ -88,6 +90,9 @@ class Delivery:
         self._incidents: Incidents = incidents or MemoryIncidents()
         self._networks = networks
         self._addresses: dict[LaneKey, Addresses] = {}
+        self._replays = replays
+        self._asked: set[str] = set()
+        self._rewinds: dict[LaneKey, Rewinds] = {}
         self._lanes: dict[LaneKey, Lane] = {}
         self._ending: dict[LaneKey, Lane] = {}
         self._unknown: set[tuple[LaneKey, str]] = set()
@@ -115,7 +120,24 @@ class Delivery:
         """How long a lane lets records gather, by how many share this process."""
         return min(PAUSE_PER_LANE_SECONDS * len(self._lanes), PAUSE_MOST_SECONDS)
 
+    def _take_replays(self, directory: Directory) -> None:
+        """A lane that has to go back begins anew: what it had under way is confirmed or comes again anyway."""
+        for replay in self._replays.pending() if self._replays else ():
+            entry = directory.grants.get(replay.grant_id)
+            if entry is None or replay.request_id in self._asked:
+                continue
+            key = (entry.grant.subscriber, entry.grant.sink)
+            self._asked.add(replay.request_id)
+            self._rewinds_of(key).add(out_topic(replay.grant_id), replay)
+            logger.info("sub.%s.%s: %s is delivered again, as asked", *key, replay.grant_id)
+            if key in self._lanes:
+                self._stop_lanes([key])
+
+    def _rewinds_of(self, key: LaneKey) -> Rewinds:
+        return self._rewinds.setdefault(key, Rewinds(self._replays.begun if self._replays else lambda _replay: None))
+
     def _settle(self, directory: Directory) -> None:
+        self._take_replays(directory)
         wanted = wanted_lanes(directory, datetime.fromtimestamp(self._now(), UTC))
         changed = [
             key
@@ -157,6 +179,7 @@ class Delivery:
             patience=self._patience,
             pause_seconds=self.pause_seconds,
             reader_settings=self._reader_settings,
+            rewinds=self._rewinds_of(key),
         )
         lane.follow(topics)
         lane.start()

@@ -88,6 +88,11 @@ class FileSink:
                 starts[topic, partition] = offset
         return starts
 
+    def rewind(self, starts: Mapping[Partition, int]) -> None:
+        """Drop again from these offsets: a file of the same offsets takes the place of the former."""
+        for (topic, partition), offset in starts.items():
+            self._set_offset(topic, partition, offset)
+
     def skip(self, topic: str, partition: int, next_offset: int) -> None:
         """Move past a dead letter."""
         self._set_offset(topic, partition, next_offset)

@@ -33,8 +33,21 @@ from sinks.dispatch import Dispatch
 from sinks.lane_report import LaneReport
 from sinks.patience import Patience
 from sinks.reader import Reader
+from sinks.rewind import REASON, Rewindable, Rewinds
 from sinks.run import Gathering
-from sinks.sink import AnsweringSink, Fenced, Gone, Moved, OffsetKeeper, Pace, Sink, SinkKind, SinkSetup
+from sinks.sink import (
+    AnsweringSink,
+    Fenced,
+    Gone,
+    Moved,
+    OffsetKeeper,
+    Pace,
+    Partition,
+    Sink,
+    SinkKind,
+    SinkSetup,
+    Watchful,
+)
 from sinks.watchman import Watchman
 
 logger = logging.getLogger(__name__)
@@ -63,8 +76,10 @@ class Lane:
         patience: Patience,
         reader_settings: Mapping[str, str],
         pause_seconds: Callable[[], float],
+        rewinds: Rewinds,
     ) -> None:
         self.setup = setup
+        self.rewinds = rewinds
         self._kind = kind
         self._bootstrap = bootstrap
         self._dead_letter = dead_letter
@@ -146,11 +161,10 @@ class Lane:
     def _live(self) -> None:
         sink = self._kind.build(self.setup)
         try:
-            starts_of = sink.start_offsets if isinstance(sink, OffsetKeeper) else None
             reader = Reader(
                 self._bootstrap,
                 self.group,
-                starts_of=starts_of,
+                starts_of=partial(self._starts, sink),
                 has_headers=self._kind.reads_headers,
                 extra=self._reader_settings,
             )
@@ -163,6 +177,17 @@ class Lane:
                 reader.close()
         finally:
             sink.close()
+
+    def _starts(self, sink: Sink | AnsweringSink, places: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Where to continue: where the target is, or as far back as a person asked."""
+        starts = dict(sink.start_offsets(places)) if isinstance(sink, OffsetKeeper) else {}
+        back = self.rewinds.of(places)
+        if back and isinstance(sink, Rewindable):
+            sink.rewind(back)
+        self.rewinds.done(list(back))
+        if isinstance(sink, Watchful):
+            sink.reasons |= dict.fromkeys((topic for topic, _ in back), REASON)
+        return starts | back
 
     def _dispatch(self, reader: Reader, sink: AnsweringSink) -> None:
         Dispatch(

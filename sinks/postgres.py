@@ -151,6 +151,10 @@ class PostgresSink:
         self._forget(topics)
         return starts
 
+    def rewind(self, starts: Mapping[Partition, int]) -> None:
+        """Go on from these offsets: rows that are newer stay, rows that are missing come again."""
+        self._place.rewind(starts)
+
     def look(self) -> None:
         """See whether the database is still as it was left."""
         if not self._place.epochs:

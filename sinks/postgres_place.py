@@ -46,6 +46,26 @@ class Place:
         self._sure.update(starts)
         return starts
 
+    def rewind(self, starts: Mapping[Partition, int]) -> None:
+        """Set partitions that are ours back, or on, to these offsets."""
+        places = sorted(starts)
+        params = (
+            [topic for topic, _ in places],
+            [number for _, number in places],
+            [starts[place] for place in places],
+            [self.epochs[place] for place in places],
+        )
+        moved = self._pipe.rows(
+            f"UPDATE {quote(self._schema)}._mesh_offsets o SET next_offset = n.next_offset FROM unnest("
+            "%s::text[], %s::int[], %s::bigint[], %s::bigint[]) AS n(topic, partition, next_offset, epoch) "
+            "WHERE o.topic = n.topic AND o.partition = n.partition AND o.epoch = n.epoch RETURNING 1",
+            params,
+        )
+        if len(moved) < len(places):
+            raise Fenced(f"{self._subscriber}: another process took a partition over")
+        self.at.update(starts)
+        self._sure.update(starts)
+
     def committed(self, places: Collection[Partition]) -> None:
         """Everything queued for these partitions is committed."""
         self._sure.update({place: self.at[place] for place in places})

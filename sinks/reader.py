@@ -324,7 +324,7 @@ def _gap(place: str, breach: str) -> ContractBroken:
     return ContractBroken(
         place,
         breach,
-        fix="deliver the whole grant again: `mesh replay`; if the topic was made anew, clear the stored offset first",
+        fix="deliver again what there is, and accept the gap: `mesh replay <grant>`",
     )
 
 
@@ -377,7 +377,7 @@ def tail(
         known = consumer.list_topics(timeout=BROKER_WITHIN_SECONDS).topics
         missing = sorted(set(topics) - set(known))
         if missing:
-            raise Transient(f"no such topic: {', '.join(missing)}", fix="`mesh feeds` lists what there is")
+            raise Transient(f"no such topic: {', '.join(missing)}", fix="`mesh catalogue` lists what there is")
         start = OFFSET_BEGINNING if from_beginning else OFFSET_END
         consumer.assign(
             [TopicPartition(topic, partition, start) for topic in topics for partition in known[topic].partitions]
