@@ -2,7 +2,7 @@
 
 | SQLSTATE                                               | means                    | becomes                                       |
 |--------------------------------------------------------|--------------------------|-----------------------------------------------|
-| none, 08, 53, 57, 58, 26, 72, XX000, 25006, 25P03      | the server is unwell     | Transient                                     |
+| none, 08, 53, 57, 58, 26, 72, XX000, 25006, 42P05       | the server is unwell     | Transient                                     |
 | 40, 55P03, 55006, 57014, of a statement of one table   | somebody is in the way   | NotYet: others first; a dead letter in the end |
 | 23503, 23505, 23P01, 23001                             | other rows are to come   | NotYet: the same, sooner                      |
 | the rest of 22 and 23; 21, 27, 38, 39, 44, 54, P0, 08P01 | this row               | Rejected                                      |
@@ -21,7 +21,7 @@ from sinks.sink import NotYet, TopicTrouble
 
 BUSY_WITHIN_SECONDS = 600.0
 _UNWELL = frozenset({"08", "53", "57", "58", "26", "72"})
-_UNWELL_STATES = frozenset({"XX000", "25006", "25P03"})
+_UNWELL_STATES = frozenset({"XX000", "25006", "25P03", "42P05"})
 _BUSY = frozenset({"55P03", "55006", "57014"})
 _EARLY = frozenset({"23503", "23505", "23P01", "23001"})
 _ROW = frozenset({"22", "23", "21", "27", "38", "39", "44", "54", "P0"})

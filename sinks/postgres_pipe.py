@@ -21,12 +21,21 @@ from sinks.sink import Fenced
 
 ANSWER_WITHIN_SECONDS = 120.0
 CONNECT_WITHIN_SECONDS = 10
-_SESSION = (
-    "-c client_encoding=UTF8 -c DateStyle=ISO -c TimeZone=UTC -c statement_timeout=60s -c lock_timeout=10s "
+_SETTINGS = {
+    "DateStyle": "ISO",
+    "TimeZone": "UTC",
+    "statement_timeout": "60s",
+    "lock_timeout": "10s",
     # Every join of ours is of a few keys with a table by its primary key. The planner knows nothing of the few, and would
     # read a table of ten thousand rows from end to end for one of them.
-    "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_material=off"
-)
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_material": "off",
+}
+_SESSION = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+_SET = ("SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _SETTINGS.items())).encode()
+_NOT_PREPARED = frozenset({"26000", "42P05"})
 _TABLES_LOCK = "SELECT pg_advisory_xact_lock(hashtext('_mesh_tables'))"
 
 
@@ -39,12 +48,18 @@ class Statement:
 
 
 class Pipe:
-    """One connection, opened when first needed and again after it was lost."""
+    """One connection, opened when first needed and again after it was lost.
+
+    Behind a pooler that gives every transaction another connection (PgBouncer) nothing of a session lasts: there the settings are
+    statements of each transaction, and nothing is prepared under a name. That it is one shows when it refuses or ignores ours.
+    """
 
     def __init__(self, dsn: str, subscriber: str) -> None:
         self._dsn = dsn
         self._subscriber = subscriber
         self._connection: psycopg.Connection | None = None
+        self._is_pooled = False
+        self._is_begun = False
         self._prepared: dict[str, bytes] = {}
         self._pending: list[Statement | None] = []
 
@@ -65,6 +80,7 @@ class Pipe:
         try:
             connection = self._open()
             with connection.transaction():
+                connection.execute(_SET)
                 for statement in (_TABLES_LOCK, *statements):
                     sql, params = (statement, None) if isinstance(statement, str) else statement
                     connection.execute(sql.encode(), params)
@@ -77,12 +93,20 @@ class Pipe:
             wire = self._open().pgconn
             if wire.pipeline_status == pq.PipelineStatus.OFF:
                 wire.enter_pipeline_mode()
+            formats = [pq.Format.BINARY] * arrays + [pq.Format.TEXT] * (len(params) - arrays)
+            if self._is_pooled:
+                if not self._is_begun:
+                    self._is_begun = True
+                    wire.send_query_params(_SET, None)
+                    self._pending.append(Statement(""))
+                wire.send_query_params(sql.encode(), params, param_formats=formats)
+                self._pending.append(statement)
+                return
             name = self._prepared.get(sql)
             if name is None:
                 name = self._prepared[sql] = f"_mesh_{len(self._prepared)}".encode()
                 wire.send_prepare(name, sql.encode())
                 self._pending.append(statement)
-            formats = [pq.Format.BINARY] * arrays + [pq.Format.TEXT] * (len(params) - arrays)
             wire.send_query_prepared(name, params, formats)
             self._pending.append(statement)
         except psycopg.Error as error:
@@ -93,6 +117,7 @@ class Pipe:
         try:
             wire = self._open().pgconn
             wire.pipeline_sync()
+            self._is_begun = False
             self._pending.append(None)
             while wire.flush() == 1:
                 _wait(wire, is_writing=True)
@@ -116,6 +141,7 @@ class Pipe:
         connection, self._connection = self._connection, None
         self._prepared.clear()
         self._pending.clear()
+        self._is_begun = False
         if connection is not None:
             connection.close()
 
@@ -128,6 +154,7 @@ class Pipe:
             if result is None or statement is None:
                 continue
             if result.status == pq.ExecStatus.FATAL_ERROR and failure is None:
+                self._is_pooled = self._is_pooled or _state(result) in _NOT_PREPARED
                 failure = _failure(result, statement, self._subscriber)
             while wire.get_result() is not None:
                 pass
@@ -145,7 +172,9 @@ class Pipe:
                 self._dsn,
                 autocommit=True,
                 connect_timeout=CONNECT_WITHIN_SECONDS,
-                options=_SESSION,
+                client_encoding="UTF8",
+                options=None if self._is_pooled else _SESSION,
+                prepare_threshold=None,
                 application_name=f"pearlmesh {self._subscriber}",
                 keepalives_idle=15,
                 keepalives_interval=5,
@@ -156,7 +185,12 @@ class Pipe:
                 f"address of {self._subscriber}", "is no PostgreSQL address", fix="write postgresql://user:…@host/name"
             ) from None
         except psycopg.OperationalError as error:
+            if not self._is_pooled and "startup parameter" in str(error):
+                self._is_pooled = True
+                return self._open()
             raise _connect_error(error, self._subscriber) from None
+        if not self._is_pooled:
+            self._is_pooled = self._connection.execute("SHOW enable_seqscan").fetchone() != ("off",)
         return self._connection
 
     def _lost(self, error: psycopg.Error, topic: str = "") -> MeshError:
@@ -177,8 +211,12 @@ def _wait(wire: pq.abc.PGconn, *, is_writing: bool) -> None:
         wire.consume_input()
 
 
+def _state(result: pq.abc.PGresult) -> str:
+    return (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+
+
 def _failure(result: pq.abc.PGresult, statement: Statement, subscriber: str) -> MeshError:
-    state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+    state = _state(result)
     if state == "22012" and statement.division is Fenced:
         return Fenced(f"{subscriber}: another process took a partition over, or its database went back")
     if state == "22012" and statement.division is Rejected:

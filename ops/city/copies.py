@@ -67,7 +67,13 @@ _IN_PYTHON: Mapping[str, type[adapt.Loader]] = {
     "timestamptz": TimestamptzLoader,
 }
 """What Python has no value for, such as infinity and years before 1, stays the text that the database prints."""
-_PRINTING = "-c DateStyle=ISO -c IntervalStyle=postgres -c TimeZone=UTC -c extra_float_digits=1 -c lc_monetary=C"
+_PRINTING = {
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",
+    "lc_monetary": "C",
+}
 
 
 @contextmanager
@@ -77,7 +83,10 @@ def reading(dsn: str, whose: str) -> Iterator[psycopg.Connection[Any]]:
     Raises Transient when the database cannot be read; it does not quote a row.
     """
     try:
-        with psycopg.connect(dsn, connect_timeout=10, options=_PRINTING) as connection:
+        with psycopg.connect(dsn, connect_timeout=10, prepare_threshold=None) as connection:
+            # For this transaction, which is all that is read in: a pooler before the database takes no startup options.
+            for name, value in _PRINTING.items():
+                connection.execute("SELECT set_config(%s, %s, true)", (name, value))
             for known in connection.adapters.types:
                 if known.name in _IN_PYTHON:
                     connection.adapters.register_loader(known.oid, _or_text(_IN_PYTHON[known.name]))
