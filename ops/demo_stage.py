@@ -19,9 +19,10 @@ from ops.city.receiver import Receiver
 from ops.embedded.postgres import Postgres, ensure_database
 from ops.embedded.program import Program, Running, launch
 from ops.folder import Folder, variable_of
-from ops.settings import Connections, Settings, endpoints, load
+from ops.settings import Settings, endpoints, load
 from ops.up import mesh_command
 from schemas.errors import Misconfigured, Transient
+from schemas.subscriber import SIGNING_KEY
 from sinks.target import NETWORKS
 
 MARKER = "demo"
@@ -147,7 +148,7 @@ def set_up(settings: Settings, folder: Folder, subscribers: Postgres) -> Iterato
                     _name(connection, str(drops))
                 elif sink.kind == "webhook":
                     _name(connection, receiver.url)
-                    Connections(directory).sinks.save(code, f"{sink.name}.secret", secret)
+                    _name(subscriber.connections.get(f"{sink.name}.{SIGNING_KEY}", ""), secret)
         yield Stage(settings=settings, dsn_of_agency=dsns, receiver_log=received)
 
 

@@ -15,6 +15,7 @@
     name: 广州海关
     sinks:
       - {name: main, kind: postgres, connection: "${MESH_CUSTOMS_DSN}", options: {}}
+      - {name: notify, kind: webhook, connection: "${MESH_CUSTOMS_URL}", signing_key: "${MESH_CUSTOMS_KEY}"}
     grants:
       - feed: aic.enterprise
         columns: [ent_id, uscc, name, status]
@@ -45,7 +46,7 @@ from schemas.agency import Agency, SourceConfig
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
 from schemas.grant import Grant
-from schemas.subscriber import SinkConfig, Subscriber
+from schemas.subscriber import SECRETS, SinkConfig, Subscriber
 
 AGENCY_FILE = "agency.yaml"
 SUBSCRIBER_FILE = "subscriber.yaml"
@@ -79,7 +80,7 @@ class AgencyFolder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriberFolder:
-    """A subscriber's folder. `connections`: sink name to its connection as written."""
+    """A subscriber's folder. `connections`: sink name to its connection as written, `<sink>.<secret>` to its other secrets."""
 
     path: Path
     subscriber: Subscriber
@@ -259,12 +260,14 @@ def _ends(record: Mapping[str, Any], name: str, owner: str) -> tuple[list[dict[s
             raise Misconfigured(f"{owner}, {label}", "its options are no object", fix="write `options: {name: value}`")
         if any(label == other["name"] for other in entries):
             raise Misconfigured(owner, f"names {label} twice in {name}", fix="give each its own name")
-        if unknown := sorted(map(str, set(entry) - {"name", "kind", "connection", "options"})):
+        own = SECRETS.get(kind, ()) if name == "sinks" else ()
+        if unknown := sorted(map(str, set(entry) - {"name", "kind", "connection", "options", *own})):
             fix = "put what belongs to the kind under `options`"
             raise Misconfigured(f"{owner}, {label}", f"has unknown entries {unknown}", fix=fix)
         entries.append({"name": label, "kind": kind, "options": dict(options)})
         if entry.get("connection") is not None:
             connections[label] = str(entry["connection"])
+        connections.update({f"{label}.{secret}": str(entry[secret]) for secret in own if entry.get(secret) is not None})
     return entries, connections
 
 

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from ops.folder import Folder, resolved
+from ops.folder import Folder, SubscriberFolder, resolved
 from ops.settings import Connections
 from schemas.errors import Misconfigured
+from schemas.subscriber import SECRETS, SinkConfig
+
+
+def save_secrets(
+    kept: Connections, sink: SinkConfig, folder: SubscriberFolder, given: Callable[[str, str], str]
+) -> None:
+    """Keep what a sink has beside its connection where the sink reads it; what the folder no longer names is over."""
+    code = folder.subscriber.subscriber
+    names = {f"{sink.name}.{secret}" for secret in SECRETS.get(sink.kind, ())}
+    written = names & folder.connections.keys()
+    for name in written:
+        kept.save(code, name, given(code, name))
+    for name in names - written if written else ():
+        kept.remove(code, name)
 
 
 class GivenAddresses:

@@ -20,7 +20,8 @@ from schemas.expression import parse as parse_expression
 from schemas.feed import check_feed, out_topic
 from schemas.form import examine
 from schemas.grant import Grant, Mask
-from schemas.subscriber import Subscriber
+from schemas.subscriber import PREVIOUS_SIGNING_KEY, SIGNING_KEY, Subscriber
+from sinks.target import parse_url
 
 SINK_KINDS = tuple(SINK_OPTIONS)
 SOURCE_KINDS = tuple(SOURCE_OPTIONS)
@@ -97,6 +98,8 @@ class FileLint:
                 continue  # written by the mesh itself: there is nothing to connect to
             if entry["kind"] == MESH and name == "sinks":
                 continue  # it comes and reads: there is nothing to connect to
+            if entry["kind"] == "webhook" and name == "sinks":
+                self._webhook(entry, at, label, owner, connections)
             variable = f"${{MESH_{owner.upper()}_DSN}}"
             if label not in connections:
                 self._add(Severity.ERROR, at, label, "has no connection", f"add `connection: {variable}`")
@@ -104,6 +107,28 @@ class FileLint:
                 fix = f"write `connection: {variable}` and keep the address in the environment"
                 text = "its address stands in the file, with whatever secret it holds"
                 self._add(Severity.WARNING, (*at, "connection"), label, text, fix)
+
+    def _webhook(
+        self, entry: Mapping[str, Any], at: Path, label: str, owner: str, connections: Mapping[str, str]
+    ) -> None:
+        """Its address, where it stands in the file, and the keys that sign its deliveries."""
+        address = connections.get(label, "")
+        if address and variable_of(address) is None:
+            try:
+                parse_url(address)
+            except Misconfigured as error:
+                self._reject((*at, "connection"), label, error)
+        variable = f"${{MESH_{owner.upper()}_{label.upper()}_KEY}}"
+        if f"{label}.{SIGNING_KEY}" not in connections and not (entry.get("options") or {}).get("secret"):
+            fix = f"add `{SIGNING_KEY}: {variable}`: whsec_ and 24 to 64 random bytes in base64"
+            self._add(Severity.ERROR, at, label, "has no signing key, so its receiver could not trust it", fix)
+        for secret in (SIGNING_KEY, PREVIOUS_SIGNING_KEY):
+            given = connections.get(f"{label}.{secret}")
+            if given is not None and variable_of(given) is None:
+                fix = f"write `{secret}: {variable}` and keep the key in the environment"
+                self._add(
+                    Severity.ERROR, (*at, secret), label, "its signing key stands in the file for all to read", fix
+                )
 
     # --- grants -----------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from ops.check import Report, check
 from ops.control import publish, read_directory
 from ops.folder import AgencyFolder, Folder, SubscriberFolder, load
 from ops.former_connections import settle
-from ops.given_address import GivenAddresses
+from ops.given_address import GivenAddresses, save_secrets
 from ops.hash_key import agree, needs_key
 from ops.neighbours import Ends
 from ops.onboarded import Onboarded, Say, first_records
@@ -275,6 +275,7 @@ class _Onboarding:
         for sink in subscriber.sinks:
             if not sink.is_pulled:
                 self._connections.sinks.save(code, sink.name, self._sink(code, sink.name))
+                save_secrets(self._connections.sinks, sink, folder, self._sink)
         self._topics({out_topic(grant.grant_id): self._feed_of(grant).partitions for grant in grants})
         self._credentials(code)
         open_topics = [out_topic(grant.grant_id) for grant in grants if grant.status is Status.ACTIVE]

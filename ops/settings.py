@@ -166,6 +166,10 @@ class Connections:
         fresh.write_text(address)
         fresh.replace(path)
 
+    def remove(self, owner: str, name: str) -> None:
+        """Forget an address, if it is kept."""
+        self._path(owner, name).unlink(missing_ok=True)
+
     def kept(self, owner: str, name: str) -> str | None:
         """What is kept under this name, whatever the environment says; None if nothing is."""
         try:

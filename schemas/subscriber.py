@@ -8,6 +8,11 @@ from typing import Any
 
 from schemas.anchor import MESH
 
+SIGNING_KEY = "signing_key"
+PREVIOUS_SIGNING_KEY = "previous_signing_key"
+SECRETS: Mapping[str, tuple[str, ...]] = {"webhook": (SIGNING_KEY, PREVIOUS_SIGNING_KEY)}
+"""What a kind of sink has beside its connection that nobody else is to read. It is kept as `<sink>.<name>`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkConfig:

@@ -1,6 +1,7 @@
 """Webhook sink: signed HTTP deliveries by Standard Webhooks 1.0 (FIELD-NOTES SK-13).
 
-Options: see sinks/webhook_options.py. A secret is `whsec_` and base64, several separated by spaces while a key is being replaced.
+Options: see sinks/webhook_options.py. Its keys stand beside the connection in the subscriber's folder: `signing_key`, and while it is
+being replaced `previous_signing_key`; both sign then. A key is `whsec_` and base64, or several separated by spaces.
 
 The body is one JSON object, or with `batch_max` above 1 an array of them:
 
@@ -29,6 +30,7 @@ from email.utils import parsedate_to_datetime
 from schemas.change import Record
 from schemas.codec import SchemaOf
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected, Transient
+from schemas.subscriber import PREVIOUS_SIGNING_KEY, SIGNING_KEY
 from sinks.document import Documents
 from sinks.exchange import Exchanges
 from sinks.sink import Busy, Gone, SinkKind, SinkSetup, Terms
@@ -87,7 +89,12 @@ def judge(status: int, host: str, retry_after_seconds: float | None = None) -> M
     if status in _UNWELL or status >= 500:
         return Transient(text, retry_after_seconds=retry_after_seconds)
     if status == 410:
-        return Gone(f"webhook {host}", "answered 410: it is gone", fix="give the sink its new url, or end its grants")
+        return Gone(
+            f"webhook {host}",
+            "answered 410: it is gone, and is not called again",
+            fix="give the sink its new address and `mesh onboard` its subscriber; or, if the same one is back, `mesh grant` each of "
+            "its grants SUSPENDED and then ACTIVE",
+        )
     if status in _REFUSES_US or status < 400:
         return ContractBroken(
             f"webhook {host}", f"answered {status}", fix="check the url and the rights; redirects are not followed"
@@ -123,7 +130,7 @@ class WebhookSink:
     ) -> None:
         self.terms = Terms(concurrency=concurrency, batch_max=batch_max, schedule_seconds=tuple(schedule_seconds))
         self._url = url
-        self._keys = keys
+        self.keys = tuple(keys)
         self._documents = Documents(schema_of, subscriber)
         self._allowed = allowed
         self._now = now
@@ -158,7 +165,7 @@ class WebhookSink:
                 "User-Agent": "pearlmesh",
                 "webhook-id": message_id,
                 "webhook-timestamp": str(timestamp),
-                "webhook-signature": sign(self._keys, message_id, timestamp, body),
+                "webhook-signature": sign(self.keys, message_id, timestamp, body),
             }
             answer = self._exchanges.post(target, headers, body)
         except MeshError as error:
@@ -170,15 +177,33 @@ class WebhookSink:
         self._exchanges.close()
 
 
+def _address_and_keys(setup: SinkSetup, options: WebhookOptions) -> tuple[str, Sequence[bytes]]:
+    name = setup.sink.name
+    url = options.url or setup.address_of(setup.subscriber, name)
+    try:
+        parse_url(url)
+    except Misconfigured as error:
+        raise Misconfigured(f"{setup.label}, connection", error.problem, fix=error.fix) from error
+    keys = signing_keys(setup.secret(options.secret, f"{name}.{SIGNING_KEY}"), f"{setup.label}, {SIGNING_KEY}")
+    try:
+        previous = setup.secret("", f"{name}.{PREVIOUS_SIGNING_KEY}")
+    except Misconfigured:  # no key is being replaced
+        return url, keys
+    return url, (*keys, *signing_keys(previous, f"{setup.label}, {PREVIOUS_SIGNING_KEY}"))
+
+
+def try_webhook(setup: SinkSetup) -> None:
+    """What onboarding tries: whether the address and the keys are such. Nothing is sent: a receiver knows no trial events."""
+    _address_and_keys(setup, setup.options(WebhookOptions))
+
+
 def build_webhook(setup: SinkSetup) -> WebhookSink:
     """The sink of kind `webhook`."""
     options = setup.options(WebhookOptions)
-    secret = setup.secret(options.secret, f"{setup.sink.name}_secret")
-    url = options.url or setup.address_of(setup.subscriber, setup.sink.name)
-    parse_url(url)
+    url, keys = _address_and_keys(setup, options)
     return WebhookSink(
         url=url,
-        keys=signing_keys(secret, f"{setup.label}, secret"),
+        keys=keys,
         subscriber=setup.subscriber,
         schema_of=setup.schema_of,
         allowed=setup.networks,
@@ -189,4 +214,4 @@ def build_webhook(setup: SinkSetup) -> WebhookSink:
     )
 
 
-WEBHOOK = SinkKind(build=build_webhook, options=WebhookOptions)
+WEBHOOK = SinkKind(build=build_webhook, options=WebhookOptions, trial=try_webhook)

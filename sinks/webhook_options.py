@@ -31,7 +31,7 @@ def _operators_only(_value: Any) -> None:
 class WebhookOptions:
     """All of them optional.
 
-    `url`: instead of a connection. `secret`: the name of the signing key, <sink>_secret if empty. `batch_max`: changes per
+    `url`: instead of a connection. `secret`: the name of a kept signing key, instead of `signing_key`. `batch_max`: changes per
     request; `concurrency`: requests at a time; `timeout_seconds`: for a whole exchange; `schedule_seconds`: waits between the
     tries of a change, and one that is not taken after the last either, while others are, is a dead letter.
     `allow_cidrs` is none of them: what may be called, beside public addresses, the operator says (sinks/target.py).

@@ -17,6 +17,7 @@ from schemas.contract import Contract
 from schemas.dead_letter import DeadLetter
 from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.envelope import key_schema, value_schema
+from schemas.errors import Misconfigured
 from schemas.feed import out_topic
 from schemas.grant import Grant
 from schemas.incident import MemoryIncidents
@@ -233,9 +234,15 @@ def delivering(
 ) -> Iterator[Desk]:
     """Run a Delivery in a thread; it must end in time and without an error."""
     desk = Desk(directory, Watch(), [], threading.Event(), MemoryIncidents())
+
+    def address_of(owner: str, name: str) -> str:
+        if (owner, name) not in addresses:
+            raise Misconfigured(f"{owner}.{name}", "has no address", fix="give it one")
+        return addresses[owner, name]
+
     delivery = Delivery(
         directory=lambda: desk.directory,
-        address_of=lambda owner, name: addresses[owner, name],
+        address_of=address_of,
         schema_of=schemas.__getitem__,
         dead_letter=bury or desk.letters.append,
         observer=desk.watch,

@@ -104,7 +104,7 @@ def hooked(
     create(kafka, feed.topic, partitions=partitions)
     append(kafka, feed, records)
     config = SinkConfig(name="main", kind="webhook", options=options)
-    addresses = {(feed.subscriber, "main"): url, (feed.subscriber, "main_secret"): SECRET}
+    addresses = {(feed.subscriber, "main"): url, (feed.subscriber, "main.signing_key"): SECRET}
     directory = directory_of({feed.subscriber: config}, feed)
     with delivering(
         kafka, directory, kinds=KINDS, schemas=feed.schemas, addresses=addresses, reader_settings=reader_settings

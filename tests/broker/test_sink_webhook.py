@@ -217,7 +217,7 @@ def test_a_lane_delivers_through_an_outage_and_buries_what_is_refused(
     log.flush(30)
     log.close()
     kinds = {"webhook": SinkKind(build=build_webhook)}
-    addresses = {(feed.subscriber, "main_secret"): SECRET}
+    addresses = {(feed.subscriber, "main.signing_key"): SECRET}
     with delivering(kafka, directory_of(sinks, feed), kinds=kinds, schemas=feed.schemas, addresses=addresses) as desk:
         until(lambda: desk.watch.parked_lanes.get(feed.subscriber) is True, 30, "parked in the outage")
         outage.clear()

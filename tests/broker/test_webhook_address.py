@@ -149,7 +149,7 @@ def test_a_corrected_address_is_taken_up_while_the_old_one_hangs(
     hanging, endpoint = raw(dripping_headers), Endpoint()
     create(kafka, feed.topic)
     append(kafka, feed, [feed.record("c", person(number)) for number in range(20)])
-    addresses = {(feed.subscriber, "main"): hanging.url, (feed.subscriber, "main_secret"): SECRET}
+    addresses = {(feed.subscriber, "main"): hanging.url, (feed.subscriber, "main.signing_key"): SECRET}
     directory = directory_of({feed.subscriber: SinkConfig(name="main", kind="webhook", options={})}, feed)
     try:
         with delivering(kafka, directory, kinds=KINDS, schemas=feed.schemas, addresses=addresses):
@@ -160,11 +160,28 @@ def test_a_corrected_address_is_taken_up_while_the_old_one_hangs(
         endpoint.close()
 
 
+def test_a_receiver_that_is_gone_is_resumed_by_its_new_address(kafka: str, feed: OutFeed) -> None:
+    gone, endpoint = Endpoint(), Endpoint()
+    gone.answer = lambda _body: 410
+    create(kafka, feed.topic)
+    append(kafka, feed, [feed.record("c", person(number)) for number in range(20)])
+    addresses = {(feed.subscriber, "main"): gone.url, (feed.subscriber, "main.signing_key"): SECRET}
+    directory = directory_of({feed.subscriber: SinkConfig(name="main", kind="webhook", options={})}, feed)
+    try:
+        with delivering(kafka, directory, kinds=KINDS, schemas=feed.schemas, addresses=addresses) as desk:
+            until(lambda: [each.state for each in desk.incidents.present().values()] == ["stopped"], 30, "it stops")
+            addresses[feed.subscriber, "main"] = endpoint.url
+            until(lambda: len(endpoint.taken) == 20, 10, "delivered to the new address")
+    finally:
+        gone.close()
+        endpoint.close()
+
+
 def test_a_key_given_anew_signs_within_seconds_and_both_while_both_are_given(kafka: str, feed: OutFeed) -> None:
     endpoint, new = Endpoint(), "whsec_" + base64.b64encode(b"n" * 32).decode()
     create(kafka, feed.topic)
     append(kafka, feed, [feed.record("c", person(1))])
-    addresses = {(feed.subscriber, "main"): endpoint.url, (feed.subscriber, "main_secret"): SECRET}
+    addresses = {(feed.subscriber, "main"): endpoint.url, (feed.subscriber, "main.signing_key"): SECRET}
     directory = directory_of({feed.subscriber: SinkConfig(name="main", kind="webhook", options={})}, feed)
 
     def signatures() -> int:
@@ -174,10 +191,10 @@ def test_a_key_given_anew_signs_within_seconds_and_both_while_both_are_given(kaf
     try:
         with delivering(kafka, directory, kinds=KINDS, schemas=feed.schemas, addresses=addresses):
             until(lambda: endpoint.taken, 30, "delivered with the old key")
-            addresses[feed.subscriber, "main_secret"] = f"{new} {SECRET}"
+            addresses[feed.subscriber, "main.signing_key"] = f"{new} {SECRET}"
             until(lambda: signatures() == 2, 10, "both keys sign")
             endpoint.secrets[0] = new
-            addresses[feed.subscriber, "main_secret"] = new
+            addresses[feed.subscriber, "main.signing_key"] = new
             until(lambda: signatures() == 1, 10, "the new key alone signs")
     finally:
         endpoint.close()

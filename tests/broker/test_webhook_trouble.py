@@ -149,6 +149,16 @@ def test_gone_is_not_asked_again(kafka: str, feed: OutFeed, endpoint: Endpoint) 
         began = time.monotonic()
         until(lambda: time.monotonic() > began + 2, 10, "a while passes, many times what a parked lane waits")
         assert len(endpoint.came) == count == 1
+        (incident,) = desk.incidents.present().values()
+        assert "mesh onboard" in incident.fix
+        endpoint.answer = lambda _body: 200
+        active = desk.directory
+        desk.directory = with_grant(active, feed, status=Status.SUSPENDED)
+        began = time.monotonic()
+        until(lambda: time.monotonic() > began + 2, 10, "the lane has ended")
+        desk.directory = active
+        until(lambda: len(endpoint.taken) == 20, 30, "a person resumed it at the same address")
+        assert desk.incidents.present() == {}
 
 
 def stopped(desk: Desk) -> bool:
