@@ -130,7 +130,7 @@ def _another(feed: str, was: Captured, now: Now) -> Difference | None:
         return renamed(feed, was.name, former.name)
     if here is None:
         reason = f"table {was.name} was dropped"
-        fix = f"create it again, then `mesh resync {feed}` copies it; or end the feed: `mesh offboard {feed}`"
+        fix = f"create it again, then `mesh resync {feed}` copies it; its source's other feeds go on meanwhile"
         return Difference(Outcome.STOP, reason, fix)
     if here.oid != was.oid:
         return replaced(feed, was.name, former.name if former else None)
@@ -153,7 +153,8 @@ def renamed(feed: str, before: str, after: str) -> Difference:
     return Difference(
         Outcome.STOP,
         f"table {before} was renamed to {after}: what is committed there is in no feed",
-        f"follow it: `mesh follow {feed} --table {after}`; or name it back, and the feed goes on by itself: {back.strip()}",
+        f'follow it: let the contract of {feed} have "table": "{after}" in its gov, then `mesh onboard` its folder; '
+        f"or name it back, and the feed goes on by itself: {back.strip()}",
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import psycopg
 
-from tests.captured_tables import add, make, truncates, until_equal, until_flowing
-from tests.capturing import Rig
+from tests.captured_tables import FIELDS, add, make, truncates, until_equal, until_flowing
+from tests.capturing import Rig, contract
 
 
 def open_to(dsn: str) -> psycopg.Connection[Any]:
@@ -36,12 +36,31 @@ def test_a_renamed_table_stops_its_feed_and_misses_nothing_once_it_is_named_back
             db.execute("DELETE FROM t2 WHERE id = 1")
             stopped = rig.until_incident("feed", feed, "stopped", 30)
             assert "public.t was renamed to public.t2" in stopped.reason
-            assert f"mesh follow {feed} --table public.t2" in stopped.fix
+            assert '"table": "public.t2"' in stopped.fix
             until_flowing(rig, db, other)
             db.execute(stopped.fix.split("by itself: ")[1].encode())
             until_equal(rig, db, feed)
             assert rig.until_incident("feed", feed, "notice").reason.startswith("what had stopped it is mended")
             until_flowing(rig, db, feed)
+
+
+def test_a_renamed_table_is_followed_once_the_contract_names_it(rig: Rig, dsn: str) -> None:
+    with open_to(dsn) as db:
+        make(db, "t", "o")
+        feed, other = add(rig, "t", "o")
+        with rig.capturing():
+            until_equal(rig, db, feed)
+            rig.until_streaming()
+            db.execute("ALTER TABLE t RENAME TO t2")
+            db.execute("INSERT INTO t2 VALUES (10, 'under the other name')")
+            db.execute("DELETE FROM t2 WHERE id = 1")
+            rig.until_incident("feed", feed, "stopped", 30)
+            rig.enter(contract(feed, FIELDS, table="public.t2"))
+            until_equal(rig, db, feed, "t2")
+            db.execute("UPDATE t2 SET name = 'and goes on' WHERE id = 2")
+            until_equal(rig, db, feed, "t2")
+            until_flowing(rig, db, other)
+        assert truncates(rig, other) == 0
 
 
 def test_a_table_moved_to_another_schema_stops_its_feed_also_without_a_change(rig: Rig, dsn: str) -> None:
