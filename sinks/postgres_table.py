@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from schemas.errors import Misconfigured
 from sinks.postgres_row import sql_type, staging_type
-from sinks.row import Column
+from sinks.row import RESERVED, Column
 
 TOKEN = "_mesh_token"  # noqa: S105 -- a column's name
 KEY = "_mesh_key"
@@ -62,6 +62,12 @@ class Table:
     doc: str = ""
 
     def __post_init__(self) -> None:
+        if own := [column.name for column in self.columns if column.name.lower().startswith(RESERVED)]:
+            raise Misconfigured(
+                f"table {self.name}, column {', '.join(own)}",
+                f"names that begin with {RESERVED} are the mesh's own",
+                fix="leave the column out of the grant, or let the source show it under another name, by a view",
+            )
         for name in (self.schema, self.name, *(column.name for column in self.columns)):
             if len(name.encode()) > NAME_BYTES_MAX:
                 raise Misconfigured(

@@ -362,3 +362,19 @@ def test_a_wrong_address_says_what_to_do(dsn: str, unique: str) -> None:
         sink_of(dsn + "_nowhere", feed).write([batch])
     with pytest.raises(Transient, match="does not answer"):
         sink_of("postgresql://mesh@127.0.0.1:1/x", feed).write([batch])
+
+
+def test_columns_named_as_our_fields_arrive_and_those_of_our_prefix_are_refused(dsn: str, unique: str) -> None:
+    names = ["op", "committed_at", "source", "key", "value", "before", "topic", "t", "s", "g"]
+    fields = [{"name": "id", "type": "int"}, *({"name": name, "type": ["null", "string"]} for name in names)]
+    feed = OutFeed(unique, "police.person", fields)
+    sink = sink_of(dsn, feed)
+    row = {"id": 1, **{name: f"its {name}" for name in names}}
+    sink.write([feed.batch(feed.record("c", row))])
+    sink.write([feed.batch(feed.record("u", row, unchanged=["op"]))])
+    listed = ", ".join(f'"{name}"' for name in names)
+    assert rows(dsn, f"SELECT {listed} FROM police_person") == [tuple(f"its {name}" for name in names)]
+    other = OutFeed(unique, "police.car", [*fields[:1], {"name": "_mesh_token", "type": ["null", "string"]}])
+    sink = sink_of(dsn, other)
+    with pytest.raises(TopicTrouble, match="the mesh's own"):
+        sink.write([other.batch(other.record("c", {"id": 1, "_mesh_token": "x"}))])
