@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -21,8 +22,7 @@ from producers.log import Log
 from schemas.anchor import ANCHOR, MESH, Anchor, anchor_named
 from schemas.directory import Directory
 from schemas.errors import Misconfigured
-from schemas.feed import ANCHORS, IDENTITY, out_topic
-from schemas.grant import Status
+from schemas.feed import ANCHORS, IDENTITY
 from schemas.identity import public_key_of
 from schemas.subscriber import SinkConfig
 
@@ -103,9 +103,10 @@ def _readers(directory: Directory, fingerprint: str) -> Iterable[tuple[str, list
     for code, subscriber in directory.subscribers.items():
         sinks = {sink.name for sink in subscriber.sinks if sink.is_pulled and sink.options.get(ANCHOR) == fingerprint}
         if sinks:
-            grants = [entry.grant for entry in directory.grants.values() if entry.grant.subscriber == code]
-            open_grants = [grant for grant in grants if grant.sink in sinks and grant.status is Status.ACTIVE]
-            yield code, [IDENTITY, *(out_topic(grant.grant_id) for grant in open_grants)]
+            entries = [entry for entry in directory.grants.values() if entry.grant.subscriber == code]
+            now = datetime.now(UTC)
+            opened = [entry for entry in entries if entry.grant.sink in sinks and entry.grant.is_active(now)]
+            yield code, [IDENTITY, *(entry.topic for entry in opened)]
 
 
 def _shown(directory: Directory, anchors: Iterable[Anchor]) -> Anchors:

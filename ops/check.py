@@ -7,6 +7,7 @@ a change is told by who would lose what. `check` refuses what would lose or leak
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -160,7 +161,9 @@ class _Check:
         if subscriber is not None and self._is_only_one(path, f"subscriber {subscriber.subscriber}"):
             for index, sink in enumerate(subscriber.sinks):
                 self._name_alone(path, located, ("sinks", index), "sink", subscriber.subscriber, sink.name)
-            self._report.grants += len(list(lint.grants(subscriber, self._feeds)))
+            now = datetime.now(UTC)
+            over = {name for name, entry in self._directory.grants.items() if entry.grant.is_over(now)}
+            self._report.grants += len(list(lint.grants(subscriber, self._feeds, over)))
         self._report.problems.extend(lint.problems)
 
     # --- against what runs ------------------------------------------------------------------------------------------
@@ -214,10 +217,11 @@ class _Check:
         self, path: Path, lint: ContractLint, contract: Contract, dropped: Sequence[str], changed: set[str]
     ) -> list[str]:
         broken: list[str] = []
+        now = datetime.now(UTC)
         for grant_id, entry in sorted(self._directory.grants.items()):
             grant = entry.grant
-            if grant.feed != contract.feed:
-                continue
+            if grant.feed != contract.feed or grant.is_over(now):
+                continue  # a grant that is over holds nobody
             filtered = parse_expression(grant.row_filter).columns if grant.row_filter else frozenset[str]()
             used = [*grant.columns, *sorted(filtered - set(grant.columns))]
             lost = [column for column in used if column in dropped]

@@ -19,14 +19,15 @@ from producers.log import Log
 from schemas.agency import Agency
 from schemas.anchor import Anchor
 from schemas.directory import Directory, FeedEntry, GrantEntry
+from schemas.ending import Ending
 from schemas.errors import Transient
-from schemas.feed import AGENCIES, ANCHORS, CONTRACTS, GRANTS, RESYNCS, SUBSCRIBERS
+from schemas.feed import AGENCIES, ANCHORS, CONTRACTS, ENDINGS, GRANTS, RESYNCS, SUBSCRIBERS
 from schemas.subscriber import Subscriber
 from schemas.trace import described
 
 log = logging.getLogger(__name__)
 
-FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS, RESYNCS)
+FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS, RESYNCS, ENDINGS)
 SAVED_WITHIN_SECONDS = 30.0
 HEARING_EVERY_SECONDS = 5.0
 HEARING_ANSWER_SECONDS = 2.0
@@ -114,6 +115,7 @@ class DirectoryFold:
         SUBSCRIBERS: Subscriber.from_json,
         GRANTS: GrantEntry.from_json,
         ANCHORS: Anchor.from_json,
+        ENDINGS: Ending.from_json,
         RESYNCS: lambda record: str(record["request"]),
     }
 
@@ -139,6 +141,7 @@ class DirectoryFold:
             grants=dict(self._entries[GRANTS]),
             anchors=dict(self._entries[ANCHORS]),
             resyncs=dict(self._entries[RESYNCS]),
+            endings=dict(self._entries[ENDINGS]),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,8 +132,13 @@ class FileLint:
 
     # --- grants -----------------------------------------------------------------------------------------------------
 
-    def grants(self, subscriber: Subscriber, feeds: Mapping[str, KnownFeed | None]) -> Iterator[Grant]:
-        """The grants in the file that can be read, each looked at; a feed whose contract is broken maps to None."""
+    def grants(
+        self, subscriber: Subscriber, feeds: Mapping[str, KnownFeed | None], over: Collection[str] = ()
+    ) -> Iterator[Grant]:
+        """The grants in the file that can be read, each looked at; a feed whose contract is broken maps to None.
+
+        `over` are ids of grants that have ended in the running mesh: what their feed has no more is no error of theirs.
+        """
         entries = self._located.value.get("grants") or []
         if not isinstance(entries, list):
             fix = "write `grants:` and then `- feed: …`"
@@ -151,7 +156,7 @@ class FileLint:
             except Misconfigured as error:
                 self._unreadable(entry, at, feed, error)
                 continue
-            self._grant(grant, at, subscriber, feed, seen)
+            self._grant(grant, at, subscriber, None if grant.grant_id in over else feed, seen)
             yield grant
 
     def _feed(self, entry: Any, at: Path, feeds: Mapping[str, KnownFeed | None]) -> KnownFeed | None:

@@ -13,12 +13,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from ops.anchors import require_anchor
 from ops.check import Report, check
 from ops.control import publish, read_directory
+from ops.edition import cut, edition_for, end_former, register
 from ops.folder import AgencyFolder, Folder, SubscriberFolder, load
 from ops.former_connections import settle
 from ops.given_address import GivenAddresses, save_secrets
@@ -42,7 +43,7 @@ from producers.postgres_preflight import Finding
 from schemas.agency import Agency
 from schemas.contract import Contract
 from schemas.directory import Directory, FeedEntry, GrantEntry
-from schemas.envelope import key_schema, out_key_schema, out_value_schema, value_schema
+from schemas.envelope import key_schema, value_schema
 from schemas.errors import Misconfigured
 from schemas.feed import (
     AGENCIES,
@@ -62,7 +63,6 @@ from schemas.subscriber import Subscriber
 PARTITIONS = 4
 """Of a new feed, for life (FIELD-NOTES KF-07): as many stream workers, and delivery processes, can share its work."""
 
-COMPATIBILITY = "FULL_TRANSITIVE"
 _Entry = Agency | FeedEntry | Subscriber | GrantEntry
 
 
@@ -113,6 +113,7 @@ class _Onboarding:
         self._tables: dict[str, Provided] = {}
         self._derived: set[str] = set()
         self._key_ids: dict[str, str] = {}
+        self._editions: dict[str, int] = {}
         self.feeds: dict[str, FeedEntry] = {}
         self.grants: list[str] = []
         self.awaited: list[str] = []
@@ -248,16 +249,11 @@ class _Onboarding:
         return FeedEntry(
             contract=contract,
             version=version,
-            key_schema_id=self._schema(key_subject(contract.feed), key_schema(contract)),
-            value_schema_id=self._schema(value_subject(contract.feed), value_schema(contract)),
+            key_schema_id=register(self._registry, key_subject(contract.feed), key_schema(contract)),
+            value_schema_id=register(self._registry, value_subject(contract.feed), value_schema(contract)),
             partitions=running.partitions if running else self._partitions,
             is_keyed_only=is_keyed_only,
         )
-
-    def _schema(self, subject: str, schema: Mapping[str, Any]) -> int:
-        if self._registry.latest(subject) is None:
-            self._registry.set_compatibility(subject, COMPATIBILITY)
-        return self._registry.register(subject, schema)
 
     def _topics(self, partitions: Mapping[str, int]) -> None:
         """Topics with so many partitions, and their dead-letter twins."""
@@ -276,16 +272,22 @@ class _Onboarding:
             if not sink.is_pulled:
                 self._connections.sinks.save(code, sink.name, self._sink(code, sink.name))
                 save_secrets(self._connections.sinks, sink, folder, self._sink)
-        self._topics({out_topic(grant.grant_id): self._feed_of(grant).partitions for grant in grants})
+        now = datetime.now(UTC)
+        topics = {grant.grant_id: self._topic_of(grant, now) for grant in grants}
+        self._topics({topics[grant.grant_id]: self._feed_of(grant).partitions for grant in grants})
         self._credentials(code)
-        open_topics = [out_topic(grant.grant_id) for grant in grants if grant.status is Status.ACTIVE]
+        open_topics = [topics[grant.grant_id] for grant in grants if grant.is_active(now)]
         if any(sink.is_pulled for sink in subscriber.sinks):
             open_topics.append(IDENTITY)
         access = allow_read(self._settings.kafka, code, open_topics, f"sub.{code}.")
         if access.notice:
             self.notices.append(access.notice)
-        elif ended := [out_topic(grant.grant_id) for grant in grants if grant.status is not Status.ACTIVE]:
-            withdraw_read(self._settings.kafka, code, ended)
+        else:
+            known = [entry for entry in self._directory.grants.values() if entry.grant.subscriber == code]
+            former = [entry.topic for entry in known if entry.topic != topics.get(entry.grant.grant_id, entry.topic)]
+            ended = [topics[grant.grant_id] for grant in grants if not grant.is_active(now)]
+            if ended or former:
+                withdraw_read(self._settings.kafka, code, [*ended, *former])
         self._tell(SUBSCRIBERS, code, subscriber, self._directory.subscribers.get(code))
         for grant in grants:
             self._grant(grant)
@@ -323,21 +325,27 @@ class _Onboarding:
     def _feed_of(self, grant: Grant) -> FeedEntry:
         return self.feeds.get(grant.feed) or self._directory.feeds[grant.feed]
 
+    def _topic_of(self, grant: Grant, now: datetime) -> str:
+        running, contract = self._directory.grants.get(grant.grant_id), self._feed_of(grant).contract
+        edition = edition_for(grant, contract, running, self._directory, self._registry, now)
+        self._editions[grant.grant_id] = edition
+        return out_topic(grant.grant_id, edition)
+
     def _grant(self, grant: Grant) -> None:
-        entry = self._feed_of(grant)
-        topic = out_topic(grant.grant_id)
-        cut = GrantEntry(
-            grant=grant,
-            key_schema_id=self._schema(key_subject(topic), out_key_schema(entry.contract, grant)),
-            value_schema_id=self._schema(value_subject(topic), out_value_schema(entry.contract, grant)),
-            version=entry.version,
-        )
-        self._tell(GRANTS, grant.grant_id, cut, self._directory.grants.get(grant.grant_id))
+        running = self._directory.grants.get(grant.grant_id)
+        edition = self._editions.get(grant.grant_id, running.edition if running else 1)
+        end_former(self._log.append, running, edition, self._directory)
+        self._tell(GRANTS, grant.grant_id, cut(grant, self._feed_of(grant), edition, self._registry), running)
         self.grants.append(grant.grant_id)
 
     def _recut(self) -> None:
-        """Grants on feeds whose contract got a successor: their schemas follow, their columns do not grow."""
+        """Grants on feeds whose contract got a successor: their schemas follow, their columns do not grow.
+
+        Those that are over hold nobody: they are cut when they are given again.
+        """
+        now = datetime.now(UTC)
         for grant_id, entry in self._directory.grants.items():
             feed = self.feeds.get(entry.grant.feed)
-            if feed is not None and feed.version != entry.version and grant_id not in self.grants:
+            is_behind = feed is not None and feed.version != entry.version and not entry.grant.is_over(now)
+            if is_behind and grant_id not in self.grants:
                 self._grant(entry.grant)

@@ -28,7 +28,6 @@ from ops.settings import Settings
 from ops.status_report import OFF, FeedStatus, FlowStatus, ProcessStatus, Status, SubscriptionStatus, TaskStatus
 from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.errors import Transient
-from schemas.feed import out_topic
 from schemas.incident import Incident, Kind, key_of
 
 Lags = Callable[[Mapping[str, Iterable[str]]], Mapping[str, Mapping[str, TopicLag]]]
@@ -123,9 +122,9 @@ def status(settings: Settings, directory: Directory) -> Status:
 def groups(directory: Directory) -> dict[str, list[str]]:
     """The consumer groups that should be reading, with the topics that each should read."""
     wanted: dict[str, list[str]] = {STREAMS_GROUP: list(directory.feeds)}
-    for grant_id, entry in directory.grants.items():
+    for entry in directory.grants.values():
         group = delivery_group(entry.grant.subscriber, entry.grant.sink)
-        wanted.setdefault(group, []).append(out_topic(grant_id))
+        wanted.setdefault(group, []).append(entry.topic)
     return wanted
 
 
@@ -204,7 +203,7 @@ class _View:
 
     def subscription(self, entry: GrantEntry) -> SubscriptionStatus:
         samples, grant = self._after.samples, entry.grant
-        group, topic = delivery_group(grant.subscriber, grant.sink), out_topic(grant.grant_id)
+        group, topic = delivery_group(grant.subscriber, grant.sink), entry.topic
         lag = self._after.lags.get(group, {}).get(topic)
         incident = self._incident(("grant", grant.grant_id), ("sink", f"{grant.subscriber}.{grant.sink}"))
         if not grant.is_active(self.now):

@@ -32,6 +32,7 @@ from schemas.change import Batch
 from schemas.codec import Codec
 from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.errors import Misconfigured, Transient
+from schemas.grant import AtEnd
 from schemas.registry.client import RegistryClient
 from sinks.reader import read_range
 
@@ -61,13 +62,13 @@ class Verified:
         console = report_console()
         table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
         table.add_column("subscription")
-        for name in ("expected", "found", "missing", "surplus", "different"):
+        for name in ("expected", "found", "missing", "surplus", "different", "withdrawn"):
             table.add_column(name, justify="right")
         for name, entry in self.comparisons.items():
             if entry is None:
                 table.add_row(name, "not readable from here")
             else:
-                counts = (entry.expected, entry.found, entry.missing, entry.surplus, entry.different)
+                counts = (entry.expected, entry.found, entry.missing, entry.surplus, entry.different, entry.withdrawn)
                 table.add_row(name, *(f"{count:,}" for count in counts), style="" if entry.is_exact else "red")
         console.print(table)
         rows = sum(entry.expected for entry in self.comparisons.values() if entry)
@@ -83,9 +84,14 @@ def verify(name: str, settings: Settings, *, within_seconds: float) -> Verified:
     directory = read_directory(settings.kafka)
     settle(settings.directory, directory)
     chosen = [entry for entry in _active(directory) if name in {entry.grant.grant_id, entry.grant.feed}]
-    if not chosen:
+    over = [entry for entry in _over(directory) if name in {entry.grant.grant_id, entry.grant.feed}]
+    if not chosen and name not in {entry.grant.grant_id for entry in over}:
         raise Misconfigured(name, "is no grant and no feed with active grants", fix="`mesh status` lists both")
-    return _until_exact(settings, directory, chosen, within_seconds, None, lambda _: None)
+    verified = _until_exact(settings, directory, chosen, within_seconds, None, lambda _: None)
+    left = _until_exact(settings, directory, over, within_seconds, None, lambda _: None).comparisons
+    # Of those that are over, a feed's comparison shows only what is not as it should be.
+    shown = {grant_id: found for grant_id, found in left.items() if grant_id == name or (found and not found.is_exact)}
+    return Verified(comparisons={**verified.comparisons, **shown})
 
 
 def compare_until_exact(
@@ -106,6 +112,19 @@ def _active(directory: Directory) -> list[GrantEntry]:
     """The grants that flow now: what an ended one left at its subscriber follows the source no longer."""
     now = datetime.now(UTC)
     return [entry for entry in directory.grants.values() if entry.grant.is_active(now)]
+
+
+def _over(directory: Directory) -> list[GrantEntry]:
+    """The grants that are over, and of which nothing may be left."""
+    now = datetime.now(UTC)
+    entries = [entry for entry in directory.grants.values() if entry.grant.at_end is AtEnd.REMOVE]
+    return [entry for entry in entries if entry.grant.is_over(now) and _is_table(directory, entry)]
+
+
+def _is_table(directory: Directory, entry: GrantEntry) -> bool:
+    subscriber = directory.subscribers.get(entry.grant.subscriber)
+    sink = subscriber.sink(entry.grant.sink) if subscriber else None
+    return sink is not None and sink.kind == "postgres" and entry.grant.feed in directory.feeds
 
 
 def _until_exact(
@@ -162,6 +181,8 @@ def _compare(
     copy = _copy(directory, entry, connections, receiver_log)
     if copy is None:
         return None
+    if not grant.is_active(datetime.now(UTC)):
+        return compare(grant, contract, (), copy)
     hash_key = HashKeys(connections, lambda: directory)(grant.subscriber) if needs_key([grant]) else None
     if directory.is_derived(grant.feed):
         return compare(grant, contract, _standing(settings, directory.feeds[grant.feed]), copy, hash_key)

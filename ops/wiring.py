@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,10 +20,12 @@ from typing import Any
 import click
 
 from ops import tail as tail_lines
+from ops.access import keep_access
 from ops.board import Boards, following
 from ops.console.server import Console as StatusPage
 from ops.control import ControlStore, Follower, read_directory
 from ops.dead_letter_log import DeadLetterLog
+from ops.endings import EndingLog
 from ops.flow_metrics import BoardMetrics
 from ops.flows import run_flows
 from ops.former_connections import settle
@@ -41,13 +43,14 @@ from ops.replay import ReplayRequests
 from ops.settings import Connections, Settings, load
 from ops.status import StatusReader
 from ops.tail_dead import PREFIX, dead_letters
-from ops.topics import ensure_control_topics
+from ops.topics import bounds, ensure_control_topics
 from ops.up import mesh_command
 from producers.capture import Capture
 from producers.log import Log
 from producers.peer import PeerSource
 from producers.postgres import PostgresSource
 from producers.source import OpenSource
+from schemas.change import Batch
 from schemas.codec import Codec
 from schemas.directory import Directory
 from schemas.errors import Misconfigured
@@ -133,6 +136,7 @@ def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _o
         open_outlet=log.lane,
         observer=metrics,
         replay=partial(read_range, settings.kafka),
+        read_out=partial(_standing, settings.kafka),
         progress=_HopProgress(_store(settings, parts, EGRESS)),
         hash_key=HashKeys(Connections(settings.directory), directory),
         now=lambda: datetime.now(UTC),
@@ -151,16 +155,23 @@ def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _o
     ).run(stop)
 
 
+def _standing(bootstrap: str, topic: str, partition: int) -> Iterator[Batch]:
+    """What stands in a partition at this moment."""
+    yield from read_range(bootstrap, topic, partition, *bounds(bootstrap, topic, partition))
+
+
 def _run_delivery(
     settings: Settings, parts: ExitStack, stop: threading.Event, _only: frozenset[str], _name: str
 ) -> None:
     directory = parts.enter_context(closing(Follower(settings.kafka)))
     log = parts.enter_context(closing(Log(settings.kafka, client_id="mesh-delivery", extra=settings.producer)))
+    keep_access(settings.kafka, directory, stop)
     Delivery(
         directory=directory,
         address_of=Connections(settings.directory).sinks.address_of,
         schema_of=RegistryClient(settings.registry).schema,
         dead_letter=DeadLetterLog(log),
+        acknowledge=EndingLog(log),
         observer=DeliveryMetrics(directory=directory),
         bootstrap=settings.kafka,
         kinds=SINKS,

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from schemas.agency import Agency
 from schemas.anchor import ANCHOR, Anchor
 from schemas.contract import Contract
-from schemas.grant import Grant
+from schemas.ending import Ending
+from schemas.feed import out_topic
+from schemas.grant import Grant, Status
 from schemas.subscriber import Subscriber
 
 
@@ -58,17 +61,41 @@ class FeedEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantEntry:
-    """One grant with the registry ids of what its `out` topic carries, and the contract version they were cut from."""
+    """One grant with the registry ids of what its `out` topic carries, and the contract version they were cut from.
+
+    `edition` counts how often it had to be delivered anew from nothing, each time through another topic: given again after it
+    was over, or with schemas that readers of the topic could not follow.
+    """
 
     grant: Grant
     key_schema_id: int
     value_schema_id: int
     version: int
+    edition: int = 1
+
+    @property
+    def topic(self) -> str:
+        """The topic that carries what the grant allows."""
+        return out_topic(self.grant.grant_id, self.edition)
+
+    def ending(self, reason: str) -> Ending:
+        """The end of what this topic delivered."""
+        grant = self.grant
+        return Ending(
+            topic=self.topic,
+            grant_id=grant.grant_id,
+            purpose=grant.purpose,
+            subscriber=grant.subscriber,
+            sink=grant.sink,
+            at_end=grant.at_end,
+            reason=reason,
+            value_schema_id=self.value_schema_id,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The record on `mesh.grants`."""
         wire = {"key_schema_id": self.key_schema_id, "value_schema_id": self.value_schema_id, "version": self.version}
-        return {**self.grant.to_json(), "wire": wire}
+        return {**self.grant.to_json(), "wire": {**wire, "edition": self.edition}}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> GrantEntry:
@@ -80,7 +107,7 @@ class GrantEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """Agencies by code, feeds by name, subscribers by code, grants by id, anchors by fingerprint.
+    """Agencies by code, feeds by name, subscribers by code, grants by id, anchors by fingerprint, endings by topic.
 
     `resyncs` has the last request to copy a feed, or a source `<agency>.<source>`, anew: some text that differs every time.
     """
@@ -91,12 +118,22 @@ class Directory:
     grants: Mapping[str, GrantEntry] = field(default_factory=dict[str, GrantEntry])
     anchors: Mapping[str, Anchor] = field(default_factory=dict[str, Anchor])
     resyncs: Mapping[str, str] = field(default_factory=dict[str, str])
+    endings: Mapping[str, Ending] = field(default_factory=dict[str, Ending])
 
     def is_derived(self, feed: str) -> bool:
         """Whether a flow writes the feed, instead of a department's database."""
         entry = self.feeds.get(feed)
         agency = self.agencies.get(entry.contract.agency) if entry else None
         return entry is not None and agency is not None and agency.has_flow(entry.contract.source)
+
+    def endings_due(self, now: datetime) -> list[Ending]:
+        """The ends that no sink has confirmed yet: those that were asked for, and those of grants that are over."""
+        due = [ending for ending in self.endings.values() if ending.acknowledged_at is None]
+        for entry in self.grants.values():
+            if entry.topic not in self.endings and entry.grant.is_over(now):
+                is_revoked = entry.grant.status is Status.REVOKED
+                due.append(entry.ending("REVOKED" if is_revoked else "EXPIRED"))
+        return due
 
     def trusted(self) -> Directory:
         """Without the grants of meshes whose anchor is not here: what the hops go by (invariant 6, DOMAIN A10)."""

@@ -6,6 +6,7 @@
 | `base.<entity>`           | shared archives                                               |
 | `<flow>.<event>`          | output of a flow                                              |
 | `out.<grant_id>`          | what one grant delivers: projected, filtered, masked          |
+| `out.<grant_id>-<edition>`| the same, once it had to be delivered anew from the beginning |
 | `dlq.<topic>`             | what could not be taken from, or for, that topic              |
 | `mesh.<control>`          | control records, JSON, compacted                              |
 
@@ -34,6 +35,7 @@ INCIDENTS = "mesh.incidents"  # what stands still, since when, why, and what to 
 RESYNCS = "mesh.resyncs"  # the last request to copy a feed, or a source, anew (ops/resync.py)
 LETTERS = "mesh.letters"  # what became of dead letters: delivered again, superseded, dropped (ops/dlq.py)
 REPLAYS = "mesh.replays"  # requests to deliver a grant again, until they are under way (ops/replay.py)
+ENDINGS = "mesh.endings"  # ends of grants, and that they were applied at the subscriber (schemas/ending.py)
 AUDIT = "mesh.audit"  # who did what and when; never compacted
 CONTROL = (
     AGENCIES,
@@ -49,6 +51,7 @@ CONTROL = (
     RESYNCS,
     LETTERS,
     REPLAYS,
+    ENDINGS,
     AUDIT,
 )
 
@@ -68,9 +71,25 @@ def check_feed(name: str) -> str:
     return name
 
 
-def out_topic(grant_id: str) -> str:
-    """The topic that carries what one grant allows."""
-    return f"out.{grant_id}"
+def out_topic(grant_id: str, edition: int = 1) -> str:
+    """The topic that carries what one grant allows; from the second edition on its number is part of the name."""
+    return f"out.{grant_id}" if edition == 1 else f"out.{grant_id}-{edition}"
+
+
+def edition_of(topic: str) -> int:
+    """The edition of an `out` topic; ids of grants hold no dash."""
+    _, _, number = topic.partition("-")
+    return int(number) if number else 1
+
+
+def later_edition(topic: str, edition: int) -> str:
+    """The name of another edition of a first edition's topic."""
+    return topic if edition == 1 else f"{topic}-{edition}"
+
+
+def first_edition(topic: str) -> str:
+    """The name of an `out` topic without its edition: what its rows are called at the subscriber's."""
+    return topic.partition("-")[0]
 
 
 def dead_letter_topic(topic: str) -> str:

@@ -34,12 +34,20 @@ class Mask(StrEnum):
     DROP = "DROP"  # absent from the egress schema
 
 
+class AtEnd(StrEnum):
+    """What becomes of the rows at the subscriber when the grant is over."""
+
+    REMOVE = "remove"
+    KEEP = "keep"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """One grant. `columns` lists what may flow; key columns are always part of it.
 
     `row_filter` is an expression over the row (schemas/expression.py), None for every row. `sink` names the subscriber's
     sink that receives it. `valid_from` and `valid_to` are aware datetimes; the end is exclusive, None is open.
+    `at_end` says whether what was delivered is removed from the subscriber's system once the grant is over.
     """
 
     grant_id: str
@@ -55,6 +63,7 @@ class Grant:
     valid_from: datetime | None = None
     valid_to: datetime | None = None
     status: Status = Status.ACTIVE
+    at_end: AtEnd = AtEnd.REMOVE
 
     def __post_init__(self) -> None:
         expected = f"{self.subscriber}.{self.feed}"
@@ -72,6 +81,10 @@ class Grant:
             and (self.valid_from is None or self.valid_from <= now)
             and (self.valid_to is None or now < self.valid_to)
         )
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether the grant has come to its end: revoked, or past its validity. One that is suspended has not."""
+        return self.status in {Status.REVOKED, Status.EXPIRED} or (self.valid_to is not None and self.valid_to <= now)
 
     def to_json(self) -> dict[str, Any]:
         """The record on `mesh.grants`."""
@@ -93,6 +106,7 @@ class Grant:
             values["columns"] = tuple(values["columns"])
             values["mask"] = {column: Mask(mask) for column, mask in (values.get("mask") or {}).items()}
             values["status"] = Status(values.get("status", Status.ACTIVE))
+            values["at_end"] = AtEnd(values.get("at_end", AtEnd.REMOVE))
             for end in ("valid_from", "valid_to"):
                 moment = values.get(end)
                 moment = datetime.fromisoformat(moment) if isinstance(moment, str) else moment

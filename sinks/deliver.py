@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from schemas.codec import SchemaOf
 from schemas.dead_letter import DeadLetter
 from schemas.directory import Directory
-from schemas.feed import out_topic
+from schemas.ending import Ending
 from schemas.incident import Incidents, MemoryIncidents
 from schemas.subscriber import SinkConfig
 from sinks.addresses import Addresses
+from sinks.ending import Acknowledge, Endings
 from sinks.lane import Lane
 from sinks.lane_report import DeliveryObserver, LaneReport
 from sinks.patience import Patience
@@ -37,6 +38,21 @@ LaneKey = tuple[str, str]
 """Subscriber and the name of its sink."""
 
 
+def _keep_no_record(_ending: Ending, _removed: int | None) -> None:
+    """For a delivery that runs by itself."""
+
+
+def wanted_endings(directory: Directory, now: datetime) -> dict[LaneKey, tuple[SinkConfig, list[Ending]]]:
+    """Per lane its sink and the ends that it has to apply (invariant 11)."""
+    lanes: dict[LaneKey, tuple[SinkConfig, list[Ending]]] = {}
+    for ending in directory.endings_due(now):
+        subscriber = directory.subscribers.get(ending.subscriber)
+        sink = subscriber.sink(ending.sink) if subscriber else None
+        if sink is not None and not sink.is_pulled:
+            lanes.setdefault((ending.subscriber, ending.sink), (sink, []))[1].append(ending)
+    return lanes
+
+
 def wanted_lanes(directory: Directory, now: datetime) -> dict[LaneKey, tuple[SinkConfig, dict[str, str]]]:
     """Per lane its sink and its topics with their grant ids: only active grants of known subscribers (invariant 6)."""
     lanes: dict[LaneKey, tuple[SinkConfig, dict[str, str]]] = {}
@@ -46,16 +62,17 @@ def wanted_lanes(directory: Directory, now: datetime) -> dict[LaneKey, tuple[Sin
         sink = subscriber.sink(grant.sink) if subscriber else None
         if sink is not None and not sink.is_pulled and grant.is_active(now):
             _, topics = lanes.setdefault((grant.subscriber, grant.sink), (sink, {}))
-            topics[out_topic(grant.grant_id)] = grant.grant_id
+            topics[entry.topic] = grant.grant_id
     return lanes
 
 
 class Delivery:
-    """Delivers every active grant through its subscriber's sink.
+    """Delivers every active grant through its subscriber's sink, and takes back what those delivered that are over.
 
     `directory` returns the present Directory; another object is news, taken up within a fraction of a second. `schema_of`,
-    `address_of`, `dead_letter` and the observer are called from every lane's thread; `dead_letter` returns once the record is
-    durable and raises Transient otherwise. `now` gives Unix seconds, `jitter` spreads a wait of so many seconds.
+    `address_of`, `dead_letter`, `acknowledge` and the observer are called from every lane's thread. `dead_letter`, and
+    `acknowledge`, which keeps that an end was applied, return once that is durable and raise Transient otherwise. `now` gives
+    Unix seconds, `jitter` spreads a wait of so many seconds.
     """
 
     def __init__(
@@ -75,6 +92,7 @@ class Delivery:
         incidents: Incidents | None = None,
         networks: Sequence[Network] = (),
         replays: Replays | None = None,
+        acknowledge: Acknowledge = _keep_no_record,
     ) -> None:
         self._directory = directory
         self._address_of = address_of
@@ -93,6 +111,7 @@ class Delivery:
         self._replays = replays
         self._asked: set[str] = set()
         self._rewinds: dict[LaneKey, Rewinds] = {}
+        self._acknowledge = acknowledge
         self._lanes: dict[LaneKey, Lane] = {}
         self._ending: dict[LaneKey, Lane] = {}
         self._unknown: set[tuple[LaneKey, str]] = set()
@@ -128,7 +147,7 @@ class Delivery:
                 continue
             key = (entry.grant.subscriber, entry.grant.sink)
             self._asked.add(replay.request_id)
-            self._rewinds_of(key).add(out_topic(replay.grant_id), replay)
+            self._rewinds_of(key).add(entry.topic, replay)
             logger.info("sub.%s.%s: %s is delivered again, as asked", *key, replay.grant_id)
             if key in self._lanes:
                 self._stop_lanes([key])
@@ -138,7 +157,11 @@ class Delivery:
 
     def _settle(self, directory: Directory) -> None:
         self._take_replays(directory)
-        wanted = wanted_lanes(directory, datetime.fromtimestamp(self._now(), UTC))
+        now = datetime.fromtimestamp(self._now(), UTC)
+        wanted, endings = wanted_lanes(directory, now), wanted_endings(directory, now)
+        schemas = {entry.topic: entry.value_schema_id for entry in directory.grants.values()}
+        for key, (sink, _) in endings.items():
+            wanted.setdefault(key, (sink, {}))
         changed = [
             key
             for key, lane in self._lanes.items()
@@ -149,11 +172,15 @@ class Delivery:
         for key, (sink, topics) in wanted.items():
             if key in self._ending:
                 continue  # its successor waits for it, and nobody else waits (invariant 8)
-            lane = self._lanes.get(key) or self._begin(key, sink, topics)
+            due = endings[key][1] if key in endings else ()
+            lane = self._lanes.get(key) or self._begin(key, sink)
             if lane is not None:
-                lane.follow(topics)
+                lane.follow(topics, due, schemas)
+                if not lane.is_started:
+                    lane.start()
+                    logger.info("%s: delivers %d grants by %s", lane.group, len(topics), sink.kind)
 
-    def _begin(self, key: LaneKey, sink: SinkConfig, topics: Mapping[str, str]) -> Lane | None:
+    def _begin(self, key: LaneKey, sink: SinkConfig) -> Lane | None:
         kind = self._kinds.get(sink.kind)
         if kind is None:
             if (key, sink.kind) not in self._unknown:
@@ -180,10 +207,8 @@ class Delivery:
             pause_seconds=self.pause_seconds,
             reader_settings=self._reader_settings,
             rewinds=self._rewinds_of(key),
+            endings=Endings(self._schema_of, self._acknowledge, self._incidents),
         )
-        lane.follow(topics)
-        lane.start()
-        logger.info("%s: delivers %d grants by %s", lane.group, len(topics), sink.kind)
         return lane
 
     def _stop_lanes(self, keys: Sequence[LaneKey]) -> None:

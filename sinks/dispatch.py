@@ -40,7 +40,11 @@ END_WITHIN_SECONDS = 2.0
 
 
 class Dispatch:
-    """One life of such a lane. `bury` returns once a dead letter is durable; `progressed` is told of everything taken."""
+    """One life of such a lane.
+
+    `bury` returns once a dead letter is durable; `progressed` is told of everything
+    taken; `attend` is called all along.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class Dispatch:
         stop: threading.Event,
         bury: Callable[[Batch, Rejected], None],
         progressed: Callable[[], None],
+        attend: Callable[[], None],
     ) -> None:
         self._reader = reader
         self._sink = sink
@@ -62,6 +67,7 @@ class Dispatch:
         self._stop = stop
         self._bury = bury
         self._progressed = progressed
+        self._attend = attend
         self._room = WaitingRoom(sink.terms.schedule_seconds)
         self._under_way: dict[Future[MeshError | None], list[Entry]] = {}
         self._pool = ThreadPoolExecutor(sink.terms.concurrency, thread_name_prefix=f"send {report.name}")
@@ -74,6 +80,7 @@ class Dispatch:
             while not self._stop.is_set():
                 self._reader.follow(self._report.grants.keys())
                 self._room.keep(self._is_ours)
+                self._attend()
                 self._collect()
                 self._send()
                 self._confirm()

@@ -11,6 +11,7 @@ from schemas.change import Change, Op, Record
 from schemas.codec import Codec, SchemaOf
 from schemas.envelope import unframe
 from schemas.errors import Rejected
+from schemas.feed import first_edition
 from sinks.row import EPOCH, RowView, row_record
 
 
@@ -72,7 +73,7 @@ class Documents:
     def document(self, topic: str, record: Record) -> Document | None:
         """The document of a record; None for a tombstone. Raises Rejected when it cannot be read."""
         try:
-            change = self._codec.change(topic.removeprefix(self._prefix), record)
+            change = self._codec.change(first_edition(topic).removeprefix(self._prefix), record)
         except (ValueError, KeyError, TypeError) as error:
             raise Rejected("not_a_change", f"the envelope cannot be read ({type(error).__name__})") from error
         if change is None or record.value is None:

@@ -165,6 +165,8 @@ class FileSink:
         ops: dict[str, int] = {}
         for document in documents:
             ops[str(document.change.op)] = ops.get(str(document.change.op), 0) + 1
+        told = [document.change.headers.get("reason") for document in documents]
+        reasons = {reason: told.count(reason) for reason in sorted({reason for reason in told if reason})}
         manifest = {
             "file": name,
             "feed": folder,
@@ -173,6 +175,7 @@ class FileSink:
             "next_offset": end,
             "records": len(documents),
             "ops": ops,
+            "reasons": reasons,
             "bytes": size,
             "sha256": digest,
             "first_position": documents[0].position,

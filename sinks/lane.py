@@ -27,9 +27,11 @@ from functools import partial
 
 from schemas.change import Batch
 from schemas.dead_letter import DeadLetter
+from schemas.ending import Ending
 from schemas.errors import ContractBroken, MeshError, Rejected, Transient
 from sinks.deferral import REFUSED_RUN_MAX, Deferral
 from sinks.dispatch import Dispatch
+from sinks.ending import Endings
 from sinks.lane_report import LaneReport
 from sinks.patience import Patience
 from sinks.reader import Reader
@@ -77,6 +79,7 @@ class Lane:
         reader_settings: Mapping[str, str],
         pause_seconds: Callable[[], float],
         rewinds: Rewinds,
+        endings: Endings,
     ) -> None:
         self.setup = setup
         self.rewinds = rewinds
@@ -89,6 +92,7 @@ class Lane:
         self._patience = patience
         self._reader_settings = reader_settings
         self._pause_seconds = pause_seconds
+        self._endings = endings
         self._stop = threading.Event()
         self._has_progress = False
         self._thread = threading.Thread(target=self._run, name=f"lane {report.name}", daemon=True)
@@ -98,13 +102,27 @@ class Lane:
         """The consumer group."""
         return self._report.group
 
+    @property
+    def is_started(self) -> bool:
+        """Whether it has begun to deliver."""
+        return self._thread.ident is not None
+
     def start(self) -> None:
         """Begin to deliver."""
         self._thread.start()
 
-    def follow(self, grants: Mapping[str, str]) -> None:
-        """Deliver exactly these grants from now on: `out` topic to grant id (invariant 6)."""
+    def follow(
+        self, grants: Mapping[str, str], endings: Sequence[Ending] = (), schemas: Mapping[str, int] | None = None
+    ) -> None:
+        """Deliver exactly these grants from now on: `out` topic to grant id (invariant 6); take back what those delivered.
+
+        `schemas` has the present value schema of each topic: columns that it has not are taken back as well.
+        """
         self._report.grants = dict(grants)
+        self._endings.due = endings
+        self._endings.schemas = {
+            topic: (grants[topic], number) for topic, number in (schemas or {}).items() if topic in grants
+        }
 
     def stop(self) -> None:
         """Ask the lane to end after the write it is in."""
@@ -199,6 +217,7 @@ class Lane:
             stop=self._stop,
             bury=partial(self._keep_some, reader, sink),
             progressed=self._progressed,
+            attend=lambda: self._endings.look(sink, self._now()),
         ).run()
 
     def _progressed(self) -> None:
@@ -218,6 +237,7 @@ class Lane:
         )
         while not self._stop.is_set():
             reader.follow(self._report.grants.keys())
+            self._endings.look(sink, self._now())
             watchman.look(self._now())
             deferral.tick()
             records_max, bytes_max = held.room

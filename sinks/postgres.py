@@ -15,11 +15,15 @@ from dataclasses import replace
 
 from schemas.change import Batch
 from schemas.codec import SchemaOf
+from schemas.ending import Ending
 from schemas.envelope import frame, unframe
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected
 from sinks.postgres_chunk import Chunk, Target, array, unreadable
+from sinks.postgres_end import Ends
 from sinks.postgres_fault import Undefined
 from sinks.postgres_fold import Fold
+from sinks.postgres_names import TableNames
+from sinks.postgres_narrow import Narrowed
 from sinks.postgres_options import PostgresOptions
 from sinks.postgres_pipe import Pipe, Statement
 from sinks.postgres_place import Place
@@ -61,12 +65,13 @@ class PostgresSink:
         self._subscriber = subscriber
         self._schema_of = schema_of
         self._schema = schema
-        self._tables = tables
+        self._names = TableNames(subscriber, tables)
         self._place = Place(self._pipe, subscriber, schema, beside_source=beside_source)
+        self._ends = Ends(self._pipe, subscriber, schema, self._names.of)
+        self._narrowed = Narrowed(self._pipe, subscriber, schema)
         self._tables_made = Tables(self._pipe, subscriber, schema)
         self._targets: dict[tuple[str, int, int], Target] = {}
         self._has_removed: set[str] = set()
-        self._owners: dict[str, str] = {}
         self._awaited: dict[Partition, dict[bytes, None]] = {}
         self._move = move_offsets(schema)
         self._giving_way: set[str] = set()
@@ -142,8 +147,10 @@ class PostgresSink:
         """Take the partitions over and say where this database is."""
         self._place.prepare()
         topics = {topic for topic, _ in partitions}
+        self._ends.take_over(topics)
         self.reasons.update(self._tables_made.look(topics))
         starts = self._place.take(partitions)
+        self._ends.refuse_ended(topics)
         for place in partitions:
             self._awaited.pop(place, None)
             self._holds.pop(place, None)
@@ -180,6 +187,18 @@ class PostgresSink:
             self._holds.pop((topic, partition), None)
         else:
             self._holds[topic, partition] = offset
+
+    def end(self, ending: Ending) -> int | None:
+        """See Ender."""
+        self._place.prepare()
+        self._place.drop(ending.topic)
+        self._forget([ending.topic])
+        return self._ends.apply(ending)
+
+    def narrow(self, topic: str, value_schema_id: int) -> None:
+        """See Ender."""
+        self._narrowed.permit(topic, self._schema_of(value_schema_id))
+        self._forget([topic])
 
     def _forget(self, topics: Collection[str]) -> None:
         self._targets = {key: target for key, target in self._targets.items() if key[0] not in topics}
@@ -339,8 +358,11 @@ class PostgresSink:
             envelope = self._schema_of(value_id)
             reader, doc = row_reader(envelope), envelope.get("doc", "").split("|", 1)[0]
         columns = reader.columns if reader else keys.columns
+        columns, read = self._narrowed.permitted(topic, columns, reader.read if reader else unreadable)
         try:
-            table = Table(schema=self._schema, name=self._table_name(topic), columns=columns, key=keys.columns, doc=doc)
+            table = Table(
+                schema=self._schema, name=self._names.claim(topic), columns=columns, key=keys.columns, doc=doc
+            )
         except Misconfigured as error:
             raise TopicTrouble(topic, error) from None
         try:
@@ -355,22 +377,11 @@ class PostgresSink:
         if found[0][0]:
             self._has_removed.add(topic)
         value_head = frame(value_id) if reader else b""
-        target = Target(value_head, frame(key_id), table, keys, reader.read if reader else unreadable, types, filling)
+        target = Target(value_head, frame(key_id), table, keys, read, types, filling)
         if topic in self._giving_way:
             target.giving_way = self._tables_made.giving_way(table)
         self._targets[topic, value_id, key_id] = target
         return target
-
-    def _table_name(self, topic: str) -> str:
-        feed = topic.removeprefix(f"out.{self._subscriber}.")
-        name = self._tables.get(feed, feed.replace(".", "_"))
-        if self._owners.setdefault(name, topic) != topic:
-            raise Misconfigured(
-                f"table {name}",
-                f"would take the rows of {self._owners[name]} and of {topic}",
-                fix="give one of them another name with the sink's option `tables: {<feed>: <name>}`",
-            )
-        return name
 
 
 def build_postgres(setup: SinkSetup) -> PostgresSink:

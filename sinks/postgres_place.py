@@ -70,6 +70,12 @@ class Place:
         """Everything queued for these partitions is committed."""
         self._sure.update({place: self.at[place] for place in places})
 
+    def drop(self, topic: str) -> None:
+        """The topic has ended: where it was is of no concern any more."""
+        for place in [place for place in self.epochs if place[0] == topic]:
+            for known in (self.epochs, self.at, self._sure):
+                known.pop(place, None)
+
     def doubt(self) -> None:
         """A transaction failed: it may be committed or not, and the database may be another one now."""
         self._is_known = self._is_ready = False

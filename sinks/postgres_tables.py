@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import ContractBroken
+from sinks.postgres_end import reshaping
 from sinks.postgres_pipe import Pipe
 from sinks.postgres_table import TOKEN, Table, does_fit, printed_type, quote
 from sinks.sink import Moved
@@ -57,6 +58,9 @@ class Tables:
         """
         found, known = self.columns(table), self._known(topic)
         if found:
+            if changes := reshaping(self._pipe, topic, table, found):
+                self._pipe.change_tables(changes)
+                found = self.columns(table)
             _check_drift(self._pipe, table, found)
         missing = [column for column in table.columns if found and column.name not in found]
         statements = [sql for column in missing for sql in table.add(column)] if found else table.create()

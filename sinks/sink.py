@@ -10,6 +10,7 @@ from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 from schemas.change import Batch, Record
 from schemas.codec import SchemaOf
 from schemas.errors import ContractBroken, MeshError, Rejected, Transient
+from schemas.feed import first_edition
 from schemas.form import NoOptions, Written, read
 from schemas.subscriber import SinkConfig
 from sinks.target import Network
@@ -204,7 +205,7 @@ class SinkSetup:
 
     def name_of(self, topic: str) -> str:
         """The feed, and the purpose if it is a second grant, that an `out` topic delivers: what rows are called here."""
-        return topic.removeprefix(f"out.{self.subscriber}.")
+        return first_edition(topic).removeprefix(f"out.{self.subscriber}.")
 
 
 SinkBuilder = Callable[[SinkSetup], Sink | AnsweringSink]

@@ -18,9 +18,9 @@ from schemas.change import Batch
 from schemas.directory import FeedEntry
 from schemas.errors import Transient
 from streams.plan import Plans, Serving
-from streams.route import Outlet, Router, Tally
+from streams.route import FLUSH_SECONDS, Outlet, Router, Tally
+from streams.scope import ReadOut
 
-FLUSH_SECONDS = 30.0
 RETRY_FIRST_SECONDS = 0.5
 RETRY_MAX_SECONDS = 15.0
 
@@ -69,12 +69,14 @@ class Backfill:
         new_plans: Callable[[], Plans],
         allowed: Allowed,
         report: Report,
+        read_out: ReadOut,
     ) -> None:
         self._replay = replay
         self._open_outlet = open_outlet
         self._new_plans = new_plans
         self._allowed = allowed
         self._report = report
+        self._read_out = read_out
         self._changed = threading.Condition()
         self._jobs: deque[Job] = deque()
         self._thread: threading.Thread | None = None
@@ -140,7 +142,7 @@ class Backfill:
         while not self._is_idle(job):
             outlet = self._open_outlet()
             try:
-                self._deliver(job, Router(self._new_plans(), outlet, is_live=False), outlet)
+                self._deliver(job, Router(self._new_plans(), outlet, is_live=False, read_out=self._read_out), outlet)
             except Transient as error:
                 _logger.warning("backfill of %s [%d] is tried again: %s", job.topic, job.partition, error)
                 outlet.settle(FLUSH_SECONDS)

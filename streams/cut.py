@@ -27,9 +27,13 @@ class Removal(bytes):
 Cut = Callable[[bytes, Spans], bytes | None]
 
 
-def scope_unknown() -> Rejected:
-    """Whether the row was the subscriber's cannot be told."""
-    return Rejected(
+class ScopeUnknown(Rejected):
+    """Whether the row was the subscriber's cannot be told from the change; what was delivered may tell (streams/scope.py)."""
+
+
+def scope_unknown() -> ScopeUnknown:
+    """The source did not send the row as it was."""
+    return ScopeUnknown(
         "scope_unknown",
         "the row filter reads columns that the source did not send for the row as it was",
         fix="set REPLICA IDENTITY FULL on the table, or filter on key columns only",
@@ -53,9 +57,18 @@ class CutPlan:
     is_all_held: bool
     is_before_known: bool
     is_snapshot: bool
+    key: frozenset[str]
+    key_pieces: frozenset[int]
 
     def build(self, scanner: Scanner) -> Cut:
         """Generate the function against the boundaries of this scanner."""
+        return self._built(scanner, "cut", _Writer.lines)
+
+    def build_withdrawal(self, scanner: Scanner) -> Cut:
+        """Generate the function that makes a removal of any change, for a row that is known to be the subscriber's."""
+        return self._built(scanner, "withdraw", _Writer.withdrawal)
+
+    def _built(self, scanner: Scanner, name: str, lines_of: Callable[[_Writer], list[str]]) -> Cut:
         namespace: dict[str, Any] = {
             "join": b"".join,
             "Removal": Removal,
@@ -68,10 +81,10 @@ class CutPlan:
             namespace[name] = value
             return name
 
-        lines = _Writer(self, scanner, keep).lines()
+        lines = lines_of(_Writer(self, scanner, keep))
         # The source is made of boundaries, our own names and constants in the namespace; no author's word is in it.
         exec(compile("\n".join(lines), "<cut>", "exec"), namespace)  # noqa: S102
-        return namespace["cut"]
+        return namespace[name]
 
 
 class _Writer:
@@ -156,11 +169,45 @@ class _Writer:
             return ["raise scope_unknown()"]
         was_in = self._was_in()
         return [
-            "if x is None:",
+            f"if {' or '.join(['x is None', *self._is_key_alone()])}:",
             "    raise scope_unknown()",
             "y = None",
             *was_in,
             f"return {deleted} if was_in else None",
+        ]
+
+    def _is_key_alone(self) -> list[str]:
+        """The test whether a delete's row may be its key alone: every other column is one byte long, hence null.
+
+        A table's replica identity may have changed since its feed was onboarded; nothing else on the wire says so.
+        """
+        plan, columns = self._plan, self._plan.shape.columns
+        filtered = (plan.keeps.columns if plan.keeps else frozenset()) | (
+            plan.held.columns if plan.held else frozenset()
+        )
+        if filtered <= plan.key:
+            return []
+        keys = [place for place, name in enumerate(columns) if name in plan.key]
+        spans = "".join(
+            f" - ({self._source(f'x{at + 1}')} - {self._source(f'x{at}')})" for at in keys if at + 1 < len(columns)
+        )
+        if len(columns) - 1 in keys:  # the last column ends where the row does
+            spans += f" - (src - 1 - {self._source(f'x{len(columns) - 1}')})"
+        return [f"src - 7{spans} == {len(columns) - len(keys)}"]
+
+    def withdrawal(self) -> list[str]:
+        """A function from a change to the removal of its row, which names the key alone."""
+        gone = [("src", "op_at"), b"\x02d", ("op_at + 2", "")]
+        row = [part if at in self._plan.key_pieces else b"\0" for at, part in enumerate(self._row("y"))]
+        was = [part if at in self._plan.key_pieces else b"\0" for at, part in enumerate(self._row("x"))]
+        return [
+            "def withdraw(b, s):",
+            "    op, x, y, src, op_at, _, _ = s",
+            "    if y is not None:",
+            f"        return Removal({self._join([bytes([2]), *row, bytes(1), *gone])})",
+            "    if x is not None:",
+            f"        return Removal({self._join([bytes([2]), *was, bytes(1), *gone])})",
+            f"    return Removal({self._join([bytes(2), *gone])})",
         ]
 
     # --- the bytes -------------------------------------------------------------------------------------------------

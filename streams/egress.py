@@ -16,11 +16,11 @@ any piece, and every change gets exactly one of the outcomes below.
 | u    | not known → in                    | as it is, `before` null                                        |
 | d    | in                                | as it is, reason SOURCE_DELETED or the one that a flow gave    |
 | d    | out                               | suppressed                                                     |
-| u, d | not known → out, or d not known   | Rejected("scope_unknown"): a removal would tell of a row never granted |
+| u, d | not known → out, or d not known   | ScopeUnknown: a removal if the row was delivered (streams/scope.py), else suppressed |
 | t    |                                   | as it is                                                       |
 
 A grant without a row filter has every row in. "Not known" is a filter over columns that the source did not send: `before`
-is null or, on a keyed-only feed, holds the key alone.
+is null or holds the key alone.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Cutting:
 
     boundaries: frozenset[int]
     build: Callable[[Scanner], Cut]
+    withdrawal: Callable[[Scanner], Cut] | None
     trailer: Callable[[Extras], bytes]
     filter_columns: frozenset[str]
 
@@ -91,6 +92,8 @@ def cutting(
     filter_columns = (keeps.columns if keeps else frozenset()) | (held_by.columns if held_by else frozenset())
     index = {name: place for place, name in enumerate(shape.columns)}
     needed = {index[name] + end for name in filter_columns if name in index for end in (0, 1)}
+    if keeps is not None:
+        needed |= {index[name] + end for name in key if name in index for end in (0, 1)}
     needed |= {boundary for piece in pieces for boundary in piece.boundaries}
     plan = CutPlan(
         head=frame(entry.value_schema_id),
@@ -101,10 +104,13 @@ def cutting(
         is_all_held=held is None,
         is_before_known=not (is_keyed_only and filter_columns - set(key)),
         is_snapshot=is_snapshot,
+        key=frozenset(key),
+        key_pieces=frozenset(place for place, name in enumerate(out.columns) if name in key),
     )
     return Cutting(
         boundaries=frozenset(needed),
         build=plan.build,
+        withdrawal=plan.build_withdrawal if keeps is not None else None,
         trailer=_trailer(grant, set(out.columns), key),
         filter_columns=frozenset(filter_columns),
     )
@@ -179,6 +185,7 @@ def definition(grant: Grant) -> Mapping[str, Any]:
     return {"columns": sorted(grant.columns), "row_filter": grant.row_filter, "mask": masks}
 
 
-def definition_text(grant: Grant) -> str:
-    """The definition as text that compares."""
-    return json.dumps(definition(grant), sort_keys=True, ensure_ascii=False)
+def definition_text(entry: GrantEntry) -> str:
+    """The definition as text that compares. Another edition is another definition: it goes to another topic."""
+    edition = {"edition": entry.edition} if entry.edition > 1 else {}
+    return json.dumps({**definition(entry.grant), **edition}, sort_keys=True, ensure_ascii=False)

@@ -8,6 +8,7 @@ A record per grant and partition lives on `mesh.egress` under the key `<grant_id
 | `definition` | columns, filter and masks by which everything before `live_from` was delivered; null while history is under way |
 | `held`       | the row filters by which the subscriber may hold rows (null: any); more than one while history is under way |
 | `live_from`  | the first offset served live                                                                        |
+| `edition`    | the grant's edition that was served: another one goes to another topic, from nothing                 |
 | `stopped_at` | the first offset that the grant missed while it was not active; null while it is live                  |
 
 A grant without a record, or with another definition, is due the partition from its start, as a snapshot. One that comes
@@ -65,12 +66,14 @@ class Liveness:
         is_usable: Callable[[FeedEntry, GrantEntry], bool],
         hand_over_records: int,
         hand_over_seconds: float,
+        entered: Callable[[], None],
     ) -> None:
         self._progress = progress
         self._backfill = backfill
         self._is_usable = is_usable
         self._hand_over_records = hand_over_records
         self._hand_over_seconds = hand_over_seconds
+        self._entered = entered
         self._records: dict[Place, dict[str, dict[str, Any]]] = {}
         self._by_feed: dict[str, list[GrantEntry]] = {}
         self._active: dict[str, tuple[GrantEntry, ...]] = {}
@@ -152,13 +155,14 @@ class Liveness:
         due: dict[int, list[Serving]] = {}
         is_settled = True
         for entry in active:
-            grant_id, text = entry.grant.grant_id, definition_text(entry.grant)
+            grant_id, text = entry.grant.grant_id, definition_text(entry)
             record = records.get(grant_id)
             if record and record["definition"] == text and record["stopped_at"] is None:
                 self._leave_job((place, grant_id))
                 live.append(Serving(entry=entry))
             elif self._is_caught_up(place, entry, text, offset, due):
                 self._save(place, grant_id, self._live_record(feed, entry, text, offset))
+                self._entered()
                 _logger.info("grant %s is live in partition %d from offset %d", grant_id, place[1], offset)
                 live.append(Serving(entry=entry))
             else:
@@ -190,7 +194,9 @@ class Liveness:
         start = record["stopped_at"] if record and is_resumed else 0
         if start >= offset:
             return True
-        held = tuple(record["held"]) if record and not is_resumed else ()
+        # Another edition goes to another topic, and what its subscriber held is removed as a whole.
+        is_same_topic = record is not None and record.get("edition", 1) == entry.edition
+        held = tuple(record["held"]) if record and not is_resumed and is_same_topic else ()
         due.setdefault(start, []).append(Serving(entry=entry, held=held, is_snapshot=not is_resumed))
         return False
 
@@ -198,15 +204,16 @@ class Liveness:
         for serving in servings:
             entry = serving.entry
             record = self._records[place].get(entry.grant.grant_id)
-            if record is None or record["definition"] != definition_text(entry.grant):
+            if record is None or record["definition"] != definition_text(entry):
                 # From here on the subscriber may hold rows by the new filter too, whatever comes between.
                 held = list(dict.fromkeys([*serving.held, entry.grant.row_filter]))
                 pending = {"feed": place[0], "definition": None, "held": held, "live_from": None, "stopped_at": None}
+                pending["edition"] = entry.edition
                 self._save(place, entry.grant.grant_id, pending)
         job = Job(topic=place[0], partition=place[1], servings=tuple(servings), start=start, target=offset)
         for serving in servings:
             grant_id = serving.entry.grant.grant_id
-            self._jobs[(place, grant_id)] = (job, definition_text(serving.entry.grant))
+            self._jobs[(place, grant_id)] = (job, definition_text(serving.entry))
             _logger.info("grant %s is due offsets %d to %d of %s [%d]", grant_id, start, offset, *place)
         self._backfill.begin(job)
 
@@ -228,7 +235,8 @@ class Liveness:
 
     def _live_record(self, feed: FeedEntry, entry: GrantEntry, text: str, offset: int) -> dict[str, Any]:
         held = [entry.grant.row_filter]
-        return {"feed": feed.feed, "definition": text, "held": held, "live_from": offset, "stopped_at": None}
+        record = {"feed": feed.feed, "definition": text, "held": held, "live_from": offset, "stopped_at": None}
+        return {**record, "edition": entry.edition}
 
     def _save(self, place: Place, grant_id: str, record: dict[str, Any]) -> None:
         self._progress.save(f"{grant_id}/{place[1]}", record)

@@ -15,7 +15,6 @@ from schemas.codec import SchemaOf
 from schemas.directory import FeedEntry, GrantEntry
 from schemas.envelope import frame
 from schemas.errors import Misconfigured, Rejected
-from schemas.feed import out_topic
 from schemas.grant import Mask
 from schemas.incident import Incidents, MemoryIncidents, begin_for
 from streams.cut import Cut
@@ -60,6 +59,7 @@ class Way:
     subscriber: str
     topic: str
     cut: Cut
+    withdraw: Cut | None
     trailer: Callable[[Extras], bytes]
     filter_columns: frozenset[str]
     rekey: Rekey | None
@@ -129,7 +129,7 @@ class Plans:
         key = (
             schema_id,
             feed.feed,
-            tuple((s.entry.grant.grant_id, s.entry.value_schema_id, s.held, s.is_snapshot) for s in servings),
+            tuple((s.entry.topic, s.entry.value_schema_id, s.held, s.is_snapshot) for s in servings),
         )
         plan = self._plans.get(key)
         if plan is None:
@@ -165,7 +165,11 @@ class Plans:
             raise Rejected("not_projectable", detail)
 
         return Cutting(
-            boundaries=frozenset(), build=lambda _: refuse, trailer=encode_extras, filter_columns=frozenset()
+            boundaries=frozenset(),
+            build=lambda _: refuse,
+            withdrawal=None,
+            trailer=encode_extras,
+            filter_columns=frozenset(),
         )
 
     def _build(self, shape: Shape, feed: FeedEntry, servings: tuple[Serving, ...]) -> Plan:
@@ -200,8 +204,9 @@ class Plans:
         return Way(
             grant_id=grant.grant_id,
             subscriber=grant.subscriber,
-            topic=out_topic(grant.grant_id),
+            topic=entry.topic,
             cut=made.build(scanner),
+            withdraw=made.withdrawal(scanner) if made.withdrawal else None,
             trailer=made.trailer,
             filter_columns=made.filter_columns,
             rekey=self._rekey(entry, feed) if hashed else None,

@@ -19,11 +19,12 @@ from schemas.codec import SchemaOf
 from schemas.directory import Directory, FeedEntry
 from schemas.errors import Transient
 from schemas.incident import Incidents
-from streams.backfill import FLUSH_SECONDS, Backfill, Replay
+from streams.backfill import Backfill, Replay
 from streams.egress import HashKey, definition_text
 from streams.liveness import Liveness, Progress
 from streams.plan import Plans, Serving
-from streams.route import Outlet, Router, Tally
+from streams.route import FLUSH_SECONDS, Outlet, Router, Tally
+from streams.scope import ReadOut
 
 HAND_OVER_RECORDS = 40_000
 HAND_OVER_SECONDS = 2.0
@@ -68,11 +69,13 @@ class Relay:
         progress: Progress,
         hash_key: HashKey,
         now: Callable[[], datetime],
+        read_out: ReadOut,
         incidents: Incidents | None = None,
         hand_over_records: int = HAND_OVER_RECORDS,
     ) -> None:
         self._directory = directory
         self._open_outlet = open_outlet
+        self._read_out = read_out
         self._observer = observer
         self._now = now
         self._plans = Plans(schema_of, hash_key, incidents)
@@ -84,6 +87,7 @@ class Relay:
             new_plans=lambda: Plans(schema_of, hash_key),
             allowed=self._allowed,
             report=self._report_backfill,
+            read_out=read_out,
         )
         self._liveness = Liveness(
             progress=progress,
@@ -91,6 +95,7 @@ class Relay:
             is_usable=self._plans.is_usable,
             hand_over_records=hand_over_records,
             hand_over_seconds=HAND_OVER_SECONDS,
+            entered=self._forget_scopes,
         )
         self._seen: Directory | None = None
 
@@ -122,6 +127,12 @@ class Relay:
     def assigned(self) -> None:
         """The worker was given its partitions anew; called before anything of the new assignment is handled."""
         self._liveness.assigned()
+        self._forget_scopes()
+
+    def _forget_scopes(self) -> None:
+        """Another worker, or a backfill, may have written to `out` topics."""
+        if self._router is not None:
+            self._router.scopes.forget()
 
     def idle(self, positions: Mapping[tuple[str, int], int], behind: Set[tuple[str, int]] = frozenset()) -> None:  # noqa: ARG002
         """Look after the partitions that this worker has, records or not: topic and partition to next offset.
@@ -151,7 +162,7 @@ class Relay:
     def _way_out(self) -> tuple[Router, Outlet]:
         if self._outlet is None or self._router is None:
             self._outlet = self._open_outlet()
-            self._router = Router(self._plans, self._outlet, is_live=True)
+            self._router = Router(self._plans, self._outlet, is_live=True, read_out=self._read_out)
         return self._router, self._outlet
 
     def _allowed(self, topic: str, servings: Sequence[Serving]) -> tuple[FeedEntry | None, tuple[Serving, ...]]:
@@ -160,7 +171,7 @@ class Relay:
         present: list[Serving] = []
         for serving in servings:
             entry = directory.grants.get(serving.entry.grant.grant_id)
-            is_same = entry and definition_text(entry.grant) == definition_text(serving.entry.grant)
+            is_same = entry and definition_text(entry) == definition_text(serving.entry)
             if entry and is_same and entry.grant.is_active(now):
                 present.append(replace(serving, entry=entry))
         return directory.feeds.get(topic), tuple(present)

@@ -15,13 +15,15 @@ from schemas.directory import FeedEntry
 from schemas.envelope import unframe
 from schemas.errors import Rejected
 from schemas.feed import dead_letter_topic
-from streams.cut import Removal, scope_unknown
+from streams.cut import Removal, ScopeUnknown
 from streams.plan import Headers, Plan, Plans, Serving, Way
 from streams.scan import Extras, Mark, Spans
+from streams.scope import ReadOut, Scopes
 from streams.spans import malformed
 
 DELETE = ord("d")
 REASON = "reason"
+FLUSH_SECONDS = 30.0
 
 
 class Outlet(Protocol):
@@ -64,10 +66,11 @@ class Router:
     `is_live`: false for a replay, in which the feed's own rejects are passed over, since they were dead-lettered live.
     """
 
-    def __init__(self, plans: Plans, outlet: Outlet, *, is_live: bool) -> None:
+    def __init__(self, plans: Plans, outlet: Outlet, *, is_live: bool, read_out: ReadOut = lambda *_: ()) -> None:
         self._plans = plans
         self._outlet = outlet
         self._is_live = is_live
+        self.scopes = Scopes(read_out, outlet.append)
 
     def route(  # noqa: C901, PLR0912  # the hot loop stays in one piece: a call costs as much as a column
         self, batch: Batch, feed: FeedEntry, servings: tuple[Serving, ...]
@@ -75,7 +78,7 @@ class Router:
         """Append what each grant gets of the batch. Nothing is durable before the outlet is flushed."""
         tally = Tally(delivered=[0] * len(servings), suppressed=[0] * len(servings), sizes=[0] * len(servings))
         plans: dict[bytes, Plan] = {}
-        append, partition = self._outlet.append, batch.partition
+        append, partition = self.scopes.append if self.scopes else self._outlet.append, batch.partition
         delivered, suppressed, sizes = tally.delivered, tally.suppressed, tally.sizes
         way: Way | None = None
         for record in batch.records:
@@ -118,9 +121,45 @@ class Router:
                         append(way.topic, key, None, partition=partition, headers=way.headers)
                     delivered[way.index] += 1
                     sizes[way.index] += len(out)
+                except ScopeUnknown as error:
+                    append = self.scopes.append
+                    self._by_scope(batch, record, way, (value, spans, extras), error, tally)
                 except (Rejected, IndexError) as error:
                     self._reject(batch, record, way, error, tally)
         return tally
+
+    def _by_scope(
+        self,
+        batch: Batch,
+        record: Record,
+        way: Way,
+        change: tuple[bytes, Spans, Extras | None],
+        error: ScopeUnknown,
+        tally: Tally,
+    ) -> None:
+        """A row outside the filter, or gone, of which the source did not say what it was: removed if it was delivered."""
+        value, spans, extras = change
+        if way.withdraw is None or not record.key:
+            self._reject(batch, record, way, error, tally)
+            return
+        try:
+            key = record.key if way.rekey is None else way.rekey(record.key)
+            if not self.scopes.is_known(way.topic, batch.partition):
+                self._outlet.flush(FLUSH_SECONDS)  # what was appended before counts, and is read back
+            if not self.scopes.holds(way.topic, batch.partition, key):
+                tally.suppressed[way.index] += 1
+                return
+            out = way.withdraw(value, spans)
+            assert out is not None
+            if extras is not None:
+                out = _with_extras(way, out, len(value) - spans[5], extras)
+            headers = _headers_of_delete(way, record) if spans[0] == DELETE else way.out_of_scope
+            self.scopes.append(way.topic, key, out, partition=batch.partition, headers=headers)
+            self.scopes.append(way.topic, key, None, partition=batch.partition, headers=way.headers)
+            tally.delivered[way.index] += 1
+            tally.sizes[way.index] += len(out)
+        except (Rejected, IndexError) as refusal:
+            self._reject(batch, record, way, refusal, tally)
 
     def _plan(self, value: bytes, feed: FeedEntry, servings: tuple[Serving, ...]) -> Plan:
         schema_id, _ = unframe(value)
@@ -168,7 +207,11 @@ def _with_extras(way: Way, out: bytes, replaced: int, extras: Extras) -> bytes:
 
 def _refuse_unsent(way: Way, extras: Extras) -> None:
     if extras.unchanged and not way.filter_columns.isdisjoint(extras.unchanged):
-        raise scope_unknown()
+        raise Rejected(
+            "scope_unknown",
+            "the row filter reads columns that the source did not send",
+            fix="set REPLICA IDENTITY FULL on the table, or filter on key columns only",
+        )
 
 
 def _with_unsent(plan: Plan, value: bytes, spans: Spans) -> tuple[bytes, Spans, Extras | None]:

@@ -19,6 +19,7 @@ from ops.city.condition import condition
 from ops.city.copies import Copy, Rows, granted, held, reading
 from ops.city.ddl import table_of
 from ops.city.plain import plain
+from ops.city.withdrawn import values_left
 from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured
 from schemas.grant import Grant, Mask
@@ -31,18 +32,22 @@ _IS_PARTITIONED = "SELECT FROM pg_class WHERE oid = to_regclass(%s) AND relkind 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Counts of rows: what the source entitles to, what the copy has, and where they part."""
+    """Counts of rows: what the source entitles to, what the copy has, and where they part.
+
+    `withdrawn` counts values in columns that the grant does not allow, or no longer.
+    """
 
     expected: int
     found: int
     missing: int
     surplus: int
     different: int
+    withdrawn: int = 0
 
     @property
     def is_exact(self) -> bool:
         """Whether the copy is the source's view to the last value."""
-        return not (self.missing or self.surplus or self.different)
+        return not (self.missing or self.surplus or self.different or self.withdrawn)
 
     def to_json(self) -> dict[str, Any]:
         """The counts and the verdict."""
@@ -55,7 +60,8 @@ def compare(grant: Grant, contract: Contract, source: Source, copy: Copy, hash_k
     Both must stand still. `hash_key` is the subscriber's secret for HASH masks, needed only where the grant has one. Raises
     Transient when either cannot be read.
     """
-    expected, found = entitled(grant, contract, source, hash_key), held(copy, grant, contract)
+    expected = entitled(grant, contract, source, hash_key) if source != () else {}
+    found = held(copy, grant, contract)
     shared = expected.keys() & found.keys()
     return Comparison(
         expected=len(expected),
@@ -63,6 +69,7 @@ def compare(grant: Grant, contract: Contract, source: Source, copy: Copy, hash_k
         missing=len(expected) - len(shared),
         surplus=len(found) - len(shared),
         different=sum(expected[key] != found[key] for key in shared),
+        withdrawn=values_left(copy, grant, contract),
     )
 
 
@@ -90,7 +97,7 @@ def _source_rows(contract: Contract, source_dsn: str) -> list[dict[str, Any]]:
     with reading(source_dsn, f"source {contract.agency}.{contract.source}") as connection:
         # A feed has the rows of its table alone, or of all partitions of it: a partitioned table has none of its own.
         kind = connection.execute(_IS_PARTITIONED, (table.as_string(connection),)).fetchone()
-        only = sql.SQL("" if kind else "ONLY ")
+        only = sql.SQL("ONLY " if kind is None else "")  # a row of no columns is empty, not None
         query = sql.SQL("SELECT {} FROM {}{}").format(sql.SQL(", ").join(columns), only, table)
         return [dict(zip(names, values, strict=True)) for values in connection.execute(query)]
 

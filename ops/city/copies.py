@@ -56,7 +56,7 @@ class WebhookCopy:
 Copy = TableCopy | FileCopy | WebhookCopy
 
 
-_COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
+COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
 
 
 _AS_VALUES = {"bool", "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "bytea", "uuid"}
@@ -150,7 +150,7 @@ def _from_table(copy: TableCopy, grant: Grant, contract: Contract) -> Rows:
     names = [field.name for field in fields]
     rows: Rows = {}
     with reading(copy.dsn, f"subscriber {grant.subscriber}") as connection:
-        there = connection.execute(_COLUMNS, (table.as_string(connection),)).fetchall()
+        there = connection.execute(COLUMNS, (table.as_string(connection),)).fetchall()
         if not there:
             return rows  # nothing ever came: the table is made with the first row
         present = {name for (name,) in there}

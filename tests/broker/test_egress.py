@@ -99,6 +99,7 @@ class City:
             observer=self,
             replay=partial(read_range, self.kafka),
             progress=self,
+            read_out=lambda *_: (),
             hash_key=lambda subscriber: subscriber.encode(),
             now=lambda: datetime.now(UTC),
         )

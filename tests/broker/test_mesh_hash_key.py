@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ops.settings import variable_of
 from tests.running_mesh import RunningMesh, contract, database, rows
 from tests.until import until
 
@@ -48,8 +49,8 @@ def test_a_missing_hash_key_stops_the_grant_alone_and_is_never_made_anew(mesh: R
                 "MESH_KAFKA": known["kafka"],
                 "MESH_REGISTRY": known["registry"],
                 "MESH_DATABASE": known["hub_database"],
-                f"MESH_CONNECTION_{agency.upper()}_MAIN": source,
-                f"MESH_CONNECTION_{subscriber.upper()}_MAIN": target,
+                variable_of(agency, "main", "source"): source,
+                variable_of(subscriber, "main", "sink"): target,
             }
             elsewhere = tmp_path / "elsewhere"
             ran = mesh.run("verify", f"{subscriber}.{feed}", "--within", "1", directory=elsewhere, **there)

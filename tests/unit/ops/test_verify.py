@@ -35,7 +35,15 @@ def test_nothing_compared_is_not_exact(comparisons: dict[str, Comparison | None]
 def test_the_report_names_each_subscription_with_its_counts(capsys: pytest.CaptureFixture[str]) -> None:
     verified = Verified(comparisons={"tax.aic.t": BEHIND, "bank.aic.t": None})
     assert verified.to_json()["subscriptions"] == {
-        "tax.aic.t": {"expected": 1000, "found": 999, "missing": 1, "surplus": 0, "different": 0, "exact": False},
+        "tax.aic.t": {
+            "expected": 1000,
+            "found": 999,
+            "missing": 1,
+            "surplus": 0,
+            "different": 0,
+            "withdrawn": 0,
+            "exact": False,
+        },
         "bank.aic.t": None,
     }
     verified.render()

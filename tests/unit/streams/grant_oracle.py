@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from schemas.expression import parse
 from schemas.grant import Grant, Mask
 
 SUPPRESSED = "suppressed"
@@ -36,6 +37,12 @@ def project(row: Row | None, out_columns: list[str], kinds: Mapping[str, str], g
     }
 
 
+def _may_be_key_alone(row: Row, row_filter: str) -> bool:
+    """Whether the source may have sent the key c0 and nothing else, while the filter reads more."""
+    is_alone = all(value is None for name, value in row.items() if name != "c0")
+    return is_alone and not parse(row_filter).columns <= {"c0"}
+
+
 def expected(
     envelope: Row,
     keeps: Callable[[Row], bool],
@@ -59,7 +66,7 @@ def expected(
     if op in {"c", "r"}:
         return (out, "") if is_in else SUPPRESSED
     if op == "d":
-        if before is None and grant.row_filter is not None:
+        if grant.row_filter is not None and (before is None or _may_be_key_alone(before, grant.row_filter)):
             return UNKNOWN
         return (out, "SOURCE_DELETED") if grant.row_filter is None or was_in else SUPPRESSED
     if before is None:

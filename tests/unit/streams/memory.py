@@ -64,6 +64,7 @@ class MemoryMesh:
         self.record_bytes_max = 1 << 20
         self.now = NOW
         self.told: list[tuple[Any, ...]] = []
+        self.read_out_of: list[tuple[str, int]] = []
         self.replays: list[tuple[int, int, int]] = []
 
     # --- what the relay is given ---
@@ -92,6 +93,14 @@ class MemoryMesh:
         for at in range(0, len(records), 3):
             yield Batch(topic=topic, partition=partition, records=records[at : at + 3])
 
+    def read_out(self, topic: str, partition: int) -> Iterator[Batch]:
+        """What stands in a partition of an out topic."""
+        self.read_out_of.append((topic, partition))
+        found = [record for record in self.topics[topic] if record[2] == partition]
+        records = [Record(at, key, value, None, 0) for at, (key, value, _, _) in enumerate(found)]
+        if records:
+            yield Batch(topic=topic, partition=partition, records=records)
+
     def relay(self, **options: Any) -> Relay:
         return Relay(
             directory=lambda: self.directory,
@@ -100,6 +109,7 @@ class MemoryMesh:
             observer=self,
             replay=lambda *place: self.replay(*place),  # noqa: PLW0108  # a test may put another in its place
             progress=self,
+            read_out=self.read_out,
             hash_key=lambda subscriber: f"secret of {subscriber}".encode(),
             now=lambda: self.now,
             **options,

@@ -1,0 +1,157 @@
+"""Endings at a lane: what its grants delivered is taken back, and confirmed, once they are over (schemas/ending.py).
+
+A sink that holds rows removes them itself (`Ender`), in one transaction with the mark that nothing of the topic is taken any more.
+Any other is given one record, op `t` with the reason GRANT_ENDED, by which its subscriber learns that everything the grant
+delivered is to go, or may be kept where the grant says so. Delivery may be killed anywhere in between: an end that is not
+on record as confirmed is applied again, which changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Protocol, runtime_checkable
+
+from schemas.change import Batch, Record
+from schemas.codec import Codec, SchemaOf
+from schemas.ending import GRANT_ENDED, Ending
+from schemas.errors import MeshError, Transient
+from schemas.grant import AtEnd
+from schemas.incident import Incidents, State
+from schemas.position import Position
+from sinks.sink import AnsweringSink, Fenced, Sink
+
+AGAIN_SECONDS = 15.0
+OUTSIDE = -1
+"""The partition number of a record that stands on no topic."""
+
+Acknowledge = Callable[[Ending, int | None], None]
+
+logger = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Ender(Protocol):
+    """A sink that holds rows, and takes back what a topic delivered, or a part of it."""
+
+    def end(self, ending: Ending) -> int | None:
+        """Remove it all, or see that nothing more comes where rows are kept; how many rows went. Changes nothing twice."""
+        ...
+
+    def narrow(self, topic: str, value_schema_id: int) -> None:
+        """Have no columns but those of this schema, also where records of an earlier one are still to come."""
+        ...
+
+
+class Endings:
+    """What one lane has to take back. `due` and `schemas`, the present value schema of each topic, come from another thread."""
+
+    def __init__(self, schema_of: SchemaOf, acknowledge: Acknowledge, incidents: Incidents) -> None:
+        self._codec = Codec(schema_of)
+        self._acknowledge = acknowledge
+        self._incidents = incidents
+        self._done: set[str] = set()
+        self._again_at: dict[str, float] = {}
+        self._unwell: set[str] = set()
+        self._narrowed: dict[str, int] = {}
+        self._sink: Sink | AnsweringSink | None = None
+        self.due: Sequence[Ending] = ()
+        self.schemas: Mapping[str, tuple[str, int]] = {}
+
+    def look(self, sink: Sink | AnsweringSink, now: float) -> None:
+        """Apply what is due. What cannot be applied says so and holds up no other grant. Raises Transient and Fenced."""
+        if sink is not self._sink:
+            self._sink = sink
+            self._narrowed = {}
+        if isinstance(sink, Ender):
+            for topic, (grant_id, schema_id) in self.schemas.items():
+                if self._narrowed.get(topic) != schema_id and now >= self._again_at.get(topic, 0.0):
+                    self._attempt(
+                        grant_id, topic, now, partial(self._narrow, sink, topic, schema_id), "has fewer columns now"
+                    )
+        for ending in self.due:
+            if ending.topic not in self._done and now >= self._again_at.get(ending.topic, 0.0):
+                what = f"is over ({ending.reason})"
+                self._attempt(ending.grant_id, ending.topic, now, partial(self._end, sink, ending, now), what)
+
+    def _attempt(self, grant_id: str, topic: str, now: float, act: Callable[[], None], what: str) -> None:
+        try:
+            act()
+        except (Transient, Fenced) as error:
+            reason = f"{what}; its subscriber does not confirm that yet: {error.problem}"
+            self._begin(grant_id, "waiting", reason, error.fix)
+            if not isinstance(self._sink, AnsweringSink):
+                raise
+            self._again_at[topic] = now + AGAIN_SECONDS
+        except MeshError as error:
+            reason = f"{what}, but what it may no longer have could not be removed: {error.problem}"
+            self._begin(grant_id, "stopped", reason, error.fix)
+            logger.error("grant %s %s", grant_id, reason)  # noqa: TRY400  -- the text says all
+            self._again_at[topic] = now + AGAIN_SECONDS
+        else:
+            if grant_id in self._unwell:
+                self._unwell.discard(grant_id)
+                self._incidents.end("grant", grant_id)
+
+    def _begin(self, grant_id: str, state: State, reason: str, fix: str) -> None:
+        self._unwell.add(grant_id)
+        self._incidents.begin("grant", grant_id, state=state, reason=reason, fix=fix)
+
+    def _narrow(self, sink: Ender, topic: str, schema_id: int) -> None:
+        sink.narrow(topic, schema_id)
+        self._narrowed[topic] = schema_id
+
+    def _end(self, sink: Sink | AnsweringSink, ending: Ending, now: float) -> None:
+        removed = self._apply(sink, ending, now)
+        self._acknowledge(ending, removed)
+        self._done.add(ending.topic)
+        rows = "the subscriber's side confirms it" if removed is None else f"{removed} rows removed"
+        logger.info("grant %s is over (%s): %s", ending.grant_id, ending.reason, rows)
+
+    def _apply(self, sink: Sink | AnsweringSink, ending: Ending, now: float) -> int | None:
+        if isinstance(sink, Ender):
+            return sink.end(ending)
+        if isinstance(sink, AnsweringSink):
+            message = sink.message(ending.topic, self._record(ending, now))
+            if message is not None and (error := sink.send([message])) is not None:
+                raise error
+            return None
+        sink.write([Batch(topic=ending.topic, partition=OUTSIDE, records=[self._record(ending, now)])])
+        return None
+
+    def _record(self, ending: Ending, now: float) -> Record:
+        envelope = {
+            "before": None,
+            "after": None,
+            "source": {
+                "version": "",
+                "connector": "pearlmesh",
+                "name": ending.subscriber,
+                "ts_ms": int(now * 1000),
+                "snapshot": None,
+                "db": "",
+                "sequence": str(Position(0, 0, 0)),
+                "schema": None,
+                "table": ending.topic,
+                "txId": None,
+                "lsn": None,
+                "file": None,
+                "pos": None,
+                "gtid": None,
+            },
+            "op": "t",
+            "ts_ms": None,
+            "transaction": None,
+            "unchanged": None,
+            "dq": None,
+        }
+        value = self._codec.encode(ending.value_schema_id, envelope)
+        at_end = b"kept" if ending.at_end is AtEnd.KEEP else b"removed"
+        headers = [
+            ("grant_id", ending.grant_id.encode()),
+            ("purpose", ending.purpose.encode()),
+            ("reason", GRANT_ENDED.encode()),
+            ("rows", at_end),
+        ]
+        return Record(0, b"", value, headers, 0)
