@@ -19,6 +19,7 @@ from ops.city.receiver import Receiver
 from ops.embedded.postgres import Postgres, ensure_database
 from ops.embedded.program import Program, Running, launch
 from ops.folder import Folder, variable_of
+from ops.private import keep_private
 from ops.settings import Settings, endpoints, load
 from ops.up import mesh_command
 from schemas.errors import Misconfigured, Transient
@@ -54,7 +55,7 @@ def make_room(directory: Path) -> None:
             if stop.returncode != 0:
                 raise Transient(f"{directory}: an earlier demo still runs", fix=f"mesh down --dir {directory}")
         shutil.rmtree(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    keep_private(directory)
     (directory / MARKER).write_text("Made by `mesh demo`, which may remove all of it.\n")
 
 

@@ -41,10 +41,12 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ops.folder_form import GrantForm
 from ops.located import Located, Unreadable, read_json, read_yaml
 from schemas.agency import Agency, SourceConfig
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
+from schemas.form import read as read_form
 from schemas.grant import Grant
 from schemas.subscriber import SECRETS, SinkConfig, Subscriber
 
@@ -159,6 +161,7 @@ def grant_of(record: Any, subscriber: str) -> Grant:
     """One entry of a subscriber's `grants`. Raises Misconfigured."""
     if not isinstance(record, Mapping) or not isinstance(record.get("feed"), str):
         raise Misconfigured(f"a grant of {subscriber}", "names no feed", fix="add `feed: <agency>.<table>`")
+    read_form(GrantForm, record, f"grant of {record['feed']} to {subscriber}", "field of a grant")
     grant_id = record.get("grant_id") or f"{subscriber}.{record['feed']}"
     if not isinstance(record.get("columns"), list):
         raise Misconfigured(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ops.folder_form import FIELD_GOV, RECORD_GOV, misspelt
 from ops.lint_column import did_you_mean, looks_personal, unmapped
 from ops.lint_nested import inner_fields, troubles
 from ops.located import Located, Path
@@ -157,6 +158,7 @@ class ContractLint:
             fix = f'add "class" to the record\'s gov: {", ".join(CLASSES)}'
             self._add(Severity.WARNING, ("gov",), "", "does not say how it is shared", fix)
         self._sharing(gov, gov, ("gov",), "")
+        self._misspelt(gov, RECORD_GOV, ("gov",), "")
 
     def _sharing(self, own: Mapping[str, Any], inherited: Mapping[str, Any], at: Path, field: str) -> None:
         """Class, opening and legal basis of a record or field; `inherited` is what holds, `own` what is written there."""
@@ -173,6 +175,11 @@ class ContractLint:
                 fix = "let the department decide class and legal basis, and write them there"
                 self._add(Severity.WARNING, (*at, "basis"), field, f"is {holds} only by the draft's choice", fix)
 
+    def _misspelt(self, own: Mapping[str, Any], known: frozenset[str], at: Path, field: str) -> None:
+        for name, meant in misspelt(own, known).items():
+            text = f"gov.{name} says nothing to the mesh, so that what it was to say does not hold"
+            self._add(Severity.ERROR, (*at, name), field, text, f"did you mean {meant}?")
+
     # --- the columns ------------------------------------------------------------------------------------------------
 
     def _field(self, contract: Contract, field: Field, at: Path, *, is_derived: bool) -> None:
@@ -184,6 +191,7 @@ class ContractLint:
             self._key_column(contract, field, at)
         own = contract.record["fields"][at[1]].get("gov") or {}
         self._sharing(own, field.gov, (*at, "gov"), field.name)
+        self._misspelt(own, FIELD_GOV, (*at, "gov"), field.name)
         self._values(field, own, at)
         if unknown := sorted(field.tags - TAGS):
             fix = f"use {', '.join(sorted(TAGS))}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.folder import CODE, agency_of, grant_of, subscriber_of, variable_of
+from ops.folder_form import AgencyForm, GrantForm, SubscriberForm
 from ops.kinds import SINK_OPTIONS, SOURCE_OPTIONS
 from ops.lint_column import did_you_mean
 from ops.located import Located, Path
@@ -56,8 +57,17 @@ class FileLint:
     def _reject(self, path: Path, field: str, error: Misconfigured) -> None:
         self._add(Severity.ERROR, path, field, str(error.args[0]), error.fix)
 
+    def _is_unlike(self, form: type[Any], value: Any, at: Path, what: str, field: str = "") -> bool:
+        """Whether a part of the file is not as its form says; each difference is a problem on its line."""
+        _, faults = examine(form, value, what)
+        for fault in faults:
+            self._add(Severity.ERROR, (*at, *fault.path), field, fault.message, fault.fix)
+        return bool(faults)
+
     def agency(self) -> Agency | None:
         """The agency in the file, if it can be read."""
+        if self._is_unlike(AgencyForm, self._located.value, (), "field of an agency"):
+            return None
         try:
             agency, connections = agency_of(self._located.value)
         except Misconfigured as error:
@@ -73,6 +83,8 @@ class FileLint:
 
     def subscriber(self) -> Subscriber | None:
         """The subscriber in the file, if it can be read."""
+        if self._is_unlike(SubscriberForm, self._located.value, (), "field of a subscriber"):
+            return None
         try:
             subscriber, connections = subscriber_of(self._located.value)
         except Misconfigured as error:
@@ -151,6 +163,9 @@ class FileLint:
         for index, entry in enumerate(entries):
             at: Path = ("grants", index)
             feed = self._feed(entry, at, feeds)
+            name = str(entry.get("feed", "")) if isinstance(entry, Mapping) else ""
+            if self._is_unlike(GrantForm, entry, at, "field of a grant", name):
+                continue
             try:
                 grant = grant_of(entry, subscriber.subscriber)
             except Misconfigured as error:
@@ -226,7 +241,10 @@ class FileLint:
         if conditional and not grant.legal_basis:
             fix = "add `legal_basis:`, and `matter_code:` where there is one"
             text = f"gives no legal basis for {', '.join(conditional)} (CONDITIONAL 有条件共享)"
-            self._add(Severity.WARNING, at, grant.feed, text, fix)
+            gravest = [name for name in conditional if "L4" in contract.by_name[name].tags]
+            if gravest:
+                text = f"{text}; {', '.join(gravest)} is of class L4"
+            self._add(Severity.ERROR if gravest else Severity.WARNING, at, grant.feed, text, fix)
 
     def _masks(self, grant: Grant, at: Path, contract: Contract) -> None:
         for column in contract.key:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,11 @@ import yaml
 Path = tuple[str | int, ...]
 _WHITE = " \t\n\r"
 _DECODER = json.JSONDecoder()
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+
+CHARACTERS_MAX = 8_000_000
+DEPTH_MAX = 100
+PARTS_MAX = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,8 @@ class Unreadable(ValueError):
 
 def read_json(text: str) -> Located:
     """Parse JSON. Raises Unreadable."""
+    _check_size(text)
+    _check_depth_of_json(text)
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -107,9 +115,15 @@ class _JsonScan:
 
 def read_yaml(text: str) -> Located:
     """Parse YAML (one document, safe types only). Raises Unreadable."""
+    _check_size(text)
     try:
+        _check_events(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None:
+            _check_aliases(node)
         value = yaml.safe_load(text)
+    except Unreadable:
+        raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -121,6 +135,55 @@ def read_yaml(text: str) -> Located:
     if node is not None:
         _walk(node, (), places, twice)
     return Located(value=value, places=places, twice=tuple(twice))
+
+
+def _check_size(text: str) -> None:
+    if len(text) > CHARACTERS_MAX:
+        raise Unreadable(f"has more than {CHARACTERS_MAX} characters", 1, 1)
+
+
+def _check_depth_of_json(text: str) -> None:
+    depth = 0
+    for match in _BRACKETS.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
+        if depth > DEPTH_MAX:
+            line = text.count("\n", 0, match.start()) + 1
+            column = match.start() - text.rfind("\n", 0, match.start())
+            raise Unreadable(f"is nested deeper than {DEPTH_MAX} levels", line, column)
+
+
+def _check_events(text: str) -> None:
+    """Refuse what is nested deeply before anything walks it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH_MAX:
+            mark = event.start_mark
+            raise Unreadable(f"is nested deeper than {DEPTH_MAX} levels", mark.line + 1, mark.column + 1)
+
+
+def _check_aliases(root: yaml.Node) -> None:
+    """Refuse aliases that would make a small text a large one: each level of them multiplies what it names."""
+    sizes: dict[int, int] = {}
+
+    def size_of(node: yaml.Node) -> int:
+        known = sizes.get(id(node))
+        if known is None:
+            sizes[id(node)] = PARTS_MAX + 1  # until it is known: whoever contains itself has no end
+            sizes[id(node)] = known = 1 + sum(map(size_of, _parts_of(node)))
+        if known > PARTS_MAX:
+            mark = node.start_mark
+            text = f"names parts by aliases (*) so that it has more than {PARTS_MAX} parts or no end; write them out"
+            raise Unreadable(text, mark.line + 1, mark.column + 1)
+        return known
+
+    size_of(root)
+
+
+def _parts_of(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
 
 
 def _walk(node: yaml.Node, path: Path, places: dict[Path, int], twice: list[tuple[Path, int]]) -> None:

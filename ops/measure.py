@@ -28,6 +28,7 @@ from ops.metric import CAPTURED, LATENCY_BUCKETS_SECONDS, METRICS, RECENT, origi
 from ops.prometheus.configuration import Target, register, unregister
 from ops.recent import Recent
 from schemas.directory import Directory
+from schemas.door import guarded
 from schemas.errors import Misconfigured
 
 Child = TypeVar("Child", prometheus_client.Counter, prometheus_client.Gauge)
@@ -356,7 +357,7 @@ def serve(directory: Path, process: str, exporter: Exporter = EXPORTER) -> Page:
     """
     wish = os.environ.get("MESH_METRICS_PORT", "0")
     recent = Recent(lambda: prometheus_client.generate_latest(exporter.registry.restricted_registry(RECENT)))
-    app: Any = recent.beside(prometheus_client.make_wsgi_app(exporter.registry))
+    app: Any = guarded(recent.beside(prometheus_client.make_wsgi_app(exporter.registry)))
     try:
         server = make_server("127.0.0.1", int(wish), app, ThreadingWSGIServer, _Handler)
     except (ValueError, OSError, OverflowError) as error:

@@ -168,11 +168,31 @@ def offsets_since(bootstrap: str, topic: str, partitions: Iterable[int], since: 
     }
 
 
-def allow_read(bootstrap: str, user: str, topics: Iterable[str], group_prefix: str) -> Access:
-    """Let a user read exactly these topics, and join consumer groups whose name starts with the prefix (`sub.<user>.`)."""
+def allow_read(
+    bootstrap: str, user: str, topics: Iterable[str], group_prefix: str, own_groups: Iterable[str] = ()
+) -> Access:
+    """Let a user read exactly these topics, and join consumer groups whose name starts with the prefix (`sub.<user>.`).
+
+    But for `own_groups`, by which the mesh itself delivers to that user: who joined one would take partitions, and changes, away.
+    """
     rights = [(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, AclOperation.READ) for topic in topics]
     if not group_prefix.endswith("."):
         raise Misconfigured(group_prefix, "would also match longer names", fix=f"end it with a dot: {group_prefix}.")
+    denied = [
+        AclBinding(
+            ResourceType.GROUP,
+            group,
+            ResourcePatternType.LITERAL,
+            f"User:{user}",
+            "*",
+            AclOperation.ALL,
+            AclPermissionType.DENY,
+        )
+        for group in own_groups
+    ]
+    if denied and _USER.fullmatch(user):  # first: a right must not be there before its bounds are
+        admin = _admin(bootstrap)
+        _outcome(admin.create_acls(denied, request_timeout=WITHIN_SECONDS).values(), f"groups of {user}")
     rights.append((ResourceType.GROUP, group_prefix, ResourcePatternType.PREFIXED, AclOperation.READ))
     return _allow(bootstrap, user, rights, f"reading by {user}")
 

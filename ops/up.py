@@ -30,6 +30,7 @@ from ops.embedded.kafka import Kafka
 from ops.embedded.postgres import Postgres, ensure_database, without_password
 from ops.embedded.program import Program, free_ports, reaches
 from ops.identity import announce
+from ops.private import keep_private
 from ops.settings import load
 from ops.supervisor import Supervisor
 from schemas.errors import MeshError, Misconfigured, Transient
@@ -58,6 +59,7 @@ def up(directory: Path, processes: Processes, console: Console | None = None) ->
     console = console or Console(stderr=True, highlight=False)
     directory = directory.absolute()
     with _opened(directory) as lock:
+        keep_private(directory)
         if not _take(lock):
             _say_what_runs(directory, _holder(lock), console)
             return 0
@@ -294,8 +296,11 @@ def _clear(directory: Path) -> None:
 def _opened(directory: Path) -> IO[str]:
     """The directory's lock file, open, not yet locked."""
     try:
-        (directory / "run").mkdir(parents=True, exist_ok=True)
-        return (directory / "run" / "up.lock").open("a+")
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / "run").mkdir(mode=0o700, exist_ok=True)
+        lock = directory / "run" / "up.lock"
+        lock.touch(mode=0o600)
+        return lock.open("a+")
     except OSError as error:
         fix = "choose a directory of this user's, or do it as the user whose directory it is"
         raise Misconfigured(str(directory), f"cannot be used ({error.strerror})", fix=fix) from error

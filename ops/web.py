@@ -9,17 +9,23 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from ops.quiet_http import Explain, Runner
 from schemas.errors import Misconfigured
 
 
 async def serve(
-    app: web.Application, name: str, port: int, stop: threading.Event, announce: Callable[[str], None]
+    app: web.Application,
+    name: str,
+    port: int,
+    stop: threading.Event,
+    announce: Callable[[str], None],
+    explain: Explain,
 ) -> None:
     """Serve until `stop`. `announce` receives the address once it answers; port 0 takes a free one.
 
-    Raises Misconfigured when the port is taken.
+    `explain` answers what is no request at all; nothing of it is logged. Raises Misconfigured when the port is taken.
     """
-    runner = web.AppRunner(app, access_log=None)
+    runner = Runner(app, explain)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     try:

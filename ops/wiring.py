@@ -31,6 +31,7 @@ from ops.flows import run_flows
 from ops.former_connections import settle
 from ops.gaps import Gaps
 from ops.hash_key import HashKeys
+from ops.held_subjects import held_by
 from ops.incident_metrics import CountedIncidents
 from ops.incidents import IncidentLog, IncidentReader
 from ops.lag import STREAMS_GROUP, LagReader
@@ -38,6 +39,7 @@ from ops.lag_watch import LagWatch, watching
 from ops.measure import CaptureMetrics, DeliveryMetrics, StreamMetrics, serve
 from ops.opendata.service import run_opendata
 from ops.present import Tidy, tidying
+from ops.private import keep_private
 from ops.prometheus.configuration import write_prometheus_config
 from ops.replay import ReplayRequests
 from ops.settings import Connections, Settings, load
@@ -92,13 +94,15 @@ def processes(directory: Path, ports: Mapping[str, int]) -> Mapping[str, Sequenc
 def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: frozenset[str], name: str) -> None:
     """Run one hop until `stop`; serve its metrics meanwhile."""
     calm_collector()
+    keep_private(directory)
     settings = load(directory)
     with ExitStack() as parts:
         parts.enter_context(closing(serve(directory, name)))
-        if hop == "registry":
-            RegistryServer(settings.kafka, port=port).run(stop)
-            return
         ensure_control_topics(settings.kafka)
+        if hop == "registry":
+            follower = parts.enter_context(closing(Follower(settings.kafka)))
+            RegistryServer(settings.kafka, port=port, held_by=partial(held_by, follower)).run(stop)
+            return
         settle(settings.directory, read_directory(settings.kafka))
         if hop == "console":
             _run_console(settings, port, stop)

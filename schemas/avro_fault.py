@@ -25,6 +25,8 @@ from schemas.avro_schema import (
 )
 
 DEPTH_MAX = 64
+FIELDS_MAX = 2_000
+"""Of one record: more than any table has columns. Comparing records takes time by the square of it."""
 _FULL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
@@ -148,6 +150,9 @@ def _record_faults(schema: Mapping[str, Any], path: Path, scope: Scope) -> Itera
     if not isinstance(fields, list):
         yield Fault((*path, "fields"), "record has no list of fields", 'add "fields": […]')
         return
+    if len(fields) > FIELDS_MAX:
+        yield Fault((*path, "fields"), f"record has more than {FIELDS_MAX} fields", "split it into several")
+        return
     seen: set[str] = set()
     for index, field in enumerate(fields):
         at = (*path, "fields", index)
@@ -197,15 +202,51 @@ def _logical_faults(schema: Mapping[str, Any], kind: str, path: Path) -> Iterato
 
 def fits(default: Any, schema: AvroSchema, scope: Scope) -> bool:
     """Whether a JSON default is a value of the type; for a union, of its first branch."""
-    if isinstance(schema, list):
-        return bool(schema) and fits(default, schema[0], scope)
-    kind = kind_of(schema)
-    if kind in _IS_VALUE:
-        return _IS_VALUE[kind](default)
-    if isinstance(schema, Mapping):
-        return _fits_complex(default, schema, kind, scope)
-    name = scope.resolve(kind)
-    return name is not None and fits(default, scope.named[name], Scope(namespace_of(name), scope.named))
+    return _Fitting().fits(default, schema, scope)
+
+
+class _Fitting:
+    """One question of that kind.
+
+    Each default is looked at once for each type: types that name others twice would double the work with every level. A
+    default that needs itself is none.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], bool] = {}
+
+    def fits(self, default: Any, schema: AvroSchema, scope: Scope) -> bool:
+        if isinstance(schema, list):
+            return bool(schema) and self.fits(default, schema[0], scope)
+        kind = kind_of(schema)
+        if kind in _IS_VALUE:
+            return _IS_VALUE[kind](default)
+        if isinstance(schema, Mapping):
+            place = (id(default), id(schema))
+            if place not in self._known:
+                self._known[place] = False
+                self._known[place] = self._fits_complex(default, schema, kind, scope)
+            return self._known[place]
+        name = scope.resolve(kind)
+        return name is not None and self.fits(default, scope.named[name], Scope(namespace_of(name), scope.named))
+
+    def _fits_complex(self, default: Any, schema: Mapping[str, Any], kind: str, scope: Scope) -> bool:
+        match kind:
+            case "fixed":
+                return _is_bytes(default) and len(default) == schema["size"]
+            case "enum":
+                return default in schema["symbols"]
+            case "array":
+                return isinstance(default, list) and all(self.fits(item, schema["items"], scope) for item in default)
+            case "map":
+                return isinstance(default, Mapping) and all(
+                    self.fits(value, schema["values"], scope) for value in default.values()
+                )
+            case _:
+                return isinstance(default, Mapping) and all(
+                    self.fits(default.get(field["name"], field.get("default", ...)), field["type"], scope)
+                    for field in schema["fields"]
+                )
 
 
 def _is_integer(bits: int) -> Callable[[Any], bool]:
@@ -231,23 +272,6 @@ _IS_VALUE: Mapping[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
     "bytes": _is_bytes,
 }
-
-
-def _fits_complex(default: Any, schema: Mapping[str, Any], kind: str, scope: Scope) -> bool:
-    match kind:
-        case "fixed":
-            return _is_bytes(default) and len(default) == schema["size"]
-        case "enum":
-            return default in schema["symbols"]
-        case "array":
-            return isinstance(default, list) and all(fits(item, schema["items"], scope) for item in default)
-        case "map":
-            return isinstance(default, Mapping) and all(fits(v, schema["values"], scope) for v in default.values())
-        case _:
-            return isinstance(default, Mapping) and all(
-                fits(default.get(field["name"], field.get("default", ...)), field["type"], scope)
-                for field in schema["fields"]
-            )
 
 
 def _expected(schema: AvroSchema) -> str:

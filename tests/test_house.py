@@ -27,6 +27,7 @@ DOORS = {
         "ops/console/": "the console's server",
         "ops/opendata/": "the open data API's server",
         "ops/web.py": "what serves both",
+        "ops/quiet_http.py": "its protocol, which logs no question",
     },
     "aiokafka": {"streams/run_thread.py": "what Faust reads through"},
     "avro": {"schemas/compatibility.py": "Avro's own rules of compatibility"},

@@ -17,6 +17,7 @@ from aiohttp import web
 from ops.entity_health import entities
 from ops.status_report import Status
 from ops.web import serve
+from schemas.registry.door import guard
 
 PAGE = Path(__file__).with_name("page.html")
 FRESH_SECONDS = 0.9
@@ -25,6 +26,10 @@ _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+
+
+def _shut(status: int, why: str, fix: str) -> web.Response:
+    return web.Response(status=status, text=f"refused: {why}; {fix}\n", headers=_SECURITY)
 
 
 class Console:
@@ -46,7 +51,7 @@ class Console:
         asyncio.run(self._serve(stop, announce))
 
     async def _serve(self, stop: threading.Event, announce: Callable[[str], None]) -> None:
-        app = web.Application()
+        app = web.Application(middlewares=[guard(_shut)])
         app.router.add_get("/", self._file("page.html", "text/html"))
         app.router.add_get("/console.js", self._file("console.js", "text/javascript"))
         app.router.add_get("/console.css", self._file("console.css", "text/css"))
@@ -58,7 +63,7 @@ class Console:
             self.url = url
             announce(url)
 
-        await serve(app, "console", self._port, stop, told)
+        await serve(app, "console", self._port, stop, told, _shut)
 
     async def _fresh(self) -> Status:
         async with self._reading:

@@ -106,7 +106,8 @@ def launch(program: Program, *, vacant_within_seconds: float = 20.0) -> Running:
     Waits until whatever lived in its directory before is gone. Raises Transient when it stays, and Misconfigured when the program
     is not there.
     """
-    program.log.parent.mkdir(parents=True, exist_ok=True)
+    program.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    program.log.touch(mode=0o600)  # servers write what they please into it
     rotate(program.log)
     user = program.user
     leash = [

@@ -23,6 +23,7 @@ from ops.opendata.answers import Answers, Table
 from ops.opendata.query import Query
 from ops.opendata.refusal import Refusal
 from ops.web import serve
+from schemas.registry.door import guard
 from schemas.trace import described
 
 ADDRESSES: Mapping[str, str] = {
@@ -56,12 +57,12 @@ class OpenData:
 
     def run(self, stop: threading.Event, announce: Callable[[str], None] = lambda _: None) -> None:
         """Serve until `stop`. `announce` receives the address once it answers. Raises Misconfigured when the port is taken."""
-        asyncio.run(serve(self.application(), "open data", self._port, stop, announce))
+        asyncio.run(serve(self.application(), "open data", self._port, stop, announce, _shut))
 
     def application(self) -> web.Application:
         """The web application."""
         answers = self._answers
-        app = web.Application(middlewares=[_explained])
+        app = web.Application(middlewares=[guard(_shut, is_public=True), _explained])
         for path, answer in {
             "/": lambda _, query: {"addresses": ADDRESSES, **_nothing(query)},
             "/datasets": lambda _, query: answers.catalogue(query),
@@ -161,6 +162,10 @@ def _refused(refusal: Refusal) -> web.Response:
     return web.Response(
         status=refusal.status, body=_json(refusal.to_json()), content_type="application/json", headers=_HEADERS
     )
+
+
+def _shut(status: int, why: str, fix: str) -> web.Response:
+    return _refused(Refusal(status, "the request is refused", why=why, fix=fix))
 
 
 @web.middleware

@@ -40,21 +40,40 @@ class Candidate:
         return self.identity == identity(version.schema, references)
 
 
-def read_candidate(body: Any, state: State, *, is_normalised: bool) -> Candidate:
-    """Read the body of a request. Raises Refusal INVALID_SCHEMA when it holds no schema that may be kept."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The body of a request, of which only the outline was looked at."""
+
+    schema: str
+    extra: Mapping[str, Any]
+    id: int | None
+    version: int | None
+
+    @property
+    def references(self) -> Sequence[Mapping[str, Any]]:
+        """The versions that the schema refers to."""
+        return self.extra.get("references", ())
+
+
+def asked_of(body: Any) -> Asked:
+    """The outline of a request's body. Raises Refusal INVALID_SCHEMA when it names no schema."""
     if not isinstance(body, Mapping) or not isinstance(body.get("schema"), str) or not body["schema"].strip():
         raise invalid('the request has no "schema", a text with the schema in JSON')
     if body.get("schemaType") not in (None, "AVRO"):
         raise invalid("only AVRO schemas are kept here")
-    extra = _extra(body)
+    return Asked(schema=body["schema"], extra=_extra(body), id=_number(body, "id"), version=_number(body, "version"))
+
+
+def read_candidate(asked: Asked, referenced: Sequence[AvroSchema], *, is_normalised: bool) -> Candidate:
+    """Read and check the schema. Raises Refusal INVALID_SCHEMA when it is none that may be kept. Needs no state: any thread may."""
     try:
-        schema = json.loads(body["schema"], parse_constant=_no_constant)
-        alone = with_references(schema, referenced_schemas(extra.get("references", ()), state))
+        schema = json.loads(asked.schema, parse_constant=_no_constant)
+        alone = with_references(schema, referenced)
         if found := faults(alone):
             where = "/".join(map(str, found[0].path)) or "the schema"
             raise invalid(f"{where}: {found[0].message}; {found[0].fix}")
         text = canonical_text(schema, is_normalised=is_normalised)
-        size = len(text.encode()) + len(json.dumps(extra).encode())
+        size = len(text.encode()) + len(json.dumps(asked.extra).encode())
     except (ValueError, RecursionError) as error:
         raise invalid(f"the schema is not readable JSON: {_brief(error)}") from error
     if size > CANDIDATE_BYTES_MAX:
@@ -63,7 +82,7 @@ def read_candidate(body: Any, state: State, *, is_normalised: bool) -> Candidate
         parse_avro(alone)
     except ValueError as error:
         raise invalid(_brief(error)) from error
-    return Candidate(schema=alone, text=text, extra=extra, id=_number(body, "id"), version=_number(body, "version"))
+    return Candidate(schema=alone, text=text, extra=asked.extra, id=asked.id, version=asked.version)
 
 
 def standing_alone(version: Version, state: State) -> AvroSchema:

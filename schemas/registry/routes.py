@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from schemas.registry.candidate import standing_alone
+from schemas.registry.door import guard
 from schemas.registry.refusal import CONTENT_TYPE, Code, Refusal
 from schemas.registry.service import Service
 from schemas.registry.state import Version
@@ -25,6 +26,7 @@ def application(service: Service) -> web.Application:
     """The web application over one service."""
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     app.router.add_routes([web.route(method, path, _answering(handler, service)) for method, path, handler in ROUTES])
+    app.middlewares.append(guard(_shut))
     app.middlewares.append(_explain)
     return app
 
@@ -38,6 +40,10 @@ def _answering(handler: Handler, service: Service) -> Callable[[web.Request], Aw
 
 def _json(body: Any, status: int = 200) -> web.Response:
     return web.Response(text=json.dumps(body), status=status, content_type=CONTENT_TYPE)
+
+
+def _shut(status: int, why: str, fix: str) -> web.Response:
+    return _json({"error_code": status, "message": f"The request is refused: {why}; {fix}"}, status)
 
 
 @web.middleware
@@ -220,7 +226,7 @@ async def _register(service: Service, request: web.Request) -> Any:
 async def _look_up(service: Service, request: web.Request) -> Any:
     is_normalised, with_deleted = _flag(request, "normalize"), _flag(request, "deleted")
     body = await _body(request)
-    version = service.find(_subject(request), body, is_normalised=is_normalised, with_deleted=with_deleted)
+    version = await service.find(_subject(request), body, is_normalised=is_normalised, with_deleted=with_deleted)
     return _shown(service, request, version)
 
 
@@ -235,7 +241,7 @@ async def _delete_version(service: Service, request: web.Request) -> Any:
 
 async def _compatibility(service: Service, request: web.Request) -> Any:
     wanted, is_normalised = request.match_info.get("version"), _flag(request, "normalize")
-    found = service.breaches(_subject(request), wanted, await _body(request), is_normalised=is_normalised)
+    found = await service.breaches(_subject(request), wanted, await _body(request), is_normalised=is_normalised)
     answer: dict[str, Any] = {"is_compatible": not found}
     return {**answer, "messages": found} if _flag(request, "verbose") else answer
 

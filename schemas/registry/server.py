@@ -18,7 +18,7 @@ from schemas.errors import ContractBroken, Misconfigured, Transient
 from schemas.registry.record import Entry
 from schemas.registry.refusal import Code, Refusal
 from schemas.registry.routes import application
-from schemas.registry.service import Service
+from schemas.registry.service import HeldBy, Service
 from schemas.registry.state import State
 from schemas.registry.topic import SchemaTopic
 
@@ -28,13 +28,24 @@ _logger = logging.getLogger(__name__)
 
 
 class RegistryServer:
-    """A schema registry on one topic. `port` 0 takes a free one; `port` and `url` are true once `ready` is set."""
+    """A schema registry on one topic. `held_by` says what the running mesh goes by, which nobody may take away.
 
-    def __init__(self, bootstrap: str, host: str = "127.0.0.1", port: int = 0, topic: str = "_schemas") -> None:
+    `port` 0 takes a free one; `port` and `url` are true once `ready` is set.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        topic: str = "_schemas",
+        held_by: HeldBy = lambda _: "",
+    ) -> None:
         self._bootstrap = bootstrap
         self.host = host
         self.port = port
         self._topic_name = topic
+        self._held_by = held_by
         self.ready = threading.Event()
 
     @property
@@ -58,7 +69,7 @@ class RegistryServer:
             topic = SchemaTopic(self._bootstrap, self._topic_name)
             try:
                 topic.open()
-                serving = _Serving(topic)
+                serving = _Serving(topic, self._held_by)
                 topic.replay(serving.take, stop)
                 if not stop.is_set():
                     asyncio.run(serving.serve(listener, stop, self.ready))
@@ -69,8 +80,9 @@ class RegistryServer:
 class _Serving:
     """One run: the event loop owns the state; a thread follows the topic and hands each record into the loop."""
 
-    def __init__(self, topic: SchemaTopic) -> None:
+    def __init__(self, topic: SchemaTopic, held_by: HeldBy) -> None:
         self._topic = topic
+        self._held_by = held_by
         self._state = State()
         self._read_to = -1
         self._read = asyncio.Condition()
@@ -97,7 +109,9 @@ class _Serving:
             return halt.is_set()
 
         runner = web.AppRunner(
-            application(Service(self._state, self._append)), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
+            application(Service(self._state, self._append, self._held_by)),
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_SECONDS,
         )
         await runner.setup()
         follower = threading.Thread(target=follow, name="registry-reader")

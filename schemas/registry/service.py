@@ -13,7 +13,14 @@ from dataclasses import replace
 from typing import Any
 
 from schemas.compatibility import LEVELS, breaches
-from schemas.registry.candidate import CANDIDATE_BYTES_MAX, Candidate, read_candidate, standing_alone
+from schemas.registry.candidate import (
+    CANDIDATE_BYTES_MAX,
+    Candidate,
+    asked_of,
+    read_candidate,
+    referenced_schemas,
+    standing_alone,
+)
 from schemas.registry.record import Entry, config_entry, id_entry, mode_entry, schema_entry
 from schemas.registry.refusal import Code, Refusal
 from schemas.registry.state import DEFAULT_LEVEL, DEFAULT_MODE, State, Version
@@ -22,14 +29,22 @@ MODES = ("READWRITE", "READONLY", "IMPORT")
 Append = Callable[[Sequence[Entry]], Awaitable[None]]
 """Makes records durable; returns once the state has taken them in."""
 
+HeldBy = Callable[[str | None], str]
+"""What of the running mesh needs a subject, such as "feed aic.enterprise"; of None: anything at all. Empty for nothing."""
+
+JUDGED_AT_ONCE_MAX = 2
+"""Reading and comparing large schemas takes long; it does so beside the loop, and everybody else is answered meanwhile."""
+
 
 class Service:
     """The registry's rules over one state. Lives in one event loop."""
 
-    def __init__(self, state: State, append: Append) -> None:
+    def __init__(self, state: State, append: Append, held_by: HeldBy = lambda _: "") -> None:
         self.state = state
         self._append = append
+        self._held_by = held_by
         self._writing = asyncio.Lock()
+        self._judging = asyncio.Semaphore(JUDGED_AT_ONCE_MAX)
 
     # --- reads ------------------------------------------------------------------------------------------------------
 
@@ -72,10 +87,10 @@ class Service:
                 return version
         raise Refusal(Code.VERSION_NOT_FOUND, "No version has this metadata.")
 
-    def find(self, subject: str, body: Any, *, is_normalised: bool, with_deleted: bool) -> Version:
+    async def find(self, subject: str, body: Any, *, is_normalised: bool, with_deleted: bool) -> Version:
         """The version of a subject that is this schema. Raises Refusal."""
         versions = self.versions(subject, with_deleted=with_deleted)
-        candidate = self._candidate(subject, body, is_normalised=is_normalised)
+        candidate = await self._candidate(subject, body, is_normalised=is_normalised)
         for version in reversed(versions):
             if candidate.is_same_as(version):
                 return version
@@ -88,11 +103,11 @@ class Service:
             raise Refusal(Code.SCHEMA_NOT_FOUND, f"Schema {wanted} not found")
         return version
 
-    def breaches(self, subject: str, wanted: str | None, body: Any, *, is_normalised: bool) -> list[str]:
+    async def breaches(self, subject: str, wanted: str | None, body: Any, *, is_normalised: bool) -> list[str]:
         """What a schema would break: against one version, or (`wanted` None) against those its level names."""
         one = None if wanted is None else self.version(subject, wanted, with_deleted=False)
         versions = self.state.versions(subject) if one is None else [one]
-        return self._judge(subject, self._candidate(subject, body, is_normalised=is_normalised), versions)
+        return await self._judge(subject, await self._candidate(subject, body, is_normalised=is_normalised), versions)
 
     def config(self, subject: str | None, *, is_inherited: bool) -> dict[str, Any]:
         """The configuration as it is kept, with `compatibilityLevel`. Raises Refusal when a subject has none of its own."""
@@ -117,13 +132,13 @@ class Service:
         """A version with this schema: the one that is there already, or a new one. Raises Refusal."""
         _check_subject(subject)
         async with self._writing:
-            candidate = self._candidate(subject, body, is_normalised=is_normalised)
+            candidate = await self._candidate(subject, body, is_normalised=is_normalised)
             versions = self.state.versions(subject)
             for version in reversed(versions):
                 if candidate.is_same_as(version) and candidate.id in (None, version.id):
                     return version
             if not self._is_importing(subject, candidate):
-                found = self._judge(subject, candidate, versions)
+                found = await self._judge(subject, candidate, versions)
                 if found:
                     level = self.state.level(subject)
                     text = f"Schema is incompatible with an earlier schema for subject '{subject}' ({level}): "
@@ -137,6 +152,7 @@ class Service:
         async with self._writing:
             every, live = self.state.versions(subject, with_deleted=True), self.state.versions(subject)
             self._check_writable(subject)
+            self._check_free(subject)
             if not every:
                 raise _no_subject(subject)
             if is_permanent and live:
@@ -157,6 +173,7 @@ class Service:
         """Delete one version; permanently only after it was deleted softly. Raises Refusal."""
         async with self._writing:
             self._check_writable(subject)
+            self._check_free(subject)
             if wanted in {"latest", "-1"}:
                 version = self.version(subject, wanted, with_deleted=False)
             else:
@@ -185,6 +202,7 @@ class Service:
             raise Refusal(Code.INVALID_LEVEL, f"No compatibility level. Valid values are {', '.join(LEVELS)}")
         async with self._writing:
             self._check_writable(subject)
+            self._check_free(subject)
             kept = {**self.state.configs.get(subject, {}), **config}
             if level is not None:
                 kept["compatibilityLevel"] = level.upper()
@@ -200,6 +218,7 @@ class Service:
         """Back to what is inherited; returns what was set. Raises Refusal when nothing was."""
         async with self._writing:
             self._check_writable(subject)
+            self._check_free(subject)
             config = self.config(subject, is_inherited=False)
             await self._append([config_entry(subject, None)])
             return config
@@ -212,6 +231,7 @@ class Service:
         if subject is not None:
             _check_subject(subject)
         async with self._writing:
+            self._check_free(subject)
             subjects = self.state.subjects if subject is None else (subject,)
             has_schemas = any(self.state.versions(name) for name in subjects)
             if mode.upper() == "IMPORT" and has_schemas and not is_forced:
@@ -223,21 +243,35 @@ class Service:
         """Back to what is inherited; returns what was set. Raises Refusal when nothing was."""
         async with self._writing:
             mode = self.mode(subject, is_inherited=False)
+            self._check_free(subject)
             await self._append([mode_entry(subject, None)])
             return mode
 
     # --- how it judges ----------------------------------------------------------------------------------------------
 
-    def _candidate(self, subject: str, body: Any, *, is_normalised: bool) -> Candidate:
+    async def _candidate(self, subject: str, body: Any, *, is_normalised: bool) -> Candidate:
         is_configured = any((self.state.configs.get(scope) or {}).get("normalize") is True for scope in (subject, None))
-        return read_candidate(body, self.state, is_normalised=is_normalised or is_configured)
+        asked = asked_of(body)
+        referenced = referenced_schemas(asked.references, self.state)
+        async with self._judging:
+            return await asyncio.to_thread(
+                read_candidate, asked, referenced, is_normalised=is_normalised or is_configured
+            )
 
-    def _judge(self, subject: str, candidate: Candidate, versions: Sequence[Version]) -> list[str]:
+    async def _judge(self, subject: str, candidate: Candidate, versions: Sequence[Version]) -> list[str]:
         level = self.state.level(subject)
         if level == "NONE" or not versions:
             return []
         compared = versions if level.endswith("_TRANSITIVE") else versions[-1:]
-        return breaches([standing_alone(version, self.state) for version in compared], candidate.schema, level)
+        alone = [standing_alone(version, self.state) for version in compared]
+        async with self._judging:
+            return await asyncio.to_thread(breaches, alone, candidate.schema, level)
+
+    def _check_free(self, subject: str | None) -> None:
+        """Refuse to take from the running mesh what its readers go by."""
+        if holder := self._held_by(subject):
+            text = f"Subject '{subject or 'all'}' is held by {holder} of the running mesh: its readers go by it"
+            raise Refusal(Code.NOT_PERMITTED, text)
 
     def _new_version(self, subject: str, candidate: Candidate) -> Version:
         number = self.state.next_version(subject)
@@ -248,7 +282,9 @@ class Service:
                     Code.NOT_PERMITTED, f"Version {number} of '{subject}' exists already; a version never changes"
                 )
         schema_id = candidate.id or self.state.id_of(candidate.identity) or self.state.id_max + 1
-        text, extra = candidate.text, candidate.extra
+        known = self.state.by_id(schema_id)
+        # One id has one text: that of whoever came first, in whatever order the attributes stood.
+        text, extra = known.schema if known is not None else candidate.text, candidate.extra
         return Version(subject=subject, version=number, id=schema_id, schema=text, extra=extra)
 
     def _is_importing(self, subject: str, candidate: Candidate) -> bool:

@@ -6,8 +6,10 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
+from schemas.avro_schema import canonical_text
 from schemas.registry.record import parse
 
 DEFAULT_LEVEL = "BACKWARD"
@@ -28,13 +30,13 @@ class Version:
 
     @property
     def identity(self) -> str:
-        """What makes two schemas the same: text, references, metadata and rules."""
+        """What makes two schemas the same: schema, references, metadata and rules, in whatever order attributes stand."""
         return identity(self.schema, self.extra)
 
     @property
     def guid(self) -> str:
-        """The schema's global name, derived from its identity."""
-        return str(uuid.uuid5(_GUIDS, self.identity))
+        """The schema's global name, derived from its text, references, metadata and rules."""
+        return str(uuid.uuid5(_GUIDS, json.dumps([self.schema, _parts(self.extra)], sort_keys=True)))
 
     @property
     def references(self) -> Sequence[Mapping[str, Any]]:
@@ -65,8 +67,20 @@ class Version:
 
 def identity(schema: str, extra: Mapping[str, Any]) -> str:
     """The identity of a schema that is not yet a version."""
-    parts = {name: extra[name] for name in ("references", "metadata", "ruleSet") if extra.get(name)}
-    return json.dumps([schema, parts], sort_keys=True)
+    return json.dumps([_sorted(schema), _parts(extra)], sort_keys=True)
+
+
+@lru_cache(maxsize=10_000)
+def _sorted(schema: str) -> str:
+    """The schema's text with every object's attributes in one order; what is in a list keeps its own."""
+    try:
+        return json.dumps(json.loads(canonical_text(json.loads(schema))), sort_keys=True)
+    except (ValueError, RecursionError):
+        return schema  # a text of another registry that is no JSON is what it is
+
+
+def _parts(extra: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: extra[name] for name in ("references", "metadata", "ruleSet") if extra.get(name)}
 
 
 class State:
@@ -139,7 +153,8 @@ class State:
         uses.pop((version.subject, version.version))
         if not uses:
             del self._ids[version.id]
-            self._by_identity.pop(version.identity, None)
+            if self._by_identity.get(version.identity) == version.id:
+                del self._by_identity[version.identity]
 
     def versions(self, subject: str, *, with_deleted: bool = False) -> list[Version]:
         """The versions of a subject, oldest first."""

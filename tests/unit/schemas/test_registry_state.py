@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.registry.candidate import read_candidate
+from schemas.registry.candidate import asked_of, read_candidate
 from schemas.registry.record import mode_entry, parse, schema_entry
 from schemas.registry.refusal import Code, Refusal
 from schemas.registry.service import Service
@@ -42,7 +42,7 @@ json_values = st.recursive(
 def read(body, *, is_normalised=False):
     """A candidate, or the code with which it is refused."""
     try:
-        return read_candidate(body, State(), is_normalised=is_normalised)
+        return read_candidate(asked_of(body), [], is_normalised=is_normalised)
     except Refusal as refusal:
         return refusal.code
 

@@ -1,0 +1,77 @@
+"""Door: which requests a service on this machine answers at all.
+
+A web page on another host can make a browser send requests here: with a Host of its own (DNS rebinding), from an Origin that is
+not ours, or as a form or text that needs no question beforehand. None of these is let in. A gateway that passes other names on
+is let in by `MESH_ALLOWED_HOSTS`, names separated by commas.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+_LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_JSON = frozenset({"application/json", "application/octet-stream"})
+
+
+class Shut(NamedTuple):
+    """Why a request is not let in."""
+
+    status: int
+    why: str
+    fix: str
+
+
+def judge(method: str, headers: Mapping[str, str], *, is_public: bool = False) -> Shut | None:
+    """Whether a request stays outside. `is_public`: any page may read what is served here, and nothing is changed by it."""
+    host = headers.get("Host", "")
+    if _name(host) not in _LOCAL | _allowed():
+        fix = "ask by 127.0.0.1 or localhost; a gateway's name goes to MESH_ALLOWED_HOSTS"
+        return Shut(421, "its Host is no name of this service", fix)
+    origin = headers.get("Origin")
+    is_foreign = origin is not None and origin.partition("://")[2].lower() != host.lower()
+    if not is_public and (is_foreign or headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}):
+        return Shut(
+            403, "it comes from a page of another origin", "send it without a browser, or from this service's own page"
+        )
+    if method in _WITH_BODY:
+        kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind not in _JSON and not (kind.startswith("application/vnd.schemaregistry") and kind.endswith("json")):
+            return Shut(415, "its body is not declared as JSON", "send Content-Type: application/json")
+    return None
+
+
+def _allowed() -> frozenset[str]:
+    return frozenset(
+        name.strip().lower() for name in os.environ.get("MESH_ALLOWED_HOSTS", "").split(",") if name.strip()
+    )
+
+
+def _name(host: str) -> str:
+    """A Host header without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()
+
+
+WsgiApp = Callable[[Mapping[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def guarded(app: WsgiApp) -> WsgiApp:
+    """A WSGI application behind the door."""
+
+    def answer(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        headers = {
+            name[5:].replace("_", "-").title(): str(value)
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
+        }
+        shut = judge(str(environ.get("REQUEST_METHOD", "GET")), headers)
+        if shut is None:
+            return app(environ, start_response)
+        start_response(f"{shut.status} Refused", [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"refused: {shut.why}; {shut.fix}\n".encode()]
+
+    return answer
