@@ -54,6 +54,14 @@ class EndForm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SinkForm(EndForm):
+    """One entry of `sinks`, with the secrets of the kinds that have some; which has which is looked at by itself."""
+
+    signing_key: str | None = None
+    previous_signing_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgencyForm:
     """`agency.yaml`."""
 
@@ -70,7 +78,7 @@ class SubscriberForm:
 
     subscriber: str = needed("its grants are named by it", "add `subscriber: <code>`: lower-case letters, digits, _")
     name: str | None = None
-    sinks: tuple[EndForm, ...] | None = ()
+    sinks: tuple[SinkForm, ...] | None = ()
     grants: _Any = None
 
 

@@ -9,8 +9,11 @@ import pytest
 
 from ops.check import check
 from ops.folder import load
+from ops.folder_form import SinkForm
 from ops.located import Unreadable, read_json, read_yaml
 from schemas.errors import Misconfigured
+from schemas.form import names_of
+from schemas.subscriber import SECRETS
 from tests.unit.ops.test_check import AGENCY, CONTRACT, SUBSCRIBER, changed, write
 
 PURPOSE = "    purpose: 报关单位核验\n"
@@ -143,3 +146,7 @@ def test_json_that_is_nested_without_end_is_refused_with_its_place(text: str) ->
 def test_aliases_that_name_a_few_parts_are_taken() -> None:
     assert read_yaml("a: &x {b: 1}\nc: *x\n").value == {"a": {"b": 1}, "c": {"b": 1}}
     assert read_json('{"a": "[[[["}').value == {"a": "[[[["}
+
+
+def test_the_form_of_a_sink_knows_the_secrets_of_every_kind() -> None:
+    assert {name for names in SECRETS.values() for name in names} <= set(names_of(SinkForm))
