@@ -129,9 +129,21 @@ def run(hop: str, directory: Path, port: int, only: tuple[str, ...], name: str) 
 @click.option("--into", type=click.Path(path_type=Path), help="Folder for the draft. Default: ./<agency>.")
 @click.option("--lossless", is_flag=True, help="Give every column a text branch for values its type cannot hold.")
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@click.option(
+    "--text-encoding",
+    type=click.Choice(["gb18030", "gbk", "big5", "utf8"]),
+    help="What text is in, where the database's own encoding is SQL_ASCII or EUC_CN; it becomes the source's option.",
+)
 @json_option
 def draft(
-    source: str, agency: str, tables: tuple[str, ...], into: Path | None, lossless: bool, force: bool, as_json: bool
+    source: str,
+    agency: str,
+    tables: tuple[str, ...],
+    into: Path | None,
+    lossless: bool,
+    force: bool,
+    text_encoding: str | None,
+    as_json: bool,
 ) -> None:
     """Write a draft contract for each table of a live database.
 
@@ -140,7 +152,9 @@ def draft(
     """
     from ops.draft import draft as write
 
-    written = write(source, tables, into or Path(agency), agency, lossless=lossless, force=force)
+    written = write(
+        source, tables, into or Path(agency), agency, lossless=lossless, force=force, text_encoding=text_encoding
+    )
     _report(written, as_json)
 
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ops.draft_type import RECORD_BASIS, Unmapped, avro_name, field_of
-from ops.folder import AGENCY_FILE, CODE, resolved
+from ops.folder import AGENCY_FILE, CODE, VARIABLE, resolved
 from producers.postgres_catalog import Table, TableColumn, Types, spelled, tables
 from producers.postgres_link import connect, translated
 from producers.postgres_preflight import Finding, findings
@@ -100,12 +100,20 @@ class Draft:
 
 
 def draft(
-    dsn: str, tables: Sequence[str], into: Path, agency: str, lossless: bool = False, *, force: bool = False
+    dsn: str,
+    tables: Sequence[str],
+    into: Path,
+    agency: str,
+    lossless: bool = False,
+    *,
+    force: bool = False,
+    text_encoding: str | None = None,
 ) -> Draft:
     """Write `agency.yaml` and one contract per table into a folder.
 
     `dsn` is an address or `${VARIABLE}`; `tables` are `<schema>.<table>` (or `<table>` of `public`), all when empty.
     `lossless` gives columns a text branch where their type cannot hold every value. Existing files stay unless `force`.
+    `text_encoding` becomes the source's option: what an SQL_ASCII database's names and text are in.
     Raises Misconfigured for an address or a table that does not exist, Transient when the database does not answer.
     """
     if not CODE.fullmatch(agency):
@@ -117,15 +125,15 @@ def draft(
         )
     outcome = Draft(into=into)
     contracts: dict[Path, Contract] = {}
-    with connect(address, name="draft") as connection, translated("draft"):
+    with connect(address, name="draft", text_encoding=text_encoding) as connection, translated("draft"):
         types = Types(connection)
         for table, stem in _named(_tables(connection, types, tables)):
             record = _Drafting(connection, agency, table, outcome).record(is_lossless=lossless)
             if record is not None:
                 contracts[into / f"{stem}.avsc"] = Contract.parse(record, f"{agency}.{stem}")
-        outcome.findings.extend(findings(connection, types, list(contracts.values())))
+        outcome.findings.extend(findings(connection, types, list(contracts.values()), text_encoding))
     into.mkdir(parents=True, exist_ok=True)
-    _write(outcome, into / AGENCY_FILE, _agency_text(agency), is_forced=force)
+    _write(outcome, into / AGENCY_FILE, _agency_text(agency, dsn, text_encoding), is_forced=force)
     for path, contract in contracts.items():
         _write(outcome, path, _contract_text(contract.record), is_forced=force)
     return outcome
@@ -250,8 +258,10 @@ def _write(outcome: Draft, path: Path, text: str, *, is_forced: bool) -> None:
     outcome.written.append(path)
 
 
-def _agency_text(agency: str) -> str:
-    variable = f"MESH_{agency.upper()}_DSN"
+def _agency_text(agency: str, dsn: str, text_encoding: str | None) -> str:
+    given = VARIABLE.fullmatch(dsn)
+    variable = given[1] if given else f"MESH_{agency.upper()}_DSN"
+    options = f"    options: {{text_encoding: {text_encoding}}}\n" if text_encoding else ""
     return f"""\
 # Keep addresses and passwords out of this file: export {variable}=postgresql://user:password@host:5432/database
 agency: {agency}
@@ -261,7 +271,7 @@ sources:
   - name: main
     kind: postgres
     connection: ${{{variable}}}
-"""
+{options}"""
 
 
 def _contract_text(record: Mapping[str, Any]) -> str:

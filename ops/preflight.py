@@ -21,8 +21,11 @@ def preflight(
     """Findings, and what provides each feed; nothing of the latter when an error was found. Raises MeshError."""
     if source.kind == MESH:
         return peer_preflight.examine(source, address, contracts, anchors, name=name)
-    found = postgres_preflight.preflight(address, contracts, name=name)
+    encoding = source.options.get("text_encoding")
+    found = postgres_preflight.preflight(address, contracts, name=name, text_encoding=encoding)
     if any(finding.severity == "error" for finding in found):
         return found, {}
-    tables = postgres_preflight.describe(address, [contract.table for contract in contracts], name=name)
+    tables = postgres_preflight.describe(
+        address, [contract.table for contract in contracts], name=name, text_encoding=encoding
+    )
     return found, {contract.feed: tables[contract.table] for contract in contracts}

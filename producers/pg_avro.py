@@ -163,41 +163,30 @@ _PAIRS: dict[tuple[str, str, str | None], Encode] = {
 }
 
 
-def typed(pg: PgType, branch: AvroType, *, is_text_checked: bool = False) -> Encode:
+def typed(pg: PgType, branch: AvroType, *, codec: str = "") -> Encode:
     """The encoder for one Avro branch, without its branch index. Raises Unmapped with the reason and what to do."""
     name = branch["type"] if isinstance(branch, dict) else branch
     logical = branch.get("logicalType") if isinstance(branch, dict) else None
     if pg.is_base and not pg.has_output_only and (known := _PAIRS.get((pg.name, name, logical))):
         return known
     if name == "string" and logical is None:
-        text = _text_of(pg, is_text_checked=is_text_checked)
+        text = _text_of(pg, codec)
         return lambda raw: text_bytes(text(raw))
     if name == "bytes" and logical is None and is_opaque(pg):
         return text_bytes
-    if isinstance(branch, dict) and (found := _built(pg, branch, is_text_checked=is_text_checked)):
+    if isinstance(branch, dict) and (found := _built(pg, branch, codec=codec)):
         return found
     shown = f"{name} ({logical})" if logical else name
     raise Unmapped(f"type {pg} does not go into {shown}; {_advice(pg)}")
 
 
-def _text_of(pg: PgType, *, is_text_checked: bool) -> Text:
-    if (text := pg.text) is None:
+def _text_of(pg: PgType, codec: str) -> Text:
+    if (text := pg.text_in(codec)) is None:
         raise Unmapped(f"type {pg} has no exact text; {_advice(pg)}")
-    if not is_text_checked:
-        return text
-
-    def checked(raw: bytes) -> bytes:
-        printed = text(raw)
-        try:
-            printed.decode()
-        except UnicodeDecodeError:  # PG-35: never replaced, never passed on
-            raise Misfit("not_utf8") from None
-        return printed
-
-    return checked
+    return text
 
 
-def _built(pg: PgType, branch: Mapping[str, Any], *, is_text_checked: bool) -> Encode | None:
+def _built(pg: PgType, branch: Mapping[str, Any], *, codec: str) -> Encode | None:
     """The encoder for a branch with parameters or parts."""
     name = branch["type"]
     if pg.name == "numeric" and name == "bytes" and branch.get("logicalType") == "decimal":
@@ -205,7 +194,7 @@ def _built(pg: PgType, branch: Mapping[str, Any], *, is_text_checked: bool) -> E
     if name == "array" and pg.name in _VECTORS and branch["items"] == "float":
         return _VECTORS[pg.name]
     if name == "array" and pg.element is not None:
-        return _array_of(pg.element, branch["items"], is_text_checked=is_text_checked)
+        return _array_of(pg.element, branch["items"], codec=codec)
     if name == "record" and pg.name == "interval":
         if [(field["name"], field["type"]) for field in branch["fields"]] == _INTERVAL_FIELDS:
             return _interval
@@ -221,12 +210,12 @@ def is_opaque(pg: PgType) -> bool:
 _VECTORS: dict[str, Encode] = {"vector": _floats, "halfvec": _halves}
 
 
-def _array_of(element: PgType, items: AvroType, *, is_text_checked: bool) -> Encode:
+def _array_of(element: PgType, items: AvroType, *, codec: str) -> Encode:
     branches = items if isinstance(items, list) else [items]
     rest = [branch for branch in branches if branch != "null"]
     if len(rest) != 1:
         raise Unmapped("an array's items are one type, or null and one type")
-    encode = typed(element, rest[0], is_text_checked=is_text_checked)
+    encode = typed(element, rest[0], codec=codec)
     if len(branches) == 1:
         return _array(encode, None, b"")
     return _array(encode, long_bytes(branches.index("null")), long_bytes(branches.index(rest[0])))
@@ -251,15 +240,15 @@ def _advice(pg: PgType) -> str:
     return f"use {' or '.join(fitting)}" if fitting else "leave the column out of the contract"
 
 
-def encoder(pg: PgType, field: Field, *, is_text_checked: bool = False) -> tuple[Encode, bytes]:
+def encoder(pg: PgType, field: Field, *, codec: str = "") -> tuple[Encode, bytes]:
     """How a value of this field is written, branch index included, and the branch index alone of its typed branch.
 
-    With `is_text_checked`, text that is not UTF-8 does not fit. The encoder raises Misfit for a value that no branch of the
-    field holds. Raises Unmapped when type and field do not pair at all.
+    `codec` reads text that does not come as UTF-8; the encoder raises UnicodeDecodeError where it cannot, Misfit for a value that
+    no branch of the field holds. Raises Unmapped when type and field do not pair at all.
     """
     if pg.is_unsendable:
         raise Unmapped(f"type {pg} holds a type without a binary form; {_advice(pg)}")
-    encode = typed(pg, field.branches[0], is_text_checked=is_text_checked)
+    encode = typed(pg, field.branches[0], codec=codec)
     in_union = field.wire_type() if isinstance(field.wire_type(), list) else None
     if in_union is None:
         return encode, b""
@@ -268,7 +257,7 @@ def encoder(pg: PgType, field: Field, *, is_text_checked: bool = False) -> tuple
         return (lambda raw: tag + encode(raw)), tag
     if pg.text is None:
         raise Unmapped(f"type {pg} has no exact text for the string branch; remove that branch")
-    text = _text_of(pg, is_text_checked=is_text_checked)
+    text = _text_of(pg, codec)
     verbatim = long_bytes(in_union.index("string"))
 
     def either(raw: bytes) -> bytes:

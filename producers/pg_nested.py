@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterator
 from itertools import starmap
 
-from producers.pg_text import Text
+from producers.pg_text import Text, verbatim
 
 _EMPTY, _LOWER_INCLUSIVE, _UPPER_INCLUSIVE, _LOWER_INFINITE, _UPPER_INFINITE = 1, 2, 4, 8, 16
 _SPACE = b" \t\n\r\v\f"
@@ -147,12 +147,12 @@ def plain_list(element: Text) -> Text:
     return lambda raw: b" ".join(element(part or b"") for part in array_parts(raw)[1])
 
 
-def hstore(raw: bytes) -> bytes:
+def hstore(raw: bytes, convert: Text = verbatim) -> bytes:
     """The extension hstore: pairs of key and value; a value may be NULL."""
     parts = list(_parts(raw, 4, 2 * int.from_bytes(raw[:4], "big")))
 
     def quoted(text: bytes) -> bytes:
-        return b'"%b"' % text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+        return b'"%b"' % convert(text).replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
     pairs = zip(parts[::2], parts[1::2], strict=True)
     return b", ".join(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from producers import pg_floats, pg_nested, pg_search, pg_text
+from producers.pg_encoding import to_utf8
 from producers.pg_text import Text
 
 
@@ -47,15 +48,20 @@ class PgType:
     @property
     def text(self) -> Text | None:
         """How a value prints; None for a type that has no mapping."""
+        return self.text_in("")
+
+    def text_in(self, codec: str) -> Text | None:
+        """The same as UTF-8, of a value whose text is in another encoding; an empty codec says that it is UTF-8."""
         if self.is_enum or self.has_output_only:
-            return pg_text.verbatim
+            return to_utf8(codec) if codec else pg_text.verbatim
         if self.is_base:
-            return TEXT.get(self.name)
-        texts = [part.text for part in self.parts]
+            text = TEXT.get(self.name)
+            return _recoded(text, codec) if text and codec else text
+        texts = [part.text_in(codec) for part in self.parts]
         if None in texts:
             return None
         if self.members is not None:
-            return pg_nested.composite(_Members(self.members, self.known))
+            return pg_nested.composite(_Members(self.members, self.known, codec))
         (inner,) = (text for text in texts if text)
         if self.element is not None:
             return pg_nested.array_of(inner, self.delimiter)
@@ -66,19 +72,38 @@ class PgType:
         return f"{self.element}[]" if self.element else self.name
 
 
+def _recoded(text: Text, codec: str) -> Text:
+    """How a base type prints, as UTF-8. Converted before anything is quoted: half a GBK character may be a backslash."""
+    convert = to_utf8(codec)
+    if text is pg_text.verbatim or text is pg_text.versioned:
+        return lambda raw: convert(text(raw))
+    if text is pg_nested.hstore:
+        return lambda raw: pg_nested.hstore(raw, convert)
+
+    def plain(raw: bytes) -> bytes:
+        printed = text(raw)
+        printed.decode("ascii")  # numbers, times and the like; of tsvector and tsquery only words of this kind
+        return printed
+
+    return plain
+
+
 class _Members:
     """Finds how a member of a composite type prints, by the oid of its type."""
 
-    __slots__ = ("_found", "_known")
+    __slots__ = ("_codec", "_found", "_known")
 
-    def __init__(self, members: tuple[tuple[int, PgType], ...], known: Callable[[int], PgType | None] | None) -> None:
-        self._found: dict[int, Text | None] = {oid: member.text for oid, member in members}
+    def __init__(
+        self, members: tuple[tuple[int, PgType], ...], known: Callable[[int], PgType | None] | None, codec: str
+    ) -> None:
+        self._found: dict[int, Text | None] = {oid: member.text_in(codec) for oid, member in members}
         self._known = known
+        self._codec = codec
 
     def __call__(self, oid: int) -> Text | None:
         if oid not in self._found:
             other = self._known(oid) if self._known else None
-            self._found[oid] = other.text if other else None
+            self._found[oid] = other.text_in(self._codec) if other else None
         return self._found[oid]
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from producers.pg_encoding import name_in
+
 HEADER = 25  # the XLogData header before every message
 FIRST_COLUMN = 33  # tag, relation id, tuple kind, column count: where the first tuple of a change starts
 
@@ -69,19 +71,19 @@ def keepalive(message: bytes) -> tuple[int, bool]:
     return wal_end, bool(wants_reply)
 
 
-def relation(message: bytes) -> Relation:
-    """Read `R`."""
+def relation(message: bytes, codec: str = "") -> Relation:
+    """Read `R`, whose names are in the encoding of all text (producers/pg_encoding.py)."""
     at = HEADER + 1
     (oid,) = struct.unpack_from(">I", message, at)
-    schema, at = _text(message, at + 4)
-    table, at = _text(message, at)
+    schema, at = _text(message, at + 4, codec)
+    table, at = _text(message, at, codec)
     identity = chr(message[at])
     (count,) = struct.unpack_from(">h", message, at + 1)
     at += 3
     columns: list[RelationColumn] = []
     for _ in range(count):
         is_identity = bool(message[at] & 1)
-        name, at = _text(message, at + 1)
+        name, at = _text(message, at + 1, codec)
         type_oid, typmod = _RELATION_COLUMN(message, at)
         at += 8
         columns.append(RelationColumn(name, type_oid, typmod, is_identity))
@@ -110,6 +112,6 @@ def lsn_number(text: str) -> int:
     return int(high, 16) << 32 | int(low, 16)
 
 
-def _text(message: bytes, at: int) -> tuple[str, int]:
+def _text(message: bytes, at: int, codec: str) -> tuple[str, int]:
     end = message.index(0, at)
-    return message[at:end].decode(), end + 1
+    return name_in(message[at:end], codec), end + 1

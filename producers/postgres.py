@@ -4,8 +4,6 @@ Order matters and is fixed (FIELD-NOTES PG-13): publication, slot, snapshot, str
 kept of it in `Progress`. One feed's trouble is one feed's (invariant 10): a table that is not what its feed was made from stops
 that feed, or is copied anew, while the others flow (producers/postgres_verdict.py).
 
-Options of a source of this kind, all of them optional: see producers/postgres_options.py.
-
 A feed that appears, or gets a column, while the source runs is copied while the stream goes on (PG-14).
 """
 
@@ -15,19 +13,22 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.pq.abc import PGconn
 
 from producers import pgoutput
+from producers.pg_encoding import codec_of
 from producers.postgres_admission import server_faults
 from producers.postgres_book import Book
 from producers.postgres_captured import Difference
 from producers.postgres_catalog import Types, tables
 from producers.postgres_copying import Copying
 from producers.postgres_identity import whole_row_fix
-from producers.postgres_link import Locked, command, connect, connect_replication, database_of, translated
+from producers.postgres_link import Locked, command, connect, connect_replication, database_of
 from producers.postgres_options import PostgresOptions
 from producers.postgres_relation import Relations
 from producers.postgres_slot import LogGuard, Slot, by_table
@@ -58,7 +59,10 @@ class PostgresSource:
         self._carried: object = None
         self._resyncs: Mapping[str, str] = {}
         self._guard = LogGuard(self._name, self._options.retained_warning_bytes)
-        self._statements = connect(setting.address, name=self._name)
+        self._connect = partial(connect, setting.address, name=self._name, text_encoding=self._options.text_encoding)
+        self._statements = self._connect()
+        server_encoding = self._statements.info.parameter_status("server_encoding") or ""
+        self._codec = codec_of(server_encoding, self._options.text_encoding, f"source {self._name}")
         self._slot = Slot(self._statements, self._name)
         try:
             self._prepare()
@@ -71,26 +75,21 @@ class PostgresSource:
     def _prepare(self) -> None:
         if not self._slot.acquire():
             raise StandingBy(f"source {self._name} is captured by another process", retry_after_seconds=5.0)
-        with translated(self._name):
-            self._types = Types(self._statements)
-            encoding = self._statements.execute("SELECT getdatabaseencoding()").fetchone()
-        self._is_text_checked = encoding is None or encoding[0] != "UTF8"
+        self._types = Types(self._statements)
         server_faults(self._statements, self._types, self._name)
         self._feeds = self._setting.feeds()
         self._book = Book(self._setting)
         self._book.keep_only(self._feeds)
         widen = self._widen_identity if self._options.manage_identity else None
         self._copying = Copying(self._setting, self._options, self._book, self._slot, self._types, widen)
-        self._relations = Relations(
-            self._name, self._database, self._types, self._stopped, is_text_checked=self._is_text_checked
-        )
+        self._relations = Relations(self._name, self._database, self._types, self._stopped, codec=self._codec)
         self._carry()
 
     def _widen_identity(self, connection: psycopg.Connection[Any], types: Types, feed: FeedEntry) -> None:
         for table in tables(connection, types, [feed.contract.table]).values():
             if table.is_owner and (widened := whole_row_fix(table)):
                 _logger.info("%s: %s", self._name, widened)
-                connection.execute(widened.encode())
+                connection.execute(sql.SQL(widened))  # pyright: ignore[reportArgumentType]
 
     def _carry(self) -> None:
         """Let the stream have what is wanted of it now."""
@@ -179,7 +178,7 @@ class PostgresSource:
 
     def _follow(self) -> Iterator[SourceBatch]:
         """The stream, and beside it the copy of tables that were added."""
-        link = connect_replication(self._setting.address, name=self._name)
+        link = connect_replication(self._setting.address, name=self._name, is_raw=bool(self._codec))
         book, copying = self._book, self._copying
         self._stream = stream = Stream(
             link,
@@ -259,7 +258,7 @@ class PostgresSource:
             source=self._name,
             database=self._database,
             epoch=self._book.place.epoch,
-            is_text_checked=self._is_text_checked,
+            codec=self._codec,
         )
 
     # ── confirming ───────────────────────────────────────────────────────────────────────────────────────────────────

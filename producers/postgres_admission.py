@@ -15,6 +15,7 @@ import psycopg
 
 from producers.postgres_catalog import Types
 from producers.postgres_link import Locked, connect, translated
+from producers.postgres_options import PostgresOptions
 from producers.postgres_preflight import Finding, findings
 from producers.postgres_slot import Slot
 from producers.source import SourceBatch, SourceSetting
@@ -133,7 +134,8 @@ def _apart(setting: SourceSetting, work: Callable[[psycopg.Connection[Any]], _T]
 
     def run() -> None:
         try:
-            with connect(setting.address, name=setting.name) as connection:
+            encoding = setting.options(PostgresOptions).text_encoding
+            with connect(setting.address, name=setting.name, text_encoding=encoding) as connection:
                 done.append(work(connection))
         except BaseException as error:  # noqa: BLE001 - raised below, in the source's own thread
             failed.append(error)

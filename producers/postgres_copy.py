@@ -163,6 +163,7 @@ class ParallelCopy:
             return None
         job = {
             "address": setting.address,
+            "text_encoding": setting.options(PostgresOptions).text_encoding,
             "origin": asdict(origin),
             "log": {**asdict(setting.log), "client_id": f"{setting.log.client_id}-copy"},
             "snapshot": reading.export(),

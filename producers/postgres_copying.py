@@ -51,6 +51,7 @@ class Copying:
         self._types = types
         self._widen = widen
         self._processes_most = processes_most(options)
+        self._text_encoding = options.text_encoding
         self._reading: Reading | None = None
         self._parallel: ParallelCopy | None = None
         self._retry_at: dict[str, float] = {}
@@ -162,7 +163,7 @@ class Copying:
 
     def open(self, exported: str, position: int) -> None:
         """Import a slot's snapshot."""
-        connection = connect(self._setting.address, name=self._name)
+        connection = connect(self._setting.address, name=self._name, text_encoding=self._text_encoding)
         self._reading = Reading(connection, exported, position, self._name)
 
     def hold(self, feeds: Mapping[str, FeedEntry]) -> dict[str, FeedEntry]:

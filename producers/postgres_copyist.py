@@ -53,7 +53,7 @@ class Copyist:
         entries = [FeedEntry.from_json(record) for record in job["entries"]]
         by_table = {entry.contract.table: entry for entry in entries}
         bulk = Bulk(LogSetting(**job["log"]))
-        connection = connect(job["address"], name=origin.source)
+        connection = connect(job["address"], name=origin.source, text_encoding=job["text_encoding"])
         copies: dict[str, TableCopy] = {}
         with closing(Reading(connection, job["snapshot"], job["position"], origin.source)) as reading:
             if locked := reading.hold(by_table):

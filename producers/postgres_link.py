@@ -17,6 +17,8 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq.abc import PGconn, PGresult
 
+from producers.pg_encoding import codec_of
+from producers.postgres_text import TextConnection
 from schemas.errors import MeshError, Misconfigured, Transient
 
 CONNECT_SECONDS = 10
@@ -31,6 +33,17 @@ OPTIONS = " ".join(
         "TimeZone": "UTC",
         "lc_monetary": "C",
         "xmloption": "content",
+        # What a department set for our role ends here: these settings win over those of role and database.
+        "default_transaction_read_only": "off",
+        "default_transaction_isolation": r"read\ committed",
+        "default_transaction_deferrable": "off",
+        "search_path": "public",
+        "row_security": "off",  # a policy would hide rows from a copy in silence; so it is an error
+        "client_min_messages": "warning",
+        "standard_conforming_strings": "on",
+        "quote_all_identifiers": "off",
+        "wal_sender_timeout": "60s",
+        "idle_session_timeout": "0",
         "statement_timeout": "0",
         "lock_timeout": "2s",
         "idle_in_transaction_session_timeout": "0",
@@ -50,6 +63,7 @@ _PARAMETERS = {
 }
 
 _NO_DATABASE, _BAD_PASSWORD, _BAD_ROLE, _NO_PRIVILEGE = "3D000", "28P01", "28000", "42501"
+_NOT_IN_ENCODING, _NOT_CONVERTED = "22021", "22P05"
 _OBJECT_IN_USE, _FULL, _LOCKED = "55006", "53400", "55P03"
 
 
@@ -78,14 +92,27 @@ def _no_address() -> Misconfigured:
     return Misconfigured("address", "is no PostgreSQL address", fix=fix)
 
 
-def connect(address: str, *, name: str) -> psycopg.Connection[Any]:
-    """A connection for statements, in autocommit. Raises Transient or Misconfigured."""
+def connect(address: str, *, name: str, text_encoding: str | None = None) -> psycopg.Connection[Any]:
+    """A connection for statements, in autocommit. Raises Transient or Misconfigured.
+
+    `text_encoding` is the source's option: how the names of an SQL_ASCII database are to be read.
+    """
     with translated(name):
-        return psycopg.connect(_conninfo(address, application_name=f"pearlmesh {name}"), autocommit=True)
+        conninfo = _conninfo(address, application_name=f"pearlmesh {name}")
+        connection = TextConnection.connect(conninfo, autocommit=True)
+        if text_encoding and connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+            connection.read_by(codec_of("SQL_ASCII", text_encoding, name))
+        return connection
 
 
-def connect_replication(address: str, *, name: str) -> PGconn:
-    """A walsender connection. Raises Transient or Misconfigured."""
+def raw_text(connection: PGconn, name: str) -> None:
+    """From now on the server sends text as it holds it, in its own encoding. Raises Transient or Misconfigured."""
+    encoding = connection.parameter_status(b"server_encoding") or b"UTF8"
+    check(connection.exec_(b"SET client_encoding TO " + encoding), name)
+
+
+def connect_replication(address: str, *, name: str, is_raw: bool = False) -> PGconn:
+    """A walsender connection, that of a stream as `raw_text` where text is not UTF-8. Raises Transient or Misconfigured."""
     conninfo = _conninfo(address, application_name=f"pearlmesh {name}", replication="database")
     # PGconn.connect holds the interpreter until the server answers: all sources would stand still with one that does not.
     connection = pq.PGconn.connect_start(conninfo.encode())
@@ -100,6 +127,8 @@ def connect_replication(address: str, *, name: str) -> PGconn:
                 raise _judge(None, "the server does not answer", name)
     except psycopg.Error as error:
         raise _judge(None, str(error), name) from error
+    if is_raw:
+        raw_text(connection, name)
     return connection
 
 
@@ -161,5 +190,7 @@ def _fix(state: str | None, text: str) -> str | None:
     if state == _FULL and "slot" in text:
         return "ALTER SYSTEM SET max_replication_slots = 20; then restart the database"
     if state is not None and state[:2] in ("42", "22"):
-        return f"run `mesh check` on the agency's folder (SQLSTATE {state})"
+        is_text = state in (_NOT_IN_ENCODING, _NOT_CONVERTED)
+        encoding = "say among the source's options in agency.yaml what its text is in, such as text_encoding: gb18030"
+        return encoding if is_text else f"run `mesh check` on the agency's folder (SQLSTATE {state})"
     return None

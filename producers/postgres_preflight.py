@@ -12,10 +12,12 @@ from typing import Any
 import psycopg
 
 from producers.pg_avro import Unmapped, encoder
+from producers.pg_encoding import codec_of
 from producers.postgres_catalog import Table, Types, spelled, tables
 from producers.postgres_identity import logged_columns, usable_identity, whole_row_fix
 from producers.postgres_link import connect, translated
 from schemas.contract import Contract
+from schemas.errors import Misconfigured
 
 _SERVER = """
 SELECT current_setting('wal_level'), current_setting('server_version_num')::int, getdatabaseencoding(),
@@ -37,21 +39,27 @@ class Finding:
     fix: str
 
 
-def describe(address: str, names: Iterable[str], *, name: str = "check") -> Mapping[str, Table]:
+def describe(
+    address: str, names: Iterable[str], *, name: str = "check", text_encoding: str | None = None
+) -> Mapping[str, Table]:
     """The named tables (`<schema>.<table>`) as the catalog has them. Raises Transient or Misconfigured."""
-    with connect(address, name=name) as connection, translated(name):
+    with connect(address, name=name, text_encoding=text_encoding) as connection, translated(name):
         return tables(connection, Types(connection), names)
 
 
-def preflight(address: str, contracts: Sequence[Contract], *, name: str = "check") -> list[Finding]:
+def preflight(
+    address: str, contracts: Sequence[Contract], *, name: str = "check", text_encoding: str | None = None
+) -> list[Finding]:
     """Everything that stands in the way of capturing these contracts. Raises Transient when the database is unreachable."""
-    with connect(address, name=name) as connection, translated(name):
-        return findings(connection, Types(connection), contracts)
+    with connect(address, name=name, text_encoding=text_encoding) as connection, translated(name):
+        return findings(connection, Types(connection), contracts, text_encoding)
 
 
-def findings(connection: psycopg.Connection[Any], types: Types, contracts: Sequence[Contract]) -> list[Finding]:
+def findings(
+    connection: psycopg.Connection[Any], types: Types, contracts: Sequence[Contract], text_encoding: str | None = None
+) -> list[Finding]:
     """As `preflight`, on an open connection."""
-    found = list(_server(connection))
+    found = list(_server(connection, text_encoding))
     present = tables(connection, types, [contract.table for contract in contracts])
     for contract in contracts:
         table = present.get(contract.table)
@@ -69,7 +77,7 @@ def findings(connection: psycopg.Connection[Any], types: Types, contracts: Seque
     return found
 
 
-def _server(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+def _server(connection: psycopg.Connection[Any], text_encoding: str | None) -> Iterator[Finding]:
     row = connection.execute(_SERVER).fetchone()
     assert row is not None, "a SELECT without FROM has one row"
     wal_level, version, encoding, keep_size, role, may_replicate, free_slots, may_create, database, is_standby = row
@@ -116,12 +124,34 @@ def _server(connection: psycopg.Connection[Any]) -> Iterator[Finding]:
             message="max_slot_wal_keep_size is unlimited: a stopped capture could fill the disk",
             fix="ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();",
         )
-    if encoding != "UTF8":
+    yield from _encoding(encoding, text_encoding)
+
+
+def _encoding(encoding: str, text_encoding: str | None) -> Iterator[Finding]:
+    try:
+        codec = codec_of(encoding, text_encoding, "the source")
+    except Misconfigured as error:
+        yield Finding(severity="error", subject="server", message=str(error.args[0]), fix=error.fix)
+        return
+    if encoding != "UTF8" and not codec:
         yield Finding(
             severity="warning",
             subject="server",
-            message=f"the database's encoding is {encoding}; text that is not UTF-8 goes to the dead letters",
-            fix="none needed where all text converts; otherwise migrate the database to UTF8",
+            message=f"the database's encoding is {encoding}, whose text only the server converts: one value that does not "
+            "convert would stop the source",
+            fix="migrate the database to UTF8",
+        )
+    elif encoding != "UTF8" and text_encoding is None:
+        is_known = encoding in ("SQL_ASCII", "EUC_CN")
+        yield Finding(
+            severity="warning",
+            subject="server",
+            message=f"the database's encoding is {encoding}; rows whose text is not {'UTF-8' if codec == 'utf-8' else encoding} "
+            "go to the dead letters",
+            fix="none needed where all text converts; where it is in another encoding, say so in agency.yaml: "
+            "options: {text_encoding: gb18030}"
+            if is_known
+            else "none needed where all text converts; otherwise migrate the database to UTF8",
         )
 
 

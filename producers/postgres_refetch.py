@@ -18,8 +18,9 @@ from typing import Any
 import psycopg
 from psycopg import pq, sql
 
+from producers.pg_encoding import wire_codec
 from producers.pg_tuple import BINARY, NULL, Former
-from producers.postgres_link import check, connect, translated
+from producers.postgres_link import check, connect, raw_text, translated
 from producers.transcode import Transcoder
 from schemas.errors import Transient
 
@@ -34,7 +35,8 @@ SELECT pg_visible_in_snapshot((CASE WHEN low > newest THEN low - (1::numeric * 4
 FROM (SELECT newest, newest - newest %% 4294967296 + %s AS low
       FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::numeric AS newest) AS n) AS x"""
 _TABLE = """
-SELECT n.nspname, c.relname, c.relkind = 'p' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s"""
+SELECT CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || format('%I.%I', n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1"""
 
 _UNDEFINED = ("42703", "42P01", "42883", "42501")
 
@@ -72,25 +74,27 @@ class Refetch:
     def _read(
         self, oid: int, xid: int, transcoder: Transcoder, new: Former, wanted: Sequence[int]
     ) -> Sequence[tuple[int, bytes]] | None:
-        connection = self._open()
+        connection = self._open(is_raw=bool(transcoder.codec))
         self._wait_for(connection, xid)
-        row = connection.execute(_TABLE, (oid,)).fetchone()
-        if row is None:
+        table = connection.pgconn.exec_params(_TABLE.encode(), [str(oid).encode()])
+        check(table, self._name)
+        if table.ntuples == 0:
             return None
         columns = transcoder.columns
         where = [(columns[i].name, value[1]) for i in transcoder.tuples.key_places if (value := new[i]) is not None]
-        query = sql.SQL("SELECT {} FROM {}{} WHERE {} LIMIT 1").format(
-            sql.SQL(", ").join(sql.Identifier(columns[i].name) for i in wanted),
-            sql.SQL("" if row[2] else "ONLY "),
-            sql.Identifier(row[0], row[1]),
-            sql.SQL(" AND ").join(
-                sql.SQL("{} = ${}").format(sql.Identifier(name), sql.SQL(str(number)))  # pyright: ignore[reportArgumentType]
-                for number, (name, _) in enumerate(where, 1)
-            ),
+        selected = ", ".join(sql.Identifier(columns[i].name).as_string() for i in wanted)
+        same = " AND ".join(
+            f"{sql.Identifier(name).as_string()} = ${number}" for number, (name, _) in enumerate(where, 1)
+        )
+        codec = wire_codec(transcoder.codec)
+        query = b"SELECT %b FROM %b WHERE %b LIMIT 1" % (
+            selected.encode(codec),
+            table.get_value(0, 0) or b"",
+            same.encode(codec),
         )
         binary = [pq.Format.BINARY] * len(where)
         values = [value for _, value in where]
-        result = connection.pgconn.exec_params(query.as_bytes(connection), values, None, binary, pq.Format.BINARY)
+        result = connection.pgconn.exec_params(query, values, None, binary, pq.Format.BINARY)
         if (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode() in _UNDEFINED:
             return None  # the table is another by now, which the log tells later
         check(result, self._name)
@@ -109,9 +113,11 @@ class Refetch:
                 raise Transient(f"source {self._name}: a transaction in the log is not visible to others yet")
             time.sleep(_LOOK_SECONDS)
 
-    def _open(self) -> psycopg.Connection[Any]:
+    def _open(self, *, is_raw: bool) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             self._connection = connect(self._address, name=self._name)
+            if is_raw:
+                raw_text(self._connection.pgconn, self._name)
         return self._connection
 
     def close(self) -> None:

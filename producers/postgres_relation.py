@@ -76,12 +76,12 @@ class Relations:
     `gate` is the first commit for which a relation is held back, and `open` lets it in. `passed` is the last commit that was read.
     """
 
-    def __init__(self, source: str, database: str, types: Types, stopped: Stopped, *, is_text_checked: bool) -> None:
+    def __init__(self, source: str, database: str, types: Types, stopped: Stopped, *, codec: str) -> None:
         self._source = source
         self._database = database
         self._types = types
         self._stopped = stopped
-        self._is_text_checked = is_text_checked
+        self.codec = codec
         self._entries: Mapping[str, FeedEntry] = {}
         self._since: Mapping[str, int] = {}
         self._captured: Mapping[int, str] = {}
@@ -182,7 +182,7 @@ class Relations:
                 fix=f"ALTER TABLE {spelled(f'{relation.schema}.{relation.table}')} REPLICA IDENTITY FULL",
             )
         contract = entry.contract
-        transcoder = Transcoder(contract, columns, entry.key_schema_id, is_text_checked=self._is_text_checked)
+        transcoder = Transcoder(contract, columns, entry.key_schema_id, codec=self.codec)
         envelope = FeedEnvelope(
             value_schema_id=entry.value_schema_id,
             source=self._source,

@@ -18,11 +18,12 @@ import psycopg
 from psycopg import sql
 from psycopg.pq.abc import PGconn
 
+from producers.pg_encoding import wire_codec
 from producers.pg_envelope import IN_SNAPSHOT, READ, FeedEnvelope, Transaction, truncate_value
 from producers.pg_tuple import PADDING, Column
 from producers.pgoutput import lsn_number
 from producers.postgres_catalog import Table, Types, identifier, split, tables
-from producers.postgres_link import check, rows_of, translated
+from producers.postgres_link import check, raw_text, rows_of, translated
 from producers.postgres_stream import TRUNCATE_KEY
 from producers.rejected import rejected
 from producers.source import SourceBatch
@@ -71,7 +72,7 @@ class Origin:
     source: str
     database: str
     epoch: int
-    is_text_checked: bool
+    codec: str
 
     def envelope(self, entry: FeedEntry, table: str) -> FeedEnvelope:
         """The envelope of a feed that carries the table `<schema>.<table>`."""
@@ -205,8 +206,11 @@ class Reading:
     ) -> Iterator[SourceBatch]:
         """The rows between two blocks, in chunks. See `TableCopy`."""
         link = self._connection.pgconn
-        statement = _copy_statement(table, transcoder.columns, start, end).as_bytes(self._connection)
+        statement = _copy_statement(table, transcoder.columns, start, end).as_string()
+        statement = statement.encode(wire_codec(transcoder.codec))
         with translated(self._name):
+            if transcoder.codec:
+                raw_text(link, self._name)
             result = link.exec_(statement)
             check(result, self._name)
             is_first = True
@@ -235,9 +239,7 @@ class TableCopy:
         self._reading = reading
         self._feed = entry.feed
         self._table = table
-        self._transcoder = Transcoder(
-            entry.contract, columns, entry.key_schema_id, is_text_checked=origin.is_text_checked
-        )
+        self._transcoder = Transcoder(entry.contract, columns, entry.key_schema_id, codec=origin.codec)
         envelope = origin.envelope(entry, table.name)
         moment = Transaction(0, origin.epoch, reading.position, reading.read_at_ms, None)
         rest = envelope.head(moment, IN_SNAPSHOT) + b"00000000" + envelope.tail(moment, READ)

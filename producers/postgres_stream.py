@@ -254,7 +254,9 @@ class Stream:
         """Relations, truncates, and what we know and need not; an unknown message stops the source (PG-26)."""
         tag = m[25]
         if tag == pgoutput.RELATION:
-            self._relations.announce(pgoutput.relation(m), transaction.place[1] if transaction else 0)
+            self._relations.announce(
+                pgoutput.relation(m, self._relations.codec), transaction.place[1] if transaction else 0
+            )
         elif tag == pgoutput.TRUNCATE:
             assert transaction is not None, "a truncate stands in a transaction"
             for oid in pgoutput.truncated(m):

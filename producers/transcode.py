@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from producers.pg_avro import Encode, Misfit, Unmapped, encoder
+from producers.pg_encoding import reason_of, to_utf8
 from producers.pg_tuple import TEXTUAL_TYPES, Column, Tuples
 from producers.varint import LAST, LAST_IN_UNION, MORE, MORE_IN_UNION, varint, varint_in_union
 from schemas.contract import Contract, Field
@@ -139,12 +140,10 @@ class Transcoder:
     when a field has no column, or a column no exact mapping (FIELD-NOTES PG-46).
     """
 
-    def __init__(
-        self, contract: Contract, columns: Sequence[Column], key_schema_id: int, *, is_text_checked: bool = False
-    ) -> None:
+    def __init__(self, contract: Contract, columns: Sequence[Column], key_schema_id: int, *, codec: str = "") -> None:
         self.columns = tuple(columns)
         self._contract = contract
-        self._is_text_checked = is_text_checked
+        self.codec = codec
         self._names: dict[str, Any] = {
             "LAST": LAST,
             "LAST_IN_UNION": LAST_IN_UNION,
@@ -176,7 +175,7 @@ class Transcoder:
         if field is None:
             return _Plan(i, "")
         try:
-            encode, tag = encoder(column.type, field, is_text_checked=self._is_text_checked)
+            encode, tag = encoder(column.type, field, codec=self.codec)
         except Unmapped as error:
             raise ContractBroken(
                 self._contract.feed, f"column {column.name}: {error}", fix="correct the contract"
@@ -193,9 +192,9 @@ class Transcoder:
         if is_text and is_plain and field.branches[0] == ("bytes" if column.type.name == "bytea" else "string"):
             self._names[f"wide{i}"] = varint_in_union if tag else varint
             lines = tuple(line.format(**tables) for line in _COPIED)
-            if self._is_text_checked and column.type.name != "bytea":
-                self._names[f"check{i}"] = _checking(column.name)
-                lines = (*lines, f"check{i}(c{i})")
+            if self.codec and column.type.name != "bytea":
+                self._names[f"utf8_{i}"] = _naming(to_utf8(self.codec), column.name)
+                lines = (f"c{i} = utf8_{i}(m[q:p])", f"n{i} = len(c{i})", lines[0])
             return _Plan(i, "", lines, (f"h{i} = b''", null), (f"h{i}", f"c{i}"))
         if not code:
             is_memo = column.type.name in _RECURRING
@@ -288,6 +287,8 @@ def _naming(encode: Encode, column: str) -> Encode:
             return encode(raw)
         except Misfit as error:
             raise Rejected(error.reason, f"column {column}") from error
+        except UnicodeDecodeError as error:  # PG-35: never replaced, never passed on
+            raise Rejected(reason_of(error.encoding), f"column {column}") from None
         except (ValueError, struct.error, IndexError, KeyError) as error:
             raise Rejected("not_decodable", f"column {column}") from error
 
@@ -304,13 +305,3 @@ def _refusing_null(column: str) -> Callable[[], bytes]:
         raise Rejected("key_is_null", f"column {column}")
 
     return refuse
-
-
-def _checking(column: str) -> Callable[[bytes], None]:
-    def check(text: bytes) -> None:
-        try:
-            text.decode()
-        except UnicodeDecodeError as error:  # PG-35: never replaced, never passed on
-            raise Rejected("not_utf8", f"column {column}") from error
-
-    return check

@@ -194,7 +194,7 @@ def test_a_null_key_rejects_its_row() -> None:
 
 
 def test_text_of_an_unchecked_encoding_is_checked() -> None:
-    transcoder = Transcoder(agreed(), columns(), 9, is_text_checked=True)
+    transcoder = Transcoder(agreed(), columns(), 9, codec="utf-8")
     with pytest.raises(Rejected) as caught:
         transcoder.row(logged(ROW[0], b"\xff", *ROW[2:]), 2)
     assert caught.value.reason == "not_utf8"
@@ -205,7 +205,7 @@ def test_text_within_another_value_is_checked_too() -> None:
     avro = {"id": "long", "notes": ["null", {"type": "array", "items": ["null", "string"]}, "string"]}
     array = struct.pack(">iiiiii", 1, 0, 25, 1, 1, 1)
     two = [Column("id", PgType(name="int8")), Column("notes", of_text)]
-    transcoder = Transcoder(agreed(avro), two, 9, is_text_checked=True)
+    transcoder = Transcoder(agreed(avro), two, 9, codec="utf-8")
     assert read(transcoder.row(logged(int8(1), array + b"a"), 2)[0], agreed(avro))["notes"] == ["a"]
     with pytest.raises(Rejected) as caught:
         transcoder.row(logged(int8(1), array + b"\xff"), 2)
