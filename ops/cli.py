@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -10,16 +9,17 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from ops import process
-from ops.options import dir_option, json_option
+from ops.options import dir_option, json_option, print_outcome
 from ops.quota import quota
 from ops.redelivery import dlq, replay
 from ops.settings import load
 from ops.soak.command import soak
+from ops.trust import anchor, identity
 from schemas.errors import MeshError
 
 
@@ -155,7 +155,7 @@ def draft(
     written = write(
         source, tables, into or Path(agency), agency, lossless=lossless, force=force, text_encoding=text_encoding
     )
-    _report(written, as_json)
+    print_outcome(written, as_json)
 
 
 @main.command()
@@ -170,7 +170,7 @@ def check(folder: Path, directory: Path, as_json: bool) -> None:
     from ops.onboard import inspect
 
     report = inspect(folder, directory)
-    _report(report, as_json)
+    print_outcome(report, as_json)
     sys.exit(1 if report.errors else 0)
 
 
@@ -196,7 +196,7 @@ def onboard(folder: Path, directory: Path, wait_seconds: float, partitions: int,
     from ops.onboard import onboard as take
 
     outcome = take(folder, load(directory), wait_seconds=wait_seconds, say=_say(as_json), partitions=partitions)
-    _report(outcome, as_json)
+    print_outcome(outcome, as_json)
     sys.exit(0 if outcome.is_ok else 1)
 
 
@@ -229,7 +229,7 @@ def catalogue(words: tuple[str, ...], directory: Path, sharing: str | None, as_j
     """List what can be subscribed to: owner, sharing class, freshness, subscribers. WORDS narrow it, such as `tax 税`."""
     from ops.catalogue import catalogue as compiled
 
-    _report(compiled(load(directory), words, sharing), as_json)
+    print_outcome(compiled(load(directory), words, sharing), as_json)
 
 
 @main.command()
@@ -265,7 +265,7 @@ def verify(name: str, directory: Path, within_seconds: float, as_json: bool) -> 
     from ops.verify import verify as compare
 
     outcome = compare(name, load(directory), within_seconds=within_seconds)
-    _report(outcome, as_json)
+    print_outcome(outcome, as_json)
     sys.exit(0 if outcome.is_exact else 1)
 
 
@@ -279,55 +279,6 @@ def grant(grant_id: str, status: str, directory: Path) -> None:
 
     set_grant_status(load(directory), grant_id, status)
     click.echo(f"{grant_id} is {status}")
-
-
-@main.command()
-@dir_option
-@click.option("--renew", is_flag=True, help="Take a new key; every other mesh needs the new anchor then.")
-@json_option
-def identity(directory: Path, renew: bool, as_json: bool) -> None:
-    """Show who this mesh is to others: fingerprint and public key, the file for their `mesh anchor add`."""
-    from ops.identity import announce
-
-    _report(announce(load(directory), is_renewed=renew), as_json)
-
-
-@main.group()
-def anchor() -> None:
-    """Upload, remove and list the keys of other meshes (districts, the province) that this one trusts."""
-
-
-@anchor.command("add")
-@click.argument("file", type=click.File("rb"))
-@click.option("--name", required=True, help="Whose it is, such as district_440106.")
-@dir_option
-@json_option
-def anchor_add(file: BinaryIO, name: str, directory: Path, as_json: bool) -> None:
-    """Trust the mesh whose public key is in FILE, as its `mesh identity` printed it; - reads standard input."""
-    from ops.anchors import add_anchor
-
-    _report(add_anchor(load(directory), file.read(), name), as_json)
-
-
-@anchor.command("remove")
-@click.argument("fingerprint")
-@dir_option
-@json_option
-def anchor_remove(fingerprint: str, directory: Path, as_json: bool) -> None:
-    """Trust that mesh no longer: within seconds its feeds stop, and what it reads here."""
-    from ops.anchors import remove_anchor
-
-    _report(remove_anchor(load(directory), fingerprint), as_json)
-
-
-@anchor.command("list")
-@dir_option
-@json_option
-def anchor_list(directory: Path, as_json: bool) -> None:
-    """List the anchors, and the sources and subscribers that name them."""
-    from ops.anchors import list_anchors
-
-    _report(list_anchors(load(directory)), as_json)
 
 
 @main.command()
@@ -385,6 +336,8 @@ def bench(report: Path | None, runs: int, only: tuple[str, ...]) -> None:
 
 
 main.add_command(quota)
+main.add_command(identity)
+main.add_command(anchor)
 main.add_command(soak)
 main.add_command(dlq)
 main.add_command(replay)
@@ -392,13 +345,6 @@ main.add_command(replay)
 
 def _say(as_json: bool) -> Callable[[str], None]:
     return (lambda line: click.echo(line, err=True)) if as_json else click.echo
-
-
-def _report(outcome: Any, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(outcome.to_json(), ensure_ascii=False, indent=2))
-    else:
-        outcome.render()
 
 
 if __name__ == "__main__":

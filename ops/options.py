@@ -1,10 +1,11 @@
-"""Options that every command of `mesh` takes, each said once."""
+"""What every command of `mesh` has: options, and how it prints what it did; each said once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -30,3 +31,23 @@ def dir_option(command: _Command) -> _Command:
 def json_option(command: _Command) -> _Command:
     """`--json`, given as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
+
+
+class Outcome(Protocol):
+    """What a command did."""
+
+    def to_json(self) -> Mapping[str, Any]:
+        """For scripts."""
+        ...
+
+    def render(self) -> None:
+        """Print it for people."""
+        ...
+
+
+def print_outcome(outcome: Outcome, as_json: bool) -> None:
+    """Print what a command did, for people or for scripts."""
+    if as_json:
+        click.echo(json.dumps(outcome.to_json(), ensure_ascii=False, indent=2))
+    else:
+        outcome.render()

@@ -37,6 +37,7 @@ DOORS = {
         "ops/wiring.py": "prints what tail shows",
         "ops/status_shown.py": "prints the status",
         "ops/quota.py": "a group of commands",
+        "ops/trust.py": "a group of commands",
         "ops/soak/command.py": "a command",
         "ops/redelivery.py": "a group of commands",
         "ops/anchors.py": "prints the anchors",
