@@ -165,7 +165,11 @@ class Delivery:
         changed = [
             key
             for key, lane in self._lanes.items()
-            if key not in wanted or lane.setup.sink != wanted[key][0] or self._addresses[key].are_given_anew()
+            if key not in wanted
+            or lane.setup.sink != wanted[key][0]
+            or self._addresses[key].are_given_anew()
+            # It was there for ends alone, and what it said of itself is gone with its grants: it begins, and says it, anew.
+            or (wanted[key][1] and not lane.has_grants)
         ]
         self._stop_lanes(changed)
         self._ending = {key: lane for key, lane in self._ending.items() if not lane.join(0)}

@@ -103,6 +103,11 @@ class Lane:
         return self._report.group
 
     @property
+    def has_grants(self) -> bool:
+        """Whether it delivers anything, or is there for ends of grants alone."""
+        return bool(self._report.grants)
+
+    @property
     def is_started(self) -> bool:
         """Whether it has begun to deliver."""
         return self._thread.ident is not None
