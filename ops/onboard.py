@@ -279,7 +279,7 @@ class _Onboarding:
         open_topics = [topics[grant.grant_id] for grant in grants if grant.is_active(now)]
         if any(sink.is_pulled for sink in subscriber.sinks):
             open_topics.append(IDENTITY)
-        own_groups = [f"sub.{code}.{sink.name}" for sink in subscriber.sinks]
+        own_groups = [f"sub.{code}.{sink.name}" for sink in subscriber.sinks if not sink.is_pulled]
         access = allow_read(self._settings.kafka, code, open_topics, f"sub.{code}.", own_groups)
         if access.notice:
             self.notices.append(access.notice)
