@@ -172,7 +172,7 @@ class _Check:
         feed = contract.feed
         if self._registry is None:
             return FeedStanding(feed=feed, standing=Standing.UNKNOWN)
-        latest = self._registry.latest(value_subject(feed))
+        latest = self._registry.latest(value_subject(self._subjects(feed)))
         if latest is None:
             return FeedStanding(feed=feed, standing=Standing.NEW)
         errors_before = len(self._report.errors)
@@ -189,8 +189,12 @@ class _Check:
             standing = Standing.UNCHANGED if is_same else Standing.SUCCESSOR
         return FeedStanding(feed=feed, standing=standing, added=added, dropped=dropped, broken_grants=broken)
 
+    def _subjects(self, feed: str) -> str:
+        running = self._directory.feeds.get(feed)
+        return running.subjects if running else feed
+
     def _key(self, path: Path, contract: Contract) -> None:
-        latest = self._registry.latest(key_subject(contract.feed)) if self._registry else None
+        latest = self._registry.latest(key_subject(self._subjects(contract.feed))) if self._registry else None
         if latest is None or canonical_text(latest[2]) == canonical_text(key_schema(contract)):
             return
         was = ", ".join(f"{field['name']} {field['type']}" for field in latest[2]["fields"])
@@ -202,7 +206,8 @@ class _Check:
     def _breaches(self, path: Path, lint: ContractLint, contract: Contract, value: AvroSchema) -> set[str]:
         """Report what the registry says breaks; returns the columns it is about."""
         changed: set[str] = set()
-        for breach in self._registry.breaches(value_subject(contract.feed), value) if self._registry else ():
+        subject = value_subject(self._subjects(contract.feed))
+        for breach in self._registry.breaches(subject, value) if self._registry else ():
             text = breach.removeprefix("before.")
             column = text.split(":", 1)[0].split("[", 1)[0].split(".", 1)[0]
             known = column in contract.by_name

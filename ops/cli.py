@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from ops import process
+from ops.follow_command import follow
 from ops.options import dir_option, json_option, print_outcome
 from ops.quota import quota
 from ops.redelivery import dlq, replay
@@ -340,6 +341,7 @@ main.add_command(identity)
 main.add_command(anchor)
 main.add_command(soak)
 main.add_command(dlq)
+main.add_command(follow)
 main.add_command(replay)
 
 

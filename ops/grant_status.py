@@ -10,7 +10,7 @@ from ops.audit import audit
 from ops.control import publish, read_directory
 from ops.edition import cut, edition_for, end_former
 from ops.settings import Settings
-from ops.topics import TopicSpec, allow_read, ensure_topics, withdraw_read
+from ops.topics import allow_read, ensure_topics, with_dead_letters, withdraw_read
 from producers.log import Log
 from schemas.directory import Directory, GrantEntry
 from schemas.errors import Misconfigured
@@ -60,5 +60,5 @@ def _given(settings: Settings, directory: Directory, running: GrantEntry, grant:
         if edition == running.edition and running.version == feed.version:
             return replace(running, grant=grant)
         entry = cut(grant, feed, edition, registry)
-    ensure_topics(settings.kafka, {entry.topic: TopicSpec(partitions=feed.partitions)})
+    ensure_topics(settings.kafka, with_dead_letters({entry.topic: feed.partitions}))
     return entry

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from schemas.directory import Directory
-from schemas.feed import out_topic
+from schemas.feed import edition_of, first_edition, out_topic
 
 
 def held_by(directory: Callable[[], Directory], subject: str | None) -> str:
@@ -16,7 +16,10 @@ def held_by(directory: Callable[[], Directory], subject: str | None) -> str:
     topic = subject.removesuffix("-key") if subject.endswith("-key") else subject.removesuffix("-value")
     if topic == subject:
         return ""
-    if topic in known.feeds:
-        return f"feed {topic}"
-    grant = topic.removeprefix("out.")
-    return f"grant {grant}" if grant in known.grants and topic == out_topic(grant) else ""
+    # One that is about to begin is nobody's yet.
+    name, edition = first_edition(topic), edition_of(topic)
+    if name in known.feeds and edition <= known.feeds[name].edition:
+        return f"feed {name}"
+    grant = name.removeprefix("out.")
+    is_held = grant in known.grants and name == out_topic(grant) and edition <= known.grants[grant].edition
+    return f"grant {grant}" if is_held else ""

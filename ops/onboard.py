@@ -30,11 +30,11 @@ from ops.preflight import Provided, preflight
 from ops.settings import Connections, Settings, endpoints
 from ops.settings import load as load_settings
 from ops.topics import (
-    TopicSpec,
     allow_read,
     create_scram_user,
     ensure_control_topics,
     ensure_topics,
+    with_dead_letters,
     withdraw_read,
 )
 from producers.log import Log
@@ -51,8 +51,8 @@ from schemas.feed import (
     GRANTS,
     IDENTITY,
     SUBSCRIBERS,
-    dead_letter_topic,
     key_subject,
+    later_edition,
     out_topic,
     value_subject,
 )
@@ -246,23 +246,22 @@ class _Onboarding:
         version = 1 if running is None else running.version
         if running is not None and running.contract.record != contract.record:
             version += 1  # invariant 5: a changed contract is a successor
+        edition = running.edition if running else 1
+        subjects = later_edition(contract.feed, edition)
         return FeedEntry(
             contract=contract,
             version=version,
-            key_schema_id=register(self._registry, key_subject(contract.feed), key_schema(contract)),
-            value_schema_id=register(self._registry, value_subject(contract.feed), value_schema(contract)),
+            key_schema_id=register(self._registry, key_subject(subjects), key_schema(contract)),
+            value_schema_id=register(self._registry, value_subject(subjects), value_schema(contract)),
             partitions=running.partitions if running else self._partitions,
             is_keyed_only=is_keyed_only,
+            edition=edition,
         )
 
     def _topics(self, partitions: Mapping[str, int]) -> None:
         """Topics with so many partitions, and their dead-letter twins."""
-        specs: dict[str, TopicSpec] = {}
-        for topic, count in partitions.items():
-            specs[topic] = TopicSpec(partitions=count)
-            specs[dead_letter_topic(topic)] = TopicSpec(partitions=1, is_compacted=False)
-        if specs:
-            ensure_topics(self._settings.kafka, specs)
+        if partitions:
+            ensure_topics(self._settings.kafka, with_dead_letters(partitions))
 
     def _subscriber(self, folder: SubscriberFolder) -> None:
         code = folder.subscriber.subscriber

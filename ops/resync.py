@@ -26,11 +26,15 @@ def ask(settings: Settings, name: str) -> str:
     """Ask for a feed or a source `<agency>.<source>`; which of the two will be copied. Raises Misconfigured if it is neither."""
     ensure_control_topics(settings.kafka)
     target = _target(read_directory(settings.kafka), name)
-    request = f"{datetime.now(UTC).isoformat(timespec='seconds')} {secrets.token_hex(4)}"
     with closing(Log(settings.kafka, client_id="mesh-resync")) as log:
-        publish(log.append, RESYNCS, target, {"request": request})
+        publish(log.append, RESYNCS, target, {"request": new_request()})
         log.flush(30)
     return target
+
+
+def new_request() -> str:
+    """A request that is no other."""
+    return f"{datetime.now(UTC).isoformat(timespec='seconds')} {secrets.token_hex(4)}"
 
 
 def _target(directory: Directory, name: str) -> str:

@@ -36,7 +36,7 @@ from confluent_kafka.admin import (
 )
 
 from schemas.errors import MeshError, Misconfigured, Transient
-from schemas.feed import AUDIT, CONTROL
+from schemas.feed import AUDIT, CONTROL, dead_letter_topic
 
 WITHIN_SECONDS = 30.0
 DAY_MS = 24 * 3600 * 1000
@@ -94,6 +94,13 @@ class Access:
 
     is_enforced: bool
     notice: str = ""
+
+
+def with_dead_letters(partitions: Mapping[str, int]) -> dict[str, TopicSpec]:
+    """Topics with so many partitions, and their dead-letter twins."""
+    specs = {topic: TopicSpec(partitions=count) for topic, count in partitions.items()}
+    twins = {dead_letter_topic(topic): TopicSpec(partitions=1, is_compacted=False) for topic in partitions}
+    return specs | twins
 
 
 def ensure_topics(bootstrap: str, specs: Mapping[str, TopicSpec]) -> Ensured:

@@ -7,6 +7,7 @@ it: a table that was truncated, or packed by VACUUM FULL or CLUSTER, has another
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -153,7 +154,7 @@ def renamed(feed: str, before: str, after: str) -> Difference:
     return Difference(
         Outcome.STOP,
         f"table {before} was renamed to {after}: what is committed there is in no feed",
-        f'follow it: let the contract of {feed} have "table": "{after}" in its gov, then `mesh onboard` its folder; '
+        f"follow it: `mesh follow {feed} --table {shlex.quote(after)} --yes`; "
         f"or name it back, and the feed goes on by itself: {back.strip()}",
     )
 

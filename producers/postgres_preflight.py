@@ -212,7 +212,7 @@ def _columns(contract: Contract, table: Table) -> Iterator[Finding]:
             yield _error(
                 contract,
                 f"column {field.column} ({column.shown}): {unmapped}",
-                "correct the field's type in the contract",
+                f"correct the field's type in the contract; for a feed that runs: `mesh follow {contract.feed} --yes`",
             )
         if field.is_key and not field.is_nullable and not column.is_not_null:
             yield _error(

@@ -178,7 +178,7 @@ class Transcoder:
             encode, tag = encoder(column.type, field, codec=self.codec)
         except Unmapped as error:
             raise ContractBroken(
-                self._contract.feed, f"column {column.name}: {error}", fix="correct the contract"
+                self._contract.feed, f"column {column.name}: {error}", fix=f"`mesh follow {self._contract.feed} --yes`"
             ) from None
         encode = _naming(encode, column.name)
         code = "" if column.type.is_enum else _CODES.get(column.type.name, "")

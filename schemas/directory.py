@@ -15,7 +15,7 @@ from schemas.agency import Agency
 from schemas.anchor import ANCHOR, Anchor
 from schemas.contract import Contract
 from schemas.ending import Ending
-from schemas.feed import out_topic
+from schemas.feed import later_edition, out_topic
 from schemas.grant import Grant, Status
 from schemas.subscriber import Subscriber
 
@@ -25,6 +25,7 @@ class FeedEntry:
     """One onboarded feed: its contract, the registry ids of its wire schemas, and what the source sends of old rows.
 
     `is_keyed_only`: updates and deletes carry only the key of the row as it was (no REPLICA IDENTITY FULL).
+    `edition` counts how often its table got types that readers of the former ones could not follow (ops/follow.py).
     """
 
     contract: Contract
@@ -33,11 +34,17 @@ class FeedEntry:
     value_schema_id: int
     partitions: int
     is_keyed_only: bool = False
+    edition: int = 1
 
     @property
     def feed(self) -> str:
         """The feed's name, which is its topic's."""
         return self.contract.feed
+
+    @property
+    def subjects(self) -> str:
+        """What its subjects in the registry are called after: the feed, from the second edition on with its number."""
+        return later_edition(self.feed, self.edition)
 
     def to_json(self) -> dict[str, Any]:
         """The record on `mesh.contracts`."""
@@ -49,6 +56,7 @@ class FeedEntry:
             "value_schema_id": self.value_schema_id,
             "partitions": self.partitions,
             "is_keyed_only": self.is_keyed_only,
+            "edition": self.edition,
         }
 
     @classmethod

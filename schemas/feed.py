@@ -77,13 +77,13 @@ def out_topic(grant_id: str, edition: int = 1) -> str:
 
 
 def edition_of(topic: str) -> int:
-    """The edition of an `out` topic; ids of grants hold no dash."""
+    """The edition of an `out` topic, or of a feed's subjects; neither names of feeds nor ids of grants hold a dash."""
     _, _, number = topic.partition("-")
     return int(number) if number else 1
 
 
 def later_edition(topic: str, edition: int) -> str:
-    """The name of another edition of a first edition's topic."""
+    """The name of another edition of a first edition's topic, or of a feed's subjects."""
     return topic if edition == 1 else f"{topic}-{edition}"
 
 

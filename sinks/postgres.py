@@ -19,6 +19,7 @@ from schemas.ending import Ending
 from schemas.envelope import frame, unframe
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected
 from sinks.postgres_chunk import Chunk, Target, array, unreadable
+from sinks.postgres_emptying import emptying
 from sinks.postgres_end import Ends
 from sinks.postgres_fault import Undefined
 from sinks.postgres_fold import Fold
@@ -90,8 +91,7 @@ class PostgresSink:
             self._recover()
             raise
         self._place.committed(places)
-        for topic in self._tables_made.filled():
-            self._forget([topic])
+        self._forget(self._tables_made.filled())
 
     def _attempt(self, batches: Sequence[Batch], places: Sequence[Partition]) -> None:
         """Write, and once more where that can end otherwise."""
@@ -218,6 +218,8 @@ class PostgresSink:
                     continue
                 if work is None:
                     work = chunk.work[topic] = self._target(topic, _NO_SCHEMA, unframe(key)[0]), Fold([])
+                elif not work[0].key_head:
+                    return index
                 work[1].tombstone(key[5:])
                 continue
             if work is None:
@@ -348,10 +350,9 @@ class PostgresSink:
         if target is not None:
             return target
         if key_id == _NO_SCHEMA:
-            known = [key for key in self._targets if key[:2] == (topic, value_id)]
-            if not known:
-                raise Rejected("no_key", "the first change of a feed has no key, so its table cannot be made")
-            return self._targets[known[0]]
+            if known := [each for key, each in self._targets.items() if key[:2] == (topic, value_id)]:
+                return known[0]
+            return emptying(self._names.claim(topic), self._schema, value_id, self._schema_of, self._tables_made)
         keys = key_reader(self._schema_of(key_id))
         reader, doc = None, ""
         if value_id != _NO_SCHEMA:
@@ -373,11 +374,10 @@ class PostgresSink:
             raise
         except ContractBroken as error:
             raise TopicTrouble(topic, error) from None
-        found = self._pipe.rows(f"SELECT EXISTS (SELECT FROM {table.removed} WHERE topic = %s)", (topic,))  # noqa: S608
-        if found[0][0]:
+        sql = f"SELECT EXISTS (SELECT FROM {table.removed} WHERE topic = %s)"  # noqa: S608
+        if self._pipe.rows(sql, (topic,)) == [(True,)]:
             self._has_removed.add(topic)
-        value_head = frame(value_id) if reader else b""
-        target = Target(value_head, frame(key_id), table, keys, read, types, filling)
+        target = Target(frame(value_id) if reader else b"", frame(key_id), table, keys, read, types, filling)
         if topic in self._giving_way:
             target.giving_way = self._tables_made.giving_way(table)
         self._targets[topic, value_id, key_id] = target

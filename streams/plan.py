@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.codec import SchemaOf
+from schemas.contract import AvroType
 from schemas.directory import FeedEntry, GrantEntry
 from schemas.envelope import frame
 from schemas.errors import Misconfigured, Rejected
@@ -110,7 +111,11 @@ class Plans:
         is_usable = self._usable.get(name)
         if is_usable is None:
             try:
-                self._cutting(self._shape(feed.value_schema_id), feed, Serving(entry=entry))
+                shape = self._shape(feed.value_schema_id)
+                if self._is_of_another_edition(shape, feed, entry):  # its successor is on its way
+                    self._usable[name] = False
+                    return False
+                self._cutting(shape, feed, Serving(entry=entry))
                 is_usable = True
                 if self._refusals.get(name, "?"):  # at first also what a former process said
                     self._refusals[name] = ""
@@ -155,7 +160,12 @@ class Plans:
         )
 
     def _cutting_or_refusal(self, shape: Shape, feed: FeedEntry, serving: Serving) -> Cutting:
-        """A grant that records of this schema cannot be cut for rejects them one by one: the others are not stopped."""
+        """A grant that records of this schema cannot be cut for rejects them one by one: the others are not stopped.
+
+        Those of another edition of the feed are suppressed: whichever is the later, its rows come all anew (ops/follow.py).
+        """
+        if self._is_of_another_edition(shape, feed, serving.entry):
+            return _whole(lambda b, s: None)  # noqa: ARG005  # a Cut's shape
         try:
             return self._cutting(shape, feed, serving)
         except (Misconfigured, Rejected) as error:
@@ -164,13 +174,15 @@ class Plans:
         def refuse(b: bytes, s: Spans) -> bytes | None:  # noqa: ARG001  # a Cut's shape
             raise Rejected("not_projectable", detail)
 
-        return Cutting(
-            boundaries=frozenset(),
-            build=lambda _: refuse,
-            withdrawal=None,
-            trailer=encode_extras,
-            filter_columns=frozenset(),
-        )
+        return _whole(refuse)
+
+    def _is_of_another_edition(self, shape: Shape, feed: FeedEntry, entry: GrantEntry) -> bool:
+        """Whether a column of the grant was written with another type than it has in the grant's topic, or, hashed, in the feed."""
+        out, now, mask = self._shape(entry.value_schema_id), self._shape(feed.value_schema_id), entry.grant.mask
+        kinds = {name: kind for name, kind in out.column_types.items() if mask.get(name, Mask.FULL) is Mask.FULL}
+        kinds |= {name: kind for name, kind in now.column_types.items() if mask.get(name) is Mask.HASH}
+        written = shape.column_types
+        return any(_typed(written[name]) != _typed(kind) for name, kind in kinds.items() if name in written)
 
     def _build(self, shape: Shape, feed: FeedEntry, servings: tuple[Serving, ...]) -> Plan:
         cuttings = [self._cutting_or_refusal(shape, feed, serving) for serving in servings]
@@ -241,6 +253,22 @@ class Plans:
             return b"".join(parts)
 
         return rekey
+
+
+def _typed(kind: AvroType) -> list[AvroType]:
+    """The branches of a column's type that are not null: what stays the same within an edition."""
+    return [branch for branch in (kind if isinstance(kind, list) else [kind]) if branch != "null"]
+
+
+def _whole(cut: Cut) -> Cutting:
+    """A cutting that needs nothing of the record's row."""
+    return Cutting(
+        boundaries=frozenset(),
+        build=lambda _: cut,
+        withdrawal=None,
+        trailer=encode_extras,
+        filter_columns=frozenset(),
+    )
 
 
 def completer(shape: Shape) -> Callable[[bytes], bytes | None]:

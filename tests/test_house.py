@@ -40,6 +40,7 @@ DOORS = {
         "ops/trust.py": "a group of commands",
         "ops/soak/command.py": "a command",
         "ops/redelivery.py": "a group of commands",
+        "ops/follow_command.py": "a command",
         "ops/anchors.py": "prints the anchors",
         "ops/identity.py": "prints a key as a file",
     },

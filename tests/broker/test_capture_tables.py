@@ -36,7 +36,7 @@ def test_a_renamed_table_stops_its_feed_and_misses_nothing_once_it_is_named_back
             db.execute("DELETE FROM t2 WHERE id = 1")
             stopped = rig.until_incident("feed", feed, "stopped", 30)
             assert "public.t was renamed to public.t2" in stopped.reason
-            assert '"table": "public.t2"' in stopped.fix
+            assert f"`mesh follow {feed} --table public.t2 --yes`" in stopped.fix
             until_flowing(rig, db, other)
             db.execute(stopped.fix.split("by itself: ")[1].encode())
             until_equal(rig, db, feed)
