@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 
 class SlowLink:
-    """Connect to `address` instead of the server's own. `hold_after` stops the answers of every connection in the middle."""
+    """Connect to `address` instead of the server's own. `hold_after` stops the answers of the connection that says most."""
 
     def __init__(self, address: str) -> None:
         self._server = urlsplit(address)
@@ -22,7 +22,7 @@ class SlowLink:
         self._flows.set()
 
     def hold_after(self, size_bytes: int) -> None:
-        """Carry so many bytes of what the server says next, then nothing until `resume`."""
+        """Carry so many bytes of what the server says next, then no more on the connection that used them up until `resume`."""
         self._left = size_bytes
 
     @property
@@ -47,12 +47,11 @@ class SlowLink:
     def _carry(self, one: socket.socket, other: socket.socket, is_answer: bool) -> None:
         with suppress(OSError), one, other:
             while data := one.recv(4096):
-                if is_answer and self._left is not None:
+                if is_answer and self._left is not None and self._flows.is_set():
                     self._left -= len(data)
                     if self._left <= 0:
                         self._flows.clear()
-                if is_answer:
-                    self._flows.wait()
+                        self._flows.wait()
                 other.sendall(data)
 
     def close(self) -> None:
