@@ -218,8 +218,8 @@ class _Hearing:
         self._due = now + HEARING_EVERY_SECONDS
         try:
             position = self._consumer.position([TopicPartition(GRANTS, 0)])[0].offset
-            # No position yet: nothing came since everything was read.
-            is_heard = position >= self._high or self._high == self._first
+            # No position yet: nothing came since everything was read. And what came before the first look has had no time.
+            is_heard = self._first is None or position >= self._high or self._high == self._first
             self._high = self._consumer.get_watermark_offsets(TopicPartition(GRANTS, 0), HEARING_ANSWER_SECONDS)[1]
             self._first = self._high if self._first is None else self._first
         except KafkaException as error:

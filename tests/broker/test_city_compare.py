@@ -127,6 +127,7 @@ def test_a_table_is_compared_to_the_last_value(postgres: Any, feed: OutFeed, sou
         "missing": 0,
         "surplus": 0,
         "different": 0,
+        "withdrawn": 0,
         "exact": True,
     }
     for damage in (

@@ -132,7 +132,7 @@ def play(mesh: Mesh, write: Callable[[Batch], None]) -> None:
             write(batch)
 
 
-EXACT = {"expected": 3, "found": 3, "missing": 0, "surplus": 0, "different": 0, "exact": True}
+EXACT = {"expected": 3, "found": 3, "missing": 0, "surplus": 0, "different": 0, "withdrawn": 0, "exact": True}
 
 
 def test_a_table_equals_the_rows_that_stand_in_the_feed(postgres: Any, mesh: Mesh) -> None:

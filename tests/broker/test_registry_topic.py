@@ -303,12 +303,15 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+JSON = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
+
+
 def test_hostile_requests_get_their_4xx_and_change_nothing(kafka, unique):
     with running_registry(kafka, f"_schemas_{unique}") as server, httpx.Client(base_url=server.url) as http:
         wrong = []
         for method, path, body, status, code in HOSTILE:
             content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-            answer = http.request(method, path, content=content)
+            answer = http.request(method, path, content=content, headers=JSON)
             if (answer.status_code, answer.json().get("error_code")) != (status, code):
                 wrong.append((method, path, str(body)[:60], answer.status_code, answer.text[:200]))
         assert wrong == []
