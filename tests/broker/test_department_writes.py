@@ -108,7 +108,7 @@ def test_a_table_whose_writes_would_fail_is_refused_and_its_fix_works_to_the_let
         assert "updates and deletes would fail" in refused.message
         rig.add(contract(f"{rig.agency}.t", {"id": "long", "note": "string"}))
         with rig.capturing():
-            until(lambda: rig.seen.connections.get(rig.source) is False, 60, "capture refuses the source")
+            rig.until_incident("feed", f"{rig.agency}.t", "stopped")
             db.execute(WRITES[0].format("t"))
         assert not published(db, rig)
 

@@ -111,7 +111,7 @@ def control_of(mesh: RunningMesh, agency: str) -> list[tuple[str, bytes | None]]
         (("tail", "nobody.nothing"), ("nobody.nothing", "is no feed")),
         (("verify", "nobody.nothing"), ("nobody.nothing", "is no grant and no feed")),
         (("grant", "nobody.nothing", "REVOKED"), ("grant nobody.nothing", "does not exist")),
-        (("resync", "nobody.main"), ("nobody.main", "was never captured")),
+        (("resync", "nobody.main"), ("nobody.main", "is no source and no feed")),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

@@ -66,7 +66,7 @@ def folded(rig: Rig) -> dict[int, int]:
 def reached_block(rig: Rig, directory: Path) -> int:
     progress = directory / f"{rig.source}.json"
     record = json.loads(progress.read_text()) if progress.exists() else {}
-    entry = record.get("tables", {}).get("public.t", {})
+    entry = next(iter(record.get("tables", {}).values()), {})  # of the one feed
     return WHOLE if entry.get("state") == "live" else entry.get("next_block", 0)
 
 
