@@ -38,6 +38,7 @@ class GrantForm:
     mask: Mapping[str, Literal["FULL", "MASK", "HASH", "DROP"]] | None = None
     matter_code: str | None = None
     legal_basis: str | None = None
+    at_end: Literal["remove", "keep"] | None = None
     valid_from: _Moment | None = None
     valid_to: _Moment | None = None
     status: Literal["DRAFT", "SUBMITTED", "ACTIVE", "SUSPENDED", "EXPIRED", "REVOKED", "REFUSED"] | None = None
