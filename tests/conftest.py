@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
+import hypothesis
+import psycopg
 import pytest
 
 from ops.embedded.postgres import ensure_database
 from tests import server_host
-from tests.running_mesh import RunningMesh
+from tests.running_mesh import RunningMesh, dropped
+from tests.until import until
 
 _RUN = "MESH_TEST_RUN"
 _users_key = pytest.StashKey[IO[str]]()
@@ -33,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "0",
     }:  # one for all workers, or they would collect different tests
         os.environ["MESH_CHAOS_SEED"] = str(secrets.randbelow(1 << 30) + 1)
+    hypothesis.settings.register_profile("mesh", deadline=None)  # a loaded machine is slow, not wrong
+    hypothesis.settings.load_profile("mesh")
     users = (Path(os.environ[_RUN]) / "users.lock").open("a")
     fcntl.flock(users, fcntl.LOCK_SH)
     config.stash[_users_key] = users
@@ -54,12 +59,24 @@ class Database:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
+        self._created: list[str] = []
 
     def create_database(self, prefix: str) -> str:
         """A new, empty database whose name starts with `prefix`; its address."""
         name = f"{prefix}_{secrets.token_hex(4)}"
         ensure_database(self._dsn, name)
+        self._created.append(name)
         return urlsplit(self._dsn)._replace(path=f"/{name}").geturl()
+
+    def drop_slots(self) -> None:
+        """Drop what tests left in the databases made here: a server has so many slots, and each keeps log and dead rows."""
+        created, self._created = self._created, []
+        if not created:
+            return
+        with psycopg.connect(self._dsn, autocommit=True) as db:
+            slots = db.execute("SELECT slot_name FROM pg_replication_slots WHERE database = ANY(%s)", (created,))
+            for (slot,) in slots.fetchall():
+                until(lambda slot=slot: dropped(db, slot), 30, f"{slot} is gone")
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +102,14 @@ def far_kafka() -> tuple[str, str]:
 def postgres() -> Database:
     """The run's PostgreSQL server."""
     return Database(server_host.address("postgres", Path(os.environ[_RUN])))
+
+
+@pytest.fixture(autouse=True)
+def no_slots_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a test captured from, its slots end with it."""
+    yield
+    if "postgres" in request.fixturenames:
+        request.getfixturevalue("postgres").drop_slots()
 
 
 @pytest.fixture
