@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from producers.log import Log
 from schemas.agency import Agency
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS, RESYNCS, ENDINGS)
 SAVED_WITHIN_SECONDS = 30.0
+AGAIN_SECONDS = 0.2
 HEARING_EVERY_SECONDS = 5.0
 HEARING_ANSWER_SECONDS = 2.0
 DEAF_SECONDS = 30.0
@@ -44,6 +45,12 @@ _PASSING = frozenset(
         KafkaError.REQUEST_TIMED_OUT,
     }
 )
+REFUSED_MAX = 3
+"""Looks in a row at which Kafka answered and the grants could not be read: one such is the moment of its coming back."""
+
+Deaf = Callable[[str], None]
+"""Told why the newest grants cannot be read, and an empty text once they are again. Never blocks."""
+
 Append = Callable[[str, bytes, bytes | None], None]
 """Queue one control record: topic, key, value (None deletes)."""
 
@@ -54,7 +61,7 @@ def _consumer(bootstrap: str) -> Consumer:
             "bootstrap.servers": bootstrap,
             "group.id": "mesh.control",  # never joined: partitions are assigned by hand and nothing is committed
             "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
+            "auto.offset.reset": "error",  # invariant 9: what went before it was read is read anew, not passed over
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 50,
             "log_level": 0,  # what fails is raised; a terminal is no place for a line per attempt
@@ -77,13 +84,8 @@ def read_all(bootstrap: str, topics: Sequence[str], *, within_seconds: float = 3
 
 
 def _read_to_end(consumer: Consumer, topics: Sequence[str], within_seconds: float) -> Iterator[tuple[str, str, Any]]:
-    ends: dict[str, int] = {}
-    for topic in topics:
-        try:
-            ends[topic] = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=within_seconds)[1]
-        except KafkaException as error:
-            raise Transient(f"{topic}: cannot be read ({error.args[0].str()})", fix="is Kafka up?") from error
-    consumer.assign([TopicPartition(topic, 0, 0) for topic in topics])
+    ends = {topic: _end(consumer, topic, within_seconds) for topic in topics}
+    consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in topics])
     behind = {topic for topic, end in ends.items() if end > 0}
     while behind:
         message = consumer.poll(within_seconds)
@@ -95,6 +97,19 @@ def _read_to_end(consumer: Consumer, topics: Sequence[str], within_seconds: floa
         yield topic, *_decode(message.key(), message.value())
         if consumer.position([TopicPartition(topic, 0)])[0].offset >= ends[topic]:
             behind.discard(topic)
+
+
+def _end(consumer: Consumer, topic: str, within_seconds: float) -> int:
+    """Where the topic ends. A broker that has just started answers before its partitions have a leader: it is asked again."""
+    deadline = time.monotonic() + within_seconds
+    while True:
+        left_seconds = deadline - time.monotonic()
+        try:
+            return consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=max(left_seconds, 0.1))[1]
+        except KafkaException as error:
+            if error.args[0].code() not in _PASSING or left_seconds < AGAIN_SECONDS:
+                raise Transient(f"{topic}: cannot be read ({error.args[0].str()})", fix="is Kafka up?") from error
+        time.sleep(AGAIN_SECONDS)
 
 
 def _decode(key: Any, value: Any) -> tuple[str, Any]:
@@ -157,8 +172,8 @@ class Follower:
     """Keeps a Directory fresh in a thread; calling it gives the present one, another object after every change.
 
     Hops go by what it gives: grants of other meshes that are not trusted are left out. A revocation must never go unseen
-    (invariant 6): while Kafka does not answer nothing new can flow either, and the log says since when; what else stands
-    between us and the newest record ends the thread, and with it the process (ops/process.py), which then reads anew.
+    (invariant 6): while Kafka does not answer nothing new can flow either, and the log and `deaf` say since when; what else
+    stands between us and the newest record ends the thread, and with it the process (ops/process.py), which then reads anew.
     """
 
     def __init__(self, bootstrap: str) -> None:
@@ -175,6 +190,10 @@ class Follower:
     def __call__(self) -> Directory:
         """The present Directory; the same object until something changes."""
         return self._directory
+
+    def tell_deafness(self, deaf: Deaf) -> None:
+        """Tell of it from now on."""
+        self._hearing.deaf = deaf
 
     def close(self) -> None:
         """Stop following."""
@@ -203,7 +222,9 @@ class _Hearing:
     """Whether the newest grant is known here, looked at every few seconds."""
 
     def __init__(self, consumer: Consumer) -> None:
+        self.deaf: Deaf = lambda _: None
         self._consumer = consumer
+        self._refused = 0
         self._due = 0.0
         self._first: int | None = None
         self._high = 0
@@ -226,23 +247,36 @@ class _Hearing:
             if error.args[0].code() not in _PASSING:
                 text = f"control topics: {GRANTS} cannot be read: {error.args[0].str()}"
                 raise Transient(text, fix="the process starts again and reads them anew") from error
-            if not self._is_told and now - self._heard_at > DEAF_SECONDS:
-                self._is_told = True
-                log.error(  # noqa: TRY400 - the client's word is all there is to say
-                    "grants cannot be read for %d s (%s): what was agreed last stays in force until Kafka answers again",
-                    now - self._heard_at,
-                    error.args[0].str(),
-                )
+            self._not_heard(error.args[0].str(), now - self._heard_at)
             return
         if is_heard:
-            self._heard_at = now
+            self._heard_at, self._refused = now, 0
             if self._is_told:
                 self._is_told = False
                 log.warning("grants are read again")
+                self.deaf("")
         elif now - self._heard_at > 2 * DEAF_SECONDS:
             raise Transient(
                 "control topics: Kafka answers, yet the newest grants do not come", fix="they are read anew"
             )
+
+    def _not_heard(self, reason: str, seconds: float) -> None:
+        if not self._is_told and seconds > DEAF_SECONDS:
+            self._is_told = True
+            text = f"grants cannot be read for {seconds:.0f} s ({reason})"
+            log.error("%s: what was agreed last stays in force until Kafka answers again", text)
+            self.deaf(text)
+        self._refused = self._refused + 1 if self._is_answered() else 0
+        if self._refused >= REFUSED_MAX and seconds > 2 * DEAF_SECONDS:
+            # Feeds may flow: invariant 6 does not allow that for long by grants that may be over.
+            text = f"control topics: Kafka answers, yet {GRANTS} cannot be read: {reason}"
+            raise Transient(text, fix=f"see that {GRANTS} has a leader; the process starts again and waits for it")
+
+    def _is_answered(self) -> bool:
+        try:
+            return bool(self._consumer.list_topics(timeout=HEARING_ANSWER_SECONDS).brokers)
+        except KafkaException:
+            return False
 
 
 class ControlStore:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ops.control import Follower, read_directory
 from ops.flow_metrics import FlowMetrics
-from ops.gaps import Gaps
+from ops.gaps import gaps_on
 from ops.lag import FLOWS_GROUP, LagReader
 from ops.lag_watch import LagWatch, flow_report, flow_topics, watching
 from ops.settings import Settings
@@ -115,7 +115,7 @@ def run_flows(
     stop: threading.Event,
     name: str,
     progress: Progress,
-    incidents_for: Callable[[Callable[[], Directory]], Incidents],
+    incidents_for: Callable[[Follower], Incidents],
 ) -> None:
     """Fold until `stop`: all flows, for the workers of the group share every one of them. `progress` is `FLOW_INTAKE`'s."""
     try:
@@ -146,7 +146,7 @@ def run_flows(
         progress=progress,
         observer=metrics,
         is_replay=clock == BY_DATES,
-        lost=Gaps(GROUP, directory, incidents_for(directory)),
+        lost=gaps_on(settings.kafka, GROUP, directory, incidents_for(directory)),
     )
 
 

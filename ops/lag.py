@@ -273,15 +273,6 @@ class LagReader:
         return found
 
 
-def first_record_at_ms(bootstrap: str, topics: Iterable[str]) -> dict[str, int]:
-    """`LagReader.first_at_ms`, once. Raises Transient."""
-    reader = LagReader(bootstrap)
-    try:
-        return reader.first_at_ms(topics)
-    finally:
-        reader.close()
-
-
 def _places(topics: Iterable[str], partitions: Mapping[str, Iterable[int]]) -> Iterable[_Key]:
     return [(topic, number) for topic in topics for number in partitions.get(topic, ())]
 

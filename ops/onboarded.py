@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table as Grid
 
+from ops.lag import LagReader
 from ops.report import Report
 from ops.settings import Settings
 from ops.terminal import report_console
-from ops.topics import end_offsets
+
+TELL_SECONDS = 5.0
+LOOK_SECONDS = 0.2
 
 Say = Callable[[str], None]
 
@@ -69,15 +73,14 @@ def first_records(
     """How long each feed took from the call to its first record on the broker; None where none came in time."""
     first: dict[str, float | None] = dict.fromkeys(feeds)
     deadline, told = started + wait_seconds, started
-    while missing := [feed for feed, seconds in first.items() if seconds is None]:
-        now = time.monotonic()
-        for feed, count in end_offsets(settings.kafka, missing).items():
-            if count:
-                first[feed] = now - started
-        if now >= deadline:
-            break
-        if now - told > 5:
-            told = now
-            say(f"waiting for the first records of {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}")
-        time.sleep(0.2)
+    with closing(LagReader(settings.kafka)) as brokers:  # one client, however often it asks
+        while missing := [feed for feed, seconds in first.items() if seconds is None]:
+            now = time.monotonic()
+            first |= dict.fromkeys(brokers.first_at_ms(missing), now - started)
+            if now >= deadline:
+                break
+            if now - told > TELL_SECONDS:
+                told = now
+                say(f"waiting for the first records of {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}")
+            time.sleep(LOOK_SECONDS)
     return first

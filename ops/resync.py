@@ -34,7 +34,7 @@ def ask(settings: Settings, name: str) -> str:
 
 def new_request() -> str:
     """A request that is no other."""
-    return f"{datetime.now(UTC).isoformat(timespec='seconds')} {secrets.token_hex(4)}"
+    return f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {secrets.token_hex(4)}"
 
 
 def _target(directory: Directory, name: str) -> str:

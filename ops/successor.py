@@ -47,19 +47,23 @@ def successor(contract: Contract, table: Table) -> tuple[Contract, list[str]]:
 
 def _followed(feed: str, field: Field, column: TableColumn) -> AvroType | None:
     """The type that takes the column's values; None where the field's own does."""
-    try:
-        encoder(column.type, field)
-    except Unmapped:
-        pass
-    else:
-        if column.type.name != "numeric" or field.logical_type != "decimal" or not _is_outgrown(field, column):
-            return None
+    if _is_taken(field, column):
+        return None
     try:
         kind = field_of(column, typmod=column.typmod, is_key=field.is_key, is_lossless=False)["type"]
     except Unmapped as unmapped:
         fix = "leave the column out of the contract, or give it another type"
         raise Misconfigured(feed, f"column {field.column} ({column.shown}): {unmapped}", fix=fix) from None
     return kind[-1] if isinstance(kind, list) else kind
+
+
+def _is_taken(field: Field, column: TableColumn) -> bool:
+    """Whether the field's own type takes every value of the column."""
+    try:
+        encoder(column.type, field)
+    except Unmapped:
+        return False
+    return column.type.name != "numeric" or field.logical_type != "decimal" or not _is_outgrown(field, column)
 
 
 def _is_outgrown(field: Field, column: TableColumn) -> bool:

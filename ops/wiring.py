@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,15 +25,17 @@ from ops.board import Boards, following
 from ops.console.server import Console as StatusPage
 from ops.control import ControlStore, Follower, read_directory
 from ops.dead_letter_log import DeadLetterLog
+from ops.deafness import Deafness
 from ops.endings import EndingLog
 from ops.flow_metrics import BoardMetrics
 from ops.flows import run_flows
 from ops.former_connections import settle
-from ops.gaps import Gaps
+from ops.gaps import gaps_on
 from ops.hash_key import HashKeys
 from ops.held_subjects import held_by
 from ops.incident_metrics import CountedIncidents
 from ops.incidents import IncidentLog, IncidentReader
+from ops.kafka_away import wait_for_kafka
 from ops.lag import STREAMS_GROUP, LagReader
 from ops.lag_watch import LagWatch, watching
 from ops.measure import CaptureMetrics, DeliveryMetrics, StreamMetrics, serve
@@ -45,7 +47,7 @@ from ops.replay import ReplayRequests
 from ops.settings import Connections, Settings, load
 from ops.status import StatusReader
 from ops.tail_dead import PREFIX, dead_letters
-from ops.topics import bounds, ensure_control_topics
+from ops.topics import bounds
 from ops.up import mesh_command
 from producers.capture import Capture
 from producers.log import Log
@@ -54,7 +56,6 @@ from producers.postgres import PostgresSource
 from producers.source import OpenSource
 from schemas.change import Batch
 from schemas.codec import Codec
-from schemas.directory import Directory
 from schemas.errors import Misconfigured
 from schemas.feed import CAPTURE, EGRESS, FLOW_INTAKE, INCIDENTS, REPLAYS
 from schemas.incident import Incidents
@@ -98,7 +99,8 @@ def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: fr
     settings = load(directory)
     with ExitStack() as parts:
         parts.enter_context(closing(serve(directory, name)))
-        ensure_control_topics(settings.kafka)
+        if not wait_for_kafka(settings.kafka, stop):
+            return
         if hop == "registry":
             follower = parts.enter_context(closing(Follower(settings.kafka)))
             RegistryServer(settings.kafka, port=port, held_by=partial(held_by, follower)).run(stop)
@@ -120,19 +122,19 @@ def calm_collector() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-def _run_capture(settings: Settings, parts: ExitStack, stop: threading.Event, only: frozenset[str], _name: str) -> None:
+def _run_capture(settings: Settings, parts: ExitStack, stop: threading.Event, only: frozenset[str], name: str) -> None:
     directory = parts.enter_context(closing(Follower(settings.kafka)))
     log = parts.enter_context(closing(Log(settings.kafka, client_id="mesh-capture", extra=settings.producer)))
     store = _store(settings, parts, CAPTURE)
     address_of = Connections(settings.directory).sources.address_of
-    incidents = _incidents(settings, parts, directory, stop)
+    incidents = _incidents(settings, parts, directory, stop, name)
     Capture(directory, address_of, log, store, CaptureMetrics(), SOURCES, only or None, incidents).run(stop)
 
 
 def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _only: frozenset[str], name: str) -> None:
     directory = parts.enter_context(closing(Follower(settings.kafka)))
     log = parts.enter_context(closing(Log(settings.kafka, client_id=f"mesh-{name}", extra=settings.producer)))
-    metrics, incidents = StreamMetrics(directory=directory), _incidents(settings, parts, directory, stop)
+    metrics, incidents = StreamMetrics(directory=directory), _incidents(settings, parts, directory, stop, name)
     watching(LagWatch(settings.kafka, STREAMS_GROUP, lambda: directory().feeds, metrics.lags), stop)
     relay = Relay(
         directory=directory,
@@ -153,7 +155,7 @@ def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _o
         handle=relay.handle,
         idle=relay.idle,
         assigned=relay.assigned,
-        lost=Gaps(STREAMS_GROUP, directory, incidents),
+        lost=gaps_on(settings.kafka, STREAMS_GROUP, directory, incidents),
         data_dir=settings.directory / "streams" / name,
         instance_id=name,
     ).run(stop)
@@ -165,7 +167,7 @@ def _standing(bootstrap: str, topic: str, partition: int) -> Iterator[Batch]:
 
 
 def _run_delivery(
-    settings: Settings, parts: ExitStack, stop: threading.Event, _only: frozenset[str], _name: str
+    settings: Settings, parts: ExitStack, stop: threading.Event, _only: frozenset[str], name: str
 ) -> None:
     directory = parts.enter_context(closing(Follower(settings.kafka)))
     log = parts.enter_context(closing(Log(settings.kafka, client_id="mesh-delivery", extra=settings.producer)))
@@ -179,7 +181,7 @@ def _run_delivery(
         observer=DeliveryMetrics(directory=directory),
         bootstrap=settings.kafka,
         kinds=SINKS,
-        incidents=_incidents(settings, parts, directory, stop),
+        incidents=_incidents(settings, parts, directory, stop, name),
         networks=settings.webhook_networks,
         replays=parts.enter_context(closing(ReplayRequests(settings.kafka, _store(settings, parts, REPLAYS)))),
     ).run(stop)
@@ -187,7 +189,9 @@ def _run_delivery(
 
 def _run_flows(settings: Settings, parts: ExitStack, stop: threading.Event, _only: frozenset[str], name: str) -> None:
     progress = _HopProgress(_store(settings, parts, FLOW_INTAKE))
-    run_flows(settings, parts, stop, name, progress, lambda directory: _incidents(settings, parts, directory, stop))
+    run_flows(
+        settings, parts, stop, name, progress, lambda directory: _incidents(settings, parts, directory, stop, name)
+    )
 
 
 _HOPS = {"capture": _run_capture, "streams": _run_streams, "flows": _run_flows, "delivery": _run_delivery}
@@ -201,12 +205,13 @@ def _store(settings: Settings, parts: ExitStack, topic: str) -> ControlStore:
 
 
 def _incidents(
-    settings: Settings, parts: ExitStack, directory: Callable[[], Directory], stop: threading.Event
+    settings: Settings, parts: ExitStack, directory: Follower, stop: threading.Event, name: str
 ) -> Incidents:
     """Where a hop says what stands still; of what ended, nothing is said any more, and its gauges go (ops/present.py)."""
     written = parts.enter_context(closing(IncidentLog(settings.kafka, _store(settings, parts, INCIDENTS))))
     incidents = CountedIncidents(written)
     tidying(Tidy(directory, incidents), stop)
+    directory.tell_deafness(Deafness(incidents, name))
     return incidents
 
 

@@ -14,8 +14,8 @@ from typing import Any, Literal, Protocol, get_args
 
 from schemas.errors import MeshError
 
-Kind = Literal["source", "feed", "sink", "grant"]
-"""What it is about. Names: `<agency>.<source>`, `<feed>`, `<subscriber>.<sink>`, the grant's id."""
+Kind = Literal["source", "feed", "sink", "grant", "process"]
+"""What it is about. Names: `<agency>.<source>`, `<feed>`, `<subscriber>.<sink>`, the grant's id, the process's name."""
 
 State = Literal["stopped", "parked", "waiting", "notice"]
 """`stopped` until a person decides; `parked`: tried again now and then; `waiting` heals by itself; `notice`: worth knowing."""

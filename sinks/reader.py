@@ -17,6 +17,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 
 from schemas.change import Batch, Record
 from schemas.errors import ContractBroken, Transient
+from schemas.feed import first_edition
 from sinks.reached import Reached
 from sinks.sink import Partition
 
@@ -321,11 +322,11 @@ class Reader:
 
 def _gap(place: str, breach: str) -> ContractBroken:
     # Invariant 9, FIELD-NOTES KF-12: neither a gap nor a topic made anew passes silently.
-    return ContractBroken(
-        place,
-        breach,
-        fix="deliver again what there is, and accept the gap: `mesh replay <grant>`",
-    )
+    topic = first_edition(place.partition(" ")[0])
+    grant = topic.removeprefix("out.")
+    again = "copy anew the feed, or what it is made from: `mesh resync <feed>`"
+    fix = again if grant == topic else f"deliver again what there is, and accept the gap: `mesh replay {grant}`"
+    return ContractBroken(place, breach, fix=fix)
 
 
 def read_range(bootstrap: str, topic: str, partition: int, start: int, end: int) -> Iterator[Batch]:
@@ -387,6 +388,10 @@ def tail(
             if first is None:
                 continue
             messages = [first, *consumer.consume(SLICE_RECORDS, 0)]
+            if any((error := m.error()) and error.code() == KafkaError._AUTO_OFFSET_RESET for m in messages):
+                raise Transient(
+                    "tail: records were removed before they were read", fix="read again: what is left comes"
+                )
             yield group_messages(message for message in messages if message.error() is None)
     except KafkaException as error:
         raise Transient(f"tail: {error.args[0].str()}") from error

@@ -6,6 +6,7 @@ rewind, carried out here; all else that Faust asks of the driver's thread is as 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
@@ -13,12 +14,19 @@ from typing import Any, ClassVar, cast
 import aiokafka
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
-from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError
+from aiokafka.errors import (
+    CommitFailedError,
+    ConsumerStoppedError,
+    IllegalStateError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from schemas.change import Record
+from schemas.errors import ContractBroken
 from streams.prefix import Partition
 
 FETCH_BYTES_MAX = 8 << 20
@@ -85,7 +93,7 @@ class RunThread(driver.AIOKafkaConsumerThread):
             bootstrap_servers=cast("Any", driver.server_list(transport.url, transport.default_port)),
             partition_assignment_strategy=(self.assignor,),
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",  # invariant 9: every position is set by a rewind, and one that is gone is a gap
             isolation_level="read_committed",
             fetch_max_bytes=FETCH_BYTES_MAX,
             max_partition_fetch_bytes=FETCH_PARTITION_BYTES_MAX,
@@ -114,10 +122,44 @@ class RunThread(driver.AIOKafkaConsumerThread):
             raise ConsumerStoppedError
         with fetcher._subscriptions.fetch_context():
             wanted = partitions - self._gaps.keys() if self._gaps else partitions
-            fetched = await fetcher.fetched_records(wanted, within_seconds, self.app.conf.broker_max_poll_records)
+            if not wanted:  # to the fetcher that would mean all of them
+                await asyncio.sleep(within_seconds)
+                return self.epoch, {}
+            try:
+                fetched = await fetcher.fetched_records(wanted, within_seconds, self.app.conf.broker_max_poll_records)
+            except NoOffsetForPartitionError:
+                return self.epoch, {}  # assigned just now: its rewind says where to begin
+            except OffsetOutOfRangeError as error:
+                await self._gone(error.args[0])
+                return self.epoch, {}
         # Nothing is awaited between taking the records and reading the epoch: they were read behind its rewind.
         self._read.update({(tp.topic, tp.partition): records[-1].offset + 1 for tp, records in fetched.items()})
         return self.epoch, {TP(*partition): _run(records) for partition, records in fetched.items()}
+
+    async def _gone(self, positions: Mapping[TopicPartition, int]) -> None:
+        """What was to be read next is not there any more."""
+        consumer = self._ensure_consumer()
+        for partition, first in positions.items():
+            start = (await consumer.beginning_offsets([partition]))[partition]
+            if partition not in consumer.assignment():
+                continue
+            if first > start:
+                raise ContractBroken(
+                    f"{partition.topic} [{partition.partition}]",
+                    f"read up to {first}, and the topic ends before: it was made anew",
+                    fix="restore the topic, or remove its group's offsets to read it from the beginning",
+                )
+            if not self.lost(partition.topic, partition.partition, first, start):
+                self._stand_still(partition, first, start)
+            consumer.seek(partition, start)
+
+    def _stand_still(self, partition: TopicPartition, first: int, left: int) -> None:
+        """Invariant 9, KF-12: what retention took is gone; going on would hide it. The others flow (invariant 8)."""
+        self._gaps[partition] = (first, left)
+        self.log.critical(
+            "%s partition %d stands still: records %d to %d were removed before they were read",
+            *(*partition, first, left - 1),
+        )
 
     async def rewind(self, epoch: int) -> Mapping[Partition, int]:
         """Set every assigned partition to where its reading must go on, and begin this epoch; return where that is."""
@@ -137,12 +179,7 @@ class RunThread(driver.AIOKafkaConsumerThread):
             if partition in committed:
                 first = committed[partition].offset
                 if first < wanted and not self.lost(partition.topic, partition.partition, first, wanted):
-                    # Invariant 9, KF-12: what retention took is gone; going on would hide it. The others flow (invariant 8).
-                    self._gaps[partition] = (first, wanted)
-                    self.log.critical(
-                        "%s partition %d stands still: records %d to %d were removed before they were read",
-                        *(*partition, first, wanted - 1),
-                    )
+                    self._stand_still(partition, first, wanted)
                 wanted = max(wanted, first)
             state = consumer._subscription.subscription.assignment.state_value(partition)
             if not state.has_valid_position or state.position != wanted:

@@ -51,6 +51,7 @@ DOORS = {
         "ops/topics.py": "administers",
         "ops/lag.py": "asks how far groups are",
         "ops/control.py": "the control topics",
+        "ops/kafka_away.py": "asks whether Kafka is there",
         "producers/peer": "reads another mesh",
         "schemas/registry/": "the registry's own topic",
         "ops/bench/": "measures beside the mesh",

@@ -203,12 +203,15 @@ class Troubles:
 
     def _until(self, act: Callable[[], bool]) -> Steps:
         """Try until it works: whatever it needs may be in trouble as well."""
+        told = ""
         while True:
             try:
                 if act():
                     return
-            except (psycopg.Error, Transient, OSError, subprocess.TimeoutExpired):
-                pass
+            except (psycopg.Error, Transient, OSError, subprocess.TimeoutExpired) as error:
+                if (kind := type(error).__name__) != told:
+                    told = kind
+                    self._say(f"tried again until it works: {kind}")
             yield AGAIN_SECONDS
 
     def _mesh(self, command: str, *arguments: str) -> bool:

@@ -20,7 +20,7 @@ from schemas.registry.refusal import Code, Refusal
 from schemas.registry.routes import application
 from schemas.registry.service import HeldBy, Service
 from schemas.registry.state import State
-from schemas.registry.topic import SchemaTopic
+from schemas.registry.topic import SchemaTopic, Unsettled
 
 READ_BACK_SECONDS = 10.0
 SHUTDOWN_SECONDS = 5.0
@@ -56,8 +56,8 @@ class RegistryServer:
     def run(self, stop: threading.Event) -> None:
         """Serve until stopped, then return.
 
-        Raises Transient when the broker does not answer at the start, Misconfigured when the port is taken or another
-        registry took over the topic, ContractBroken when a record of the topic cannot be read.
+        Raises Transient when the broker does not answer at the start or a write's outcome is not known, Misconfigured when
+        the port is taken or another registry took over the topic, ContractBroken when a record of the topic cannot be read.
         """
         try:
             listener = socket.create_server((self.host, self.port), backlog=1024)
@@ -148,6 +148,11 @@ class _Serving:
                 raise ContractBroken("registry", "its topic begins anew", fix="restore the topic, then start again")
             async with asyncio.timeout(READ_BACK_SECONDS), self._read:
                 await self._read.wait_for(lambda: self._read_to >= offset)
+        except Unsettled as error:
+            self._fail(error)
+            raise Refusal(
+                Code.STORE, "The broker was away, and the outcome of the write is not known; ask again"
+            ) from error
         except Transient as error:
             _logger.warning("%s", error)
             raise Refusal(Code.TIMEOUT, "The broker did not take the record in time; nothing was changed") from error

@@ -29,11 +29,12 @@ from confluent_kafka.admin import (
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 
-from schemas.errors import ContractBroken, Misconfigured, Transient
+from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
 from schemas.registry.record import Entry
 
 CONNECT_SECONDS = 30.0
 WRITE_SECONDS = 10.0
+TRANSACTION_SECONDS = 20.0
 POLL_SECONDS = 0.2
 
 _FENCED = {
@@ -57,18 +58,23 @@ Take = Callable[[int, bytes | None, bytes | None], None]
 """Takes one record: offset, key, value. Raises ValueError for one that cannot be ours."""
 
 
+class Unsettled(Transient):
+    """What became of a write is not known: only reading the topic again can tell."""
+
+
 class SchemaTopic:
     """The topic of one registry. `open`, then `replay`, then `append` from one thread and `follow` from another."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._topic = topic
+        self._begun_at = 0.0
         connection = {"bootstrap.servers": bootstrap, "socket.keepalive.enable": True}
         self._admin = AdminClient(connection, logger=_logger)
         self._producer = Producer(
             {
                 **connection,
                 "transactional.id": f"{topic}.writer",
-                "transaction.timeout.ms": int(WRITE_SECONDS * 2000),
+                "transaction.timeout.ms": int(TRANSACTION_SECONDS * 1000),
                 "linger.ms": 0,
                 "message.max.bytes": 1_048_576,
             },
@@ -139,7 +145,10 @@ class SchemaTopic:
         """
         partition = TopicPartition(self._topic, 0, OFFSET_BEGINNING)
         self._consumer.assign([partition])
-        _, end = self._consumer.get_watermark_offsets(partition, timeout=CONNECT_SECONDS)
+        try:
+            _, end = self._consumer.get_watermark_offsets(partition, timeout=CONNECT_SECONDS)
+        except KafkaException as error:
+            raise Transient(f"topic {self._topic}: {error.args[0].str()}", fix="check that the broker runs") from error
         deadline = time.monotonic() + CONNECT_SECONDS
         reached = 0
         while reached < end and not stop.is_set():
@@ -187,11 +196,12 @@ class SchemaTopic:
     def append(self, entries: Sequence[Entry]) -> int:
         """Write all entries or none; returns the offset of the last once they are committed.
 
-        Raises Transient when nothing was written, Misconfigured when another registry took over. Any other exception
-        leaves open whether they were written: the process must end and read again.
+        Raises Transient when nothing was written, Misconfigured when another registry took over. Unsettled, and any other
+        exception, leaves open whether they were written: the process must end and read again.
         """
         offsets: list[int] = []
         failed: list[KafkaError] = []
+        self._begun_at = time.monotonic()
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is not None:
@@ -213,7 +223,7 @@ class SchemaTopic:
         except KafkaException as error:
             problem = error.args[0]
             if not problem.txn_requires_abort():
-                raise self._fenced(problem) or error from error
+                raise (self._fenced(problem) or self._unsettled(problem.str())) from error
             self._abort(problem.str(), problem)
         return max(offsets)
 
@@ -224,16 +234,29 @@ class SchemaTopic:
             with _unwrapped():
                 self._producer.abort_transaction(WRITE_SECONDS)
         except KafkaException as problem:
-            raise self._fenced(problem.args[0]) or problem from problem
+            raise (self._fenced(problem.args[0]) or self._unsettled(problem.args[0].str())) from problem
         raise Transient(f"topic {self._topic}: nothing was written: {reason}", fix="check the broker")
 
-    def _fenced(self, error: KafkaError) -> Misconfigured | None:
+    def _fenced(self, error: KafkaError) -> MeshError | None:
         if error.code() not in _FENCED:
             return None
+        open_seconds = time.monotonic() - self._begun_at
+        if open_seconds >= TRANSACTION_SECONDS:
+            # The broker itself ends a transaction that stays open, and then refuses it as if somebody else wrote.
+            return self._unsettled(
+                f"the broker ended a write that was under way for {open_seconds:.0f} s ({error.str()})"
+            )
         return Misconfigured(
             f"topic {self._topic}",
             f"another registry writes there now ({error.str()})",
             fix="run one registry per topic; the one that started last goes on",
+        )
+
+    def _unsettled(self, reason: str) -> Unsettled:
+        return Unsettled(
+            f"topic {self._topic}: the broker did not answer in time, and what became of the write is not known: {reason};"
+            " the registry ends, reads its topic again once it is started, and goes on",
+            fix="see that Kafka is up; `mesh up` starts the registry again by itself",
         )
 
     def close(self) -> None:

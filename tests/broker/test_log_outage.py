@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
@@ -19,6 +20,7 @@ from confluent_kafka.admin import AdminClient
 from ops import control
 from ops.control import ControlStore, Follower, publish
 from ops.dead_letter_log import DeadLetterLog
+from ops.deafness import Deafness
 from ops.embedded.kafka import Kafka
 from ops.process import EXIT_CRASHED
 from ops.topics import ensure_control_topics
@@ -27,7 +29,12 @@ from schemas.anchor import Anchor
 from schemas.dead_letter import DeadLetter
 from schemas.errors import Transient
 from schemas.feed import ANCHORS, GRANTS, dead_letter_topic
+from schemas.incident import MemoryIncidents
+from schemas.registry import topic as topic_module
+from schemas.registry.client import RegistryClient
+from schemas.registry.server import RegistryServer
 from tests import feeds
+from tests.broker.conftest import running_registry
 from tests.until import until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -94,6 +101,43 @@ def test_progress_is_saved_again_after_an_outage_that_outlasts_the_delivery(brok
             assert failed(lambda: store.save("police.main", {"at": 3}))
         until(lambda: not failed(lambda: store.save("police.main", {"at": 4})), 30, "the place is saved again")
         assert store.load("police.main") == {"at": 4}
+
+
+def test_a_registry_whose_write_outlasts_an_outage_says_so_and_its_successor_goes_on(
+    broker: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topic_module, "WRITE_SECONDS", 1.0)
+    topic = f"_schemas_{secrets.token_hex(4)}"
+    server, stop, ended = RegistryServer(broker.bootstrap, topic=topic), threading.Event(), list[BaseException]()
+
+    def serve() -> None:
+        try:
+            server.run(stop)
+        except BaseException as error:  # noqa: BLE001 - looked at below
+            ended.append(error)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        assert server.ready.wait(60)
+        with closing(RegistryClient(server.url)) as client:
+            known = client.register("a", {"type": "int"})
+        with standing_still(broker):
+            body = {"schema": '{"type": "long"}'}
+            answer = httpx.post(f"{server.url}/subjects/b/versions", json=body, timeout=60)
+            assert answer.status_code == 500
+            thread.join(60)
+            assert not thread.is_alive(), "it ends"
+    finally:
+        stop.set()
+        thread.join(60)
+    (error,) = ended
+    assert isinstance(error, Transient), error
+    assert "the broker did not answer in time" in str(error)
+    assert "another registry" not in str(error)
+    with running_registry(broker.bootstrap, topic) as successor, closing(RegistryClient(successor.url)) as client:
+        assert client.register("a", {"type": "int"}) == known
+        assert client.register("b", {"type": "long"}) > known
 
 
 def test_a_failure_is_told_once_and_the_next_record_goes_by_a_new_lane(broker: Kafka) -> None:
@@ -186,12 +230,18 @@ def test_grants_that_cannot_be_read_for_long_are_told_and_read_once_kafka_answer
         monkeypatch.setattr(control, name, seconds)
     ensure_control_topics(broker.bootstrap)
     with closing(Log(broker.bootstrap, client_id="test")) as log, closing(Follower(broker.bootstrap)) as directory:
+        incidents = MemoryIncidents()
+        directory.tell_deafness(Deafness(incidents, "delivery"))
         with standing_still(broker):
-            until(lambda: "grants cannot be read" in caplog.text, 30, "the log says so")
+            until(lambda: "grants cannot be read" in caplog.text, 60, "the log says so")
+            (incident,) = until(lambda: list(incidents.present().values()), 60, "and so do the incidents")
+            assert (incident.kind, incident.name, incident.state) == ("process", "delivery", "parked")
+            assert "a revocation is not seen" in incident.reason
         publish(log.append, ANCHORS, ANCHOR.fingerprint, ANCHOR.to_json())
         log.flush(30)
         until(lambda: directory().anchors, 30, "what is agreed is read again")
-        until(lambda: "grants are read again" in caplog.text, 30, "and the log says that too")
+        until(lambda: "grants are read again" in caplog.text, 60, "and the log says that too")
+        until(lambda: not incidents.present(), 60, "and the incident ends")
 
 
 def test_a_process_that_can_no_longer_hear_of_revocations_ends(broker: Kafka) -> None:

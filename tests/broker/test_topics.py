@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from ops.embedded.kafka import Kafka
-from ops.lag import LagReader, delivery_group, first_record_at_ms
+from ops.lag import LagReader, delivery_group
 from ops.topics import (
     Access,
     TopicSpec,
@@ -281,12 +281,14 @@ def test_records_that_went_before_a_group_read_them_are_told(
     assert lag.records == 2
 
 
-def test_the_first_record_of_a_topic_is_dated_over_all_its_partitions(kafka: str, unique: str) -> None:
+def test_the_first_record_of_a_topic_is_dated_over_all_its_partitions(
+    kafka: str, unique: str, lag_reader: Callable[[float], LagReader]
+) -> None:
     filled, empty = f"{unique}.filled", f"{unique}.empty"
     ensure_topics(kafka, {filled: TopicSpec(partitions=2), empty: TopicSpec(partitions=1)})
     write(kafka, filled, 0, [5_000, 1_000])
     write(kafka, filled, 1, [4_000])
-    assert first_record_at_ms(kafka, [filled, empty, f"{unique}.missing"]) == {filled: 4_000}
+    assert lag_reader(time.time()).first_at_ms([filled, empty, f"{unique}.missing"]) == {filled: 4_000}
 
 
 def test_an_unreachable_broker_leaves_lag_transient(monkeypatch: pytest.MonkeyPatch) -> None:

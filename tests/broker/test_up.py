@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -165,13 +164,13 @@ def test_crashed_process_is_back_at_once_and_one_that_keeps_crashing_is_slowed(s
     until(lambda: known["kafka"] in (tmp_path / "log" / "hop.log").read_text(), 30, "the hop is told where Kafka is")
 
     pid = state(tmp_path, "hop")["pid"]
-    killed = time.monotonic()
     os.kill(pid, signal.SIGKILL)
-    until(lambda: state(tmp_path, "hop")["pid"] not in (None, pid), 10, "the hop runs again")
-    assert time.monotonic() - killed < 5
+    until(lambda: state(tmp_path, "hop")["pid"] not in (None, pid), 60, "the hop runs again")
+    assert "hop ended with status -9; starting it again" in mesh.said()  # one that is slowed says in how many seconds
     assert state(tmp_path, "hop")["last_exit"] == -signal.SIGKILL
 
-    until(lambda: state(tmp_path, "fragile")["restarts"] >= 3, 30, "some restarts")
+    until(lambda: state(tmp_path, "fragile")["restarts"] >= 3, 60, "some restarts")
+    assert "fragile ended with status 3; again in 1 s" in mesh.said()
     assert state(tmp_path, "fragile")["last_exit"] == 3
     (tmp_path / "fragile").unlink()
     until(lambda: state(tmp_path, "fragile")["pid"], 30, "it runs once it can")

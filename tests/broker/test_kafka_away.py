@@ -1,0 +1,69 @@
+"""A hop that starts while Kafka is away waits for it, says so, and goes on by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.embedded.kafka import Kafka
+from ops.embedded.program import Program, launch
+from ops.up import mesh_command
+from tests.until import until
+
+WITHIN_SECONDS = 60
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Kafka]:
+    kafka = Kafka(tmp_path / "kafka", is_brief=True)
+    kafka.start()
+    yield kafka
+    kafka.stop()
+
+
+def test_a_hop_that_starts_while_kafka_stands_still_waits_and_goes_on(broker: Kafka, tmp_path: Path) -> None:
+    assert broker.pid
+    address = {"MESH_KAFKA": broker.bootstrap, "MESH_REGISTRY": "http://127.0.0.1:9", "MESH_DATABASE": "dbname=none"}
+    log = tmp_path / "delivery.log"
+    program = Program(
+        name="delivery",
+        argv=mesh_command("run", "delivery", "--dir", str(tmp_path / "mesh")),
+        log=log,
+        env={**address, "PYTHONUNBUFFERED": "1"},
+    )
+    os.kill(broker.pid, signal.SIGSTOP)
+    running = launch(program)
+    try:
+        until(
+            lambda: "waits for Kafka at" in log.read_text() or running.ended() is not None, WITHIN_SECONDS, "it waits"
+        )
+        assert running.ended() is None, log.read_text()
+        os.kill(broker.pid, signal.SIGCONT)
+        until(lambda: "goes on" in log.read_text() or running.ended() is not None, WITHIN_SECONDS, "it goes on")
+        assert running.ended() is None, log.read_text()
+        running.ask_to_stop()
+        until(lambda: running.ended() is not None, WITHIN_SECONDS, "it ends when asked")
+        assert running.ended() == 0, log.read_text()
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+        running.kill()
+
+
+def test_a_hop_that_waits_for_kafka_ends_when_asked(tmp_path: Path) -> None:
+    log = tmp_path / "capture.log"
+    address = {"MESH_KAFKA": "127.0.0.1:9", "MESH_REGISTRY": "http://127.0.0.1:9", "MESH_DATABASE": "dbname=none"}
+    argv = mesh_command("run", "capture", "--dir", str(tmp_path / "mesh"))
+    running = launch(Program(name="capture", argv=argv, log=log, env={**address, "PYTHONUNBUFFERED": "1"}))
+    try:
+        until(
+            lambda: "waits for Kafka at" in log.read_text() or running.ended() is not None, WITHIN_SECONDS, "it waits"
+        )
+        running.ask_to_stop()
+        until(lambda: running.ended() is not None, WITHIN_SECONDS, "it ends when asked")
+        assert running.ended() == 0, log.read_text()
+    finally:
+        running.kill()

@@ -1,0 +1,75 @@
+"""Grants that cannot be read while Kafka answers: feeds would flow by grants that may be over, so the process ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from ops import control
+from ops.control import _Hearing
+from schemas.errors import Transient
+from schemas.feed import GRANTS
+
+
+class Cluster:
+    """A client of a cluster whose grants have no leader; `is_up` is whether the brokers answer."""
+
+    brokers = (1,)
+
+    def __init__(self) -> None:
+        self.is_up = True
+
+    def position(self, places: list[TopicPartition]) -> list[TopicPartition]:
+        return [TopicPartition(place.topic, place.partition, 7) for place in places]
+
+    def get_watermark_offsets(self, *_: Any) -> tuple[int, int]:
+        raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+
+    def list_topics(self, timeout: float) -> Cluster:
+        if not self.is_up:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return self
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    clock = [100.0]
+    monkeypatch.setattr(control.time, "monotonic", lambda: clock[0])
+    return clock
+
+
+def hearing(cluster: Cluster, told: list[str]) -> Any:
+    made = _Hearing(cluster)  # pyright: ignore[reportArgumentType]
+    made.deaf = told.append
+    return made
+
+
+def look_for(looks: Any, now: list[float], seconds: float) -> None:
+    for _ in range(int(seconds / control.HEARING_EVERY_SECONDS)):
+        now[0] += control.HEARING_EVERY_SECONDS
+        looks.look()
+
+
+def test_grants_without_a_leader_are_told_and_in_the_end_stop_the_process(now: list[float]) -> None:
+    told: list[str] = []
+    looks = hearing(Cluster(), told)
+    look_for(looks, now, control.DEAF_SECONDS)
+    assert told == []
+    look_for(looks, now, control.HEARING_EVERY_SECONDS)
+    assert len(told) == 1
+    assert "grants cannot be read for 35 s" in told[0]
+    with pytest.raises(Transient, match=f"Kafka answers, yet {GRANTS} cannot be read"):
+        look_for(looks, now, 2 * control.DEAF_SECONDS)
+
+
+def test_while_no_broker_answers_nothing_can_flow_and_the_process_stays(now: list[float]) -> None:
+    told: list[str] = []
+    cluster = Cluster()
+    cluster.is_up = False
+    looks = hearing(cluster, told)
+    look_for(looks, now, 600)
+    assert len(told) == 1
+    cluster.is_up = True  # the moment of its coming back is no reason to end
+    look_for(looks, now, control.HEARING_EVERY_SECONDS)
