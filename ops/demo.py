@@ -31,7 +31,7 @@ from ops.demo_stage import Stage, make_room, running_mesh, set_up, subscribers_s
 from ops.flows import BY_DATES, CLOCK, TASKS, Backlog, open_items
 from ops.folder import load as load_folder
 from ops.incidents import IncidentReader
-from ops.interruption import Interrupted, Interruption, is_interrupted
+from ops.interruption import Interrupted, Interruption, raise_unless_interrupted
 from ops.lag import LagReader
 from ops.metric import CAPTURED, DERIVED, origin_of
 from ops.onboard import onboard
@@ -77,7 +77,7 @@ def demo(directory: Path, *, for_seconds: float | None, rate: float, report: Pat
         try:
             with (
                 subscribers_server(directory) as subscribers,
-                running_mesh(directory) as settings,
+                running_mesh(directory, interruption.mesh_ended) as settings,
                 set_up(settings, folder, subscribers) as stage,
             ):
                 play = Play(stage, console, seed=seed, rate=rate, kills=kills)
@@ -89,8 +89,7 @@ def demo(directory: Path, *, for_seconds: float | None, rate: float, report: Pat
                 finally:
                     interruption.stopping()
         except (Interrupted, MeshError) as error:
-            if not is_interrupted(interruption, error, directory):
-                raise
+            raise_unless_interrupted(interruption, error, directory)
             console.print(f"interrupted: nothing is compared; logs and data stay in {directory}", soft_wrap=True)
             return interruption.status
     if report:

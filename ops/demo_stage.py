@@ -7,9 +7,10 @@ import secrets
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ MARKER = "demo"
 """A file that says: this directory was made by the demo and may be made anew."""
 
 UP_WITHIN_SECONDS = 900.0  # the first start downloads the servers
+WATCHED_EVERY_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +62,11 @@ def make_room(directory: Path) -> None:
 
 
 @contextmanager
-def running_mesh(directory: Path) -> Iterator[Settings]:
-    """`mesh up` as a child that dies with this process; its lines go to this terminal until it is up."""
+def running_mesh(directory: Path, ended: Callable[[], None]) -> Iterator[Settings]:
+    """`mesh up` as a child that dies with this process; its lines go to this terminal until it is up.
+
+    `ended` is called, from another thread, once the mesh stops while the block still runs.
+    """
     os.environ.setdefault(NETWORKS, "127.0.0.0/8")  # where the receivers of webhooks listen
     program = Program(
         name="up",
@@ -72,9 +77,30 @@ def running_mesh(directory: Path) -> Iterator[Settings]:
     mesh = launch(program)
     try:
         _wait_until_up(mesh, directory)
-        yield load(directory)
+        with _watched(mesh, directory, ended):
+            yield load(directory)
     finally:
         mesh.stop()
+
+
+@contextmanager
+def _watched(mesh: Running, directory: Path, ended: Callable[[], None]) -> Iterator[None]:
+    """A mesh that stops takes its addresses back first."""
+    left = threading.Event()
+
+    def watch() -> None:
+        while not left.wait(WATCHED_EVERY_SECONDS):
+            if mesh.ended() is not None or not (directory / "endpoints.json").exists():
+                ended()
+                return
+
+    watching = threading.Thread(target=watch, name="watch-mesh")
+    watching.start()
+    try:
+        yield
+    finally:
+        left.set()
+        watching.join()
 
 
 def _wait_until_up(mesh: Running, directory: Path) -> None:

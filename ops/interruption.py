@@ -4,15 +4,23 @@
 |---------------------|-------------------------------------------|------------------------------------|-----------------------|
 | SIGINT, the first   | the city rests; what is under way arrives | everything stops, nothing compared | heard, no more        |
 | any other, or again | everything stops, nothing compared        | the same                           | heard, no more        |
+
+The mesh beside it may end by itself, or hear the same signal. What is waited for would then never come: this, too, stops everything.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+
+from schemas.errors import Transient
+
+MESH_ENDED = signal.SIGUSR1
+"""Sent to ourselves, for a signal's handler runs in the main thread and ends its waiting."""
 
 
 class Interrupted(BaseException):
@@ -39,7 +47,8 @@ class Interruption:
     @contextmanager
     def heard(self) -> Iterator[Interruption]:
         """Hear signals within the block."""
-        before = {each: signal.signal(each, self._hear) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        heard = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, MESH_ENDED)
+        before = {each: signal.signal(each, self._hear) for each in heard}
         try:
             yield self
         finally:
@@ -55,12 +64,20 @@ class Interruption:
         finally:
             self._is_living = False
 
+    def mesh_ended(self) -> None:
+        """The mesh is gone: whatever the main thread waits for ends. Callable from any thread."""
+        os.kill(os.getpid(), MESH_ENDED)
+
     def stopping(self) -> None:
         """From now on everything is being stopped: further signals change nothing."""
         self._is_stopping = True
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
-        if self._is_stopping:
+        if number == MESH_ENDED:
+            if not self._is_stopping:
+                self._is_stopping = True
+                raise Interrupted
+        elif self._is_stopping:
             self._say("stopping already; nothing is left behind")
         elif self._is_living and number == signal.SIGINT and not self.is_asked_to_rest:
             self.is_asked_to_rest = True
@@ -69,10 +86,17 @@ class Interruption:
             raise Interrupted
 
 
-def is_interrupted(interruption: Interruption, error: BaseException, directory: Path) -> bool:
-    """Whether what ended the demo is an interruption: a signal that it heard, or one that the mesh beside it heard as well.
+def raise_unless_interrupted(interruption: Interruption, error: BaseException, directory: Path) -> None:
+    """Return if what ended the demo is an interruption: a signal that it heard, or one that the mesh beside it heard as well.
 
     A signal may go to all processes of a tree at once. The mesh then stops its servers while the city still writes to them.
+    Raises `error` otherwise, or Transient for a mesh that ended though nobody asked for it.
     """
     is_mesh_gone = not (directory / "endpoints.json").exists()
-    return isinstance(error, Interrupted) or (interruption.is_asked_to_rest and is_mesh_gone)
+    is_asked = interruption.is_asked_to_rest or bool(interruption.number)
+    if is_asked and (isinstance(error, Interrupted) or is_mesh_gone):
+        return
+    if isinstance(error, Interrupted):
+        log = directory / "log" / "up.log"
+        raise Transient("the mesh ended while the city lived on it", fix=f"its last words are in {log}") from None
+    raise error

@@ -6,6 +6,7 @@ import fcntl
 import itertools
 import os
 import secrets
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,10 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["MESH_CHAOS_SEED"] = str(secrets.randbelow(1 << 30) + 1)
     hypothesis.settings.register_profile("mesh", deadline=None)  # a loaded machine is slow, not wrong
     hypothesis.settings.load_profile("mesh")
+    if (
+        signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    ):  # as of a job in the background; our children would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     users = (Path(os.environ[_RUN]) / "users.lock").open("a")
     fcntl.flock(users, fcntl.LOCK_SH)
     config.stash[_users_key] = users

@@ -27,7 +27,7 @@ from ops.embedded.postgres import Postgres, ensure_database
 from ops.entity_health import entities
 from ops.flows import BY_DATES, CLOCK, TASKS
 from ops.folder import load as load_folder
-from ops.interruption import Interrupted, Interruption, is_interrupted
+from ops.interruption import Interrupted, Interruption, raise_unless_interrupted
 from ops.onboard import onboard
 from ops.settings import DELIVERY_TIMEOUT, Settings
 from ops.soak.living import Living
@@ -92,7 +92,7 @@ def soak(directory: Path, *, hours: float, rate: float, seed: int, report: Path 
         try:
             with (
                 subscribers_server(directory) as subscribers,
-                running_mesh(directory) as settings,
+                running_mesh(directory, interruption.mesh_ended) as settings,
                 set_up(settings, load_folder(GUANGZHOU), subscribers) as stage,
             ):
                 try:
@@ -100,8 +100,7 @@ def soak(directory: Path, *, hours: float, rate: float, seed: int, report: Path 
                 finally:
                     interruption.stopping()
         except (Interrupted, MeshError) as error:
-            if not is_interrupted(interruption, error, directory):
-                raise
+            raise_unless_interrupted(interruption, error, directory)
             console.print(f"interrupted: nothing is compared; logs and data stay in {directory}", soft_wrap=True)
             return interruption.status
     if report:

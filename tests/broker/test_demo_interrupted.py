@@ -55,3 +55,16 @@ def test_an_interrupt_during_the_start_is_a_clean_end(demo: Demo, number: signal
     demo.process.send_signal(number)
     demo.process.send_signal(number)  # whoever is impatient gets the same end
     demo.ended(status)
+
+
+@pytest.mark.timeout(900)
+def test_an_interrupt_of_all_processes_at_once_is_a_clean_end_while_the_city_lives(demo: Demo) -> None:
+    def lives() -> bool:
+        assert demo.process.poll() is None, demo.said()
+        return "row changes committed, " in demo.said()
+
+    until(lives, LIVES_WITHIN_SECONDS, "the city lives")
+    (up,) = [int(line.split()[0]) for line in alive(demo.directory) if " up --dir " in line]
+    os.kill(up, signal.SIGINT)
+    demo.process.send_signal(signal.SIGINT)
+    demo.ended(130)

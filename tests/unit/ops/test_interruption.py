@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.interruption import Interrupted, Interruption, is_interrupted
+from ops.interruption import Interrupted, Interruption, raise_unless_interrupted
 from schemas.errors import Transient
 
 
@@ -42,9 +42,31 @@ def test_sigterm_ends_all_while_the_city_lives() -> None:
 def test_a_database_that_goes_is_no_interruption_unless_the_mesh_was_stopped_with_it(tmp_path: Path) -> None:
     broke = Transient("the connection broke")
     interruption = Interruption(print)
-    assert not is_interrupted(interruption, broke, tmp_path)
+    with pytest.raises(Transient, match="the connection broke"):
+        raise_unless_interrupted(interruption, broke, tmp_path)
     with interruption.heard(), interruption.living():
         os.kill(os.getpid(), signal.SIGINT)
-    assert is_interrupted(interruption, broke, tmp_path)
+    raise_unless_interrupted(interruption, broke, tmp_path)
     (tmp_path / "endpoints.json").touch()
-    assert not is_interrupted(interruption, broke, tmp_path)
+    with pytest.raises(Transient, match="the connection broke"):
+        raise_unless_interrupted(interruption, broke, tmp_path)
+
+
+def test_a_mesh_that_ends_ends_the_waiting_for_it_and_is_told_from_an_interruption(tmp_path: Path) -> None:
+    interruption = Interruption(print)
+    with interruption.heard():
+        with pytest.raises(Interrupted) as ended, interruption.living():
+            interruption.mesh_ended()
+        interruption.mesh_ended()  # once is enough
+    with pytest.raises(Transient, match="the mesh ended"):
+        raise_unless_interrupted(interruption, ended.value, tmp_path)
+
+
+def test_a_mesh_that_heard_the_same_interrupt_is_waited_for_no_more(tmp_path: Path) -> None:
+    with Interruption(print).heard() as interruption:
+        with interruption.living():
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Interrupted) as ended:
+            interruption.mesh_ended()
+    raise_unless_interrupted(interruption, ended.value, tmp_path)
+    assert interruption.status == 130
