@@ -13,6 +13,7 @@ from pathlib import Path
 from ops.control import Follower, read_directory
 from ops.flow_metrics import FlowMetrics
 from ops.gaps import gaps_on
+from ops.instance import instance_of
 from ops.lag import FLOWS_GROUP, LagReader
 from ops.lag_watch import LagWatch, flow_report, flow_topics, watching
 from ops.settings import Settings
@@ -141,7 +142,7 @@ def run_flows(
         directory=directory,
         ways=Ways(partitions),
         group=GROUP,
-        instance_id=name,
+        instance_id=instance_of(name, settings.directory),
         folder=settings.directory / "flows" / name,
         progress=progress,
         observer=metrics,

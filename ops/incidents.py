@@ -20,6 +20,7 @@ from schemas.incident import Incident, Kind, State, key_of
 
 PAUSE_SECONDS = 5.0
 FRESH_SECONDS = 2.0
+STALE_SECONDS = 10.0
 
 _logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class IncidentLog:
         self._news = threading.Event()
         self._closing = threading.Event()
         self._present: dict[str, Incident] | None = None
+        self._read_at = 0.0
         self._asked: dict[str, Incident | None] = {}
         self._thread = threading.Thread(target=self._write, name="incidents", daemon=True)
         self._thread.start()
@@ -74,7 +76,7 @@ class IncidentLog:
 
     def _write_news(self) -> None:
         if self._present is None:  # what a former process of this hop began
-            self._present = read(self._bootstrap)
+            self._present, self._read_at = read(self._bootstrap), time.monotonic()
         while True:
             with self._lock:
                 if not self._asked:
@@ -82,6 +84,9 @@ class IncidentLog:
                 key = next(iter(self._asked))
                 asked = self._asked.pop(key)
             try:
+                if asked is not None and key in self._present and time.monotonic() - self._read_at > STALE_SECONDS:
+                    # Said again: another hop may have ended it meanwhile, for reasons of its own.
+                    self._present, self._read_at = read(self._bootstrap), time.monotonic()
                 self._write_one(self._present, key, asked)
             except MeshError:
                 with self._lock:

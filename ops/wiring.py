@@ -35,6 +35,7 @@ from ops.hash_key import HashKeys
 from ops.held_subjects import held_by
 from ops.incident_metrics import CountedIncidents
 from ops.incidents import IncidentLog, IncidentReader
+from ops.instance import instance_of
 from ops.kafka_away import wait_for_kafka
 from ops.lag import STREAMS_GROUP, LagReader
 from ops.lag_watch import LagWatch, watching
@@ -157,7 +158,7 @@ def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _o
         assigned=relay.assigned,
         lost=gaps_on(settings.kafka, STREAMS_GROUP, directory, incidents),
         data_dir=settings.directory / "streams" / name,
-        instance_id=name,
+        instance_id=instance_of(name, settings.directory),
     ).run(stop)
 
 

@@ -202,15 +202,17 @@ class Copying:
         entries = by_table(feeds)
         # Small tables first: most feeds are whole within seconds, and none waits for a giant that comes before it by name.
         for name, table in sorted(present.items(), key=lambda item: item[1].blocks):
-            yield from self._table(entries[name], table, origin)
+            if not (yield from self._table(entries[name], table, origin)):
+                break
         self.close()
 
-    def _table(self, entry: FeedEntry, table: Table, origin: Origin) -> Iterator[SourceBatch]:
+    def _table(self, entry: FeedEntry, table: Table, origin: Origin) -> Generator[SourceBatch, None, bool]:
+        """False where all that is left is to be copied out of a later snapshot, from where this one has come to."""
         assert self._reading is not None, "opened by the caller"
         feed, place = entry.feed, self._book.table(entry.feed)
         done, next_block = place.rows, place.next_block or 0
         if not self._is_wanted(feed, place):
-            return
+            return True
         _logger.info("%s: copies %s from block %d", self._name, table.name, next_block)
         copy = TableCopy(self._reading, entry, table, origin)
         for start, end in ranges(table, next_block):
@@ -223,10 +225,17 @@ class Copying:
                 yield batch
                 self._setting.observer.snapshot(feed=feed, done_rows=done, total_rows=max(table.rows, done))
             if not self._is_wanted(feed, place):
-                return
+                return True
             yield SourceBatch(marks=[(0, RangeDone(feed=feed, copy=place.copy, next_block=end, rows=rows))])
+            # A table whose old rows are not logged whole would begin from its first block each time, so it goes on (PG-16).
+            if end is not None and table.is_whole_row and self.overtaken and self.overtaken.is_full:
+                _logger.info("%s: goes on with %s from block %d, out of a later snapshot", self._name, table.name, end)
+                return False
         self._book.read.add(feed)
         self._book.arrived(feed)
+        if self.overtaken:
+            self.overtaken.done(feed)
+        return True
 
     def _is_wanted(self, feed: str, place: TablePlace) -> bool:
         present = self._book.table(feed)

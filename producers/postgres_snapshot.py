@@ -33,6 +33,9 @@ from schemas.envelope import frame
 from schemas.errors import Rejected, Transient
 from schemas.position import Position
 
+KEYS_MAX = 500_000
+"""Keys that the stream may bring while tables are copied, some 100 MB of them, before the copy goes on with a later snapshot."""
+
 RANGE_BLOCKS = 2_048  # 16 MB of table: what a crash costs at most
 CHUNK_ROWS = 2_000
 SLOT_WARNING_SECONDS = 20.0
@@ -146,6 +149,15 @@ class Overtaken:
         for _, keys in self._keys.values():
             for key in [key for key, read_to in keys.items() if read_to <= position]:
                 del keys[key]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether these are as many as may be kept: a later snapshot has them all, and they can be forgotten."""
+        return sum(len(keys) for _, keys in self._keys.values()) > KEYS_MAX
+
+    def done(self, feed: str) -> None:
+        """No row of its table is left to be copied."""
+        self._keys.pop(feed, None)
 
     def leave_out(self, batch: SourceBatch, feed: str) -> None:
         """Take such rows out of a batch of a feed's copied rows."""

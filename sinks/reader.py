@@ -324,8 +324,8 @@ def _gap(place: str, breach: str) -> ContractBroken:
     # Invariant 9, FIELD-NOTES KF-12: neither a gap nor a topic made anew passes silently.
     topic = first_edition(place.partition(" ")[0])
     grant = topic.removeprefix("out.")
-    again = "copy anew the feed, or what it is made from: `mesh resync <feed>`"
-    fix = again if grant == topic else f"deliver again what there is, and accept the gap: `mesh replay {grant}`"
+    again = "`mesh resync <feed>` copies the feed anew, or what a derived one is made from"
+    fix = again if grant == topic else f"accept the gap: `mesh replay {grant}`; what was in it comes anew: {again}"
     return ContractBroken(place, breach, fix=fix)
 
 
