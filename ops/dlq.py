@@ -21,7 +21,7 @@ from ops.tail import View
 from ops.topics import bounds, partitions_of
 from producers.log import Log
 from schemas.change import Record
-from schemas.codec import Codec
+from schemas.codec import Codec, SchemaOf
 from schemas.directory import Directory
 from schemas.errors import Misconfigured, Rejected
 from schemas.feed import LETTERS, dead_letter_topic, out_topic
@@ -153,7 +153,8 @@ def shown(settings: Settings, name: str, *, reveal: bool) -> dict[str, Any]:
     view = View(contract=directory.feeds[feed].contract, is_revealed=reveal)
     told: dict[str, Any] = {**found.to_json(), "bytes": len(found.record.value or b"")}
     try:
-        change = Codec(RegistryClient(settings.registry).schema).change(feed, found.record)
+        with closing(RegistryClient(settings.registry)) as registry:
+            change = Codec(registry.schema).change(feed, found.record)
         if change is not None:
             told |= {"op": change.op.value, "key": view.row(change.key), "after": view.row(change.after)}
     except Rejected as error:
@@ -175,14 +176,21 @@ def retry(settings: Settings, found: Sequence[Letter], *, dry_run: bool) -> Outc
     """Have letters of a subscriber's target delivered again, in order. Raises Misconfigured for others, and without a grant."""
     directory = read_directory(settings.kafka)
     states: dict[str, str] = {}
-    for owner in dict.fromkeys(letter.owner for letter in found):
-        its = sorted((letter for letter in found if letter.owner == owner), key=lambda letter: letter.place)
-        states |= _retry_grant(settings, directory, owner, its, dry_run=dry_run)
+    with closing(RegistryClient(settings.registry)) as registry:
+        for owner in dict.fromkeys(letter.owner for letter in found):
+            its = sorted((letter for letter in found if letter.owner == owner), key=lambda letter: letter.place)
+            states |= _retry_grant(settings, directory, owner, its, registry.schema, dry_run=dry_run)
     return _settle(settings, states, "dlq retry", dry_run=dry_run)
 
 
 def _retry_grant(
-    settings: Settings, directory: Directory, owner: str, found: Sequence[Letter], *, dry_run: bool
+    settings: Settings,
+    directory: Directory,
+    owner: str,
+    found: Sequence[Letter],
+    schema_of: SchemaOf,
+    *,
+    dry_run: bool,
 ) -> dict[str, str]:
     others = [letter.name for letter in found if letter.headers.get("__connect.errors.stage") != "deliver"]
     if owner in directory.feeds or others:
@@ -199,7 +207,7 @@ def _retry_grant(
         raise Misconfigured(
             ", ".join(worn[:3]), f"was retried {RETRIES_MAX} times already", fix="mend the target, or drop the letter"
         )
-    topic, schema_of = out_topic(owner), RegistryClient(settings.registry).schema
+    topic = out_topic(owner)
     states: dict[str, str] = {}
     for partition in dict.fromkeys(letter.place[0] for letter in found):
         its = [letter for letter in found if letter.place[0] == partition]

@@ -73,8 +73,10 @@ def replay(
             later = offsets_since(settings.kafka, topic, numbers, since)
             starts[name] = {number: max(low, min(later[number], high)) for number, (low, high) in ends.items()}
         elif position is not None:
-            schema_of = RegistryClient(settings.registry).schema
-            starts[name] = {n: _position(settings.kafka, topic, n, ends[n], position, schema_of) for n in numbers}
+            with closing(RegistryClient(settings.registry)) as registry:
+                starts[name] = {
+                    n: _position(settings.kafka, topic, n, ends[n], position, registry.schema) for n in numbers
+                }
         counts[name] = sum(ends[number][1] - start for number, start in starts[name].items())
     if not dry_run:
         _ask(settings, starts)

@@ -249,7 +249,6 @@ def show_tail(
     if entry is None:
         problem = "is no feed, no `out.` topic of a grant, and no `dlq.` topic of either"
         raise Misconfigured(topic, problem, fix="`mesh status` lists feeds and grants")
-    codec = Codec(RegistryClient(settings.registry).schema)
     view = tail_lines.View(contract=entry.contract, is_revealed=reveal)
     batches = (
         batch
@@ -257,9 +256,9 @@ def show_tail(
         for batch in several
     )
     follow = dead_letters if topic.startswith(PREFIX) else tail_lines.tail
-    lines = follow(topic, batches, codec, view, as_json=as_json)
-    if count is not None:
-        lines = islice(lines, count + (not as_json))
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), closing(RegistryClient(settings.registry)) as registry:
+        lines = follow(topic, batches, Codec(registry.schema), view, as_json=as_json)
+        if count is not None:
+            lines = islice(lines, count + (not as_json))
         for line in lines:
             click.echo(line)

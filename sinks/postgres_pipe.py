@@ -35,6 +35,10 @@ _SETTINGS = {
 }
 _SESSION = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
 _SET = ("SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _SETTINGS.items())).encode()
+_CHECKS_ROWS = frozenset(
+    {b"execMain.c", b"nbtinsert.c", b"execIndexing.c", b"ri_triggers.c", b"execExprInterp.c", b"domains.c"}
+)
+"""Where PostgreSQL tells of constraints that refuse a row."""
 _NOT_PREPARED = frozenset({"26000", "42P05"})
 _TABLES_LOCK = "SELECT pg_advisory_xact_lock(hashtext('_mesh_tables'))"
 
@@ -225,10 +229,17 @@ def _failure(result: pq.abc.PGresult, statement: Statement, subscriber: str) -> 
             f"{statement.topic}: an update without all columns finds no row to complete",
             fix="deliver the grant again: `mesh replay <grant>`",
         )
-    fields = (pq.DiagnosticField.TABLE_NAME, pq.DiagnosticField.COLUMN_NAME, pq.DiagnosticField.CONSTRAINT_NAME)
-    names = [name.decode("utf-8", "replace") for field in fields if (name := result.error_field(field))]
     is_raised = result.error_field(pq.DiagnosticField.SOURCE_FUNCTION) == b"exec_stmt_raise"
-    return translate(state, Place(topic=statement.topic, names=" ".join(names), is_raised=is_raised), subscriber)
+    return translate(state, Place(topic=statement.topic, names=_names(result), is_raised=is_raised), subscriber)
+
+
+def _names(result: pq.abc.PGresult) -> str:
+    """Table, column and constraint where PostgreSQL itself refuses the row: a function may put a row's values there instead."""
+    file = (result.error_field(pq.DiagnosticField.SOURCE_FILE) or b"").rpartition(b"/")[2]
+    if file not in _CHECKS_ROWS:
+        return ""
+    fields = (pq.DiagnosticField.TABLE_NAME, pq.DiagnosticField.COLUMN_NAME, pq.DiagnosticField.CONSTRAINT_NAME)
+    return " ".join(name.decode("utf-8", "replace") for field in fields if (name := result.error_field(field)))
 
 
 def _connect_error(error: psycopg.OperationalError, subscriber: str) -> MeshError:

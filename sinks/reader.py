@@ -393,6 +393,10 @@ def tail(
                     "tail: records were removed before they were read", fix="read again: what is left comes"
                 )
             yield group_messages(message for message in messages if message.error() is None)
+            for message in messages:
+                if (error := message.error()) is not None and error.code() not in _PASSING:
+                    place = f"{message.topic()} [{message.partition()}]"
+                    raise Transient(f"tail: {place}: {error.str()}", fix="follow it again, from its beginning")
     except KafkaException as error:
         raise Transient(f"tail: {error.args[0].str()}") from error
     finally:

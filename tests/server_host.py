@@ -107,6 +107,7 @@ def _mesh(directory: Path, broker: str = "kafka", hub: str = "hub") -> tuple[str
             "MESH_KAFKA": kafka,
             "MESH_KAFKA_SASL": kafka_sasl,
             "MESH_DATABASE": urlsplit(postgres)._replace(path=f"/{hub}").geturl(),
+            "MESH_WEBHOOK_NETWORKS": "127.0.0.0/8",
         },
     )
     mesh = launch(program)

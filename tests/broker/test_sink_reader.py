@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from contextlib import closing
 
 import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from producers.log import Log
 from schemas.errors import ContractBroken, Transient
@@ -51,3 +55,36 @@ def test_a_tail_shows_what_comes_and_joins_no_group(kafka: str, unique: str) -> 
     assert sorted(int(value or b"") for value in seen) == list(range(200))
     with pytest.raises(Transient, match="no such topic"):
         next(tail(kafka, [f"{topic}.none"], threading.Event()))
+
+
+def test_whoever_follows_a_topic_that_was_made_anew_is_told(kafka: str, unique: str) -> None:
+    topic, admin = f"{unique}.followed", AdminClient({"bootstrap.servers": kafka})
+    create(kafka, topic, partitions=1)
+    with closing(Log(kafka, client_id="test")) as log:
+        for number in range(50):
+            log.append(topic, b"%d" % number, b"%d" % number)
+        log.flush(30)
+    stop = threading.Event()
+    guard = threading.Timer(60, stop.set)
+    guard.start()
+    try:
+        followed = tail(kafka, [topic], stop, from_beginning=True)
+        count = 0
+        while count < 50:
+            count += sum(len(batch.records) for batch in next(followed))
+        admin.delete_topics([topic])[topic].result(30)
+        until(lambda: topic not in admin.list_topics(timeout=30).topics, 30, "it is gone")
+        until(lambda: is_made(kafka, topic), 30, "it is made anew")
+        with pytest.raises(Transient, match=re.escape(f"tail: {topic} [0]")):
+            list(followed)
+    finally:
+        guard.cancel()
+        stop.set()
+
+
+def is_made(kafka: str, topic: str) -> bool:
+    try:
+        create(kafka, topic, partitions=1)
+    except KafkaException:  # what is being deleted cannot be made yet
+        return False
+    return True
