@@ -388,15 +388,12 @@ def tail(
             if first is None:
                 continue
             messages = [first, *consumer.consume(SLICE_RECORDS, 0)]
-            if any((error := m.error()) and error.code() == KafkaError._AUTO_OFFSET_RESET for m in messages):
-                raise Transient(
-                    "tail: records were removed before they were read", fix="read again: what is left comes"
-                )
-            yield group_messages(message for message in messages if message.error() is None)
             for message in messages:
                 if (error := message.error()) is not None and error.code() not in _PASSING:
-                    place = f"{message.topic()} [{message.partition()}]"
-                    raise Transient(f"tail: {place}: {error.str()}", fix="follow it again, from its beginning")
+                    is_gone = error.code() == KafkaError._AUTO_OFFSET_RESET
+                    why = "records were removed before they were read" if is_gone else error.str()
+                    raise Transient(f"tail: {message.topic()} [{message.partition()}]: {why}", fix="read it again")
+            yield group_messages(message for message in messages if message.error() is None)
     except KafkaException as error:
         raise Transient(f"tail: {error.args[0].str()}") from error
     finally:
