@@ -15,13 +15,12 @@ from pathlib import Path
 from rich.console import Console
 
 from ops.embedded.jars import class_path
-from ops.embedded.program import Program, Running, free_ports, last_lines, launch, reaches, said_since, wait_ready
-from schemas.errors import Misconfigured, Transient
+from ops.embedded.program import Program, Running, free_ports, last_lines, launch, reaches, start_server
+from schemas.errors import Misconfigured
 
 LOCK_FILE = Path(__file__).with_name("kafka.lock")
 _LISTENERS = ("PLAINTEXT", "SASL_PLAINTEXT", "CONTROLLER")
 _READY_WITHIN_SECONDS = 90.0
-_PORT_ATTEMPTS = 3
 
 # Sized for one broker with several hundred small partitions on a laptop. An index file is mapped at its full size for every
 # active segment, hence small; 1 MiB still indexes 512 MiB of log at the default interval. In the new group protocol these
@@ -157,19 +156,8 @@ class Kafka:
 
     def start(self) -> Running:
         """Start the broker and return once it serves. Raises Transient with the end of its log when it does not."""
-        for attempt in range(_PORT_ATTEMPTS):
-            started = self._log.stat().st_size if self._log.exists() else 0
-            running = launch(self.prepare())
-            try:
-                wait_ready(running, self.is_ready, _READY_WITHIN_SECONDS)
-            except Transient:
-                # Between choosing a port and binding it somebody else may have taken it.
-                if attempt + 1 < _PORT_ATTEMPTS and "Address already in use" in said_since(self._log, started):
-                    continue
-                raise
-            self._running = running
-            return running
-        raise AssertionError("the last attempt returns or raises")
+        self._running = start_server(self.prepare, self.is_ready, _READY_WITHIN_SECONDS)
+        return self._running
 
     def is_ready(self) -> bool:
         """Whether the broker takes connections; it opens its listeners last."""

@@ -21,12 +21,11 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from ops.embedded.program import Program, Running, User, free_ports, last_lines, launch, said_since, wait_ready
-from schemas.errors import Misconfigured, Transient
+from ops.embedded.program import Program, Running, User, free_ports, last_lines, launch, start_server
+from schemas.errors import Misconfigured
 
 SUPERUSER = "mesh"
 _READY_WITHIN_SECONDS = 60.0
-_PORT_ATTEMPTS = 3
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -115,19 +114,8 @@ class Postgres:
 
     def start(self) -> Running:
         """Start the server and return once it takes logins. Raises Transient with the end of its log when it does not."""
-        for attempt in range(_PORT_ATTEMPTS):
-            started = self._log.stat().st_size if self._log.exists() else 0
-            running = launch(self.prepare())
-            try:
-                wait_ready(running, self.is_ready, _READY_WITHIN_SECONDS)
-            except Transient:
-                # Between choosing the port and binding it somebody else may have taken it.
-                if attempt + 1 < _PORT_ATTEMPTS and "Address already in use" in said_since(self._log, started):
-                    continue
-                raise
-            self._running = running
-            return running
-        raise AssertionError("the last attempt returns or raises")
+        self._running = start_server(self.prepare, self.is_ready, _READY_WITHIN_SECONDS)
+        return self._running
 
     def is_ready(self) -> bool:
         """Whether the server takes logins."""

@@ -23,6 +23,7 @@ from schemas.errors import Misconfigured, Transient
 
 _LEASH = Path(__file__).with_name("leash.py")
 LOG_BYTES_MAX = 16 << 20
+_PORT_ATTEMPTS = 3
 _POLL_SECONDS = 0.02
 
 
@@ -212,6 +213,23 @@ def wait_ready(running: Running, is_ready: Callable[[], bool], within_seconds: f
     except BaseException:
         running.kill()
         raise
+
+
+def start_server(prepare: Callable[[], Program], is_ready: Callable[[], bool], within_seconds: float) -> Running:
+    """Launch what `prepare` says, each time with ports that are free, and return once it `is_ready`; raises as `wait_ready`."""
+    for attempt in range(_PORT_ATTEMPTS):
+        program = prepare()
+        started = program.log.stat().st_size if program.log.exists() else 0
+        running = launch(program)
+        try:
+            wait_ready(running, is_ready, within_seconds)
+        except Transient:
+            # Between choosing a port and binding it somebody else may have taken it.
+            if attempt + 1 < _PORT_ATTEMPTS and "Address already in use" in said_since(program.log, started):
+                continue
+            raise
+        return running
+    raise AssertionError("the last attempt returns or raises")
 
 
 def free_ports(count: int, preferred: Sequence[int] = ()) -> list[int]:
