@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from ops.topics import bounds
 from schemas.change import Batch
 from schemas.codec import Codec
 from schemas.directory import Directory, FeedEntry, GrantEntry
-from schemas.errors import Misconfigured, Transient
+from schemas.errors import MeshError, Misconfigured, Transient
 from schemas.grant import AtEnd
 from schemas.registry.client import RegistryClient
 from sinks.reader import read_range
@@ -42,20 +42,34 @@ FLOWS_WITHIN_SECONDS = 1_800.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A comparison per grant; None for one whose subscriber's system cannot be read from here (a webhook)."""
+    """A comparison per grant; None for one whose subscriber's system cannot be read from here (a webhook).
+
+    `unread` says why of those that should have been compared and could not be.
+    """
 
     comparisons: Mapping[str, Comparison | None]
+    unread: Mapping[str, MeshError] = field(default_factory=dict[str, MeshError])
 
     @property
     def is_exact(self) -> bool:
         """Whether everything that can be compared is exact, and something was."""
         compared = [comparison for comparison in self.comparisons.values() if comparison is not None]
-        return bool(compared) and all(comparison.is_exact for comparison in compared)
+        return bool(compared) and not self.unread and all(comparison.is_exact for comparison in compared)
+
+    def if_anything_was_read(self) -> Verified:
+        """This, or raise what was in the way of every comparison."""
+        if self.unread and not any(self.comparisons.values()):
+            raise next(iter(self.unread.values()))
+        return self
 
     def to_json(self) -> dict[str, Any]:
         """For scripts."""
         entries = {name: entry.to_json() if entry else None for name, entry in self.comparisons.items()}
-        return {"exact": self.is_exact, "subscriptions": entries}
+        return {
+            "exact": self.is_exact,
+            "subscriptions": entries,
+            "unread": {name: str(error) for name, error in self.unread.items()},
+        }
 
     def render(self) -> None:
         """For people: what is not exact, and how much was compared."""
@@ -66,11 +80,13 @@ class Verified:
             table.add_column(name, justify="right")
         for name, entry in self.comparisons.items():
             if entry is None:
-                table.add_row(name, "not readable from here")
+                table.add_row(name, "not readable from here", style="red" if name in self.unread else "")
             else:
                 counts = (entry.expected, entry.found, entry.missing, entry.surplus, entry.different, entry.withdrawn)
                 table.add_row(name, *(f"{count:,}" for count in counts), style="" if entry.is_exact else "red")
         console.print(table)
+        for name, why in self.unread.items():
+            console.print(f"{name} cannot be compared: {why}", style="red", markup=False, soft_wrap=True)
         rows = sum(entry.expected for entry in self.comparisons.values() if entry)
         verdict = "exact" if self.is_exact else "NOT EXACT"
         console.print(f"{verdict}: {len(self.comparisons)} subscriptions, {rows:,} rows", style="bold")
@@ -88,10 +104,16 @@ def verify(name: str, settings: Settings, *, within_seconds: float) -> Verified:
     if not chosen and name not in {entry.grant.grant_id for entry in over}:
         raise Misconfigured(name, "is no grant and no feed with active grants", fix="`mesh status` lists both")
     verified = _until_exact(settings, directory, chosen, within_seconds, None, lambda _: None)
-    left = _until_exact(settings, directory, over, within_seconds, None, lambda _: None).comparisons
+    left = _until_exact(settings, directory, over, within_seconds, None, lambda _: None)
     # Of those that are over, a feed's comparison shows only what is not as it should be.
-    shown = {grant_id: found for grant_id, found in left.items() if grant_id == name or (found and not found.is_exact)}
-    return Verified(comparisons={**verified.comparisons, **shown})
+    shown = {
+        grant_id: found
+        for grant_id, found in left.comparisons.items()
+        if grant_id == name or grant_id in left.unread or (found and not found.is_exact)
+    }
+    return Verified(
+        comparisons={**verified.comparisons, **shown}, unread={**verified.unread, **left.unread}
+    ).if_anything_was_read()
 
 
 def compare_until_exact(
@@ -105,7 +127,9 @@ def compare_until_exact(
     directory = read_directory(settings.kafka)
     with closing(LagReader(settings.kafka)) as lags:
         backlog = Backlog(lags, directory.feeds)
-        return _until_exact(settings, directory, _active(directory), within_seconds, receiver_log, say, backlog)
+        entries = _active(directory)
+        verified = _until_exact(settings, directory, entries, within_seconds, receiver_log, say, backlog)
+        return verified.if_anything_was_read()
 
 
 def _active(directory: Directory) -> list[GrantEntry]:
@@ -139,6 +163,7 @@ def _until_exact(
     left = {entry.grant.grant_id: entry for entry in sorted(entries, key=lambda entry: entry.grant.grant_id)}
     derived = {name for name, entry in left.items() if directory.is_derived(entry.grant.feed)}
     comparisons: dict[str, Comparison | None] = dict.fromkeys(left)
+    unread: dict[str, MeshError] = {}
     told = ""
     started = time.monotonic()
     deadline = started + within_seconds
@@ -152,14 +177,14 @@ def _until_exact(
         for name in [name for name in left if name not in derived or is_ready]:
             try:
                 found = comparisons[name] = _compare(settings, directory, left[name], receiver_log)
-            except Transient:
-                if is_last:
-                    raise
+            except (Transient, Misconfigured) as error:
+                unread[name] = error  # one subscriber's trouble is not another's (invariant 8)
                 continue
+            unread.pop(name, None)
             if found is None or found.is_exact:
                 del left[name]
-        if is_last or not left:
-            return Verified(comparisons=comparisons)
+        if is_last or not left.keys() - {name for name, error in unread.items() if isinstance(error, Misconfigured)}:
+            return Verified(comparisons=comparisons, unread=unread)
         line = _progress(len(left), len(comparisons), backlog)
         if line != told:
             told = line
@@ -216,7 +241,10 @@ def _copy(directory: Directory, entry: GrantEntry, connections: Connections, rec
             table = sink.options.get("tables", {}).get(name)
             return TableCopy(dsn=address, schema=sink.options.get("schema", "public"), table=table)
         case "files":
-            return FileCopy(directory=Path(address), format=sink.options.get("format", "jsonl"))
+            escapes = sink.options.get("escape_formulas", True)
+            return FileCopy(
+                directory=Path(address), format=sink.options.get("format", "jsonl"), escape_formulas=escapes
+            )
         case "webhook" if receiver_log is not None:
             return WebhookCopy(log=receiver_log)
         case _:

@@ -19,6 +19,7 @@ from psycopg.types.datetime import DateLoader, TimeLoader, TimestampLoader, Time
 from psycopg.types.string import TextLoader
 from pyarrow import parquet
 
+from ops.city.csv_rows import csv_rows
 from ops.city.plain import plain
 from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured, Transient
@@ -40,10 +41,11 @@ class TableCopy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileCopy:
-    """A folder of drops; `format` is jsonl or parquet."""
+    """A folder of drops; `format` is jsonl, csv or parquet. `escape_formulas`: text of CSV may have an apostrophe before it."""
 
     directory: Path
     format: str = "jsonl"
+    escape_formulas: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +135,7 @@ def held(copy: Copy, grant: Grant, contract: Contract) -> Rows:
         case TableCopy():
             return _from_table(copy, grant, contract)
         case FileCopy():
-            return _folded(_dropped(copy, grant), grant, contract)
+            return _folded(_dropped(copy, grant, contract), grant, contract)
         case WebhookCopy():
             return _folded(_received(copy, grant), grant, contract)
 
@@ -194,17 +196,20 @@ def _folded(events: Iterable[_Event], grant: Grant, contract: Contract) -> Rows:
     }
 
 
-def _dropped(copy: FileCopy, grant: Grant) -> Iterator[_Event]:
+def _dropped(copy: FileCopy, grant: Grant, contract: Contract) -> Iterator[_Event]:
     name = delivered_name(grant)
     for manifest in sorted((copy.directory / name).glob("*.done.json")):  # a file counts once its manifest is there
         path = manifest.with_name(json.loads(manifest.read_text())["file"])
         match copy.format:
             case "jsonl":
-                rows: Iterable[dict[str, Any]] = _lines(path)
+                rows: Iterable[Mapping[str, Any]] = _lines(path)
+            case "csv":
+                fields, escapes = granted(grant, contract), copy.escape_formulas
+                rows = csv_rows(path, fields, grant.mask, has_apostrophes=escapes)
             case "parquet":
                 rows = parquet.read_table(path).to_pylist()
             case _:
-                raise Misconfigured(str(path), f"is {copy.format}", fix="compare drops of kind jsonl or parquet")
+                raise Misconfigured(str(path), f"is {copy.format}", fix="compare drops of kind jsonl, csv or parquet")
         for row in rows:
             yield _Event(row["_mesh_token"], row["_mesh_op"], row)
 

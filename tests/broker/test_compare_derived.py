@@ -162,7 +162,7 @@ def test_a_table_equals_the_rows_that_stand_in_the_feed(postgres: Any, mesh: Mes
     sink.close()
 
 
-@pytest.mark.parametrize("name", ["jsonl", "parquet"])
+@pytest.mark.parametrize("name", ["jsonl", "csv", "parquet"])
 def test_drops_equal_the_rows_that_stand_in_the_feed(tmp_path: Path, mesh: Mesh, name: str) -> None:
     ending, write_file = format_of(name, "test")
     schema_of = mesh.mesh.schemas.__getitem__
