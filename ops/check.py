@@ -27,6 +27,7 @@ from schemas.envelope import key_schema, value_schema
 from schemas.errors import Misconfigured
 from schemas.expression import parse as parse_expression
 from schemas.feed import check_feed, key_subject, value_subject
+from schemas.offboarding import Kind
 
 
 class Registry(Protocol):
@@ -106,6 +107,16 @@ class _Check:
             )
             self._error(path, located.line(at), name, text, "give one of the two another code or name")
 
+    def _never_again(self, path: Path, line: int, kind: Kind, name: str) -> None:
+        if left := self._directory.left(kind, name):
+            text = f"{kind} {name} was offboarded on {left.at:%Y-%m-%d}, and names are never used again"
+            fix = (
+                "name the file otherwise; the table's own name goes to gov.table"
+                if kind == "feed"
+                else "choose another"
+            )
+            self._error(path, line, name, text, fix)
+
     def _agency(self, path: Path) -> None:
         located = self._read(path)
         if located is None:
@@ -115,7 +126,9 @@ class _Check:
         self._report.problems.extend(lint.problems)
         if agency is None or not self._is_only_one(path, f"agency {agency.agency}"):
             return
+        self._never_again(path, located.line(("agency",)), "agency", agency.agency)
         for index, source in enumerate(agency.sources):
+            self._never_again(path, located.line(("sources", index)), "source", f"{agency.agency}.{source.name}")
             self._name_alone(path, located, ("sources", index), "source", agency.agency, source.name)
         files = contract_files(path)
         if not files:
@@ -137,6 +150,7 @@ class _Check:
             fix = "name the file in lower-case letters, digits and _; the table's own name goes to gov.table"
             self._error(path, 1, "", str(error.args[0]), fix)
             return None
+        self._never_again(path, 1, "feed", feed)
         self._feeds[feed] = None
         located = self._read(path)
         if located is None:
@@ -159,6 +173,7 @@ class _Check:
         lint = FileLint(self._name(path), located)
         subscriber = lint.subscriber()
         if subscriber is not None and self._is_only_one(path, f"subscriber {subscriber.subscriber}"):
+            self._never_again(path, located.line(("subscriber",)), "subscriber", subscriber.subscriber)
             for index, sink in enumerate(subscriber.sinks):
                 self._name_alone(path, located, ("sinks", index), "sink", subscriber.subscriber, sink.name)
             now = datetime.now(UTC)

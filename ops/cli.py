@@ -15,6 +15,7 @@ import click
 
 from ops import process
 from ops.follow_command import follow
+from ops.offboard_command import offboard
 from ops.options import dir_option, json_option, print_outcome
 from ops.quota import quota
 from ops.redelivery import dlq, replay
@@ -342,6 +343,7 @@ main.add_command(anchor)
 main.add_command(soak)
 main.add_command(dlq)
 main.add_command(follow)
+main.add_command(offboard)
 main.add_command(replay)
 
 

@@ -21,13 +21,14 @@ from schemas.anchor import Anchor
 from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.ending import Ending
 from schemas.errors import Transient
-from schemas.feed import AGENCIES, ANCHORS, CONTRACTS, ENDINGS, GRANTS, RESYNCS, SUBSCRIBERS
+from schemas.feed import AGENCIES, ANCHORS, CONTRACTS, ENDINGS, GRANTS, OFFBOARDED, RESYNCS, SUBSCRIBERS
+from schemas.offboarding import Offboarding
 from schemas.subscriber import Subscriber
 from schemas.trace import described
 
 log = logging.getLogger(__name__)
 
-FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS, RESYNCS, ENDINGS)
+FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS, RESYNCS, ENDINGS, OFFBOARDED)
 SAVED_WITHIN_SECONDS = 30.0
 AGAIN_SECONDS = 0.2
 HEARING_EVERY_SECONDS = 5.0
@@ -131,6 +132,7 @@ class DirectoryFold:
         GRANTS: GrantEntry.from_json,
         ANCHORS: Anchor.from_json,
         ENDINGS: Ending.from_json,
+        OFFBOARDED: Offboarding.from_json,
         RESYNCS: lambda record: str(record["request"]),
     }
 
@@ -157,6 +159,7 @@ class DirectoryFold:
             anchors=dict(self._entries[ANCHORS]),
             resyncs=dict(self._entries[RESYNCS]),
             endings=dict(self._entries[ENDINGS]),
+            offboarded=dict(self._entries[OFFBOARDED]),
         )
 
 

@@ -31,6 +31,7 @@ class Present:
         active = [entry.grant for entry in directory.grants.values() if entry.grant.is_active(now)]
         sources = {f"{entry.contract.agency}.{entry.contract.source}" for entry in directory.feeds.values()}
         sources |= {f"{code}.{source.name}" for code, agency in directory.agencies.items() for source in agency.sources}
+        sources |= {slot.name for slot in directory.slots_due()}
         return cls(
             {
                 "source": frozenset(sources),

@@ -170,6 +170,11 @@ class Connections:
         """Forget an address, if it is kept."""
         self._path(owner, name).unlink(missing_ok=True)
 
+    def forget(self, owner: str) -> None:
+        """Forget all addresses and keys that this side keeps of an owner; codes hold no dot."""
+        for path in self._path(owner, "").parent.glob(f"{owner}.*"):
+            path.unlink(missing_ok=True)
+
     def kept(self, owner: str, name: str) -> str | None:
         """What is kept under this name, whatever the environment says; None if nothing is."""
         try:

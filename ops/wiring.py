@@ -40,6 +40,7 @@ from ops.kafka_away import wait_for_kafka
 from ops.lag import STREAMS_GROUP, LagReader
 from ops.lag_watch import LagWatch, watching
 from ops.measure import CaptureMetrics, DeliveryMetrics, StreamMetrics, serve
+from ops.offboarded import Finished, Leaving
 from ops.opendata.service import run_opendata
 from ops.present import Tidy, tidying
 from ops.private import keep_private
@@ -54,6 +55,8 @@ from producers.capture import Capture
 from producers.log import Log
 from producers.peer import PeerSource
 from producers.postgres import PostgresSource
+from producers.postgres_release import POSTGRES_HOLDING
+from producers.release import Holding
 from producers.source import OpenSource
 from schemas.change import Batch
 from schemas.codec import Codec
@@ -72,6 +75,8 @@ from streams.app import StreamWorker
 from streams.relay import Relay
 
 SOURCES: Mapping[str, OpenSource] = {"postgres": PostgresSource, "mesh": PeerSource}
+HOLDINGS: Mapping[str, Holding] = {"postgres": POSTGRES_HOLDING}
+"""What kinds of source give back once they have no feed any more; the others hold nothing."""
 SINKS: Mapping[str, SinkKind] = {"postgres": POSTGRES, "webhook": WEBHOOK, "files": FILES}
 
 _YIELDING = ("nice", "-n", "10")
@@ -129,7 +134,10 @@ def _run_capture(settings: Settings, parts: ExitStack, stop: threading.Event, on
     store = _store(settings, parts, CAPTURE)
     address_of = Connections(settings.directory).sources.address_of
     incidents = _incidents(settings, parts, directory, stop, name)
-    Capture(directory, address_of, log, store, CaptureMetrics(), SOURCES, only or None, incidents).run(stop)
+    released = Finished(settings, log).slot
+    Capture(
+        directory, address_of, log, store, CaptureMetrics(), SOURCES, only or None, incidents, HOLDINGS, released
+    ).run(stop)
 
 
 def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _only: frozenset[str], name: str) -> None:
@@ -173,6 +181,7 @@ def _run_delivery(
     directory = parts.enter_context(closing(Follower(settings.kafka)))
     log = parts.enter_context(closing(Log(settings.kafka, client_id="mesh-delivery", extra=settings.producer)))
     keep_access(settings.kafka, directory, stop)
+    Leaving(settings.kafka, directory, Finished(settings, log)).run(stop)
     Delivery(
         directory=directory,
         address_of=Connections(settings.directory).sinks.address_of,

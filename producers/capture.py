@@ -20,12 +20,14 @@ from typing import Any, Protocol
 
 from producers.log import Lane, Log
 from producers.oversize import append_or_point
+from producers.release import Holding, Releases
 from producers.source import OpenSource, Progress, Source, SourceBatch, SourceObserver, SourceSetting, StandingBy
 from schemas.agency import Agency, SourceConfig
 from schemas.anchor import Anchor
 from schemas.directory import Directory, FeedEntry
 from schemas.errors import MeshError, Misconfigured, Move, next_move
 from schemas.incident import Incidents, MemoryIncidents, begin_for
+from schemas.offboarding import Offboarding
 
 LOOK_SECONDS = 1.0
 PAUSE_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -40,6 +42,10 @@ one of its walsenders at each commit in any of them, and each then sends a keepa
 made 15,000 context switches a second, and half a core of them."""
 
 _logger = logging.getLogger(__name__)
+
+
+def _keep_no_record(_done: Offboarding) -> None:
+    """For a capture that runs by itself."""
 
 
 class CaptureObserver(SourceObserver, Protocol):
@@ -66,7 +72,8 @@ class Capture:
     """Hop 1. `kinds` maps a source's kind to what opens it; `only` limits the work to sources named `<agency>.<source>`.
 
     `directory` returns the present Directory, the same object while nothing has changed; `address_of(agency, source)` the
-    secret address, raising Misconfigured where there is none.
+    secret address, raising Misconfigured where there is none. `holdings` say by kind what a source gives back after its last feed,
+    and `released` keeps that it did (producers/release.py).
     """
 
     def __init__(
@@ -79,6 +86,8 @@ class Capture:
         kinds: Mapping[str, OpenSource],
         only: Collection[str] | None = None,
         incidents: Incidents | None = None,
+        holdings: Mapping[str, Holding] | None = None,
+        released: Callable[[Offboarding], None] = _keep_no_record,
     ) -> None:
         self._directory = directory
         self._address_of = address_of
@@ -88,6 +97,7 @@ class Capture:
         self._kinds = kinds
         self._only = only
         self.incidents: Incidents = incidents or MemoryIncidents()
+        self.releases = Releases(directory, address_of, progress, observer, self.incidents, holdings or {}, released)
         self._threads: dict[str, threading.Thread] = {}
 
     def pause_seconds(self) -> float:
@@ -101,7 +111,7 @@ class Capture:
         try:
             while not stop.wait(LOOK_SECONDS if seen else 0):
                 directory = self._directory()
-                if directory is not seen:
+                if directory is not seen or not all(thread.is_alive() for thread in self._threads.values()):
                     seen = directory
                     self._begin(directory, ending)
         finally:
@@ -110,17 +120,21 @@ class Capture:
                 thread.join(SETTLE_SECONDS * 3)
 
     def _begin(self, directory: Directory, ending: threading.Event) -> None:
-        """Start a thread for every source that has feeds and none yet; one whose source had gone has ended."""
+        """Start a thread for every source that has feeds, or still holds a slot, and none yet; ended ones are forgotten."""
         self._threads = {name: thread for name, thread in self._threads.items() if thread.is_alive()}
-        for agency in directory.agencies.values():
-            for config in agency.sources:
-                name = f"{agency.agency}.{config.name}"
-                if config.is_flow or name in self._threads or (self._only is not None and name not in self._only):
-                    continue
-                if _feeds_of(directory, agency.agency, config.name):
-                    work = _Work(self, agency.agency, config.name, ending)
-                    self._threads[name] = threading.Thread(target=work.run, name=f"capture {name}", daemon=True)
-                    self._threads[name].start()
+        with_feeds = {(entry.contract.agency, entry.contract.source) for entry in directory.feeds.values()}
+        wanted = {
+            f"{agency.agency}.{config.name}"
+            for agency in directory.agencies.values()
+            for config in agency.sources
+            if not config.is_flow and (agency.agency, config.name) in with_feeds
+        }
+        for name in sorted(wanted.union(self.releases.due()) - self._threads.keys()):
+            if self._only is None or name in self._only:
+                agency, _, source = name.partition(".")
+                work = _Work(self, agency, source, ending)
+                self._threads[name] = threading.Thread(target=work.run, name=f"capture {name}", daemon=True)
+                self._threads[name].start()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +168,7 @@ class _Work:
         self._was_read = False
 
     def run(self) -> None:
-        """The thread's body: ends when the source has gone from the directory, or capture ends."""
+        """The thread's body: ends when the source has gone from the directory and holds nothing any more, or capture ends."""
         observer, incidents = self._capture._observer, self._capture.incidents
         failures = 0
         while not self._ending.is_set() and (situation := self._situation()) is not None and situation.feeds:
@@ -188,6 +202,7 @@ class _Work:
         observer.connected(source=self._name, is_connected=False)
         if not self._ending.is_set():
             incidents.end("source", self._name)
+            self._capture.releases.run(self._name, self._ending)
 
     def _tried(self, situation: _Situation) -> Exception | None:
         """Capture until it ends or fails; what it failed of."""

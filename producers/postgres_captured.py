@@ -131,7 +131,10 @@ def _another(feed: str, was: Captured, now: Now) -> Difference | None:
         return renamed(feed, was.name, former.name)
     if here is None:
         reason = f"table {was.name} was dropped"
-        fix = f"create it again, then `mesh resync {feed}` copies it; its source's other feeds go on meanwhile"
+        fix = (
+            f"create it again, then `mesh resync {feed}` copies it; or, if it is gone for good: `mesh offboard feed {feed} --yes`; "
+            "its source's other feeds go on meanwhile"
+        )
         return Difference(Outcome.STOP, reason, fix)
     if here.oid != was.oid:
         return replaced(feed, was.name, former.name if former else None)

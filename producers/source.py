@@ -97,8 +97,8 @@ class Progress(Protocol):
         """The last saved record of `<agency>.<source>`, None if there is none."""
         ...
 
-    def save(self, source: str, record: dict[str, Any], /) -> None:
-        """Replace the record; returns once it is durable. Raises Transient otherwise."""
+    def save(self, source: str, record: dict[str, Any] | None, /) -> None:
+        """Replace the record, or forget it where it is None; returns once that is durable. Raises Transient otherwise."""
         ...
 
 
@@ -158,8 +158,8 @@ class MemoryProgress:
     def load(self, source: str, /) -> dict[str, Any] | None:
         """See Progress."""
         text = self._records.get(source)
-        return json.loads(text) if text else None
+        return json.loads(text or "null")
 
-    def save(self, source: str, record: dict[str, Any], /) -> None:
+    def save(self, source: str, record: dict[str, Any] | None, /) -> None:
         """See Progress."""
         self._records[source] = json.dumps(record)

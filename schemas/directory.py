@@ -17,6 +17,7 @@ from schemas.contract import Contract
 from schemas.ending import Ending
 from schemas.feed import later_edition, out_topic
 from schemas.grant import Grant, Status
+from schemas.offboarding import Kind, Offboarding, key_of
 from schemas.subscriber import Subscriber
 
 
@@ -117,6 +118,7 @@ class GrantEntry:
 class Directory:
     """Agencies by code, feeds by name, subscribers by code, grants by id, anchors by fingerprint, endings by topic.
 
+    `offboarded` has what left for good, by kind and name (schemas/offboarding.py).
     `resyncs` has the last request to copy a feed, or a source `<agency>.<source>`, anew: some text that differs every time.
     """
 
@@ -127,6 +129,19 @@ class Directory:
     anchors: Mapping[str, Anchor] = field(default_factory=dict[str, Anchor])
     resyncs: Mapping[str, str] = field(default_factory=dict[str, str])
     endings: Mapping[str, Ending] = field(default_factory=dict[str, Ending])
+    offboarded: Mapping[str, Offboarding] = field(default_factory=dict[str, Offboarding])
+
+    def left(self, kind: Kind, name: str) -> Offboarding | None:
+        """Since when this has left for good; None if it has not."""
+        return self.offboarded.get(key_of(kind, name))
+
+    def slots_due(self) -> list[Offboarding]:
+        """What sources without feeds still hold in their databases."""
+        due = [each for each in self.offboarded.values() if each.kind == "slot" and each.done_at is None]
+        if not due:
+            return []
+        fed = {f"{entry.contract.agency}.{entry.contract.source}" for entry in self.feeds.values()}
+        return [each for each in due if each.name not in fed]
 
     def is_derived(self, feed: str) -> bool:
         """Whether a flow writes the feed, instead of a department's database."""

@@ -22,8 +22,8 @@ GRANT_ENDED = "GRANT_ENDED"
 class Ending:
     """The end of what one topic delivered through one sink.
 
-    `reason` is REVOKED, EXPIRED or SUCCEEDED (delivered anew through another topic). `removed` counts rows, None where
-    the sink cannot count them or they are kept.
+    `reason` is REVOKED, EXPIRED, OFFBOARDED (its feed or its subscriber left) or SUCCEEDED (delivered anew through another topic).
+    `removed` counts rows, None where the sink cannot count them or they are kept.
     """
 
     topic: str

@@ -36,6 +36,7 @@ RESYNCS = "mesh.resyncs"  # the last request to copy a feed, or a source, anew (
 LETTERS = "mesh.letters"  # what became of dead letters: delivered again, superseded, dropped (ops/dlq.py)
 REPLAYS = "mesh.replays"  # requests to deliver a grant again, until they are under way (ops/replay.py)
 ENDINGS = "mesh.endings"  # ends of grants, and that they were applied at the subscriber (schemas/ending.py)
+OFFBOARDED = "mesh.offboarded"  # what left for good, and what is left to be done for it (schemas/offboarding.py)
 AUDIT = "mesh.audit"  # who did what and when; never compacted
 CONTROL = (
     AGENCIES,
@@ -52,6 +53,7 @@ CONTROL = (
     LETTERS,
     REPLAYS,
     ENDINGS,
+    OFFBOARDED,
     AUDIT,
 )
 

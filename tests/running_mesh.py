@@ -21,15 +21,16 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 from psycopg import sql
 
+from ops.control import read_directory
+from ops.leaving_plan import Target
+from ops.offboard import offboard
+from ops.settings import load
 from ops.up import mesh_command
 from tests import feeds
 from tests.until import until
 
 COMMAND_WITHIN_SECONDS = 120
 ARRIVES_WITHIN_SECONDS = 60
-
-
-_SLOTS = "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,16 @@ class RunningMesh:
         return self.endpoints["kafka"]
 
     def leave(self) -> None:
-        """Take this test's sources out of the mesh, which has no word for it: a server has so many slots, and no more."""
-        for name, address in self.variables.items():
-            with database(address) as connection:
-                slots = connection.execute(_SLOTS).fetchall()
-                for (slot,) in slots:
-                    until(lambda slot=slot, open_to=connection: dropped(open_to, slot), 30, f"{slot} ({name}) is gone")
+        """Offboard what this test added, or the mesh would go on with the sources and sinks of all finished tests.
+
+        Capture drops the slots meanwhile; subscribers are asked for nothing, for many are gone.
+        """
+        directory = read_directory(self.kafka)
+        subscribers: list[Target] = [("subscriber", code) for code in directory.subscribers if self.unique in code]
+        agencies: list[Target] = [("agency", code) for code in directory.agencies if self.unique in code]
+        targets = [*subscribers, *agencies]
+        if targets:
+            offboard(load(self.directory), targets, is_agreed=True, wait_seconds=0, abandoned=("subscriber",))
 
     # -- the command line ----------------------------------------------------------------------------------------------
 

@@ -176,6 +176,8 @@ class Runner:
         """What a batch means to the flows that read its feed, or to `only` some of them."""
         entry = directory.feeds.get(batch.topic)
         if entry is None:
+            if directory.left("feed", batch.topic):
+                return []
             raise Transient(f"feed {batch.topic} has records but is not in the directory", fix="onboard it")
         messages: list[Outgoing] = []
         readers = (flow.name for flow in self._readers[batch.topic])

@@ -1,0 +1,121 @@
+"""Release: what a source holds in its department's database is given back once its last feed was offboarded.
+
+A slot that nobody reads makes the database keep its log until the disk is full. So giving it back is tried until it is done, and
+said while it is not; no kill forgets it, since its record in the directory (schemas/offboarding.py) stands until it is done.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from producers.source import Progress, SourceObserver, SourceSetting, StandingBy
+from schemas.agency import Agency
+from schemas.directory import Directory
+from schemas.errors import MeshError
+from schemas.incident import Incidents
+from schemas.offboarding import Offboarding
+
+PAUSE_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+LOOK_SECONDS = 0.5
+
+_logger = logging.getLogger(__name__)
+
+
+class Holding(Protocol):
+    """What a kind of source holds in a department's database."""
+
+    def words(self, source: str, /) -> str:
+        """What it is, for people; `source` is `<agency>.<source>`."""
+        ...
+
+    def by_hand(self, source: str, /) -> str:
+        """The statements by which the database's own people give it back."""
+        ...
+
+    def release(self, setting: SourceSetting, record: Mapping[str, Any], /) -> None:
+        """Give it back; `record` is the source's progress. Changes nothing twice. Raises Transient and Misconfigured."""
+        ...
+
+
+class Releases:
+    """For one capture process. `done` keeps that a slot's record is done, and returns once that is durable."""
+
+    def __init__(
+        self,
+        directory: Callable[[], Directory],
+        address_of: Callable[[str, str], str],
+        progress: Progress,
+        observer: SourceObserver,
+        incidents: Incidents,
+        holdings: Mapping[str, Holding],
+        done: Callable[[Offboarding], None],
+    ) -> None:
+        self._directory = directory
+        self._address_of = address_of
+        self._progress = progress
+        self._observer = observer
+        self._incidents = incidents
+        self._holdings = holdings
+        self._done = done
+
+    def due(self) -> list[str]:
+        """Sources that hold something and have no feed."""
+        return [each.name for each in self._directory().slots_due()]
+
+    def run(self, name: str, ending: threading.Event) -> None:
+        """Give back what a source holds; returns once that is done, is no longer to be done, or capture ends."""
+        failures = 0
+        while not ending.is_set() and (record := self._record(name)) is not None:
+            try:
+                self._release(record)
+            except StandingBy as error:
+                _logger.info("%s: %s", name, error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the slot is still there
+                self._say(record, error)
+            else:
+                _logger.info("%s: was offboarded; nothing of it is left in its database", name)
+                break
+            pause = PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS) - 1)]
+            failures += 1
+            while pause > 0 and not ending.wait(LOOK_SECONDS) and self._record(name) == record:
+                pause -= LOOK_SECONDS
+        if not ending.is_set():
+            self._incidents.end("source", name)
+
+    def _record(self, name: str) -> Offboarding | None:
+        return next((each for each in self._directory().slots_due() if each.name == name), None)
+
+    def _release(self, slot: Offboarding) -> None:
+        record = self._progress.load(slot.name)
+        holding = self._holdings.get(slot.source.kind) if slot.source else None
+        if record is not None and holding is not None and slot.source is not None:
+            code, _, source = slot.name.partition(".")
+            setting = SourceSetting(
+                agency=Agency(agency=code, name=code, sources=(slot.source,)),
+                config=slot.source,
+                address=self._address_of(code, source),
+                feeds=dict,
+                progress=self._progress,
+                observer=self._observer,
+            )
+            holding.release(setting, record)
+        if record is not None:
+            self._progress.save(slot.name, None)
+        self._done(slot)
+
+    def _say(self, slot: Offboarding, error: Exception) -> None:
+        # The text of what nobody foresaw may quote a row.
+        problem = error.problem if isinstance(error, MeshError) else type(error).__name__
+        holding = self._holdings.get(slot.source.kind) if slot.source else None
+        words = holding.words(slot.name) if holding else "what it holds there"
+        reason = f"it was offboarded, but {words} could not be dropped yet, and its database keeps its log: {problem}"
+        by_hand = f"; or in its database: {holding.by_hand(slot.name)}" if holding else ""
+        fix = (
+            f"it is tried again by itself{by_hand}; where that database is gone for good, or cannot be reached any more: "
+            f"`mesh offboard {slot.command} --yes --abandon`"
+        )
+        _logger.warning("%s: %s\n  fix: %s", slot.name, reason, fix)
+        self._incidents.begin("source", slot.name, state="parked", reason=reason, fix=fix)
