@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS, RESYNCS, ENDINGS, OFFBOARDED)
 SAVED_WITHIN_SECONDS = 30.0
 AGAIN_SECONDS = 0.2
+LEADS_WITHIN_SECONDS = 10.0
 HEARING_EVERY_SECONDS = 5.0
 HEARING_ANSWER_SECONDS = 2.0
 DEAF_SECONDS = 30.0
@@ -41,6 +42,7 @@ _PASSING = frozenset(
         KafkaError._ALL_BROKERS_DOWN,
         KafkaError._RESOLVE,
         KafkaError._TIMED_OUT,
+        KafkaError._UNKNOWN_PARTITION,  # a broker that comes back knows its topics before it leads their partitions
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.REQUEST_TIMED_OUT,
@@ -108,7 +110,9 @@ def _end(consumer: Consumer, topic: str, within_seconds: float) -> int:
         try:
             return consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=max(left_seconds, 0.1))[1]
         except KafkaException as error:
-            if error.args[0].code() not in _PASSING or left_seconds < AGAIN_SECONDS:
+            code = error.args[0].code()
+            is_absent = code == KafkaError._UNKNOWN_PARTITION and left_seconds < within_seconds - LEADS_WITHIN_SECONDS
+            if code not in _PASSING or is_absent or left_seconds < AGAIN_SECONDS:
                 raise Transient(f"{topic}: cannot be read ({error.args[0].str()})", fix="is Kafka up?") from error
         time.sleep(AGAIN_SECONDS)
 

@@ -20,12 +20,13 @@ class Cluster:
 
     def __init__(self) -> None:
         self.is_up = True
+        self.refusal = KafkaError.LEADER_NOT_AVAILABLE
 
     def position(self, places: list[TopicPartition]) -> list[TopicPartition]:
         return [TopicPartition(place.topic, place.partition, 7) for place in places]
 
     def get_watermark_offsets(self, *_: Any) -> tuple[int, int]:
-        raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+        raise KafkaException(KafkaError(self.refusal))
 
     def list_topics(self, timeout: float) -> Cluster:
         if not self.is_up:
@@ -73,3 +74,14 @@ def test_while_no_broker_answers_nothing_can_flow_and_the_process_stays(now: lis
     assert len(told) == 1
     cluster.is_up = True  # the moment of its coming back is no reason to end
     look_for(looks, now, control.HEARING_EVERY_SECONDS)
+
+
+def test_a_broker_that_comes_back_before_it_leads_its_partitions_ends_nobody(now: list[float]) -> None:
+    cluster = Cluster()
+    cluster.is_up = False
+    told: list[str] = []
+    looks = hearing(cluster, told)
+    look_for(looks, now, 600)
+    cluster.is_up, cluster.refusal = True, KafkaError._UNKNOWN_PARTITION
+    look_for(looks, now, control.HEARING_EVERY_SECONDS)
+    assert len(told) == 1
