@@ -44,7 +44,7 @@ from schemas.errors import MeshError, Transient
 from streams.flows import FLOWS
 
 HOPS = ("capture", "streams", "flows", "delivery")
-SNAPSHOT_WITHIN_SECONDS = 300.0
+SNAPSHOT_MOVES_WITHIN_SECONDS = 120.0
 DRAIN_WITHIN_SECONDS = 180.0
 QUIET_SECONDS = 2.0
 REST_SECONDS = 4.0
@@ -102,6 +102,15 @@ def demo(directory: Path, *, for_seconds: float | None, rate: float, report: Pat
     return 1
 
 
+Progressed = tuple[float, float, float, float]
+
+
+def _is_drained(counted: Progressed) -> bool:
+    """Whether what was captured was processed, and what was routed was delivered."""
+    captured, processed, routed, arrived = counted
+    return captured > 0 and processed >= captured and arrived >= routed
+
+
 class Play:
     """One performance."""
 
@@ -154,8 +163,9 @@ class Play:
 
     def watch_snapshot(self) -> None:
         """Show the snapshots until every table is done and delivered on."""
-        started = time.monotonic()
+        started = moved = time.monotonic()
         quiet_since: float | None = None
+        seen: Progressed = (0.0, 0.0, 0.0, 0.0)
         with self._progress() as progress:
             task = progress.add_task("snapshot", total=None)
             while True:
@@ -163,13 +173,16 @@ class Play:
                 expected = samples.total("mesh_snapshot_rows_expected")
                 done = samples.total("mesh_snapshot_rows")
                 progress.update(task, completed=done, total=max(expected, done))
-                is_quiet = bool(expected) and done >= expected and self._is_drained(samples)
+                counted = self._counted(samples)
+                if counted != seen:
+                    seen, moved = counted, time.monotonic()
+                is_quiet = bool(expected) and done >= expected and _is_drained(counted)
                 quiet_since = (quiet_since or time.monotonic()) if is_quiet else None
                 if quiet_since is not None and time.monotonic() - quiet_since >= QUIET_SECONDS:
                     break
-                if time.monotonic() - started > SNAPSHOT_WITHIN_SECONDS:
+                if time.monotonic() - moved > SNAPSHOT_MOVES_WITHIN_SECONDS:
                     raise Transient(
-                        f"the snapshot is not delivered within {SNAPSHOT_WITHIN_SECONDS:g} s",
+                        f"the snapshot is not delivered, and nothing moved for {SNAPSHOT_MOVES_WITHIN_SECONDS:g} s",
                         fix=f"see the logs in {self._stage.settings.directory / 'log'}",
                     )
                 time.sleep(0.5)
@@ -290,13 +303,13 @@ class Play:
         self._tally.take(samples)
         return samples
 
-    def _is_drained(self, samples: Samples) -> bool:
-        """Whether what was captured was processed, and what was routed was delivered, by the counters."""
+    def _counted(self, samples: Samples) -> Progressed:
+        """How many changes were captured, processed, routed and delivered, by the counters."""
         captured = samples.total("mesh_events_total", origin=CAPTURED)
         processed = sum(samples.total("mesh_processed_total", feed=feed) for feed in self.city.contracts)
         routed = samples.total("mesh_routed_total")
         arrived = samples.total("mesh_delivered_total") + samples.total("mesh_dead_total")
-        return captured > 0 and processed >= captured and arrived >= routed
+        return captured, processed, routed, arrived
 
     def _schedule(self, for_seconds: float | None) -> list[tuple[float, str]]:
         """When to kill what: spread over the time, in an order drawn from the seed."""
