@@ -2,7 +2,7 @@
 
 It is opened once, and whatever is done in it is done relative to its descriptor. Nothing follows a link: a file is written under a
 name that nobody can guess, made by this process, and gets its own name by a rename, which replaces a link instead of following it.
-Files and folders are this user's alone from the first byte.
+Files and folders are this user's alone from the first byte, and whole before anybody else may read them (sinks/drop_access.py).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from schemas.errors import ContractBroken, MeshError, Transient
+from sinks.drop_access import PRIVATE, DropAccess
 from sinks.sink import Fenced
 
 DRAFT = ".draft"
@@ -29,8 +30,9 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 class DropFolder:
     """Raises Transient for what the file system refuses, ContractBroken for what somebody put in the way, Fenced if it is another."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, access: DropAccess = PRIVATE) -> None:
         self.directory = directory
+        self._access = access
         with self._told(""):
             self._root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._folders: dict[str, int] = {}
@@ -61,6 +63,7 @@ class DropFolder:
                     file.flush()
                     os.fsync(file.fileno())
                     size, digest = file.tell(), _digest(file)
+                    self._access_in(folder).give(file.fileno())
                     os.rename(draft, name, src_dir_fd=at, dst_dir_fd=at)
                     self._is_ours(file, at, name)
                 os.fsync(at)
@@ -102,10 +105,14 @@ class DropFolder:
             with suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=self._root)
             descriptor = self._folders[name] = os.open(name, _FOLDER, dir_fd=self._root)
+            self._access_in(name).give(descriptor)
         elif not os.fstat(descriptor).st_nlink:  # it was removed meanwhile; a receiver may tidy up
             os.close(self._folders.pop(name))
             return self._folder(name)
         return descriptor
+
+    def _access_in(self, folder: str) -> DropAccess:
+        return PRIVATE if folder.startswith(".") else self._access  # how far a drop is concerns nobody else
 
     def _is_ours(self, file: BinaryIO, at: int, name: str) -> None:
         there = os.stat(name, dir_fd=at, follow_symlinks=False)

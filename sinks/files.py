@@ -26,6 +26,7 @@ from schemas.change import Batch
 from schemas.codec import SchemaOf
 from schemas.errors import ContractBroken, Misconfigured
 from sinks.document import Document, Documents
+from sinks.drop_access import PRIVATE, DropAccess, access_of
 from sinks.drop_folder import DropFolder
 from sinks.file_format import WriteFile, format_of, moment_text
 from sinks.files_options import FilesOptions
@@ -49,9 +50,10 @@ class FileSink:
         schema_of: SchemaOf,
         ending: str,
         write_file: WriteFile,
+        access: DropAccess = PRIVATE,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._folder = DropFolder(directory)
+        self._folder = DropFolder(directory, access)
         self._prefix = f"out.{subscriber}."
         self._documents = Documents(schema_of, subscriber)
         self._ending = ending
@@ -224,6 +226,7 @@ def build_files(setup: SinkSetup) -> FileSink:
         schema_of=setup.schema_of,
         ending=ending,
         write_file=write_file,
+        access=access_of(options, setup.label),
     )
 
 

@@ -16,6 +16,8 @@ class FilesOptions:
     `every_seconds`: how long a drop grows; `bytes_max`: of changes per drop; `path`: the name of the secret with the directory,
     the sink's own name if empty. For CSV: `bom` begins each file with a byte order mark, without which Excel takes Chinese for
     another encoding; `escape_formulas` puts an apostrophe before text that a spreadsheet would run (sinks/file_format.py).
+    `readable_by` lets a receiver under another user read what is dropped from then on, and `group` names the group, where it is not
+    the one that the directory or this user gives. Whoever takes files away needs the right to write in their folder besides.
     """
 
     format: Literal["jsonl", "csv", "parquet"] = "jsonl"
@@ -24,3 +26,5 @@ class FilesOptions:
     path: SecretName = ""
     bom: bool = False
     escape_formulas: bool = True
+    readable_by: Literal["owner", "group", "everyone"] = "owner"
+    group: str = ""

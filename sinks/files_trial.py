@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from schemas.errors import Misconfigured
+from sinks.drop_access import DropAccess, access_of
 from sinks.files_options import FilesOptions
 from sinks.sink import SinkSetup
 
@@ -21,11 +22,22 @@ def try_files(setup: SinkSetup) -> None:
         raise Misconfigured(f"{setup.label}, path", "is no absolute path", fix="give the directory's full path")
     if not directory.is_dir():
         raise Misconfigured(f"{setup.label}, path", "its directory is not there", fix=fix)
+    access = access_of(options, setup.label)
     trial = directory / f".mesh-trial.{secrets.token_hex(8)}"
     try:
-        os.close(os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+        descriptor = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor):
+            _give(access, descriptor, f"{setup.label}, group")
     except OSError as error:
         raise Misconfigured(f"{setup.label}, path", f"cannot be written to ({error.strerror})", fix=fix) from error
     finally:
         with suppress(OSError):
             trial.unlink()
+
+
+def _give(access: DropAccess, descriptor: int, setting: str) -> None:
+    try:
+        access.give(descriptor)
+    except PermissionError as error:
+        fix = "make this user a member of the group, and start delivery again; or name another"
+        raise Misconfigured(setting, "this user may not give files to it", fix=fix) from error
