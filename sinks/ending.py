@@ -20,7 +20,7 @@ from schemas.errors import MeshError, Transient
 from schemas.grant import AtEnd
 from schemas.incident import Incidents, State
 from schemas.position import Position
-from sinks.sink import AnsweringSink, Fenced, Sink
+from sinks.sink import AnsweringSink, Fenced, Gone, Sink
 
 AGAIN_SECONDS = 15.0
 OUTSIDE = -1
@@ -60,7 +60,7 @@ class Endings:
         self.schemas: Mapping[str, tuple[str, int]] = {}
 
     def look(self, sink: Sink | AnsweringSink, now: float) -> None:
-        """Apply what is due. What cannot be applied says so and holds up no other grant. Raises Transient and Fenced."""
+        """Apply what is due. What cannot be applied says so and holds up no other grant. Raises Transient, Fenced and Gone."""
         if sink is not self._sink:
             self._sink = sink
             self._narrowed = {}
@@ -84,6 +84,8 @@ class Endings:
             if not isinstance(self._sink, AnsweringSink):
                 raise
             self._again_at[topic] = now + AGAIN_SECONDS
+        except Gone:
+            raise  # who asks never to be called again is not told of ends either, until a person resumes it
         except MeshError as error:
             reason = f"{what}, but what it may no longer have could not be removed: {error.problem}"
             self._begin(grant_id, "stopped", reason, error.fix)
