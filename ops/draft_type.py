@@ -9,6 +9,7 @@ from typing import Any
 from ops.lint_column import looks_personal
 from ops.lint_contract import UNDECIDED
 from producers.pg_avro import Unmapped, encoder, is_opaque
+from producers.pg_decimal import digits_of
 from producers.pg_type import OIDS, PgType
 from producers.postgres_catalog import TableColumn
 from schemas.avro_schema import AvroSchema
@@ -123,10 +124,8 @@ def _printed(pg: PgType) -> AvroSchema:
 
 def _digits(typmod: int) -> tuple[int, int] | None:
     """Precision and scale of a numeric; None where Avro has no such decimal (no limit, or a scale outside 0..precision)."""
-    if typmod < 4:
-        return None
-    precision, scale = (typmod - 4) >> 16 & 0xFFFF, ((typmod - 4 & 0x7FF) ^ 0x400) - 0x400
-    return (precision, scale) if 0 <= scale <= precision else None
+    digits = digits_of(typmod)
+    return digits if digits is not None and 0 <= digits[1] <= digits[0] else None
 
 
 def _is_narrower(pg: PgType, typed: AvroSchema) -> bool:

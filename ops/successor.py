@@ -10,6 +10,7 @@ from typing import Any
 
 from ops.draft_type import Unmapped, field_of
 from producers.pg_avro import encoder
+from producers.pg_decimal import outgrown
 from producers.postgres_catalog import Table, TableColumn
 from schemas.compatibility import describe
 from schemas.contract import AvroType, Contract, Field
@@ -63,18 +64,7 @@ def _is_taken(field: Field, column: TableColumn) -> bool:
         encoder(column.type, field)
     except Unmapped:
         return False
-    return column.type.name != "numeric" or field.logical_type != "decimal" or not _is_outgrown(field, column)
-
-
-def _is_outgrown(field: Field, column: TableColumn) -> bool:
-    """Whether the column holds decimals that the field does not; of one without limits nothing is known beforehand."""
-    kind = field_of(column, typmod=column.typmod, is_key=True, is_lossless=False)["type"]
-    if not isinstance(kind, Mapping):
-        return False
-    (digits, places), (its_digits, its_places) = (
-        (each["precision"], each.get("scale", 0)) for each in (field.branches[0], kind)
-    )
-    return its_places > places or its_digits - its_places > digits - places
+    return outgrown(column.type, column.typmod, field) is None
 
 
 def _as_before(field: Field, kind: AvroType) -> AvroType:

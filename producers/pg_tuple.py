@@ -20,10 +20,11 @@ Former = Sequence[tuple[int, bytes] | None]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a relation as the log announces it."""
+    """One column of a relation as the log announces it; `typmod` says how many digits a numeric has."""
 
     name: str
     type: PgType
+    typmod: int = -1
 
 
 class Tuples:

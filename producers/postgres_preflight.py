@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 
 from producers.pg_avro import Unmapped, encoder
+from producers.pg_decimal import unheld
 from producers.pg_encoding import codec_of
 from producers.postgres_catalog import Table, Types, spelled, tables
 from producers.postgres_identity import logged_columns, usable_identity, whole_row_fix
@@ -204,10 +205,15 @@ def _columns(contract: Contract, table: Table) -> Iterator[Finding]:
     for field in contract.fields:
         column = columns.get(field.column)
         if column is None:
-            yield _error(contract, f"{table.name} has no column {field.column}", "remove the field, or add the column")
+            fix = "add the column, or name it back"
+            if not field.is_key:
+                fix += f"; or remove the field; for a feed that runs: `mesh follow {contract.feed} --yes`"
+            yield _error(contract, f"{table.name} has no column {field.column}", fix)
             continue
         try:
             encoder(column.type, field)
+            if (beyond := unheld(column.type, column.typmod, field)) is not None:
+                raise Unmapped(beyond)
         except Unmapped as unmapped:
             yield _error(
                 contract,

@@ -169,7 +169,9 @@ class Relations:
         entry = self._entries.get(f"{relation.schema}.{relation.table}")
         if entry is None:
             return None
-        columns = tuple(Column(column.name, self._types.resolve(column.type_oid)) for column in relation.columns)
+        columns = tuple(
+            Column(column.name, self._types.resolve(column.type_oid), column.typmod) for column in relation.columns
+        )
         present = self._present(relation.oid)
         if present is not None and present.columns == columns and present.entry == entry:
             return present

@@ -247,7 +247,7 @@ class TableCopy:
 
     def __init__(self, reading: Reading, entry: FeedEntry, table: Table, origin: Origin) -> None:
         wanted = {field.column for field in entry.contract.fields}
-        columns = [Column(column.name, column.type) for column in table.columns if column.name in wanted]
+        columns = [Column(column.name, column.type, column.typmod) for column in table.columns if column.name in wanted]
         self._reading = reading
         self._feed = entry.feed
         self._table = table

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from producers.pg_avro import Encode, Misfit, Unmapped, encoder
+from producers.pg_decimal import unheld
 from producers.pg_encoding import reason_of, to_utf8
 from producers.pg_tuple import TEXTUAL_TYPES, Column, Tuples
 from producers.varint import LAST, LAST_IN_UNION, MORE, MORE_IN_UNION, varint, varint_in_union
@@ -159,8 +160,7 @@ class Transcoder:
             raise ContractBroken(
                 contract.feed,
                 f"the table no longer publishes {', '.join(missing)}",
-                fix="restore the columns, or register a successor of the contract without them (generated columns are "
-                "published from PostgreSQL 18 on, with publish_generated_columns = stored)",
+                fix=_without(contract, missing),
             )
         self._plans = [self._plan(i, column, fields.get(column.name)) for i, column in enumerate(columns)]
         self.tuples = Tuples(contract, self.columns)
@@ -176,6 +176,8 @@ class Transcoder:
             return _Plan(i, "")
         try:
             encode, tag = encoder(column.type, field, codec=self.codec)
+            if (beyond := unheld(column.type, column.typmod, field)) is not None:
+                raise Unmapped(beyond)
         except Unmapped as error:
             raise ContractBroken(
                 self._contract.feed, f"column {column.name}: {error}", fix=f"`mesh follow {self._contract.feed} --yes`"
@@ -267,6 +269,16 @@ class Transcoder:
         yield from (f"    {line}" for line in plan.null)
         yield "else:"
         yield "    raise Unsent"
+
+
+def _without(contract: Contract, missing: Sequence[str]) -> str:
+    """What can be done about columns that are not there."""
+    if {contract.by_name[name].column for name in contract.key} & set(missing):
+        return "name the key's columns back; the feed then goes on by itself"
+    return (
+        f"name them back, and the feed goes on by itself; or let it go on without them: `mesh follow {contract.feed} --yes` "
+        "(generated columns are published from PostgreSQL 18 on, with publish_generated_columns = stored)"
+    )
 
 
 def _groups(plans: Sequence[_Plan]) -> Iterator[list[_Plan]]:

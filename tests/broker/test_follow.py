@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -51,11 +51,13 @@ class Town:
 
 
 @contextmanager
-def town(mesh: RunningMesh, fields: Mapping[str, Any], table: str) -> Iterator[Town]:
+def town(
+    mesh: RunningMesh, fields: Mapping[str, Any], table: str, granted: Sequence[str] | None = None
+) -> Iterator[Town]:
     agency, subscriber = f"{mesh.unique}a", f"{mesh.unique}s"
     source, target = mesh.database(agency), mesh.database(subscriber)
     mesh.agency(agency, {"t": contract(["id"], fields), "o": contract(["id"], PLAIN)})
-    granted = [name for name in fields if name != "id"]
+    granted = granted or [name for name in fields if name != "id"]
     mesh.subscriber(
         subscriber, {"feed": f"{agency}.t", "columns": granted}, {"feed": f"{agency}.o", "columns": ["name"]}
     )
@@ -112,12 +114,31 @@ def test_a_decimal_of_more_digits_is_followed_with_its_rewritten_rows(mesh: Runn
     table = "CREATE TABLE t (id int PRIMARY KEY, fee numeric(6,2)); INSERT INTO t VALUES (1, 1.25), (2, 1000.50)"
     with town(mesh, {"id": "int", "fee": MONEY}, table) as t:
         t.db.execute("ALTER TABLE t ALTER fee TYPE numeric(12,4) USING fee * 1.0001")
+        stopped = t.incident()  # also without a change of any row
+        assert "numeric(12,4) holds values that decimal(6,2) does not" in stopped["reason"]
         t.db.execute("INSERT INTO t VALUES (3, 12345678.1234)")
         t.until_other_flows()
-        followed = mesh.done("follow", t.feed, "--yes")
+        followed = t.follow_to_the_letter(stopped["fix"])
         assert followed["differences"] == ["column fee (numeric(12,4)): decimal(6,2) becomes decimal(12,4)"]
         mesh.verified(t.feed, 3)
+        assert mesh.records(f"dlq.{t.feed}") == []
         assert (3, Decimal("12345678.1234")) in rows(t.target, t.feed.replace(".", "_"))
+        t.until_other_flows()
+
+
+def test_a_column_that_was_dropped_or_renamed_is_followed_where_nobody_needs_it(mesh: RunningMesh) -> None:
+    table = (
+        "CREATE TABLE t (id int PRIMARY KEY, name text, old text, of text); INSERT INTO t VALUES (1, 'one', '1', '1')"
+    )
+    with town(mesh, {**PLAIN, "old": "string", "of": "string"}, table, granted=["name"]) as t:
+        t.db.execute("ALTER TABLE t DROP old; ALTER TABLE t RENAME of TO called")
+        t.db.execute("INSERT INTO t VALUES (2, 'two'), (3, 'three'); DELETE FROM t WHERE id = 1")
+        stopped = t.incident()
+        t.until_other_flows()
+        t.follow_to_the_letter(stopped["fix"])
+        mesh.verified(t.feed, 2)
+        t.db.execute("UPDATE t SET name = 'goes on' WHERE id = 2")
+        mesh.verified(t.feed, 2)
         t.until_other_flows()
 
 
