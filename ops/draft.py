@@ -44,10 +44,6 @@ WHERE i.indrelid = %s AND a.attrelid = i.indrelid AND i.indisunique AND i.indisv
   AND i.indpred IS NULL AND i.indexprs IS NULL AND k.place <= i.indnkeyatts
 GROUP BY i.indexrelid, i.indnkeyatts HAVING bool_and(a.attnotnull) ORDER BY i.indnkeyatts, i.indexrelid LIMIT 1"""
 
-_DOMAINS = """
-SELECT a.attname, t.typtypmod FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-WHERE a.attrelid = %s AND a.attnum > 0 AND t.typtype = 'd'"""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
@@ -232,16 +228,14 @@ class _Drafting:
         return list(row[0]) if row else []
 
     def _fields(self, key: Sequence[str], *, is_lossless: bool) -> Iterator[dict[str, Any]]:
-        domains: Mapping[str, int] = dict(self._connection.execute(_DOMAINS, (self._table.oid,)).fetchall())
         for column in self._table.columns:
             if column.is_generated:
                 # PG-36: the log does not carry it everywhere; the readers can compute it.
                 fix = "none needed: its value follows from the other columns"
                 self._leave_out(column.name, "is a generated column", fix)
                 continue
-            typmod = domains.get(column.name, column.typmod) if column.typmod < 0 else column.typmod
             try:
-                yield field_of(column, typmod=typmod, is_key=column.name in key, is_lossless=is_lossless)
+                yield field_of(column, typmod=column.typmod, is_key=column.name in key, is_lossless=is_lossless)
             except Unmapped as unmapped:
                 self._leave_out(column.name, f"({column.shown}) {unmapped}", "add it as a text column, if it is needed")
 

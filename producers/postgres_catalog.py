@@ -17,7 +17,7 @@ from psycopg.rows import dict_row, namedtuple_row
 from producers.pg_type import EXTENSIONS, OIDS, TEXT, PgType
 
 _TYPES = """
-SELECT t.oid, t.typname, n.nspname, t.typtype, t.typbasetype, t.typelem, t.typcategory,
+SELECT t.oid, t.typname, n.nspname, t.typtype, t.typbasetype, t.typtypmod, t.typelem, t.typcategory,
        coalesce(e.typdelim, ',') AS delimiter, r.rngsubtype, x.extname, t.typsend = 0 AS has_output_only, t.typrelid
 FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
 LEFT JOIN pg_type e ON e.oid = t.typelem
@@ -151,6 +151,14 @@ class Types:
         row = self._rows.get(oid)
         return PgType(name=f"oid_{oid}") if row is None else self._read(row)
 
+    def typmod(self, oid: int, typmod: int) -> int:
+        """What a column's type is limited to: for a column of a domain the domain says so, and the column nothing."""
+        self.resolve(oid)
+        row = self._rows.get(oid)
+        return (
+            typmod if typmod >= 0 or row is None or row.typtype != "d" else self.typmod(row.typbasetype, row.typtypmod)
+        )
+
     def _read(self, row: Any) -> PgType:
         name = _name(row)
         if row.typtype == "d":
@@ -244,7 +252,7 @@ def _columns(cursor: psycopg.Cursor[dict[str, Any]], types: Types, oid: int) -> 
         TableColumn(
             name=row["attname"],
             type=types.resolve(row["atttypid"]),
-            typmod=row["atttypmod"],
+            typmod=types.typmod(row["atttypid"], row["atttypmod"]),
             is_not_null=row["attnotnull"],
             is_generated=row["is_generated"],
             is_key=row["is_key"],

@@ -170,7 +170,10 @@ class Relations:
         if entry is None:
             return None
         columns = tuple(
-            Column(column.name, self._types.resolve(column.type_oid), column.typmod) for column in relation.columns
+            Column(
+                column.name, self._types.resolve(column.type_oid), self._types.typmod(column.type_oid, column.typmod)
+            )
+            for column in relation.columns
         )
         present = self._present(relation.oid)
         if present is not None and present.columns == columns and present.entry == entry:
