@@ -212,7 +212,9 @@ def _compare(
     if directory.is_derived(grant.feed):
         return compare(grant, contract, _standing(settings, directory.feeds[grant.feed]), copy, hash_key)
     source = connections.sources.address_of(contract.agency, contract.source)
-    return compare(grant, contract, source, copy, hash_key)
+    options = {config.name: config.options for config in directory.agencies[contract.agency].sources}
+    text_encoding = options.get(contract.source, {}).get("text_encoding")
+    return compare(grant, contract, source, copy, hash_key, text_encoding=text_encoding)
 
 
 def _standing(settings: Settings, feed: FeedEntry) -> Sequence[Mapping[str, Any]]:

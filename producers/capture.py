@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from producers.log import Lane, Log
+from producers.missing_topic import MissingTopics
 from producers.oversize import append_or_point
 from producers.release import Holding, Releases
 from producers.source import OpenSource, Progress, Source, SourceBatch, SourceObserver, SourceSetting, StandingBy
@@ -164,6 +165,9 @@ class _Work:
         self._name = f"{agency}.{source}"
         self._seen: Directory | None = None
         self._feeds: Mapping[str, FeedEntry] = {}
+        self._missing = MissingTopics(self._name, capture._log, capture.incidents)
+        self._served: tuple[object, int, Mapping[str, FeedEntry]] = None, 0, {}
+        self._may_leave_out = False
         self._looked_at = 0.0
         self._was_read = False
 
@@ -179,6 +183,8 @@ class _Work:
                 continue
             observer.connected(source=self._name, is_connected=False)
             failures = 0 if self._was_read else failures
+            if self._may_leave_out and self._missing.take(error, situation.feeds):
+                continue
             match next_move(error):
                 case Move.RETRY:
                     pause = getattr(error, "retry_after_seconds", None)
@@ -244,6 +250,13 @@ class _Work:
                 self._feeds = feeds
         return self._feeds
 
+    def _feeds_served(self) -> Mapping[str, FeedEntry]:
+        """Those of them that have their topics; the same object as long as nothing has changed."""
+        feeds = self._present_feeds()
+        if self._served[0] is not feeds or self._served[1] != self._missing.changes:
+            self._served = feeds, self._missing.changes, self._missing.without(feeds)
+        return self._served[2]
+
     def _open(self, situation: _Situation) -> Source:
         capture = self._capture
         opener = capture._kinds.get(situation.config.kind)
@@ -258,7 +271,7 @@ class _Work:
                 agency=situation.agency,
                 config=situation.config,
                 address=situation.address or capture._address_of(self._agency, self._source),
-                feeds=self._present_feeds,
+                feeds=self._feeds_served,
                 progress=capture._progress,
                 observer=capture._observer,
                 pause_seconds=capture.pause_seconds,
@@ -271,6 +284,7 @@ class _Work:
 
     def _once(self, situation: _Situation) -> None:
         source = self._open(situation)
+        self._may_leave_out = getattr(source, "copies_returning_feeds", False)
         lane = self._capture._log.lane()
         marks: deque[tuple[int, Any]] = deque()
 
@@ -299,6 +313,7 @@ class _Work:
             return True
         self._looked_at = now
         present = self._situation()
+        self._missing.look(self._present_feeds())
         if present is None or not present.feeds:
             return False
         if present.address is None or present.opens_like(situation):

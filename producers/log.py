@@ -47,6 +47,8 @@ BULK_SETTINGS: Mapping[str, str | int | bool] = {
     "queue.buffering.max.kbytes": 65_536,  # there are several of these
 }
 
+TOPICS_WITHIN_SECONDS = 5.0
+
 Headers = Sequence[tuple[str, bytes]]
 Outgoing = tuple[str, bytes | None, bytes | None, int, Headers | None]
 """Topic, key, value, partition (-1 lets the key decide), headers: what `Lane.append` takes."""
@@ -75,6 +77,14 @@ class LogSetting:
             raise Misconfigured(
                 "kafka", f"the producer refuses its settings: {error.args[0].str()}", fix="correct the named setting"
             ) from error
+
+
+class NoTopic(Misconfigured):
+    """The topic is not on the broker: never made, or deleted by somebody."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"topic {topic}", "does not exist on the broker", fix="onboard the feed: `mesh onboard`")
+        self.topic = topic
 
 
 class Run:
@@ -353,6 +363,13 @@ class Log:
             self._own = self.lane()  # what is told as failed is not told again
             raise
 
+    def topics(self) -> set[str]:
+        """The topics that the broker has now. Raises Transient."""
+        try:
+            return set(self._line.producer.list_topics(timeout=TOPICS_WITHIN_SECONDS).topics)
+        except KafkaException as error:
+            raise Transient(f"the broker does not list its topics ({error.args[0].name()})") from error
+
     def close(self) -> None:
         """Give records under way a moment to arrive; correctness never depends on it."""
         with self._line.lock:
@@ -369,7 +386,7 @@ def _refused(error: KafkaError, topic: str) -> MeshError:
 def _failure(error: KafkaError, topic: str | None) -> MeshError:
     """What a failed delivery means to the lane: most heal by starting over from the last confirmed position."""
     if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
-        return Misconfigured(f"topic {topic}", "does not exist on the broker", fix="onboard the feed: `mesh onboard`")
+        return NoTopic(topic or "")
     if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
         return Misconfigured(f"topic {topic}", "may not be written", fix="grant this client Write on the topic")
     if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:  # the producer let it pass: the two limits contradict each other

@@ -28,7 +28,8 @@ from producers.postgres_captured import Difference
 from producers.postgres_catalog import Types, tables
 from producers.postgres_copying import Copying
 from producers.postgres_identity import whole_row_fix
-from producers.postgres_link import Locked, command, connect, connect_replication, database_of
+from producers.postgres_link import Locked, command, connect, connect_replication, database_of, translated
+from producers.postgres_lookout import Lookout
 from producers.postgres_options import PostgresOptions
 from producers.postgres_relation import Relations
 from producers.postgres_slot import LogGuard, Slot, by_table
@@ -48,6 +49,8 @@ _logger = logging.getLogger(__name__)
 class PostgresSource:
     """See `producers.source.Source`. Raises StandingBy while another process captures the same source."""
 
+    copies_returning_feeds = True
+
     def __init__(self, setting: SourceSetting) -> None:
         self._setting = setting
         self._options = setting.options(PostgresOptions)
@@ -56,6 +59,7 @@ class PostgresSource:
         self._ticked_at = 0.0
         self._stream: Stream | None = None
         self._verdicts: Verdicts | None = None
+        self._lookout: Lookout | None = None
         self._carried: object = None
         self._resyncs: Mapping[str, str] = {}
         self._guard = LogGuard(self._name, self._options.retained_warning_bytes)
@@ -189,8 +193,17 @@ class PostgresSource:
             pause_seconds=self._setting.pause_seconds,
             address=self._setting.address,
         )
+        self._lookout = lookout = Lookout(partial(self._connect, role="lookout"), self._name, self._setting.incidents)
         self._verdicts = Verdicts(
-            self._setting, self._options, book, self._slot, self._types, self._relations, stream, copying.is_carried
+            self._setting,
+            self._options,
+            book,
+            self._slot,
+            self._types,
+            self._relations,
+            stream,
+            copying.is_carried,
+            lookout,
         )
         stream.start(self._slot.name, self._slot.name, book.durable)
         _logger.info("%s: streaming from %s", self._name, pgoutput.lsn_text(book.durable))
@@ -276,14 +289,18 @@ class PostgresSource:
         if now - self._ticked_at < TICK_SECONDS:
             return
         self._ticked_at = now
-        slot = self._slot.row()
+        with translated(self._name):
+            self._statements.pgconn.consume_input()  # nobody asks it anything for hours: see that it is there, and with it our lock
+        slot = self._verdicts.slot_row if self._verdicts else None
         if slot is None or slot["wal_status"] == "lost":
-            return  # the stream ends by itself, and the next start says why
+            return  # not seen yet; or the stream ends by itself, and the next start says why
         self._setting.observer.retained(source=self._name, wal_bytes=self._guard.look(slot))
 
     def close(self) -> None:
         """See Source."""
         self._book.close()
+        if self._lookout is not None:
+            self._lookout.close()
         if self._stream is not None:
             self._stream.close()
         self._copying.close()

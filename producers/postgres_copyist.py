@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any, BinaryIO
 
-from producers.log import Bulk, LogSetting
+from producers.log import Bulk, LogSetting, NoTopic
 from producers.oversize import append_or_point
 from producers.postgres_link import connect
 from producers.postgres_snapshot import Origin, Reading, TableCopy
@@ -117,9 +117,10 @@ def error_told(error: BaseException) -> dict[str, Any]:
     is_ours = isinstance(error, MeshError)
     return {
         "error": type(error).__name__,
-        "message": str(error.args[0]) if is_ours else repr(error),
+        "message": str(error.args[0]) if is_ours else described(error),
         "fix": error.fix if is_ours else "",
         "retry_after_seconds": getattr(error, "retry_after_seconds", None),
+        "topic": getattr(error, "topic", None),
     }
 
 
@@ -132,6 +133,8 @@ def error_heard(answer: Mapping[str, Any]) -> Exception:
             return Transient(message, retry_after_seconds=answer["retry_after_seconds"], fix=fix)
         case "ContractBroken":
             return ContractBroken(subject, problem, fix=fix)
+        case "NoTopic":
+            return NoTopic(answer["topic"])
         case "Misconfigured":
             return Misconfigured(subject, problem, fix=fix)
         case _:

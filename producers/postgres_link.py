@@ -18,10 +18,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq.abc import PGconn, PGresult
 
 from producers.pg_encoding import codec_of
+from producers.postgres_error import broken, told
 from producers.postgres_text import TextConnection
 from schemas.errors import MeshError, Misconfigured, Transient
 
 CONNECT_SECONDS = 10
+ANSWER_SECONDS = 60.0
+"""How long a statement may take: none of ours waits longer for a lock, so that a link which carries nothing any more is noticed."""
 
 OPTIONS = " ".join(
     f"-c {name}={value}"
@@ -47,8 +50,16 @@ OPTIONS = " ".join(
         "statement_timeout": "0",
         "lock_timeout": "2s",
         "idle_in_transaction_session_timeout": "0",
+        "synchronous_commit": "local",  # of a publication or an identity, for which no standby need be waited
+        "exit_on_error": "off",
+        "tcp_user_timeout": "60s",
+        "tcp_keepalives_idle": "20s",
+        "tcp_keepalives_interval": "5s",
+        "tcp_keepalives_count": "4",
     }.items()
 )
+_HAS_TRANSACTION_TIMEOUT, _NO_TRANSACTION_TIMEOUT = 170_000, "SET transaction_timeout TO 0"
+"""A setting that older servers do not know, and refuse as an option."""
 
 _PARAMETERS = {
     "client_encoding": "UTF8",
@@ -62,6 +73,12 @@ _PARAMETERS = {
     "tcp_user_timeout": "60000",
 }
 
+_NAMES = {
+    "table": pq.DiagnosticField.TABLE_NAME,
+    "column": pq.DiagnosticField.COLUMN_NAME,
+    "type": pq.DiagnosticField.DATATYPE_NAME,
+    "constraint": pq.DiagnosticField.CONSTRAINT_NAME,
+}
 _NO_DATABASE, _BAD_PASSWORD, _BAD_ROLE, _NO_PRIVILEGE = "3D000", "28P01", "28000", "42501"
 _NOT_IN_ENCODING, _NOT_CONVERTED = "22021", "22P05"
 _OBJECT_IN_USE, _FULL, _LOCKED = "55006", "53400", "55P03"
@@ -92,14 +109,20 @@ def _no_address() -> Misconfigured:
     return Misconfigured("address", "is no PostgreSQL address", fix=fix)
 
 
-def connect(address: str, *, name: str, text_encoding: str | None = None) -> psycopg.Connection[Any]:
-    """A connection for statements, in autocommit. Raises Transient or Misconfigured.
+def connect(address: str, *, name: str, text_encoding: str | None = None, role: str = "") -> psycopg.Connection[Any]:
+    """A connection for statements, in autocommit; `role` says what it is for where people see it. Raises Transient or Misconfigured.
 
     `text_encoding` is the source's option: how the names of an SQL_ASCII database are to be read.
     """
-    with translated(name):
-        conninfo = _conninfo(address, application_name=f"pearlmesh {name}")
+    conninfo = _conninfo(address, application_name=f"pearlmesh {name} {role}".rstrip())
+    try:
         connection = TextConnection.connect(conninfo, autocommit=True)
+    except psycopg.Error as error:  # nothing of a row is read yet, and a refusal is told in its own words
+        raise _judge(error.sqlstate, str(error), name) from error
+    connection.answers_within_seconds = ANSWER_SECONDS
+    with translated(name):
+        if connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
+            connection.execute(_NO_TRANSACTION_TIMEOUT)
         if text_encoding and connection.info.parameter_status("server_encoding") == "SQL_ASCII":
             connection.read_by(codec_of("SQL_ASCII", text_encoding, name))
         return connection
@@ -127,6 +150,8 @@ def connect_replication(address: str, *, name: str, is_raw: bool = False) -> PGc
                 raise _judge(None, "the server does not answer", name)
     except psycopg.Error as error:
         raise _judge(None, str(error), name) from error
+    if connection.server_version >= _HAS_TRANSACTION_TIMEOUT:
+        check(connection.exec_(_NO_TRANSACTION_TIMEOUT.encode()), name)
     if is_raw:
         raw_text(connection, name)
     return connection
@@ -154,17 +179,37 @@ def check(result: PGresult, name: str) -> None:
     """Raise Transient or Misconfigured if the result is an error."""
     if result.status in (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE, pq.ExecStatus.EMPTY_QUERY):
         state = result.error_field(pq.DiagnosticField.SQLSTATE)
-        message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"connection lost"
-        raise _judge(state.decode() if state else None, message.decode(errors="replace"), name)
+        if state is None:
+            raise _judge(None, broken(result.error_message.decode(errors="replace")), name)
+        message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""
+        names = {kind: (result.error_field(field) or b"").decode(errors="replace") for kind, field in _NAMES.items()}
+        raise _judge(state.decode(), told(state.decode(), message.decode(errors="replace"), names), name)
 
 
 @contextmanager
 def translated(name: str) -> Iterator[None]:
-    """Turn a driver's exception into ours."""
+    """Turn a driver's exception into ours, without what it may quote of a row."""
     try:
         yield
     except psycopg.Error as error:
-        raise _judge(error.sqlstate, str(error.diag.message_primary or error), name) from error
+        raise failure(error, name) from error
+
+
+def failure(error: psycopg.Error, name: str) -> MeshError:
+    """What a driver's exception means to us, without what it may quote of a row."""
+    if error.sqlstate is None:
+        is_ours = not isinstance(
+            error, psycopg.OperationalError
+        )  # a value that the driver cannot read, which it then quotes
+        return _judge(None, type(error).__name__ if is_ours else broken(str(error)), name)
+    diagnosis = error.diag
+    names = {
+        "table": diagnosis.table_name,
+        "column": diagnosis.column_name,
+        "type": diagnosis.datatype_name,
+        "constraint": diagnosis.constraint_name,
+    }
+    return _judge(error.sqlstate, told(error.sqlstate, diagnosis.message_primary or "", names), name)
 
 
 def _judge(state: str | None, message: str, name: str) -> MeshError:

@@ -22,7 +22,7 @@ from producers import pgoutput
 from producers.pg_envelope import END, ORDINALS, SOME, Transaction, truncate_value
 from producers.pg_tuple import PADDING
 from producers.pgoutput import BEGIN, COMMIT, DELETE, INSERT, NEW_TUPLE, UPDATE, WAL_DATA
-from producers.postgres_link import check
+from producers.postgres_link import check, failure
 from producers.postgres_odd import OddChanges, span
 from producers.postgres_refetch import Refetch
 from producers.postgres_relation import Relations, Tracked
@@ -112,7 +112,7 @@ class Stream:
             try:
                 messages = self._read(batch, wait_seconds)
             except psycopg.Error as error:
-                raise Transient(f"source {self._name}: the connection broke: {error}") from error
+                raise failure(error, self._name) from error
             if messages:
                 self._heard_at = now
             elif now - self._heard_at > 12 * SILENCE_SECONDS:
@@ -300,7 +300,7 @@ class Stream:
             while self._connection.flush():
                 self._poll_out()
         except psycopg.Error as error:
-            raise Transient(f"source {self._name}: the connection broke: {error}") from error
+            raise failure(error, self._name) from error
         self._told_at = time.monotonic()
 
     def _poll_out(self) -> None:

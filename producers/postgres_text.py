@@ -18,6 +18,12 @@ class TextConnection(psycopg.Connection[Any]):
     """Reads and writes text by its codec. Statements with names are given as `str` or `sql.Composable`."""
 
     codec = "utf-8"
+    answers_within_seconds: float | None = None
+    """How long any wait for the server may take; raises OperationalError then."""
+
+    def wait(self, gen: Any, *how: Any, timeout: float | None = None, **named: Any) -> Any:
+        """See psycopg."""
+        return super().wait(gen, *how, timeout=timeout or self.answers_within_seconds, **named)
 
     def read_by(self, codec: str) -> None:
         """From now on text is read and written so."""

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from producers.postgres_admission import feed_faults
 from producers.postgres_book import Book
@@ -18,12 +19,13 @@ from producers.postgres_captured import Captured, Difference, Outcome, differenc
 from producers.postgres_catalog import Types, tables
 from producers.postgres_identity import IdentityFault, usable_identity
 from producers.postgres_link import Locked, translated
+from producers.postgres_lookout import Lookout
 from producers.postgres_options import PostgresOptions
 from producers.postgres_place import LIVE, STOPPED, TablePlace
 from producers.postgres_relation import Relations
 from producers.postgres_slot import Slot
 from producers.postgres_stream import Stream
-from producers.postgres_watch import Look, is_filled, look
+from producers.postgres_watch import Look, is_filled
 from producers.source import SourceSetting
 from schemas.directory import FeedEntry
 from schemas.errors import ContractBroken
@@ -48,6 +50,7 @@ class Verdicts:
         relations: Relations,
         stream: Stream,
         is_carried: Callable[[str], bool],
+        lookout: Lookout,
     ) -> None:
         self._setting = setting
         self._book = book
@@ -56,6 +59,9 @@ class Verdicts:
         self._relations = relations
         self._stream = stream
         self._is_carried = is_carried
+        self._lookout = lookout
+        self.slot_row: Mapping[str, Any] | None = None
+        """What the newest look saw of the slot."""
         self._truncations: Mapping[int, set[int]] = {}
         self._copies = options.on_table_change == "copy"
         self._look: Look | None = None
@@ -65,13 +71,15 @@ class Verdicts:
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def tick(self, feeds: Mapping[str, FeedEntry]) -> None:
-        """Look now and then, and judge what was seen once the stream has come so far."""
+        """Have a look taken now and then, and judge what was seen once the stream has come so far."""
         now = time.monotonic()
         if self._look is None and now - self._looked_at > LOOK_SECONDS:
             self._looked_at = now
             oids = [place.captured.oid for place in self._book.place.tables.values() if place.captured]
             names = [entry.contract.table for entry in feeds.values()]
-            self._look = look(self._slot.statements, self._slot.name, names, oids, source=self._setting.name)
+            self._lookout.ask(names, oids)
+        if self._look is None and (sight := self._lookout.take()) is not None:
+            self._look, self.slot_row = sight.look, sight.slot
         if self._look is None:
             return
         if self._stream.position < self._look.at:

@@ -71,7 +71,10 @@ class SourceBatch:
 
 
 class Source(Protocol):
-    """One open source. Used by one thread; after any error it is closed and opened anew."""
+    """One open source. Used by one thread; after any error it is closed and opened anew.
+
+    One whose `copies_returning_feeds` is true may be left without a feed for a while: it copies a feed that comes back.
+    """
 
     def batches(self) -> Iterator[SourceBatch]:
         """Batches without end, empty ones while nothing happens (at least every half second).

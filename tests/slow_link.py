@@ -20,10 +20,21 @@ class SlowLink:
         self._left: int | None = None
         self._flows = threading.Event()
         self._flows.set()
+        self._text: bytes | None = None
+        self._held: list[threading.Event] = []
 
     def hold_after(self, size_bytes: int) -> None:
         """Carry so many bytes of what the server says next, then no more on the connection that used them up until `resume`."""
         self._left = size_bytes
+
+    def hold_where(self, text: bytes) -> None:
+        """Carry no answer on a connection over which this is said to the server, until `resume`."""
+        self._text = text
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether there is such a connection."""
+        return bool(self._held)
 
     @property
     def is_held(self) -> bool:
@@ -32,8 +43,10 @@ class SlowLink:
 
     def resume(self) -> None:
         """Carry everything again."""
-        self._left = None
+        self._left = self._text = None
         self._flows.set()
+        while self._held:
+            self._held.pop().set()
 
     def serve(self) -> None:
         """Accept connections until `close`."""
@@ -41,12 +54,19 @@ class SlowLink:
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection((self._server.hostname, self._server.port))
+                answers = threading.Event()
+                answers.set()
                 for one, other, is_answer in ((client, server, False), (server, client, True)):
-                    threading.Thread(target=self._carry, args=(one, other, is_answer), daemon=True).start()
+                    threading.Thread(target=self._carry, args=(one, other, is_answer, answers), daemon=True).start()
 
-    def _carry(self, one: socket.socket, other: socket.socket, is_answer: bool) -> None:
+    def _carry(self, one: socket.socket, other: socket.socket, is_answer: bool, answers: threading.Event) -> None:
         with suppress(OSError), one, other:
             while data := one.recv(4096):
+                if is_answer:
+                    answers.wait()
+                elif self._text is not None and self._text in data:
+                    answers.clear()
+                    self._held.append(answers)
                 if is_answer and self._left is not None and self._flows.is_set():
                     self._left -= len(data)
                     if self._left <= 0:

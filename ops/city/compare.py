@@ -16,7 +16,7 @@ from typing import Any
 from psycopg import sql
 
 from ops.city.condition import condition
-from ops.city.copies import Copy, Rows, granted, held, reading
+from ops.city.copies import Copy, Rows, granted, held, is_readable, reading, statement
 from ops.city.ddl import table_of
 from ops.city.plain import plain
 from ops.city.withdrawn import values_left
@@ -27,7 +27,7 @@ from schemas.grant import Grant, Mask
 Source = str | Iterable[Mapping[str, Any]]
 """The address of the database with the contract's table, or the rows themselves, column to value as a database gives it."""
 
-_IS_PARTITIONED = "SELECT FROM pg_class WHERE oid = to_regclass(%s) AND relkind = 'p'"
+_IS_PARTITIONED = "SELECT FROM pg_class WHERE oid = to_regclass({}) AND relkind = 'p'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +54,22 @@ class Comparison:
         return {**asdict(self), "exact": self.is_exact}
 
 
-def compare(grant: Grant, contract: Contract, source: Source, copy: Copy, hash_key: bytes | None = None) -> Comparison:
+def compare(
+    grant: Grant,
+    contract: Contract,
+    source: Source,
+    copy: Copy,
+    hash_key: bytes | None = None,
+    *,
+    text_encoding: str | None = None,
+) -> Comparison:
     """Compare one grant's copy with its source, row by row and column by column.
 
-    Both must stand still. `hash_key` is the subscriber's secret for HASH masks, needed only where the grant has one. Raises
+    Both must stand still. `hash_key` is the subscriber's secret for HASH masks, needed only where the grant has one;
+    `text_encoding` is the option of a source whose database does not say what its text is in. Raises
     Transient when either cannot be read.
     """
-    expected = entitled(grant, contract, source, hash_key) if source != () else {}
+    expected = entitled(grant, contract, source, hash_key, text_encoding=text_encoding) if source != () else {}
     found = held(copy, grant, contract)
     shared = expected.keys() & found.keys()
     return Comparison(
@@ -73,8 +82,13 @@ def compare(grant: Grant, contract: Contract, source: Source, copy: Copy, hash_k
     )
 
 
-def entitled(grant: Grant, contract: Contract, source: Source, hash_key: bytes | None = None) -> Rows:
-    """The rows that the subscriber must hold: valid by the contract's rules, inside the filter, projected and masked."""
+def entitled(
+    grant: Grant, contract: Contract, source: Source, hash_key: bytes | None = None, *, text_encoding: str | None = None
+) -> Rows:
+    """The rows that the subscriber must hold: valid by the contract's rules, inside the filter, projected and masked.
+
+    Rows with text that its encoding does not read are dead letters, and not among them.
+    """
     conditions = [condition(rule.expression) for rule in contract.rules if rule.is_fatal]
     if grant.row_filter is not None:
         conditions.append(condition(grant.row_filter))
@@ -83,23 +97,25 @@ def entitled(grant: Grant, contract: Contract, source: Source, hash_key: bytes |
     names = [field.name for field in fields]
     keys = [place for place, field in enumerate(fields) if field.is_key]
     rows: Rows = {}
-    for row in _source_rows(contract, source) if isinstance(source, str) else source:
+    for row in _source_rows(contract, source, text_encoding) if isinstance(source, str) else source:
         if all(holds(row) for holds in conditions):
             values = tuple(shown(row[name]) for name, shown in zip(names, show, strict=True))
             rows[tuple(values[place] for place in keys)] = values
     return rows
 
 
-def _source_rows(contract: Contract, source_dsn: str) -> list[dict[str, Any]]:
+def _source_rows(contract: Contract, source_dsn: str, text_encoding: str | None) -> list[dict[str, Any]]:
     columns = [sql.Identifier(field.column) for field in contract.fields]
     names = [field.name for field in contract.fields]
     table = table_of(contract)
-    with reading(source_dsn, f"source {contract.agency}.{contract.source}") as connection:
+    with reading(source_dsn, f"source {contract.agency}.{contract.source}", text_encoding) as connection:
         # A feed has the rows of its table alone, or of all partitions of it: a partitioned table has none of its own.
-        kind = connection.execute(_IS_PARTITIONED, (table.as_string(connection),)).fetchone()
+        asked = sql.SQL(_IS_PARTITIONED).format(table.as_string(None))
+        kind = connection.execute(statement(connection, asked, text_encoding)).fetchone()
         only = sql.SQL("ONLY " if kind is None else "")  # a row of no columns is empty, not None
         query = sql.SQL("SELECT {} FROM {}{}").format(sql.SQL(", ").join(columns), only, table)
-        return [dict(zip(names, values, strict=True)) for values in connection.execute(query)]
+        found = connection.execute(statement(connection, query, text_encoding))
+        return [dict(zip(names, values, strict=True)) for values in found if is_readable(values)]
 
 
 def _shown(field: Field, grant: Grant, hash_key: bytes | None) -> Callable[[Any], Any]:

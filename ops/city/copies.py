@@ -21,6 +21,7 @@ from pyarrow import parquet
 
 from ops.city.csv_rows import csv_rows
 from ops.city.plain import plain
+from producers.pg_encoding import codec_of
 from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured, Transient
 from schemas.grant import Grant, Mask
@@ -69,7 +70,11 @@ _IN_PYTHON: Mapping[str, type[adapt.Loader]] = {
     "timestamptz": TimestamptzLoader,
 }
 """What Python has no value for, such as infinity and years before 1, stays the text that the database prints."""
-_PRINTING = {
+_SETTINGS = {
+    # What the role has is not for us: a large table is read for as long as that takes.
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
     "DateStyle": "ISO",
     "IntervalStyle": "postgres",
     "TimeZone": "UTC",
@@ -78,26 +83,70 @@ _PRINTING = {
 }
 
 
+class Unreadable(str):
+    """Text that its encoding does not read; its row is a dead letter."""
+
+    __slots__ = ()
+
+
+def is_readable(value: Any) -> bool:
+    """Whether all text in a value was read."""
+    return (
+        all(is_readable(each) for each in value)
+        if isinstance(value, list | tuple)
+        else not isinstance(value, Unreadable)
+    )
+
+
 @contextmanager
-def reading(dsn: str, whose: str) -> Iterator[psycopg.Connection[Any]]:
+def reading(dsn: str, whose: str, text_encoding: str | None = None) -> Iterator[psycopg.Connection[Any]]:
     """A connection to compare from: plain types as Python has them, all others as the database prints them.
 
-    Raises Transient when the database cannot be read; it does not quote a row.
+    Where the text is not UTF-8 it is read here, since a server that converts fails at the first value that does not convert;
+    `text_encoding` is the source's option. Statements are given as bytes then, see `statement`. Raises Transient when the database
+    cannot be read; it does not quote a row.
     """
     try:
-        with psycopg.connect(dsn, connect_timeout=10, prepare_threshold=None) as connection:
+        with psycopg.connect(dsn, client_encoding="utf8", connect_timeout=10, prepare_threshold=None) as connection:
+            server_encoding = connection.info.parameter_status("server_encoding") or "UTF8"
+            codec = codec_of(server_encoding, text_encoding, whose)
+            text = _read_by(codec) if codec else TextLoader
+            if codec:
+                connection.execute("SELECT set_config('client_encoding', %s, true)", (server_encoding,))
             # For this transaction, which is all that is read in: a pooler before the database takes no startup options.
-            for name, value in _PRINTING.items():
+            settings = _SETTINGS
+            if connection.info.server_version >= 170_000:
+                settings = {**settings, "transaction_timeout": "0"}
+            for name, value in settings.items():
                 connection.execute("SELECT set_config(%s, %s, true)", (name, value))
             for known in connection.adapters.types:
                 if known.name in _IN_PYTHON:
                     connection.adapters.register_loader(known.oid, _or_text(_IN_PYTHON[known.name]))
                 elif known.name not in _AS_VALUES:
-                    connection.adapters.register_loader(known.oid, TextLoader)
+                    connection.adapters.register_loader(known.oid, text)
+            if codec:
+                connection.adapters.register_loader(0, text)
             yield connection
     except psycopg.Error as error:
         problem = f"its database cannot be read ({type(error).__name__})"
         raise Transient(f"{whose}: {problem}", fix="see that it is up, and that the role may read the table") from error
+
+
+def statement(connection: psycopg.Connection[Any], query: sql.Composable, text_encoding: str | None) -> bytes:
+    """A statement with names as `reading`'s connection takes them."""
+    server_encoding = connection.info.parameter_status("server_encoding") or "UTF8"
+    return query.as_string(None).encode(codec_of(server_encoding, text_encoding, "the source") or "utf-8")
+
+
+def _read_by(codec: str) -> type[adapt.Loader]:
+    class Read(adapt.Loader):
+        def load(self, data: Any) -> str:
+            try:
+                return bytes(data).decode(codec)
+            except UnicodeDecodeError:
+                return Unreadable()
+
+    return Read
 
 
 def _or_text(kind: type[adapt.Loader]) -> type[adapt.Loader]:
@@ -110,7 +159,7 @@ def _or_text(kind: type[adapt.Loader]) -> type[adapt.Loader]:
             try:
                 return self._loader.load(data)
             except psycopg.DataError:
-                return super().load(data)
+                return bytes(data).decode()  # as a string whatever the connection's encoding
 
     return OrText
 

@@ -11,11 +11,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ops.city.compare import entitled
 from ops.draft import draft
 from producers.pg_encoding import _OWN, to_utf8
 from producers.postgres_preflight import preflight
 from producers.postgres_text import TextConnection
 from schemas.contract import Contract
+from schemas.grant import Grant
 from tests import feeds
 from tests.capturing import Rig, contract
 from tests.until import until
@@ -181,3 +183,40 @@ def test_texts_are_read_as_the_server_itself_would_read_them(dsn: str) -> None:
                 assert text is None or ours is None or ours == text, (encoding, raw.hex(), text, ours)
                 if encoding == "EUC_CN":
                     assert ours == text, raw.hex()
+
+
+@pytest.mark.parametrize(("server", "option", "texts", "broken"), CASES.values(), ids=CASES.keys())
+def test_verify_expects_what_can_be_read_and_no_dead_letter(
+    rig: Rig, server: str, option: str | None, texts: dict[bytes, str], broken: bytes | None
+) -> None:
+    rig = encoded(rig, server)
+    agreed = contract(f"{rig.agency}.t", FIELDS)
+    grant = Grant(
+        subscriber="x",
+        feed=agreed.feed,
+        columns=("note", "kind", "list"),
+        purpose="核验",
+        legal_basis="示例依据",
+        grant_id=f"x.{agreed.feed}",
+    )
+    with psycopg.connect(rig.dsn, autocommit=True) as db:
+        db.execute(TABLE)
+        for number, text in enumerate(texts):
+            insert(db, number, text, server)
+        if broken is not None:
+            insert(db, 50, broken, server)
+    expected = {(number,): (number, meant, meant, (meant, "a b")) for number, meant in enumerate(texts.values())}
+    assert entitled(grant, agreed, rig.dsn, text_encoding=option) == expected
+
+
+def test_verify_finds_names_in_another_encoding(rig: Rig) -> None:
+    rig = encoded(rig, "SQL_ASCII")
+    agreed = contract(f"{rig.agency}.t", {"id": "long", "note": "string"}, table="public.登记")
+    grant = Grant(
+        subscriber="x", feed=agreed.feed, columns=("note",), purpose="核验", legal_basis="示例依据", grant_id="x.t"
+    )
+    with TextConnection.connect(rig.dsn, autocommit=True) as db:
+        db.read_by("gb18030")
+        db.execute("CREATE TABLE 登记 (id bigint PRIMARY KEY, note text)")
+        db.execute("INSERT INTO 登记 VALUES (1, '广州')")
+    assert entitled(grant, agreed, rig.dsn, text_encoding="gb18030") == {(1,): (1, "广州")}

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 
+from tests.captured_tables import add, make, until_equal, until_flowing
 from tests.capturing import Rig, Seen, contract
 from tests.slow_link import slow_link
 from tests.until import until
@@ -46,6 +47,26 @@ def test_rest_of_a_transaction_is_waited_for_and_counts_as_lag(kafka: str, dsn: 
     assert len(heard) < 100
     assert all(seconds > 0 for seconds in heard), "it is not up to date while a transaction is partly here"
     assert max(heard) > 1
+
+
+def test_changes_flow_while_the_catalog_does_not_answer(kafka: str, dsn: str, unique: str) -> None:
+    with slow_link(dsn) as link, psycopg.connect(dsn, autocommit=True) as db:
+        rig = Rig(kafka, link.address, unique)
+        make(db, "t", "o")
+        feed, other = add(rig, "t", "o")
+        link.hold_where(b"lookout")  # as its connection is called
+        with rig.capturing():
+            until_equal(rig, db, feed)
+            until(lambda: link.is_holding, 60, "the tables are to be looked at")
+            waiting = rig.until_incident("source", rig.source, "waiting")
+            until_flowing(rig, db, feed)
+            until_flowing(rig, db, other)
+            assert "changes flow" in waiting.reason
+            link.resume()
+            rig.until_well("source", rig.source)
+            db.execute("ALTER TABLE t RENAME TO t2")
+            rig.until_incident("feed", feed, "stopped")
+            until_flowing(rig, db, other)
 
 
 def test_position_of_a_change_does_not_depend_on_which_tables_have_feeds(kafka: str, dsn: str, unique: str) -> None:
