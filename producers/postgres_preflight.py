@@ -25,7 +25,11 @@ SELECT current_setting('wal_level'), current_setting('server_version_num')::int,
        current_setting('max_slot_wal_keep_size'), current_user,
        (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user),
        current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots),
-       has_database_privilege(current_database(), 'CREATE'), current_database(), pg_is_in_recovery()"""
+       has_database_privilege(current_database(), 'CREATE'), current_database(), pg_is_in_recovery(),
+       (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user)"""
+
+_CONNECTIONS = 12
+"""What a source uses at most: statements, stream, lookout, what copies beside them, and a copying process a core."""
 
 _OLDEST = 140_000
 
@@ -81,7 +85,19 @@ def findings(
 def _server(connection: psycopg.Connection[Any], text_encoding: str | None) -> Iterator[Finding]:
     row = connection.execute(_SERVER).fetchone()
     assert row is not None, "a SELECT without FROM has one row"
-    wal_level, version, encoding, keep_size, role, may_replicate, free_slots, may_create, database, is_standby = row
+    (
+        wal_level,
+        version,
+        encoding,
+        keep_size,
+        role,
+        may_replicate,
+        free_slots,
+        may_create,
+        database,
+        is_standby,
+        connections,
+    ) = row
     if wal_level != "logical":
         yield Finding(
             severity="error",
@@ -110,6 +126,13 @@ def _server(connection: psycopg.Connection[Any], text_encoding: str | None) -> I
             subject="server",
             message=f"role {role} may not create a publication",
             fix=f'GRANT CREATE ON DATABASE "{database}" TO "{role}";',
+        )
+    if 0 <= connections < _CONNECTIONS:
+        yield Finding(
+            severity="warning",
+            subject="server",
+            message=f"role {role} may have {connections} connections; capture uses up to {_CONNECTIONS}",
+            fix=f'ALTER ROLE "{role}" CONNECTION LIMIT {_CONNECTIONS};',
         )
     if free_slots < 2:
         yield Finding(

@@ -213,7 +213,12 @@ def test_verify_finds_names_in_another_encoding(rig: Rig) -> None:
     rig = encoded(rig, "SQL_ASCII")
     agreed = contract(f"{rig.agency}.t", {"id": "long", "note": "string"}, table="public.登记")
     grant = Grant(
-        subscriber="x", feed=agreed.feed, columns=("note",), purpose="核验", legal_basis="示例依据", grant_id="x.t"
+        subscriber="x",
+        feed=agreed.feed,
+        columns=("note",),
+        purpose="核验",
+        legal_basis="示例依据",
+        grant_id=f"x.{agreed.feed}",
     )
     with TextConnection.connect(rig.dsn, autocommit=True) as db:
         db.read_by("gb18030")
