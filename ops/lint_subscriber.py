@@ -22,6 +22,7 @@ from schemas.feed import check_feed, out_topic
 from schemas.form import examine
 from schemas.grant import Grant, Mask
 from schemas.subscriber import PREVIOUS_SIGNING_KEY, SIGNING_KEY, Subscriber
+from sinks.postgres_table import NAME_BYTES_MAX, SHORTER_COLUMN, SHORTER_TABLE, does_hold
 from sinks.target import parse_url
 
 SINK_KINDS = tuple(SINK_OPTIONS)
@@ -217,6 +218,22 @@ class FileLint:
         if feed is not None:
             self._columns(grant, at, feed.contract)
             self._filter(grant, at, feed)
+            self._target(grant, at, subscriber, feed.contract)
+
+    def _target(self, grant: Grant, at: Path, subscriber: Subscriber, contract: Contract) -> None:
+        """What the grant's target could not hold, and delivery would stop at."""
+        sink = subscriber.sink(grant.sink)
+        if sink is None or sink.kind != "postgres":
+            return
+        delivered = grant.grant_id.removeprefix(f"{subscriber.subscriber}.")
+        tables = sink.options.get("tables")
+        table = str((tables if isinstance(tables, Mapping) else {}).get(delivered, delivered.replace(".", "_")))
+        text = f"is longer than the {NAME_BYTES_MAX} bytes that PostgreSQL keeps of a name: the table would not be made"
+        if not does_hold(table):
+            self._add(Severity.WARNING, at, grant.feed, f"table {table} {text}", SHORTER_TABLE)
+        for name in dict.fromkeys((*contract.key, *grant.columns)):
+            if name in contract.by_name and grant.mask.get(name) is not Mask.DROP and not does_hold(name):
+                self._add(Severity.WARNING, at, grant.feed, f"column {name} {text}", SHORTER_COLUMN)
 
     def _columns(self, grant: Grant, at: Path, contract: Contract) -> None:
         names = [field.name for field in contract.fields]

@@ -23,12 +23,20 @@ TOKEN = "_mesh_token"  # noqa: S105 -- a column's name
 KEY = "_mesh_key"
 NAME_BYTES_MAX = 63
 
+SHORTER_TABLE = "give the table a shorter name with the sink's option `tables: {<feed>: <name>}`"
+SHORTER_COLUMN = "leave the column out of the grant, or let the source show it under a shorter name, by a view"
+
 _AS_PRINTED = {
     "time": "time without time zone",
     "timestamp": "timestamp without time zone",
     "timestamptz": "timestamp with time zone",
 }
 _TEXT_LIKE = ("character varying", "character", "json", "jsonb", "uuid", "xml", "citext", "inet", "cidr")
+
+
+def does_hold(name: str) -> bool:
+    """Whether PostgreSQL keeps a name whole."""
+    return len(name.encode()) <= NAME_BYTES_MAX
 
 
 def quote(name: str) -> str:
@@ -68,13 +76,13 @@ class Table:
                 f"names that begin with {RESERVED} are the mesh's own",
                 fix="leave the column out of the grant, or let the source show it under another name, by a view",
             )
-        for name in (self.schema, self.name, *(column.name for column in self.columns)):
-            if len(name.encode()) > NAME_BYTES_MAX:
-                raise Misconfigured(
-                    f"table {self.name}",
-                    f"the name {name} is longer than PostgreSQL's {NAME_BYTES_MAX} bytes",
-                    fix="give the table a shorter name with the sink's option `tables: {<feed>: <name>}`",
-                )
+        too_long = f"is longer than PostgreSQL's {NAME_BYTES_MAX} bytes"
+        for name in (self.schema, self.name):
+            if not does_hold(name):
+                raise Misconfigured(f"table {self.name}", f"the name {name} {too_long}", fix=SHORTER_TABLE)
+        for column in self.columns:
+            if not does_hold(column.name):
+                raise Misconfigured(f"table {self.name}, column {column.name}", too_long, fix=SHORTER_COLUMN)
 
     @property
     def path(self) -> str:

@@ -92,7 +92,7 @@ def _wrong_arguments(command: click.Command, rest: list[str]) -> str:
         value = given.get(param.name or "")
         if isinstance(param.type, click.Choice) and isinstance(value, str) and not value.startswith("<"):
             choices = [str(choice).lower() for choice in param.type.choices]
-            if value.lower() not in choices:
+            if not set(re.split(r"[/|]", value.lower())) <= set(choices):  # `agency/source`: each is one
                 return f"{value} is none of {', '.join(choices)}"
     return ""
 
