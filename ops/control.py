@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
@@ -48,9 +49,6 @@ _PASSING = frozenset(
         KafkaError.REQUEST_TIMED_OUT,
     }
 )
-REFUSED_MAX = 3
-"""Looks in a row at which Kafka answered and the grants could not be read: one such is the moment of its coming back."""
-
 Deaf = Callable[[str], None]
 """Told why the newest grants cannot be read, and an empty text once they are again. Never blocks."""
 
@@ -114,6 +112,8 @@ def _end(consumer: Consumer, topic: str, within_seconds: float) -> int:
             is_absent = code == KafkaError._UNKNOWN_PARTITION and left_seconds < within_seconds - LEADS_WITHIN_SECONDS
             if code not in _PASSING or is_absent or left_seconds < AGAIN_SECONDS:
                 raise Transient(f"{topic}: cannot be read ({error.args[0].str()})", fix="is Kafka up?") from error
+        with suppress(KafkaException):
+            consumer.list_topics(timeout=HEARING_ANSWER_SECONDS)  # what the client knows of the partitions is of before
         time.sleep(AGAIN_SECONDS)
 
 
@@ -231,7 +231,7 @@ class _Hearing:
     def __init__(self, consumer: Consumer) -> None:
         self.deaf: Deaf = lambda _: None
         self._consumer = consumer
-        self._refused = 0
+        self._refused_at: float | None = None
         self._due = 0.0
         self._first: int | None = None
         self._high = 0
@@ -257,7 +257,7 @@ class _Hearing:
             self._not_heard(error.args[0].str(), now - self._heard_at)
             return
         if is_heard:
-            self._heard_at, self._refused = now, 0
+            self._heard_at, self._refused_at = now, None
             if self._is_told:
                 self._is_told = False
                 log.warning("grants are read again")
@@ -273,9 +273,13 @@ class _Hearing:
             text = f"grants cannot be read for {seconds:.0f} s ({reason})"
             log.error("%s: what was agreed last stays in force until Kafka answers again", text)
             self.deaf(text)
-        self._refused = self._refused + 1 if self._is_answered() else 0
-        if self._refused >= REFUSED_MAX and seconds > 2 * DEAF_SECONDS:
-            # Feeds may flow: invariant 6 does not allow that for long by grants that may be over.
+        now = self._heard_at + seconds
+        if not self._is_answered():
+            self._refused_at = None
+        elif self._refused_at is None:
+            self._refused_at = now
+        elif now - self._refused_at > DEAF_SECONDS and seconds > 2 * DEAF_SECONDS:
+            # Not a broker that starts, which answers before it leads. Feeds may flow, by grants that may be over (invariant 6).
             text = f"control topics: Kafka answers, yet {GRANTS} cannot be read: {reason}"
             raise Transient(text, fix=f"see that {GRANTS} has a leader; the process starts again and waits for it")
 
