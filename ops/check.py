@@ -28,6 +28,7 @@ from schemas.errors import Misconfigured
 from schemas.expression import parse as parse_expression
 from schemas.feed import check_feed, key_subject, value_subject
 from schemas.offboarding import Kind
+from schemas.subscriber import Subscriber
 
 
 class Registry(Protocol):
@@ -117,6 +118,30 @@ class _Check:
             )
             self._error(path, line, name, text, fix)
 
+    def _sources_kept(self, path: Path, line: int, agency: Agency) -> None:
+        """A source that is left out of its file would end the capture of its feeds without a word."""
+        given = {source.name for source in agency.sources}
+        users: dict[str, list[str]] = {}
+        for feed, entry in self._directory.feeds.items():
+            contract = entry.contract
+            if contract.agency == agency.agency and contract.source not in given:
+                users.setdefault(contract.source, []).append(feed)
+        for name, feeds in users.items():
+            source = f"{agency.agency}.{name}"
+            text = f"source {source} is left out, and {len(feeds)} feeds are captured from it, such as {min(feeds)}"
+            fix = f"put it back, or let it leave for good with `mesh offboard source {source} --yes`"
+            self._error(path, line, source, text, fix)
+
+    def _sinks_kept(self, path: Path, line: int, subscriber: Subscriber, told: set[str]) -> None:
+        """A sink that is left out of its file would end the delivery of its grants without a word."""
+        given = {sink.name for sink in subscriber.sinks}
+        for grant_id, entry in self._directory.grants.items():
+            grant = entry.grant
+            if grant.subscriber == subscriber.subscriber and grant.sink not in given and grant_id not in told:
+                text = f"sink {grant.subscriber}.{grant.sink} is left out, and grant {grant_id} is delivered to it"
+                fix = f"put it back, give the grant another sink, or end it with `mesh grant {grant_id} REVOKED`"
+                self._error(path, line, f"{grant.subscriber}.{grant.sink}", text, fix)
+
     def _agency(self, path: Path) -> None:
         located = self._read(path)
         if located is None:
@@ -130,6 +155,7 @@ class _Check:
         for index, source in enumerate(agency.sources):
             self._never_again(path, located.line(("sources", index)), "source", f"{agency.agency}.{source.name}")
             self._name_alone(path, located, ("sources", index), "source", agency.agency, source.name)
+        self._sources_kept(path, located.line(("sources",)), agency)
         files = contract_files(path)
         if not files:
             fix = "add one, or let `mesh draft` write them from the live database"
@@ -178,7 +204,9 @@ class _Check:
                 self._name_alone(path, located, ("sinks", index), "sink", subscriber.subscriber, sink.name)
             now = datetime.now(UTC)
             over = {name for name, entry in self._directory.grants.items() if entry.grant.is_over(now)}
-            self._report.grants += len(list(lint.grants(subscriber, self._feeds, over)))
+            grants = list(lint.grants(subscriber, self._feeds, over))
+            self._report.grants += len(grants)
+            self._sinks_kept(path, located.line(("sinks",)), subscriber, {grant.grant_id for grant in grants} | over)
         self._report.problems.extend(lint.problems)
 
     # --- against what runs ------------------------------------------------------------------------------------------
