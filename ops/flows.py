@@ -13,6 +13,7 @@ from pathlib import Path
 from ops.control import Follower, read_directory
 from ops.flow_metrics import FlowMetrics
 from ops.gaps import gaps_on
+from ops.held_up import HeldUpGroup
 from ops.instance import instance_of
 from ops.lag import FLOWS_GROUP, LagReader
 from ops.lag_watch import LagWatch, flow_report, flow_topics, watching
@@ -34,6 +35,7 @@ from streams.operators.past import Progress
 from streams.operators.runner import Observer, Runner
 from streams.operators.task import Ways
 from streams.run_thread import Lost, never_accepted
+from streams.worker import HeldUp
 
 GROUP = FLOWS_GROUP
 TASKS = "MESH_FLOW_TASKS"
@@ -130,6 +132,7 @@ def run_flows(
         raise Misconfigured(CLOCK, f"is {clock!r}", fix=f"set it to {BY_COMMITS} or {BY_DATES}")
     ensure_flow_topics(settings.kafka, partitions)
     directory = parts.enter_context(closing(Follower(settings.kafka)))
+    incidents = incidents_for(directory)
     metrics = FlowMetrics()
     report = flow_report(FLOWS, metrics.lag, metrics.task_lag)
     watching(LagWatch(settings.kafka, GROUP, lambda: flow_topics(FLOWS, directory()), report), stop)
@@ -147,7 +150,8 @@ def run_flows(
         progress=progress,
         observer=metrics,
         is_replay=clock == BY_DATES,
-        lost=gaps_on(settings.kafka, GROUP, directory, incidents_for(directory)),
+        lost=gaps_on(settings.kafka, GROUP, directory, incidents),
+        held_up=HeldUpGroup(incidents, name),
     )
 
 
@@ -167,6 +171,7 @@ def run_worker(
     is_replay: bool = False,
     producer: Mapping[str, str] | None = None,
     lost: Lost = never_accepted,
+    held_up: HeldUp = lambda _: None,
 ) -> None:
     """One worker of `group` until `stop`. `folder` is its own; `instance_id` and `is_replay` as in StreamWorker and Runner.
 
@@ -199,6 +204,7 @@ def run_worker(
             handle=runner.handle,
             idle=runner.idle,
             lost=lost,
+            held_up=held_up,
             data_dir=folder,
             instance_id=instance_id,
         )

@@ -33,6 +33,7 @@ from ops.former_connections import settle
 from ops.gaps import gaps_on
 from ops.hash_key import HashKeys
 from ops.held_subjects import held_by
+from ops.held_up import HeldUpGroup
 from ops.incident_metrics import CountedIncidents
 from ops.incidents import IncidentLog, IncidentReader
 from ops.instance import instance_of
@@ -165,6 +166,7 @@ def _run_streams(settings: Settings, parts: ExitStack, stop: threading.Event, _o
         idle=relay.idle,
         assigned=relay.assigned,
         lost=gaps_on(settings.kafka, STREAMS_GROUP, directory, incidents),
+        held_up=HeldUpGroup(incidents, name),
         data_dir=settings.directory / "streams" / name,
         instance_id=instance_of(name, settings.directory),
     ).run(stop)

@@ -31,7 +31,18 @@ from schemas.trace import described
 from streams.prefix import Partition
 from streams.run_thread import Lost, never_accepted
 from streams.transport import RunConductor, RunConsumer
-from streams.worker import EXIT_CRASHED, EXIT_STALLED, Attempt, Handle, Idle, Watch, exit_code, join_runs, sole_owner
+from streams.worker import (
+    EXIT_CRASHED,
+    EXIT_STALLED,
+    Attempt,
+    Handle,
+    HeldUp,
+    Idle,
+    Watch,
+    exit_code,
+    join_runs,
+    sole_owner,
+)
 
 SESSION_TIMEOUT_SECONDS = 10.0
 HEARTBEAT_SECONDS = 1.0  # also how soon a member hears of a rebalance
@@ -93,7 +104,8 @@ class StreamWorker:
     comes; it takes the next offset of each assigned partition, before which everything is durable, and the partitions that
     hold more, or of which nobody knows yet; it may raise what `handle` may raise. `assigned` is called between two groups, in the
     same thread, when the partitions were assigned anew, also if they are the same ones. `lost` is asked about records that
-    were removed before they were read (streams/run_thread.py). A group has at most about
+    were removed before they were read (streams/run_thread.py). `held_up` hears of a group that does not get
+    through. A group has at most about
     `group_records_max` records or `group_bytes_max` bytes. `leave` ends the process at once.
     """
 
@@ -109,6 +121,7 @@ class StreamWorker:
         idle: Idle | None = None,
         assigned: Callable[[], None] | None = None,
         lost: Lost = never_accepted,
+        held_up: HeldUp = lambda _: None,
         group_records_max: int = 20_000,
         group_bytes_max: int = 16 << 20,
         stall_seconds: float = 60.0,
@@ -128,7 +141,7 @@ class StreamWorker:
         self._assigned = assigned
         self._lost = lost
         self._epoch = -1
-        self._attempt = Attempt(handle, give_up_seconds=give_up_seconds, alive=self._watch.alive)
+        self._attempt = Attempt(handle, give_up_seconds=give_up_seconds, alive=self._watch.alive, held_up=held_up)
         self._idle_at = 0.0
         self._in_work: asyncio.Future[None] | None = None
 

@@ -19,8 +19,12 @@ EXIT_STOPPED = 78  # EX_CONFIG: a human decides
 
 BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 5.0
+HELD_UP_AFTER_SECONDS = 10.0
 
 Handle = Callable[[Sequence[Batch]], None]
+HeldUp = Callable[[Transient | None], None]
+"""Takes why one group has been tried again and again for longer than a passing trouble takes, and None once it was handled."""
+
 Idle = Callable[[Mapping[tuple[str, int], int], Set[tuple[str, int]]], None]
 """Takes the next offset of each assigned topic and partition, and those of them that may hold what was not handled yet."""
 
@@ -49,13 +53,24 @@ class Attempt:
     """Gives one group after the other to `handle`, and the same group again while the other side is unwell.
 
     Runs in a thread of its own, so that the heart beats on however long `handle` takes. `alive` is called before each
-    try: a worker that retries is not stalled.
+    try: a worker that retries is not stalled. `held_up` hears of a group that is tried for longer than `held_up_after_seconds`.
     """
 
-    def __init__(self, handle: Handle, *, give_up_seconds: float, alive: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        handle: Handle,
+        *,
+        give_up_seconds: float,
+        alive: Callable[[], None],
+        held_up: HeldUp = lambda _: None,
+        held_up_after_seconds: float = HELD_UP_AFTER_SECONDS,
+    ) -> None:
         self._handle = handle
         self._give_up_seconds = give_up_seconds
         self._alive = alive
+        self._held_up = held_up
+        self._held_up_after_seconds = held_up_after_seconds
+        self._is_held_up = True  # maybe so, by a process before this one
         self._is_abandoned = threading.Event()
 
     def abandon(self) -> None:
@@ -72,7 +87,8 @@ class Attempt:
         Raises Transient when the other side stayed unwell for `give_up_seconds`, and whatever else `handle` raises.
         """
         backoff = BACKOFF_FIRST_SECONDS
-        deadline = time.monotonic() + self._give_up_seconds
+        started = time.monotonic()
+        deadline = started + self._give_up_seconds
         while not self._is_abandoned.is_set():
             self._alive()
             try:
@@ -81,10 +97,16 @@ class Attempt:
                 pause = max(backoff, error.retry_after_seconds or 0.0)
                 if time.monotonic() + pause > deadline:
                     raise
+                if time.monotonic() - started >= self._held_up_after_seconds:
+                    self._is_held_up = True
+                    self._held_up(error)
                 _logger.warning("a group of %d batches is tried again in %.1f s: %s", len(batches), pause, error)
                 self._is_abandoned.wait(pause)
                 backoff = min(backoff * 2, BACKOFF_MAX_SECONDS)
             else:
+                if self._is_held_up:
+                    self._is_held_up = False
+                    self._held_up(None)
                 return True
         return False
 

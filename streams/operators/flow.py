@@ -186,7 +186,8 @@ class Flow:
     """One system: what it reads, how its subjects are folded, what it writes.
 
     `outputs` maps each derived feed to its key columns, as its contract has them. `queue` is the derived feed (one of
-    `outputs`) of rows and subjects that need a person: see `queue_item`. A feed named by no onboarded contract is left out.
+    `outputs`) of rows and subjects that need a person: see `queue_item`. An input of no onboarded contract is left out;
+    for an output that is not onboarded the flows wait, and an incident says so: a row left out would be lost.
     """
 
     name: str

@@ -141,6 +141,25 @@ def test_unwell_other_side_gets_the_same_group_again():
     assert seen == [group] * 3
 
 
+def test_a_group_that_is_tried_for_long_is_told_of_until_it_was_handled():
+    told: list[str] = []
+    answers = iter([Transient("not now", retry_after_seconds=0.0)] * 2 + [None])
+
+    def handle(batches: object) -> None:
+        if error := next(answers):
+            raise error
+
+    def held_up(error: Transient | None) -> None:
+        told.append("well" if error is None else error.problem)
+
+    attempt = Attempt(handle, give_up_seconds=60, alive=lambda: None, held_up=held_up, held_up_after_seconds=0)
+    assert attempt([])
+    assert told == ["not now", "not now", "well"]
+    answers = iter([None])
+    assert attempt([])
+    assert told == ["not now", "not now", "well"], "what is well is not said again"
+
+
 def test_retries_end():
     def handle(batches: object) -> None:
         raise Transient("never")
