@@ -113,14 +113,15 @@ def test_a_stop_in_mid_copy_ends_the_processes_and_a_start_goes_on(rig: Rig, dsn
     assert copied(rig, feed) == expected
 
 
-def test_an_error_of_a_copying_process_is_the_sources(rig: Rig, dsn: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_of_a_copying_process_stops_the_feed_that_it_is_of(rig: Rig, dsn: str) -> None:
     feed = f"{rig.agency}.t"
     with psycopg.connect(dsn, autocommit=True) as db:
         make_table(db, 50_000)
         rig.enter(contract(feed, FIELDS))  # in the directory, but without a topic
         with rig.capturing():
-            until(lambda: "stopped: topic" in caplog.text, 120, "the source stops")
-    assert "onboard the feed" in caplog.text
+            stopped = rig.until_incident("feed", feed, "stopped", 120)
+    assert "does not exist on the broker" in stopped.reason
+    assert "mesh onboard" in stopped.fix
     assert not copyists(os.getpid())
     assert state(rig)["next_block"] == 0
 
