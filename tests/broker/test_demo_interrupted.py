@@ -1,4 +1,4 @@
-"""`mesh demo` that is interrupted: while it starts, while its city lives, by one process or by all of them at once."""
+"""`mesh demo` that is interrupted: while it starts, and by a signal that its mesh hears as well."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from ops.demo_stage import running_mesh
+from ops.interruption import Interrupted, Interruption, raise_unless_interrupted
 from ops.up import mesh_command
 from tests.broker.test_up import alive
 from tests.until import until
-
-LIVES_WITHIN_SECONDS = 600
 
 
 class Demo:
@@ -57,14 +57,15 @@ def test_an_interrupt_during_the_start_is_a_clean_end(demo: Demo, number: signal
     demo.ended(status)
 
 
-@pytest.mark.timeout(900)
-def test_an_interrupt_of_all_processes_at_once_is_a_clean_end_while_the_city_lives(demo: Demo) -> None:
-    def lives() -> bool:
-        assert demo.process.poll() is None, demo.said()
-        return "row changes committed, " in demo.said()
-
-    until(lives, LIVES_WITHIN_SECONDS, "the city lives")
-    (up,) = [int(line.split()[0]) for line in alive(demo.directory) if " up --dir " in line]
-    os.kill(up, signal.SIGINT)
-    demo.process.send_signal(signal.SIGINT)
-    demo.ended(130)
+def test_a_mesh_that_hears_the_same_interrupt_is_waited_for_no_more(tmp_path: Path) -> None:
+    demo = tmp_path / "demo"
+    with Interruption(print).heard() as interruption:
+        with running_mesh(demo, interruption.mesh_ended), interruption.living():
+            (up,) = [int(line.split()[0]) for line in alive(demo) if " up --dir " in line]
+            os.kill(up, signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)  # the city rests; then its mesh is found to be gone
+            with pytest.raises(Interrupted) as ended:
+                until(lambda: False, 120, "the end of the mesh ends whatever waits for it")
+        raise_unless_interrupted(interruption, ended.value, demo)
+    assert interruption.status == 130
+    assert alive(demo) == []
