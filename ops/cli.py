@@ -276,7 +276,10 @@ def verify(name: str, directory: Path, within_seconds: float, as_json: bool) -> 
 @click.argument("status", type=click.Choice(["ACTIVE", "SUSPENDED", "REVOKED"]))
 @dir_option
 def grant(grant_id: str, status: str, directory: Path) -> None:
-    """Suspend, revoke or reactivate a grant; a running feed follows within seconds."""
+    """Suspend, revoke or reactivate a grant; a running feed follows within seconds.
+
+    ACTIVE also resumes the grant's webhook after it answered 410 (gone), whatever the grant was before.
+    """
     from ops.grant_status import set_grant_status
 
     set_grant_status(load(directory), grant_id, status)

@@ -10,20 +10,23 @@ from ops.audit import audit
 from ops.control import publish, read_directory
 from ops.edition import cut, edition_for, end_former
 from ops.settings import Settings
-from ops.topics import allow_read, ensure_topics, with_dead_letters, withdraw_read
+from ops.topics import allow_read, ensure_control_topics, ensure_topics, with_dead_letters, withdraw_read
 from producers.log import Log
 from schemas.directory import Directory, GrantEntry
 from schemas.errors import Misconfigured
-from schemas.feed import GRANTS
+from schemas.feed import GRANTS, STANDSTILLS
 from schemas.grant import Grant, Status
 from schemas.registry.client import RegistryClient
+from sinks.standstill import name_of
 
 
 def set_grant_status(settings: Settings, grant_id: str, status: str) -> None:
     """Suspend, revoke or reactivate a grant; running hops follow the control topic within seconds.
 
-    One that was over begins anew: through a topic of its own, filled from the beginning.
+    One that was over begins anew: through a topic of its own, filled from the beginning. Giving one, also one that is active, resumes
+    a sink whose receiver asked never to be called again.
     """
+    ensure_control_topics(settings.kafka)
     directory = read_directory(settings.kafka)
     running = directory.grants.get(grant_id)
     if running is None:
@@ -34,6 +37,8 @@ def set_grant_status(settings: Settings, grant_id: str, status: str) -> None:
     with closing(Log(settings.kafka, client_id="mesh-grant")) as log:
         end_former(log.append, running, entry.edition, directory)
         publish(log.append, GRANTS, grant_id, entry.to_json())
+        if grant.is_active(now):
+            log.append(STANDSTILLS, name_of(grant.subscriber, grant.sink).encode(), None)
         audit(log.append, "grant status", grant_id, status=str(grant.status))
         log.flush(30)
     is_open = grant.is_active(now) and grant_id in directory.trusted().grants

@@ -48,6 +48,7 @@ from ops.private import keep_private
 from ops.prometheus.configuration import write_prometheus_config
 from ops.replay import ReplayRequests
 from ops.settings import Connections, Settings, load
+from ops.standstills import StandstillLog
 from ops.status import StatusReader
 from ops.tail_dead import PREFIX, dead_letters
 from ops.topics import bounds
@@ -62,7 +63,7 @@ from producers.source import OpenSource
 from schemas.change import Batch
 from schemas.codec import Codec
 from schemas.errors import Misconfigured
-from schemas.feed import CAPTURE, EGRESS, FLOW_INTAKE, INCIDENTS, REPLAYS
+from schemas.feed import CAPTURE, EGRESS, FLOW_INTAKE, INCIDENTS, REPLAYS, STANDSTILLS
 from schemas.incident import Incidents
 from schemas.registry.client import RegistryClient
 from schemas.registry.server import RegistryServer
@@ -196,6 +197,7 @@ def _run_delivery(
         incidents=_incidents(settings, parts, directory, stop, name),
         networks=settings.webhook_networks,
         replays=parts.enter_context(closing(ReplayRequests(settings.kafka, _store(settings, parts, REPLAYS)))),
+        standstills=parts.enter_context(closing(StandstillLog(_store(settings, parts, STANDSTILLS)))),
     ).run(stop)
 
 

@@ -34,6 +34,7 @@ IDENTITY = "mesh.identity"  # what this mesh says of itself to others (schemas/i
 INCIDENTS = "mesh.incidents"  # what stands still, since when, why, and what to do (schemas/incident.py)
 RESYNCS = "mesh.resyncs"  # the last request to copy a feed, or a source, anew (ops/resync.py)
 LETTERS = "mesh.letters"  # what became of dead letters: delivered again, superseded, dropped (ops/dlq.py)
+STANDSTILLS = "mesh.standstills"  # sinks that only a person resumes (sinks/standstill.py)
 REPLAYS = "mesh.replays"  # requests to deliver a grant again, until they are under way (ops/replay.py)
 ENDINGS = "mesh.endings"  # ends of grants, and that they were applied at the subscriber (schemas/ending.py)
 OFFBOARDED = "mesh.offboarded"  # what left for good, and what is left to be done for it (schemas/offboarding.py)
@@ -52,6 +53,7 @@ CONTROL = (
     RESYNCS,
     LETTERS,
     REPLAYS,
+    STANDSTILLS,
     ENDINGS,
     OFFBOARDED,
     AUDIT,

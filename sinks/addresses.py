@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from schemas.errors import Misconfigured
 from sinks.sink import AddressOf
 
@@ -18,6 +20,10 @@ class Addresses:
         self._given[owner, name] = None
         address = self._given[owner, name] = self._address_of(owner, name)
         return address
+
+    def given(self) -> Mapping[str, str | None]:
+        """What the lane was given last, by owner and name; None for what there was not."""
+        return {f"{owner} {name}": address for (owner, name), address in list(self._given.items())}
 
     def are_given_anew(self) -> bool:
         """Whether any of them is another now: corrected, rotated, or there at last."""

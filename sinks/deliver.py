@@ -22,6 +22,7 @@ from sinks.lane_report import DeliveryObserver, LaneReport
 from sinks.patience import Patience
 from sinks.rewind import Replays, Rewinds
 from sinks.sink import AddressOf, SinkKind, SinkSetup
+from sinks.standstill import MemoryStandstills, Standstill, Standstills, name_of
 from sinks.target import Network
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ class Delivery:
         networks: Sequence[Network] = (),
         replays: Replays | None = None,
         acknowledge: Acknowledge = _keep_no_record,
+        standstills: Standstills | None = None,
     ) -> None:
         self._directory = directory
         self._address_of = address_of
@@ -112,6 +114,7 @@ class Delivery:
         self._asked: set[str] = set()
         self._rewinds: dict[LaneKey, Rewinds] = {}
         self._acknowledge = acknowledge
+        self._standstills: Standstills = standstills or MemoryStandstills()
         self._lanes: dict[LaneKey, Lane] = {}
         self._ending: dict[LaneKey, Lane] = {}
         self._unknown: set[tuple[LaneKey, str]] = set()
@@ -171,6 +174,9 @@ class Delivery:
             # It was there for ends alone, and what it said of itself is gone with its grants: it begins, and says it, anew.
             or (wanted[key][1] and not lane.has_grants)
         ]
+        for key in changed:
+            if key not in wanted:  # every grant was taken from it: whoever gives one again resumes it
+                self._standstills.forget(name_of(*key))
         self._stop_lanes(changed)
         self._ending = {key: lane for key, lane in self._ending.items() if not lane.join(0)}
         for key, (sink, topics) in wanted.items():
@@ -212,6 +218,7 @@ class Delivery:
             reader_settings=self._reader_settings,
             rewinds=self._rewinds_of(key),
             endings=Endings(self._schema_of, self._acknowledge, self._incidents),
+            standstill=Standstill(self._standstills, key[0], sink, addresses.given),
         )
         return lane
 

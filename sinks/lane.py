@@ -50,6 +50,7 @@ from sinks.sink import (
     SinkSetup,
     Watchful,
 )
+from sinks.standstill import LOOK_SECONDS, Standstill
 from sinks.watchman import Watchman
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class Lane:
         pause_seconds: Callable[[], float],
         rewinds: Rewinds,
         endings: Endings,
+        standstill: Standstill,
     ) -> None:
         self.setup = setup
         self.rewinds = rewinds
@@ -93,6 +95,7 @@ class Lane:
         self._reader_settings = reader_settings
         self._pause_seconds = pause_seconds
         self._endings = endings
+        self._standstill = standstill
         self._stop = threading.Event()
         self._has_progress = False
         self._thread = threading.Thread(target=self._run, name=f"lane {report.name}", daemon=True)
@@ -141,7 +144,7 @@ class Lane:
     # -- lives ---------------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._report.begun()
+        self._report.begun(stands_still=self._standstill.is_kept)
         failures = crashes = 0
         while not self._stop.is_set():
             self._has_progress = False
@@ -159,7 +162,7 @@ class Lane:
                 failures = 1 if self._has_progress else failures + 1
                 wait = self._after_transient(error, failures)
             except MeshError as error:
-                self._halt(error)
+                wait = self._halt(error)
             except Exception as error:  # noqa: BLE001 -- the last row of the table above
                 crashes = 1 if self._has_progress else crashes + 1
                 place = traceback.extract_tb(error.__traceback__)[-1]
@@ -174,16 +177,28 @@ class Lane:
                 break
             self._stop.wait(self._jitter(wait))
 
-    def _halt(self, error: MeshError) -> None:
-        if isinstance(error, Gone):
-            self._report.stop(error.problem, error.fix)
-            self._stop.wait()
-        else:
+    def _halt(self, error: MeshError) -> float:
+        """Say that it stands still; how long to wait before it lives again."""
+        if not isinstance(error, Gone):
             self._report.park(error.problem, error.fix)
+            return self._patience.parked_seconds
+        self._standstill.begin(error.problem)
+        self._stand()
+        return self._patience.first_seconds
+
+    def _stand(self) -> None:
+        """Return once a person resumed it, or when the lane is told to stop."""
+        while reason := self._standstill.reason():
+            self._report.stop(reason)
+            if self._stop.wait(LOOK_SECONDS):
+                return
+        self._report.begun()
 
     def _live(self) -> None:
         sink = self._kind.build(self.setup)
         try:
+            if self._standstill.is_kept:
+                self._stand()
             reader = Reader(
                 self._bootstrap,
                 self.group,

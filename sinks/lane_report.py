@@ -9,7 +9,7 @@ from typing import Protocol
 from schemas.change import Batch, Record
 from schemas.envelope import unframe
 from schemas.errors import MeshError, Rejected, Transient
-from schemas.incident import Incidents
+from schemas.incident import Incidents, State
 from sinks.envelope_walk import Moment, moment_reader
 from sinks.notice import Notices
 from sinks.sink import SinkSetup, TopicTrouble
@@ -63,23 +63,30 @@ class LaneReport:
         self._standing: set[str] = set()
         self._idle_reported_at = 0.0
 
-    def begun(self) -> None:
-        """The lane begins to live; what stood of an earlier one is over."""
-        self._incidents.end("sink", self.name)
-        self._tell_parked(is_parked=False)
+    def begun(self, *, stands_still: bool = False) -> None:
+        """The lane begins to live; what stood of an earlier one is over, unless it stands still until a person resumes it."""
+        self._is_parked = False
+        if not stands_still:
+            self._incidents.end("sink", self.name)
+        self._tell_parked(is_parked=stands_still)
 
     def park(self, why: str, fix: str = "") -> None:
         """It stands still, for this reason."""
-        self._incidents.begin("sink", self.name, state="parked", reason=why, fix=fix)
+        self._stands_still("parked", why, fix)
+
+    def stop(self, why: str) -> None:
+        """Its receiver asked never to be called again: it stands still until a person resumes it."""
+        fix = "give the sink its new address, or another signing key, and `mesh onboard` its subscriber"
+        if self.grants:
+            fix += f"; or, if the same receiver is back, `mesh grant {min(self.grants.values())} ACTIVE`"
+        self._stands_still("stopped", why, fix)
+
+    def _stands_still(self, state: State, why: str, fix: str) -> None:
+        self._incidents.begin("sink", self.name, state=state, reason=why, fix=fix)
         if not self._is_parked:
             self._is_parked = True
-            logger.error("%s: parked: %s%s", self.group, why, f"\n  fix: {fix}" if fix else "")
+            logger.error("%s: %s: %s%s", self.group, state, why, f"\n  fix: {fix}" if fix else "")
             self._tell_parked(is_parked=True)
-
-    def stop(self, why: str, fix: str) -> None:
-        """It stands still until a person resumes it."""
-        self.park(why, fix)
-        self._incidents.begin("sink", self.name, state="stopped", reason=why, fix=fix)
 
     def unpark(self) -> None:
         """It moves again."""

@@ -92,8 +92,7 @@ def judge(status: int, host: str, retry_after_seconds: float | None = None) -> M
         return Gone(
             f"webhook {host}",
             "answered 410: it is gone, and is not called again",
-            fix="give the sink its new address and `mesh onboard` its subscriber; or, if the same one is back, `mesh grant` each of "
-            "its grants SUSPENDED and then ACTIVE",
+            fix="give the sink its new address and `mesh onboard` its subscriber",
         )
     if status in _REFUSES_US or status < 400:
         return ContractBroken(

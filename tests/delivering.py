@@ -25,6 +25,7 @@ from schemas.position import Position
 from schemas.subscriber import SinkConfig, Subscriber
 from sinks.deliver import Delivery
 from sinks.patience import Patience
+from sinks.standstill import Standstills
 
 PERSON = [
     {"name": "id", "type": "int"},
@@ -231,6 +232,7 @@ def delivering(
     addresses: Mapping[tuple[str, str], str],
     bury: Callable[[DeadLetter], None] | None = None,
     reader_settings: Mapping[str, str] | None = None,
+    standstills: Standstills | None = None,
 ) -> Iterator[Desk]:
     """Run a Delivery in a thread; it must end in time and without an error."""
     desk = Desk(directory, Watch(), [], threading.Event(), MemoryIncidents())
@@ -252,6 +254,7 @@ def delivering(
         patience=QUICK,
         incidents=desk.incidents,
         reader_settings=reader_settings,
+        standstills=standstills,
         networks=[ip_network("127.0.0.0/8")],
     )
     failures: list[BaseException] = []
