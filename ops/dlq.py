@@ -1,6 +1,7 @@
 """`mesh dlq`: the dead letters of feeds and grants: what there is, and what becomes of it.
 
-A letter is named `<feed or grant>@<offset on its dead-letter topic>`. What became of it stands on `mesh.letters`; the letter itself
+A letter is named `<feed or grant>@<offset on its dead-letter topic>`, and a grant that is delivered through a later topic by its
+edition too, as the topic is: `<grant>-2@<offset>`. What became of it stands on `mesh.letters`; the letter itself
 stays where it is. **Retry** appends the original record to its `out` topic again, so that the subscriber's own lane delivers it, in
 order, and the position guards newer rows at the target. A record that has a newer one of its key on the topic is superseded: it is
 not appended, for an older change must not become the last of its key. A subscriber's letters go to that subscriber alone.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ops.audit import audit
@@ -24,7 +25,7 @@ from schemas.change import Record
 from schemas.codec import Codec, SchemaOf
 from schemas.directory import Directory
 from schemas.errors import Misconfigured, Rejected
-from schemas.feed import LETTERS, dead_letter_topic, out_topic
+from schemas.feed import LETTERS, dead_letter_topic, first_edition, later_edition
 from schemas.registry.client import RegistryClient
 from sinks.envelope_walk import moment_reader
 from sinks.reader import read_range
@@ -45,11 +46,12 @@ class Letter:
     record: Record
     headers: Mapping[str, str]
     state: str
+    edition: int = 1
 
     @property
     def name(self) -> str:
         """How a person names it."""
-        return f"{self.owner}@{self.offset}"
+        return f"{later_edition(self.owner, self.edition)}@{self.offset}"
 
     @property
     def place(self) -> tuple[int, int]:
@@ -106,22 +108,28 @@ def letters(settings: Settings, owners: Iterable[str] = (), *, state: str | None
     states = {key: record["state"] for _, key, record in read_all(settings.kafka, [LETTERS]) if record}
     found: list[Letter] = []
     for owner in wanted or known:
-        topic = dead_letter_topic(owner if owner in directory.feeds else out_topic(owner))
+        entry = directory.grants.get(owner)
+        topic, edition = dead_letter_topic(entry.topic if entry else owner), entry.edition if entry else 1
         for partition in range(partitions_of(settings.kafka, topic)):
             for batch in read_range(settings.kafka, topic, partition, *bounds(settings.kafka, topic, partition)):
-                found += [_letter(owner, record, states) for record in batch.records]
+                found += [_letter(owner, edition, record, states) for record in batch.records]
     return [letter for letter in found if state is None or letter.state == state]
 
 
-def _letter(owner: str, record: Record, states: Mapping[str, str]) -> Letter:
+def _letter(owner: str, edition: int, record: Record, states: Mapping[str, str]) -> Letter:
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers or ()}
-    state = states.get(f"{owner}@{record.offset}", WAITING)
-    return Letter(owner=owner, offset=record.offset, record=record, headers=headers, state=state)
+    letter = Letter(owner=owner, offset=record.offset, record=record, headers=headers, state=WAITING, edition=edition)
+    return replace(letter, state=states.get(letter.name, WAITING))
+
+
+def _owner(name: str) -> str:
+    """The feed or grant of a letter's name."""
+    return first_edition(name.partition("@")[0])
 
 
 def chosen(settings: Settings, names: Sequence[str], *, is_all: bool, reason: str | None) -> list[Letter]:
     """The waiting letters that were named: single ones, or with `is_all` every one of the feeds and grants."""
-    owners = list(dict.fromkeys(name.partition("@")[0] for name in names))
+    owners = list(dict.fromkeys(map(_owner, names)))
     if not owners:
         raise Misconfigured(
             "dlq", "names no letter", fix="name `<grant>@<number>`, or a grant with --all: `mesh dlq list`"
@@ -144,7 +152,7 @@ def chosen(settings: Settings, names: Sequence[str], *, is_all: bool, reason: st
 
 def shown(settings: Settings, name: str, *, reveal: bool) -> dict[str, Any]:
     """One letter with its row as it may be seen: columns tagged PII are hidden unless revealed."""
-    owner = name.partition("@")[0]
+    owner = _owner(name)
     found = next((letter for letter in letters(settings, [owner]) if letter.name == name), None)
     if found is None:
         raise Misconfigured(name, "there is no such letter", fix="`mesh dlq list` shows them")
@@ -199,7 +207,7 @@ def _retry_grant(
             "was refused before delivery: the same bytes would be refused again",
             fix="mend the row in its source, where its next change is a new record, then `mesh dlq drop` the letter",
         )
-    grant = grant_of(directory, owner).grant
+    entry = grant_of(directory, owner)
     earlier: dict[tuple[bytes | None, str], int] = {}
     for letter in letters(settings, [owner], state=RETRIED):
         earlier[letter.event] = earlier.get(letter.event, 0) + 1
@@ -207,7 +215,7 @@ def _retry_grant(
         raise Misconfigured(
             ", ".join(worn[:3]), f"was retried {RETRIES_MAX} times already", fix="mend the target, or drop the letter"
         )
-    topic = out_topic(owner)
+    topic = entry.topic
     states: dict[str, str] = {}
     for partition in dict.fromkeys(letter.place[0] for letter in found):
         its = [letter for letter in found if letter.place[0] == partition]
@@ -220,7 +228,7 @@ def _retry_grant(
         with closing(Log(settings.kafka, client_id="mesh-dlq")) as log:
             for letter in due:
                 count = str(earlier.get(letter.event, 0) + 1).encode()
-                default = [("grant_id", owner.encode()), ("purpose", grant.purpose.encode())]
+                default = [("grant_id", owner.encode()), ("purpose", entry.grant.purpose.encode())]
                 headers = [*newest.headers.get(letter.place[1], default), (COUNT_HEADER, count)]
                 log.append(topic, letter.record.key, letter.record.value, partition=partition, headers=headers)
                 if newest.is_removal(letter):
@@ -306,8 +314,8 @@ def _settle(settings: Settings, states: Mapping[str, str], what: str, *, dry_run
         with closing(Log(settings.kafka, client_id="mesh-dlq")) as log:
             for name, state in states.items():
                 publish(log.append, LETTERS, name, {"letter": name, "state": state})
-            for owner in dict.fromkeys(name.partition("@")[0] for name in states):
-                its = [name for name in states if name.startswith(f"{owner}@")]
+            for owner in dict.fromkeys(map(_owner, states)):
+                its = [name for name in states if _owner(name) == owner]
                 audit(log.append, what, owner, letters=its)
             log.flush(DURABLE_WITHIN_SECONDS)
     return Outcome(states=states, is_dry=dry_run)

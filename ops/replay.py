@@ -34,10 +34,14 @@ LOOK_EVERY_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What was asked for: per grant where each partition begins again, and how many records that is at most."""
+    """What was asked for: per grant where each partition begins again, and how many records that is at most.
+
+    `cut` are grants whose topics no longer hold everything that was written to them.
+    """
 
     starts: Mapping[str, Mapping[int, int]]
     counts: Mapping[str, int]
+    cut: Collection[str]
     is_dry: bool
 
     def to_json(self) -> dict[str, Any]:
@@ -45,7 +49,11 @@ class Asked:
         return {
             "dry_run": self.is_dry,
             "grants": {
-                name: {"from": {str(number): offset for number, offset in starts.items()}, "records": self.counts[name]}
+                name: {
+                    "from": {str(number): offset for number, offset in starts.items()},
+                    "records": self.counts[name],
+                    "whole": name not in self.cut,
+                }
                 for name, starts in self.starts.items()
             },
         }
@@ -53,19 +61,24 @@ class Asked:
     def lines(self) -> list[str]:
         """For people."""
         verb = "would be" if self.is_dry else "will be"
-        return [f"{name}: up to {count} records {verb} delivered again" for name, count in self.counts.items()]
+        told = [f"{name}: up to {count} records {verb} delivered again" for name, count in self.counts.items()]
+        return told + [f"{name}: earlier records are no longer in its topic; {_from_feed(name)}" for name in self.cut]
 
 
 def replay(
     settings: Settings, names: Collection[str], *, since: datetime | None, position: str | None, dry_run: bool
 ) -> Asked:
-    """Ask for it. Raises Misconfigured for what is no active grant with a sink of its own, and when nobody was named."""
+    """Ask for it. Raises Misconfigured for what is no active grant with a sink of its own, and when nobody was named.
+
+    Also where records from the time or position on may be gone: what is left of them would pass for the whole.
+    """
     directory = read_directory(settings.kafka)
     starts: dict[str, dict[int, int]] = {}
     counts: dict[str, int] = {}
+    topics: dict[str, str] = {}
+    cut: list[str] = []
     for name in names:
-        grant_of(directory, name)
-        topic = out_topic(name)
+        topic = topics[name] = grant_of(directory, name).topic
         numbers = range(partitions_of(settings.kafka, topic))
         ends = {number: bounds(settings.kafka, topic, number) for number in numbers}
         starts[name] = {number: low for number, (low, _) in ends.items()}
@@ -77,10 +90,20 @@ def replay(
                 starts[name] = {
                     n: _position(settings.kafka, topic, n, ends[n], position, registry.schema) for n in numbers
                 }
+        if any(low > 0 for low, _ in ends.values()):
+            cut.append(name)
+            if any(starts[name][number] == low > 0 for number, (low, _) in ends.items()) and (since or position):
+                problem = "its topic no longer holds every record from there on"
+                fix = f"`mesh replay {name}` delivers what is left; {_from_feed(name)}"
+                raise Misconfigured(f"grant {name}", problem, fix=fix)
         counts[name] = sum(ends[number][1] - start for number, start in starts[name].items())
     if not dry_run:
-        _ask(settings, starts)
-    return Asked(starts=starts, counts=counts, is_dry=dry_run)
+        _ask(settings, topics, starts)
+    return Asked(starts=starts, counts=counts, cut=cut, is_dry=dry_run)
+
+
+def _from_feed(name: str) -> str:
+    return f"everything comes anew out of the feed by `mesh grant {name} REVOKED`, then `mesh grant {name} ACTIVE`"
 
 
 def grant_of(directory: Directory, name: str) -> GrantEntry:
@@ -117,12 +140,13 @@ def _position(bootstrap: str, topic: str, partition: int, ends: tuple[int, int],
     return ends[1]
 
 
-def _ask(settings: Settings, starts: Mapping[str, Mapping[int, int]]) -> None:
+def _ask(settings: Settings, topics: Mapping[str, str], starts: Mapping[str, Mapping[int, int]]) -> None:
     with closing(Log(settings.kafka, client_id="mesh-replay")) as log:
         for name, offsets in starts.items():
-            record = {"request_id": str(uuid4()), "grant_id": name, "starts": {str(n): o for n, o in offsets.items()}}
+            told = {str(number): offset for number, offset in offsets.items()}
+            record = {"request_id": str(uuid4()), "grant_id": name, "topic": topics[name], "starts": told}
             publish(log.append, REPLAYS, name, record)
-            audit(log.append, "replay", name, starts=record["starts"])
+            audit(log.append, "replay", name, starts=told)
         log.flush(30)
 
 
@@ -171,6 +195,7 @@ def _read(bootstrap: str) -> list[Replay]:
         Replay(
             request_id=record["request_id"],
             grant_id=record["grant_id"],
+            topic=record.get("topic", out_topic(record["grant_id"])),
             starts={int(number): offset for number, offset in record["starts"].items()},
         )
         for record in records.values()

@@ -63,7 +63,7 @@ from producers.source import OpenSource
 from schemas.change import Batch
 from schemas.codec import Codec
 from schemas.errors import Misconfigured
-from schemas.feed import CAPTURE, EGRESS, FLOW_INTAKE, INCIDENTS, REPLAYS, STANDSTILLS
+from schemas.feed import CAPTURE, EGRESS, FLOW_INTAKE, INCIDENTS, REPLAYS, STANDSTILLS, first_edition
 from schemas.incident import Incidents
 from schemas.registry.client import RegistryClient
 from schemas.registry.server import RegistryServer
@@ -257,7 +257,7 @@ def show_tail(
     directory = read_directory(settings.kafka)
     about = topic.removeprefix(PREFIX)
     entry = directory.feeds.get(about)
-    if entry is None and (grant := directory.grants.get(about.removeprefix("out."))):
+    if entry is None and (grant := directory.grants.get(first_edition(about.removeprefix("out.")))):
         entry = directory.feeds.get(grant.grant.feed)
     if entry is None:
         problem = "is no feed, no `out.` topic of a grant, and no `dlq.` topic of either"

@@ -13,6 +13,7 @@ from schemas.codec import SchemaOf
 from schemas.dead_letter import DeadLetter
 from schemas.directory import Directory
 from schemas.ending import Ending
+from schemas.grant import AtEnd
 from schemas.incident import Incidents, MemoryIncidents
 from schemas.subscriber import SinkConfig
 from sinks.addresses import Addresses
@@ -51,6 +52,17 @@ def wanted_endings(directory: Directory, now: datetime) -> dict[LaneKey, tuple[S
         sink = subscriber.sink(ending.sink) if subscriber else None
         if sink is not None and not sink.is_pulled:
             lanes.setdefault((ending.subscriber, ending.sink), (sink, []))[1].append(ending)
+    return lanes
+
+
+def past_endings(directory: Directory, now: datetime) -> dict[LaneKey, list[Ending]]:
+    """Per lane the confirmed ends whose rows must not come back, but for those that a later edition delivers there anew."""
+    active = {(each.grant.grant_id, each.grant.sink) for each in directory.grants.values() if each.grant.is_active(now)}
+    lanes: dict[LaneKey, list[Ending]] = {}
+    for ending in directory.endings.values():
+        is_removed = ending.acknowledged_at is not None and ending.at_end is AtEnd.REMOVE
+        if is_removed and (ending.grant_id, ending.sink) not in active:
+            lanes.setdefault((ending.subscriber, ending.sink), []).append(ending)
     return lanes
 
 
@@ -146,7 +158,7 @@ class Delivery:
         """A lane that has to go back begins anew: what it had under way is confirmed or comes again anyway."""
         for replay in self._replays.pending() if self._replays else ():
             entry = directory.grants.get(replay.grant_id)
-            if entry is None or replay.request_id in self._asked:
+            if entry is None or replay.topic != entry.topic or replay.request_id in self._asked:
                 continue
             key = (entry.grant.subscriber, entry.grant.sink)
             self._asked.add(replay.request_id)
@@ -162,6 +174,7 @@ class Delivery:
         self._take_replays(directory)
         now = datetime.fromtimestamp(self._now(), UTC)
         wanted, endings = wanted_lanes(directory, now), wanted_endings(directory, now)
+        past = past_endings(directory, now)
         schemas = {entry.topic: entry.value_schema_id for entry in directory.grants.values()}
         for key, (sink, _) in endings.items():
             wanted.setdefault(key, (sink, {}))
@@ -185,7 +198,7 @@ class Delivery:
             due = endings[key][1] if key in endings else ()
             lane = self._lanes.get(key) or self._begin(key, sink)
             if lane is not None:
-                lane.follow(topics, due, schemas)
+                lane.follow(topics, due, schemas, past.get(key, ()))
                 if not lane.is_started:
                     lane.start()
                     logger.info("%s: delivers %d grants by %s", lane.group, len(topics), sink.kind)

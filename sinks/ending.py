@@ -9,7 +9,7 @@ on record as confirmed is applied again, which changes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -43,9 +43,17 @@ class Ender(Protocol):
         """Have no columns but those of this schema, also where records of an earlier one are still to come."""
         ...
 
+    def lost_ends(self, topics: Collection[str]) -> Collection[str]:
+        """Those of these topics whose end it was told of and does not know any more: its backup is from before."""
+        ...
+
 
 class Endings:
-    """What one lane has to take back. `due` and `schemas`, the present value schema of each topic, come from another thread."""
+    """What one lane has to take back. `due`, `past` and `schemas` come from another thread.
+
+    `past` are ends that were confirmed: a database that is restored from a backup may have their rows again. `schemas` has the
+    present value schema of each topic.
+    """
 
     def __init__(self, schema_of: SchemaOf, acknowledge: Acknowledge, incidents: Incidents) -> None:
         self._codec = Codec(schema_of)
@@ -56,7 +64,9 @@ class Endings:
         self._unwell: set[str] = set()
         self._narrowed: dict[str, int] = {}
         self._sink: Sink | AnsweringSink | None = None
+        self._looked_back_at = float("-inf")
         self.due: Sequence[Ending] = ()
+        self.past: Sequence[Ending] = ()
         self.schemas: Mapping[str, tuple[str, int]] = {}
 
     def look(self, sink: Sink | AnsweringSink, now: float) -> None:
@@ -64,7 +74,9 @@ class Endings:
         if sink is not self._sink:
             self._sink = sink
             self._narrowed = {}
+            self._looked_back_at = float("-inf")
         if isinstance(sink, Ender):
+            self._look_back(sink, now)
             for topic, (grant_id, schema_id) in self.schemas.items():
                 if self._narrowed.get(topic) != schema_id and now >= self._again_at.get(topic, 0.0):
                     self._attempt(
@@ -74,6 +86,22 @@ class Endings:
             if ending.topic not in self._done and now >= self._again_at.get(ending.topic, 0.0):
                 what = f"is over ({ending.reason})"
                 self._attempt(ending.grant_id, ending.topic, now, partial(self._end, sink, ending, now), what)
+
+    def _look_back(self, sink: Ender, now: float) -> None:
+        """See whether what was taken back stays away. What else is wrong with the target, the next write tells."""
+        if now < self._looked_back_at + AGAIN_SECONDS:
+            return
+        self._looked_back_at = now
+        try:
+            lost = sink.lost_ends([ending.topic for ending in self.past])
+        except Fenced:
+            raise
+        except MeshError:
+            return
+        self._narrowed = {}
+        for ending in [ending for ending in self.past if ending.topic in lost]:
+            what = f"is over ({ending.reason})"
+            self._attempt(ending.grant_id, ending.topic, now, partial(self._end_again, sink, ending), what)
 
     def _attempt(self, grant_id: str, topic: str, now: float, act: Callable[[], None], what: str) -> None:
         try:
@@ -110,6 +138,14 @@ class Endings:
         self._done.add(ending.topic)
         rows = "the subscriber's side confirms it" if removed is None else f"{removed} rows removed"
         logger.info("grant %s is over (%s): %s", ending.grant_id, ending.reason, rows)
+
+    def _end_again(self, sink: Ender, ending: Ending) -> None:
+        """Nothing is confirmed anew where nothing had come back, as in an empty database."""
+        removed = sink.end(ending)
+        if removed:
+            self._acknowledge(ending, removed)
+            text = "grant %s is over (%s): %d rows that had come back with a backup are removed again"
+            logger.warning(text, ending.grant_id, ending.reason, removed)
 
     def _apply(self, sink: Sink | AnsweringSink, ending: Ending, now: float) -> int | None:
         if isinstance(sink, Ender):

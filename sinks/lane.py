@@ -120,14 +120,19 @@ class Lane:
         self._thread.start()
 
     def follow(
-        self, grants: Mapping[str, str], endings: Sequence[Ending] = (), schemas: Mapping[str, int] | None = None
+        self,
+        grants: Mapping[str, str],
+        endings: Sequence[Ending] = (),
+        schemas: Mapping[str, int] | None = None,
+        past: Sequence[Ending] = (),
     ) -> None:
         """Deliver exactly these grants from now on: `out` topic to grant id (invariant 6); take back what those delivered.
 
-        `schemas` has the present value schema of each topic: columns that it has not are taken back as well.
+        `schemas` has the present value schema of each topic: columns that it has not are taken back as well. `past` are ends that
+        were confirmed, and are taken back again where a target was restored from a backup of before.
         """
         self._report.grants = dict(grants)
-        self._endings.due = endings
+        self._endings.due, self._endings.past = endings, past
         self._endings.schemas = {
             topic: (grants[topic], number) for topic, number in (schemas or {}).items() if topic in grants
         }

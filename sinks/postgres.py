@@ -11,13 +11,12 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
 from schemas.change import Batch
 from schemas.codec import SchemaOf
 from schemas.ending import Ending
 from schemas.envelope import frame, unframe
-from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected
+from schemas.errors import ContractBroken, MeshError, Misconfigured
 from sinks.postgres_chunk import Chunk, Target, array, unreadable
 from sinks.postgres_emptying import emptying
 from sinks.postgres_end import Ends
@@ -28,18 +27,18 @@ from sinks.postgres_narrow import Narrowed
 from sinks.postgres_options import PostgresOptions
 from sinks.postgres_pipe import Pipe, Statement
 from sinks.postgres_place import Place
-from sinks.postgres_row import OIDS, Taken, cell, key_reader, row_reader, staging_type
+from sinks.postgres_row import OIDS, cell, key_reader, row_reader
+from sinks.postgres_send import Sending
 from sinks.postgres_table import Table, move_offsets
 from sinks.postgres_tables import Tables
 from sinks.postgres_trial import try_postgres
-from sinks.row import Column
 from sinks.sink import Fenced, Moved, NotYet, Partition, SinkKind, SinkSetup, TopicTrouble
 
 logger = logging.getLogger(__name__)
 
 CHUNK_ROWS = 2_000
 AWAITED_MAX = 10_000
-_TEXT, _BYTEA, _INT4, _INT8 = OIDS["text"], OIDS["bytea"], OIDS["integer"], OIDS["bigint"]
+_TEXT, _INT4, _INT8 = OIDS["text"], OIDS["integer"], OIDS["bigint"]
 _NO_SCHEMA = -1
 _NONE: frozenset[str] = frozenset()
 _CONFLICTS = ("sql_23505", "sql_23P01")
@@ -72,10 +71,9 @@ class PostgresSink:
         self._narrowed = Narrowed(self._pipe, subscriber, schema)
         self._tables_made = Tables(self._pipe, subscriber, schema)
         self._targets: dict[tuple[str, int, int], Target] = {}
-        self._has_removed: set[str] = set()
+        self._sending = Sending(self._pipe)
         self._awaited: dict[Partition, dict[bytes, None]] = {}
         self._move = move_offsets(schema)
-        self._giving_way: set[str] = set()
         self._holds: dict[Partition, int] = {}
         self.reasons: dict[str, str] = {}
 
@@ -108,12 +106,12 @@ class PostgresSink:
                     is_undefined = True
                 except NotYet as error:
                     # Rows that take each other's value under a unique index: have all of them let go first.
-                    if error.reason not in _CONFLICTS or error.topic in self._giving_way:
+                    if error.reason not in _CONFLICTS or error.topic in self._sending.giving_way:
                         raise
-                    self._giving_way.add(error.topic)
+                    self._sending.giving_way.add(error.topic)
                 self._recover()
         finally:
-            self._giving_way.clear()
+            self._sending.giving_way.clear()
 
     def _write(self, batches: Sequence[Batch]) -> None:
         chunk = Chunk()
@@ -197,8 +195,17 @@ class PostgresSink:
 
     def narrow(self, topic: str, value_schema_id: int) -> None:
         """See Ender."""
-        self._narrowed.permit(topic, self._schema_of(value_schema_id))
-        self._forget([topic])
+        if self._narrowed.permit(topic, self._schema_of(value_schema_id)):
+            self._forget([topic])
+
+    def lost_ends(self, topics: Collection[str]) -> Collection[str]:
+        """See Ender."""
+        try:
+            self._place.prepare()
+            return self._ends.lost(topics)
+        except MeshError:
+            self._place.doubt()
+            raise
 
     def _forget(self, topics: Collection[str]) -> None:
         self._targets = {key: target for key, target in self._targets.items() if key[0] not in topics}
@@ -244,7 +251,7 @@ class PostgresSink:
         self._pipe.collect()
         self._send_offsets(chunk.offsets)
         for topic, (target, fold) in chunk.work.items():
-            self._send_fold(target, topic, fold)
+            self._sending.send(target, topic, fold)
         self._pipe.end()
 
     def _send_offsets(self, offsets: Mapping[Partition, int]) -> None:
@@ -261,87 +268,6 @@ class PostgresSink:
         ]
         self._pipe.queue(Statement("", Fenced), self._move, params, arrays=5)
         at.update(news)
-
-    def _send_fold(self, target: Target, topic: str, fold: Fold) -> None:
-        if not target.types:
-            return  # tombstones of a table that was never made
-        table, types, statement = target.table, target.types, Statement(topic)
-        if fold.truncated:
-            self._has_removed.add(topic)
-            self._pipe.queue(statement, table.truncate(), [fold.truncated, topic.encode()], arrays=0)
-        if fold.forgotten:
-            self._send_keys(target, topic, table.forget(types), dict.fromkeys(fold.forgotten, b""))
-        if fold.removed:
-            self._has_removed.add(topic)
-            self._send_keys(target, topic, table.delete(types), fold.removed)
-        self._send_whole(target, topic, fold)
-        if fold.partial:
-            self._send_partial(target, topic, fold.partial)
-
-    def _send_whole(self, target: Target, topic: str, fold: Fold) -> None:
-        table, types, statement, is_guarded = target.table, target.types, Statement(topic), topic in self._has_removed
-        for takes_equal in (False, True):
-            rows = {key: row for key, row in fold.whole.items() if (row.op == b"r") is takes_equal}
-            if rows:
-                if topic in self._giving_way:
-                    self._send_giving_way(target, topic, table, rows, takes_equal=takes_equal)
-                sql = target.sql.get((takes_equal, is_guarded))
-                if sql is None:
-                    sql = table.upsert(types, takes_equal=takes_equal, is_guarded=is_guarded)
-                    target.sql[takes_equal, is_guarded] = sql
-                self._send_rows(statement, sql, table.columns, rows)
-                if anew := target.filling.intersection(column.name for column in table.columns):
-                    self._send_rows(statement, table.fill(types, anew), table.columns, rows)
-
-    def _send_giving_way(
-        self, target: Target, topic: str, sent: Table, rows: Mapping[bytes, Taken], *, takes_equal: bool
-    ) -> None:
-        nulled = target.giving_way
-        is_whole = len(sent.columns) == len(target.table.columns)
-        if nulled is None or not (nulled or is_whole):
-            return
-        nulled = [name for name in nulled if name in {column.name for column in sent.columns}]
-        if nulled or is_whole:
-            sql = sent.give_way(target.types, nulled, takes_equal=takes_equal)
-            self._send_rows(Statement(topic), sql, sent.columns, rows)
-
-    def _send_keys(self, target: Target, topic: str, sql: str, tokens: Mapping[bytes, bytes]) -> None:
-        read = target.keys.read
-        rows = {key: Taken(read(b"\0\0\0\0\0" + key), b"d", token, ()) for key, token in tokens.items()}
-        self._send_rows(Statement(topic), sql, target.keys.columns, rows)
-
-    def _send_partial(self, target: Target, topic: str, rows: Mapping[bytes, Taken]) -> None:
-        groups: dict[tuple[str, ...], dict[bytes, Taken]] = {}
-        for key, row in rows.items():
-            groups.setdefault(tuple(sorted(row.unchanged)), {})[key] = row
-        for absent, group in groups.items():
-            numbers = [number for number, column in enumerate(target.table.columns) if column.name not in absent]
-            columns = [target.table.columns[number] for number in numbers]
-            cut = {
-                key: row._replace(cells=tuple(row.cells[number] for number in numbers))
-                for key, row in group.items()
-                if row.cells is not None
-            }
-            if topic in self._giving_way:
-                self._send_giving_way(
-                    target, topic, replace(target.table, columns=tuple(columns)), cut, takes_equal=False
-                )
-            self._send_rows(Statement(topic), target.table.update(target.types, columns), columns, cut)
-            if anew := target.filling.intersection(column.name for column in columns):
-                sent = replace(target.table, columns=tuple(columns))
-                self._send_rows(Statement(topic), sent.fill(target.types, anew), columns, cut)
-            check = target.table.check_present(target.types, columns)
-            self._send_rows(Statement(topic, Rejected), check, columns, cut)
-
-    def _send_rows(
-        self, statement: Statement, sql: str, columns: Sequence[Column], rows: Mapping[bytes, Taken]
-    ) -> None:
-        cells = zip(*(row.cells for row in rows.values() if row.cells is not None), strict=True)
-        params = [array(column, OIDS[staging_type(kind)]) for column, kind in zip(cells, columns, strict=True)]
-        params.append(array([cell(row.token) for row in rows.values()], _TEXT))
-        params.append(array([cell(key) for key in rows], _BYTEA))
-        params.append(statement.topic.encode())
-        self._pipe.queue(statement, sql, params, arrays=len(params) - 1)
 
     # -- tables --------------------------------------------------------------------------------------------------------
 
@@ -376,9 +302,9 @@ class PostgresSink:
             raise TopicTrouble(topic, error) from None
         sql = f"SELECT EXISTS (SELECT FROM {table.removed} WHERE topic = %s)"  # noqa: S608
         if self._pipe.rows(sql, (topic,)) == [(True,)]:
-            self._has_removed.add(topic)
+            self._sending.has_removed.add(topic)
         target = Target(frame(value_id) if reader else b"", frame(key_id), table, keys, read, types, filling)
-        if topic in self._giving_way:
+        if topic in self._sending.giving_way:
             target.giving_way = self._tables_made.giving_way(table)
         self._targets[topic, value_id, key_id] = target
         return target

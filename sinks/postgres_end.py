@@ -95,6 +95,10 @@ class Ends:
                 f"{self._subscriber}: {', '.join(sorted(ended))} has ended, and nothing of it is taken any more"
             )
 
+    def lost(self, topics: Collection[str]) -> Collection[str]:
+        """Those of ended topics of which this database does not know it: a backup from before the end."""
+        return set(topics) - self._marks(topics).keys()
+
     def _marks(self, topics: Collection[str]) -> dict[str, int | None]:
         sql = f"SELECT topic, next_offset FROM {self._offsets} WHERE topic = ANY(%s) AND partition = {ENDED}"
         return dict(self._pipe.rows(sql, (list(topics),)))

@@ -31,17 +31,19 @@ class Narrowed:
         self._permitted: dict[str, frozenset[str]] = {}
 
     def permit(self, topic: str, envelope: Mapping[str, Any]) -> bool:
-        """No columns but this schema's from now on; whether any had to go."""
-        self._permitted[topic] = frozenset(column.name for column in columns_of(row_record(envelope)))
+        """No columns but this schema's from now on; whether that is news, or any had to go."""
+        permitted = frozenset(column.name for column in columns_of(row_record(envelope)))
+        is_news = self._permitted.get(topic) != permitted
+        self._permitted[topic] = permitted
         if self._pipe.rows("SELECT to_regclass(%s)", (self._memory,)) == [(None,)]:
-            return False
+            return is_news
         gone: list[str] = []
         for name, known in self._pipe.rows(f"SELECT name, columns FROM {self._memory} WHERE topic = %s", (topic,)):
-            gone = sorted(set(known) - self._permitted[topic])
+            gone = sorted(set(known) - permitted)
             if gone:
                 self._remove(topic, f"{quote(self._schema)}.{quote(name)}", gone)
                 _logger.info("%s: table %s no longer has %s", self._subscriber, name, ", ".join(gone))
-        return bool(gone)
+        return is_news or bool(gone)
 
     def _remove(self, topic: str, path: str, gone: Sequence[str]) -> None:
         sql = (

@@ -14,10 +14,11 @@ REASON = "it is delivered again from an earlier position, as a person asked with
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """One request: the `out` topic of the grant from these offsets on, by partition."""
+    """One request: the grant's `out` topic from these offsets on, by partition. They mean nothing in a later one of its topics."""
 
     request_id: str
     grant_id: str
+    topic: str
     starts: Mapping[int, int]
 
 

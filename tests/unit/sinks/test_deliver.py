@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from schemas.grant import Status
+from schemas.ending import Ending
+from schemas.grant import AtEnd, Status
 from schemas.subscriber import SinkConfig
-from sinks.deliver import wanted_lanes
+from sinks.deliver import past_endings, wanted_lanes
 from sinks.run import halves
 from tests.delivering import OutFeed, directory_of
 
@@ -35,6 +36,24 @@ def test_a_grant_ends_by_status_by_time_and_by_its_sink() -> None:
         entry = directory.grants["tax.police.person"]
         changed = replace(entry, grant=replace(entry.grant, **change))
         assert wanted_lanes(replace(directory, grants={"tax.police.person": changed}), NOW) == {}, change
+
+
+def test_confirmed_ends_are_looked_at_again_unless_their_rows_are_kept_or_delivered_anew() -> None:
+    feed = OutFeed("tax", "police.person")
+    directory = directory_of({"tax": SINK}, feed)
+    entry = directory.grants["tax.police.person"]
+    confirmed = replace(entry.ending("REVOKED"), acknowledged_at=NOW)
+
+    def found(ending: Ending, **grant: object) -> list[Ending]:
+        now = replace(entry, edition=2, grant=replace(entry.grant, **grant))
+        changed = replace(directory, grants={"tax.police.person": now}, endings={ending.topic: ending})
+        return past_endings(changed, NOW).get(("tax", "main"), [])
+
+    assert found(confirmed, status=Status.REVOKED) == [confirmed]
+    assert found(confirmed, sink="other") == [confirmed]
+    assert found(confirmed) == [], "a later edition takes the table over"
+    assert found(replace(confirmed, at_end=AtEnd.KEEP), status=Status.REVOKED) == []
+    assert found(replace(confirmed, acknowledged_at=None), status=Status.REVOKED) == [], "this one is due"
 
 
 def test_halves_keep_the_order() -> None:
