@@ -22,13 +22,14 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ops.draft_type import RECORD_BASIS, Unmapped, avro_name, field_of
+from ops.draft_type import RECORD_BASIS, Unmapped, field_of
 from ops.folder import AGENCY_FILE, CODE, VARIABLE, resolved
 from producers.postgres_catalog import Table, TableColumn, Types, spelled, tables
 from producers.postgres_link import connect, translated
 from producers.postgres_preflight import Finding, findings
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
+from schemas.wire_name import avro_name
 
 _LIST = """
 SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

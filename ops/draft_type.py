@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,9 +13,8 @@ from producers.pg_type import OIDS, PgType
 from producers.postgres_catalog import TableColumn
 from schemas.avro_schema import AvroSchema
 from schemas.contract import Field
+from schemas.wire_name import avro_name
 
-_ESCAPE = re.compile(r"_x[0-9A-F]{4,6}_")
-_ESCAPE_LIKE = re.compile(r"_x[0-9A-F]")
 _PLAIN: Mapping[str, AvroSchema] = {
     "bool": "boolean",
     "int2": "int",
@@ -40,24 +38,6 @@ _NARROWER = frozenset({"date", "time", "timestamp", "timestamptz", "interval"})
 
 PERSONAL_BASIS = f"{UNDECIDED}: 名称似为个人信息，由数源部门确定 (it looks personal; the department decides)"
 RECORD_BASIS = f"{UNDECIDED}: 由数源部门确定 (the department decides)"
-
-
-def avro_name(column: str) -> str:
-    """A column's name as an Avro name, reversibly: what Avro does not allow becomes `_x<code point>_` (PG-39)."""
-    out: list[str] = []
-    for place, character in enumerate(column):
-        is_letter = character.isascii() and (character.isalpha() or character == "_")
-        is_plain = is_letter or (place > 0 and character.isascii() and character.isdigit())
-        if is_plain and not (character == "_" and _ESCAPE_LIKE.match(column, place)):
-            out.append(character)
-        else:
-            out.append(f"_x{ord(character):04X}_")
-    return "".join(out)
-
-
-def column_name(name: str) -> str:
-    """The column's name back from its Avro name."""
-    return _ESCAPE.sub(lambda match: chr(int(match[0][2:-1], 16)), name)
 
 
 def field_of(column: TableColumn, *, typmod: int, is_key: bool, is_lossless: bool) -> dict[str, Any]:
@@ -133,4 +113,4 @@ def _is_narrower(pg: PgType, typed: AvroSchema) -> bool:
     return pg.name in _NARROWER or (typed not in ("string", "bytes") and is_limited)
 
 
-__all__ = ["RECORD_BASIS", "Unmapped", "avro_name", "column_name", "field_of"]
+__all__ = ["RECORD_BASIS", "Unmapped", "field_of"]

@@ -22,6 +22,7 @@ from schemas.feed import check_feed, out_topic
 from schemas.form import examine
 from schemas.grant import Grant, Mask
 from schemas.subscriber import PREVIOUS_SIGNING_KEY, SIGNING_KEY, Subscriber
+from schemas.wire_name import column_name
 from sinks.postgres_table import NAME_BYTES_MAX, SHORTER_COLUMN, SHORTER_TABLE, does_hold
 from sinks.target import parse_url
 
@@ -232,8 +233,9 @@ class FileLint:
         if not does_hold(table):
             self._add(Severity.WARNING, at, grant.feed, f"table {table} {text}", SHORTER_TABLE)
         for name in dict.fromkeys((*contract.key, *grant.columns)):
-            if name in contract.by_name and grant.mask.get(name) is not Mask.DROP and not does_hold(name):
-                self._add(Severity.WARNING, at, grant.feed, f"column {name} {text}", SHORTER_COLUMN)
+            plain = column_name(name)
+            if name in contract.by_name and grant.mask.get(name) is not Mask.DROP and not does_hold(plain):
+                self._add(Severity.WARNING, at, grant.feed, f"column {plain} {text}", SHORTER_COLUMN)
 
     def _columns(self, grant: Grant, at: Path, contract: Contract) -> None:
         names = [field.name for field in contract.fields]

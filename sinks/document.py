@@ -44,7 +44,7 @@ class Document:
             "key": self.key.json(change.key) if self.key else {},
             "before": self.row.json(change.before),
             "after": self.row.json(change.after),
-            "unchanged": list(change.unchanged),
+            "unchanged": [self.row.names.get(wire, wire) for wire in change.unchanged],
             "position": self.position,
             "committed_at": utc_text(change.committed_at_ms),
             "transaction": change.transaction,
@@ -53,12 +53,12 @@ class Document:
         }
 
     def flat(self) -> Mapping[str, Any]:
-        """The raw row after the change; of a removal the row before it, or its key with the other columns null."""
+        """The raw row after the change, by wire names; of a removal the row before it, or its key with the other columns null."""
         change = self.change
         row = change.before if change.op is Op.DELETE else change.after
         if row is not None:
             return row
-        return {column.name: change.key.get(column.name) for column in self.row.columns}
+        return {column.wire: change.key.get(column.wire) for column in self.row.columns}
 
 
 class Documents:

@@ -147,7 +147,7 @@ def write_parquet(file: BinaryIO, view: RowView, documents: Sequence[Document]) 
             values = [_text(row[column.name]) for row in plain]
         elif column.logical_type is not None and column.logical_type.startswith(("timestamp", "local-timestamp")):
             unit = 1000 if column.logical_type.endswith("millis") else 1
-            values = [None if flat[column.name] is None else flat[column.name] * unit for flat in flats]
+            values = [None if flat[column.wire] is None else flat[column.wire] * unit for flat in flats]
         else:
             values = [row[column.name] for row in typed]
         fields.append(pa.field(column.name, kind, metadata={"doc": column.doc} if column.doc else None))

@@ -244,7 +244,7 @@ class PostgresSink:
 
     def _begin(self, topic: str, key: bytes | None, value: bytes) -> tuple[Target, Fold]:
         target = self._target(topic, unframe(value)[0], unframe(key)[0] if key else _NO_SCHEMA)
-        return target, Fold([column.name for column in target.table.columns])
+        return target, Fold([column.wire for column in target.table.columns])
 
     def _send(self, chunk: Chunk) -> None:
         # The server worked on the transaction before while these rows were read.
@@ -289,7 +289,7 @@ class PostgresSink:
         try:
             table = Table(
                 schema=self._schema, name=self._names.claim(topic), columns=columns, key=keys.columns, doc=doc
-            )
+            ).named_as(self._tables_made.columns)
         except Misconfigured as error:
             raise TopicTrouble(topic, error) from None
         try:

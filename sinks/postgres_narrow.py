@@ -32,14 +32,16 @@ class Narrowed:
 
     def permit(self, topic: str, envelope: Mapping[str, Any]) -> bool:
         """No columns but this schema's from now on; whether that is news, or any had to go."""
-        permitted = frozenset(column.name for column in columns_of(row_record(envelope)))
+        columns = columns_of(row_record(envelope))
+        permitted = frozenset(column.wire for column in columns)
+        named = permitted | {column.name for column in columns}
         is_news = self._permitted.get(topic) != permitted
         self._permitted[topic] = permitted
         if self._pipe.rows("SELECT to_regclass(%s)", (self._memory,)) == [(None,)]:
             return is_news
         gone: list[str] = []
         for name, known in self._pipe.rows(f"SELECT name, columns FROM {self._memory} WHERE topic = %s", (topic,)):
-            gone = sorted(set(known) - permitted)
+            gone = sorted(set(known) - named)
             if gone:
                 self._remove(topic, f"{quote(self._schema)}.{quote(name)}", gone)
                 _logger.info("%s: table %s no longer has %s", self._subscriber, name, ", ".join(gone))
@@ -70,9 +72,9 @@ class Narrowed:
     ) -> tuple[tuple[Column, ...], Callable[[bytes], Taken]]:
         """Those of a record's columns that may still be taken, and how they are read."""
         permitted = self._permitted.get(topic)
-        if permitted is None or all(column.name in permitted for column in columns):
+        if permitted is None or all(column.wire in permitted for column in columns):
             return columns, read
-        places = [place for place, column in enumerate(columns) if column.name in permitted]
+        places = [place for place, column in enumerate(columns) if column.wire in permitted]
 
         def take(message: bytes) -> Taken:
             taken = read(message)

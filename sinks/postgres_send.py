@@ -82,7 +82,7 @@ class Sending:
         for key, row in rows.items():
             groups.setdefault(tuple(sorted(row.unchanged)), {})[key] = row
         for absent, group in groups.items():
-            numbers = [number for number, column in enumerate(target.table.columns) if column.name not in absent]
+            numbers = [number for number, column in enumerate(target.table.columns) if column.wire not in absent]
             columns = [target.table.columns[number] for number in numbers]
             cut = {
                 key: row._replace(cells=tuple(row.cells[number] for number in numbers))

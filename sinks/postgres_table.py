@@ -12,8 +12,8 @@ temporary table to empty at every commit.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from schemas.errors import Misconfigured
 from sinks.postgres_row import sql_type, staging_type
@@ -83,6 +83,17 @@ class Table:
         for column in self.columns:
             if not does_hold(column.name):
                 raise Misconfigured(f"table {self.name}, column {column.name}", too_long, fix=SHORTER_COLUMN)
+
+    def named_as(self, columns_in: Callable[[Table], Collection[str]]) -> Table:
+        """The same with the columns called as they are there: a table of before may have wire names."""
+        if all(column.name == column.wire for column in self.columns):
+            return self
+        found = columns_in(self)
+
+        def named(column: Column) -> Column:
+            return replace(column, name=column.wire) if column.wire in found and column.name not in found else column
+
+        return replace(self, columns=tuple(map(named, self.columns)), key=tuple(map(named, self.key)))
 
     @property
     def path(self) -> str:

@@ -64,10 +64,12 @@ class Tables:
             _check_drift(self._pipe, table, found)
         missing = [column for column in table.columns if found and column.name not in found]
         statements = [sql for column in missing for sql in table.add(column)] if found else table.create()
-        lost = [column.name for column in missing if known and column.name in known.columns]
+        lost = [column.name for column in missing if known and known.columns & {column.name, column.wire}]
         reason = self._reason(topic, table, known, is_made=not found, lost=lost)
         columns = frozenset(column.name for column in table.columns) | (known.columns if known else frozenset())
+        columns -= {column.wire for column in table.columns if column.wire != column.name}
         filling = (known.filling if known else frozenset[str]()) | frozenset(lost)
+        filling |= {column.name for column in table.columns if column.wire in filling}  # lost under the name of before
         if (
             statements
             or reason

@@ -12,7 +12,8 @@
 | boolean, int, long, string    | as they are                          | as they are                                    |
 | array, map, record            | list, dict                           | array, object                                  |
 
-A lossless column (typed branch and `string`) carries what the type cannot hold as its verbatim text in either view.
+Columns are called as in their source, whatever their names on the wire. A lossless column (typed branch and `string`) carries what
+the type cannot hold as its verbatim text in either view.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from decimal import Decimal
 from typing import Any
 
 from schemas.errors import Rejected
+from schemas.wire_name import column_name
 
 AvroType = Any
 Convert = Callable[[Any], Any]
@@ -41,9 +43,13 @@ _MICROS = {"timestamp-millis": 1000, "local-timestamp-millis": 1000, "time-milli
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column of the wire row. `kind` is its typed branch; `is_lossless` says that a `string` branch stands beside it."""
+    """One column of the wire row: `wire` is its name there, `name` what it is called at a subscriber's: as in its source.
+
+    `kind` is its typed branch; `is_lossless` says that a `string` branch stands beside it.
+    """
 
     name: str
+    wire: str
     kind: AvroType
     is_nullable: bool
     is_lossless: bool
@@ -68,7 +74,8 @@ def columns_of(record: Mapping[str, Any]) -> tuple[Column, ...]:
         typed = [branch for branch in branches if branch != "null"]
         columns.append(
             Column(
-                name=field["name"],
+                name=column_name(field["name"]),
+                wire=field["name"],
                 kind=typed[0],
                 is_nullable=len(typed) < len(branches),
                 is_lossless=len(typed) == 2 and typed[1] == "string",
@@ -195,17 +202,18 @@ def _json_float(value: Any) -> Any:
 
 
 class RowView:
-    """Turns raw rows of one record schema into typed ones. A row without value (None) stays None."""
+    """Turns raw rows of one record schema, by wire names, into typed ones. A row without value (None) stays None."""
 
     def __init__(self, record: Mapping[str, Any]) -> None:
         self.columns = columns_of(record)
-        self._json = {column.name: _nullable(json_of(column.kind)) for column in self.columns}
-        self._python = {column.name: _nullable(python_of(column.kind)) for column in self.columns}
+        self.names = {column.wire: column.name for column in self.columns}
+        self._json = {column.wire: _nullable(json_of(column.kind)) for column in self.columns}
+        self._python = {column.wire: _nullable(python_of(column.kind)) for column in self.columns}
 
     def json(self, row: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """The row as JSON values."""
-        return None if row is None else {name: self._json[name](value) for name, value in row.items()}
+        return None if row is None else {self.names[wire]: self._json[wire](value) for wire, value in row.items()}
 
     def python(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The row as Python values."""
-        return {name: self._python[name](value) for name, value in row.items()}
+        return {self.names[wire]: self._python[wire](value) for wire, value in row.items()}

@@ -25,6 +25,7 @@ from producers.pg_encoding import codec_of
 from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured, Transient
 from schemas.grant import Grant, Mask
+from schemas.wire_name import column_name
 
 Key = tuple[Any, ...]
 Rows = dict[Key, tuple[Any, ...]]
@@ -186,7 +187,7 @@ def held(copy: Copy, grant: Grant, contract: Contract) -> Rows:
         case FileCopy():
             return _folded(_dropped(copy, grant, contract), grant, contract)
         case WebhookCopy():
-            return _folded(_received(copy, grant), grant, contract)
+            return _folded(_received(copy, grant, contract), grant, contract)
 
 
 def _take(row: Mapping[str, Any], grant: Grant, fields: Iterable[Field]) -> tuple[Any, ...]:
@@ -205,8 +206,9 @@ def _from_table(copy: TableCopy, grant: Grant, contract: Contract) -> Rows:
         if not there:
             return rows  # nothing ever came: the table is made with the first row
         present = {name for (name,) in there}
-        # A column comes with its first value; until then the copy has none.
-        columns = sql.SQL(", ").join(sql.Identifier(name) if name in present else sql.NULL for name in names)
+        # A column comes with its first value; until then the copy has none. A table of before may have the names of the wire.
+        called = [plain if (plain := column_name(name)) in present else name for name in names]
+        columns = sql.SQL(", ").join(sql.Identifier(name) if name in present else sql.NULL for name in called)
         for values in connection.execute(sql.SQL("SELECT {} FROM {}").format(columns, table)):
             row = _take(dict(zip(names, values, strict=True)), grant, fields)
             rows[tuple(row[place] for place in keys)] = row
@@ -260,7 +262,13 @@ def _dropped(copy: FileCopy, grant: Grant, contract: Contract) -> Iterator[_Even
             case _:
                 raise Misconfigured(str(path), f"is {copy.format}", fix="compare drops of kind jsonl, csv or parquet")
         for row in rows:
-            yield _Event(row["_mesh_token"], row["_mesh_op"], row)
+            yield _Event(row["_mesh_token"], row["_mesh_op"], _by_wire(row, contract))
+
+
+def _by_wire(row: Mapping[str, Any], contract: Contract) -> Mapping[str, Any]:
+    """A row as the contract calls its columns; a subscriber's are called as in the source."""
+    names = {column_name(field.name): field.name for field in contract.fields}
+    return {names.get(name, name): value for name, value in row.items()}
 
 
 def _lines(path: Path) -> Iterator[Any]:
@@ -269,9 +277,10 @@ def _lines(path: Path) -> Iterator[Any]:
             yield json.loads(line)
 
 
-def _received(copy: WebhookCopy, grant: Grant) -> Iterator[_Event]:
+def _received(copy: WebhookCopy, grant: Grant, contract: Contract) -> Iterator[_Event]:
     for body in _lines(copy.log) if copy.log.exists() else ():
         for change in body if isinstance(body, list) else [body]:
             if change["grant_id"] == grant.grant_id:
                 row = {**change["key"], **(change["before" if change["op"] == "d" else "after"] or {})}
-                yield _Event(change["position"], change["op"], row, tuple(change["unchanged"]))
+                unchanged = tuple(_by_wire(dict.fromkeys(change["unchanged"]), contract))
+                yield _Event(change["position"], change["op"], _by_wire(row, contract), unchanged)

@@ -12,6 +12,7 @@ from typing import Any
 
 from schemas.contract import Field
 from schemas.grant import Mask
+from schemas.wire_name import column_name
 
 _FIELD = re.compile(r'("(?:[^"]|"")*"|[^",\r\n]*)(,|\r\n|\Z)')
 _SHOWN = {Mask.HASH, Mask.MASK}
@@ -23,12 +24,12 @@ def csv_rows(
     """The lines of a file by the names in its header. `has_apostrophes`: text may begin with one that is not its own."""
     lines = _lines(path.read_bytes().decode("utf-8-sig"))
     header = next(lines, None)
-    known = {field.name: field for field in fields}
+    known = {called: field for field in fields for called in (field.name, column_name(field.name))}
     for line in lines:
         row: dict[str, Any] = {}
         for name, text in zip(header or (), line, strict=True):
             field = known.get(name or "")
-            is_masked = masks.get(name or "", Mask.FULL) in _SHOWN
+            is_masked = field is not None and masks.get(field.name, Mask.FULL) in _SHOWN
             row[name or ""] = _value(field, text, is_masked=is_masked, has_apostrophes=has_apostrophes)
         yield row
 

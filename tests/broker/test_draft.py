@@ -15,7 +15,6 @@ from rich.console import Console
 
 from ops.check import check
 from ops.draft import draft
-from ops.draft_type import avro_name, column_name
 from ops.embedded.postgres import _binaries
 from ops.folder import load
 from producers.postgres_preflight import preflight
@@ -25,6 +24,7 @@ from schemas.contract import Contract
 from schemas.envelope import key_schema, value_schema
 from schemas.errors import Misconfigured
 from schemas.registry.client import RegistryClient
+from schemas.wire_name import avro_name, column_name
 
 
 def execute(dsn, *statements):

@@ -8,25 +8,27 @@ from pathlib import Path
 import pytest
 
 from ops.check import Problem, check
-from ops.draft_type import avro_name
 from schemas.errors import Misconfigured
+from schemas.wire_name import avro_name
 from sinks.postgres_table import Table
 from sinks.row import Column
 
-LONG = avro_name("统一社会信用代码登记机关名称")
-"""Of 14 characters: 42 bytes in the source, 98 as it stands on the wire."""
+LONG = avro_name("统一社会信用代码登记机关名称及其所在地区划代码")
+"""Of 23 characters, 69 bytes. PostgreSQL has a column of 63 at most; a source of another kind may have this one."""
+SHORT = avro_name("统一社会信用代码登记机关名称")
+"""Of 14 characters: 42 bytes, 98 as it stands on the wire."""
 
 
 def folder(
-    root: Path, *, feed: str = "t", columns: str = "[]", tables: str = "{}", kind: str = "postgres"
+    root: Path, *, name: str = LONG, feed: str = "t", columns: str = "[]", tables: str = "{}", kind: str = "postgres"
 ) -> list[Problem]:
-    for name in ("aic", "customs"):
-        (root / name).mkdir(exist_ok=True)
+    for code in ("aic", "customs"):
+        (root / code).mkdir(exist_ok=True)
     (root / "aic" / "agency.yaml").write_text(
         'agency: aic\nname: 局\nsources: [{name: main, kind: postgres, connection: "${X}"}]\n'
     )
     fields = [{"name": "id", "type": "int", "doc": "号", "confluent:tags": ["L1"]}]
-    fields += [{"name": LONG, "type": ["null", "string"], "default": None, "doc": "名", "confluent:tags": ["L1"]}]
+    fields += [{"name": name, "type": ["null", "string"], "default": None, "doc": "名", "confluent:tags": ["L1"]}]
     record = {
         "type": "record",
         "name": "T",
@@ -46,10 +48,13 @@ def folder(
 def test_a_name_that_the_target_cannot_hold_is_warned_of_on_its_line(tmp_path: Path) -> None:
     (problem,) = folder(tmp_path, columns=f"[{LONG}]")
     assert (problem.severity.value, problem.line) == ("warning", 5)
-    assert f"column {LONG}" in problem.message
+    assert "column 统一社会信用代码登记机关名称及其所在地区划代码" in problem.message
     assert "leave the column out of the grant" in problem.fix
     assert folder(tmp_path, columns="[id]") == [], "what the fix says, done"
     assert folder(tmp_path, columns=f"[{LONG}]", kind="webhook") == []
+    assert folder(tmp_path, name=SHORT, columns=f"[{SHORT}]") == [], (
+        "what counts is the name that the column bears there"
+    )
 
 
 def test_a_table_with_a_name_too_long_gets_another_by_the_option_that_the_fix_names(tmp_path: Path) -> None:
@@ -60,7 +65,7 @@ def test_a_table_with_a_name_too_long_gets_another_by_the_option_that_the_fix_na
 
 
 def test_the_sink_says_of_a_column_what_helps_a_column() -> None:
-    column = Column(name=LONG, kind="string", is_nullable=True, is_lossless=False, doc="")
+    column = Column(name="名" * 22, wire="n", kind="string", is_nullable=True, is_lossless=False, doc="")
     with pytest.raises(Misconfigured, match=r"table t, column .* is longer") as refused:
         Table(schema="public", name="t", columns=(column,), key=())
     assert "leave the column out" in refused.value.fix

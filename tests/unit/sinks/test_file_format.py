@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import ContractBroken
+from schemas.wire_name import avro_name
 from sinks.document import Document, Documents
 from sinks.file_format import format_of
 from tests.delivering import OutFeed
@@ -59,3 +60,31 @@ def test_text_that_a_spreadsheet_would_run_has_an_apostrophe(text: str) -> None:
 def test_a_byte_order_mark_is_written_where_it_is_asked_for() -> None:
     assert written("csv", ROW, bom=True).startswith(b"\xef\xbb\xbf_mesh_op,")
     assert written("csv", ROW).startswith(b"_mesh_op,")
+
+
+@pytest.mark.parametrize("name", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("kind", ["string", "double", {"type": "long", "logicalType": "timestamp-millis"}])
+def test_a_column_is_called_as_in_its_source(name: str, kind: Any) -> None:
+    value = {"string": "甲", "double": 1.5}.get(str(kind), 0)
+    field = {"name": avro_name("占比%, 名称"), "type": ["null", kind]}
+    content = written(name, {"id": 1, field["name"]: value}, [FIELDS[0], field])
+    match name:
+        case "jsonl":
+            names = list(json.loads(content))
+        case "csv":
+            names = next(csv.reader(io.StringIO(content.decode())))
+        case _:
+            names = pq.read_table(io.BytesIO(content)).column_names
+    assert names[3:] == ["id", "占比%, 名称"]
+
+
+def test_the_body_of_a_webhook_calls_columns_as_their_source_does() -> None:
+    key, name = avro_name("编号"), avro_name("名称")
+    feed = OutFeed(
+        "tax", "police.person", [{"name": key, "type": "int"}, {"name": name, "type": ["null", "string"]}], [key]
+    )
+    record = feed.record("u", {key: 1, name: None}, unchanged=[name])
+    document = Documents(feed.schemas.__getitem__, "tax").document(feed.topic, record)
+    assert document is not None
+    told = document.json()
+    assert (told["key"], told["after"], told["unchanged"]) == ({"编号": 1}, {"编号": 1, "名称": None}, ["名称"])
