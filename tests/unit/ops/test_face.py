@@ -9,7 +9,9 @@ import click
 import pytest
 
 from ops.cli import main
+from ops.kinds import SINK_OPTIONS, SOURCE_OPTIONS
 from ops.wiring import SINKS, SOURCES
+from schemas.form import names_of
 
 ROOT = Path(__file__).parent.parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -52,6 +54,21 @@ def test_every_command_that_the_readme_shows_exists_with_its_options() -> None:
         known = {text for option in main.commands[name].params for text in [*option.opts, *option.secondary_opts]}
         unknown = set(re.findall(r"--[a-z-]+", rest)) - known - {"--help"}
         assert not unknown, f"mesh {name}: {unknown}"
+
+
+def test_the_readme_lists_every_option_of_a_source_and_sink_and_no_other() -> None:
+    listed: dict[str, set[str]] = {}
+    kinds: list[str] = []
+    for line in README.split("| of | option |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]:
+        of, names = line.split("|")[1:3]
+        kinds = of.strip().replace("`", "").split(", ") if of.strip() else kinds
+        for kind in kinds:
+            listed.setdefault(kind, set()).update(re.findall(r"`(\w+)`", names))
+    taken = {f"source {kind}": names_of(form) for kind, form in SOURCE_OPTIONS.items()}
+    taken |= {f"sink {kind}": names_of(form) for kind, form in SINK_OPTIONS.items()}
+    # An operator's, which is named to say whose it is.
+    expected = {kind: {*names} - {"allow_cidrs"} for kind, names in taken.items() if names}
+    assert listed == expected
 
 
 def test_every_kind_of_source_and_sink_is_proven_on_real_servers() -> None:
