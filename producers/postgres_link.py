@@ -80,6 +80,8 @@ _NAMES = {
     "constraint": pq.DiagnosticField.CONSTRAINT_NAME,
 }
 _NO_DATABASE, _BAD_PASSWORD, _BAD_ROLE, _NO_PRIVILEGE = "3D000", "28P01", "28000", "42501"
+_CHANGED_MEANWHILE = ("42703", "42P01")
+"""Undefined column or table: our statements name what the catalog showed, so somebody changed it since; the next look tells."""
 _NOT_IN_ENCODING, _NOT_CONVERTED = "22021", "22P05"
 _OBJECT_IN_USE, _FULL, _LOCKED = "55006", "53400", "55P03"
 
@@ -214,7 +216,7 @@ def failure(error: psycopg.Error, name: str) -> MeshError:
 
 def _judge(state: str | None, message: str, name: str) -> MeshError:
     text = " ".join(message.split())
-    if (fix := _fix(state, text)) is not None:
+    if state not in _CHANGED_MEANWHILE and (fix := _fix(state, text)) is not None:
         return Misconfigured(f"source {name}", text, fix=fix)
     if state == _LOCKED:
         return Locked(f"source {name}: {text}", retry_after_seconds=5.0)
