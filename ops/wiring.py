@@ -187,6 +187,7 @@ def _run_delivery(
     Leaving(settings.kafka, directory, Finished(settings, log)).run(stop)
     Delivery(
         directory=directory,
+        present=partial(read_directory, settings.kafka),
         address_of=Connections(settings.directory).sinks.address_of,
         schema_of=RegistryClient(settings.registry).schema,
         dead_letter=DeadLetterLog(log),

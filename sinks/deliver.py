@@ -85,7 +85,8 @@ class Delivery:
     `directory` returns the present Directory; another object is news, taken up within a fraction of a second. `schema_of`,
     `address_of`, `dead_letter`, `acknowledge` and the observer are called from every lane's thread. `dead_letter`, and
     `acknowledge`, which keeps that an end was applied, return once that is durable and raise Transient otherwise. `now` gives
-    Unix seconds, `jitter` spreads a wait of so many seconds.
+    Unix seconds, `jitter` spreads a wait of so many seconds. `present` asks the broker for the Directory as it is at this moment,
+    and raises Transient.
     """
 
     def __init__(
@@ -107,8 +108,10 @@ class Delivery:
         replays: Replays | None = None,
         acknowledge: Acknowledge = _keep_no_record,
         standstills: Standstills | None = None,
+        present: Callable[[], Directory] | None = None,
     ) -> None:
         self._directory = directory
+        self._present = present or directory
         self._address_of = address_of
         self._schema_of = schema_of
         self._dead_letter = dead_letter
@@ -216,7 +219,12 @@ class Delivery:
             return None
         addresses = self._addresses[key] = Addresses(self._address_of)
         setup = SinkSetup(
-            subscriber=key[0], sink=sink, address_of=addresses, schema_of=self._schema_of, networks=self._networks
+            subscriber=key[0],
+            sink=sink,
+            address_of=addresses,
+            schema_of=self._schema_of,
+            networks=self._networks,
+            present_schema=self._present_schema,
         )
         lane = self._lanes[key] = Lane(
             setup=setup,
@@ -234,6 +242,10 @@ class Delivery:
             standstill=Standstill(self._standstills, key[0], sink, addresses.given),
         )
         return lane
+
+    def _present_schema(self, topic: str) -> int | None:
+        grants = self._present().grants.values()
+        return next((entry.value_schema_id for entry in grants if entry.topic == topic), None)
 
     def _stop_lanes(self, keys: Sequence[LaneKey]) -> None:
         for key in keys:

@@ -23,7 +23,7 @@ from sinks.postgres_end import Ends
 from sinks.postgres_fault import Undefined
 from sinks.postgres_fold import Fold
 from sinks.postgres_names import TableNames
-from sinks.postgres_narrow import Narrowed
+from sinks.postgres_narrow import Narrowed, wire_names
 from sinks.postgres_options import PostgresOptions
 from sinks.postgres_pipe import Pipe, Statement
 from sinks.postgres_place import Place
@@ -32,7 +32,17 @@ from sinks.postgres_send import Sending
 from sinks.postgres_table import Table, move_offsets
 from sinks.postgres_tables import Tables
 from sinks.postgres_trial import try_postgres
-from sinks.sink import Fenced, Moved, NotYet, Partition, SinkKind, SinkSetup, TopicTrouble
+from sinks.sink import (
+    Fenced,
+    Moved,
+    NotYet,
+    Partition,
+    PresentSchema,
+    SinkKind,
+    SinkSetup,
+    TopicTrouble,
+    no_present_schema,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +70,7 @@ class PostgresSink:
         schema: str,
         tables: Mapping[str, str],
         beside_source: bool = False,
+        present_schema: PresentSchema = no_present_schema,
     ) -> None:
         self._pipe = Pipe(dsn, subscriber)
         self._subscriber = subscriber
@@ -68,7 +79,8 @@ class PostgresSink:
         self._names = TableNames(subscriber, tables)
         self._place = Place(self._pipe, subscriber, schema, beside_source=beside_source)
         self._ends = Ends(self._pipe, subscriber, schema, self._names.of)
-        self._narrowed = Narrowed(self._pipe, subscriber, schema)
+        self._present_schema = present_schema
+        self._narrowed = Narrowed(self._pipe, subscriber, schema, self._present_columns)
         self._tables_made = Tables(self._pipe, subscriber, schema)
         self._targets: dict[tuple[str, int, int], Target] = {}
         self._sending = Sending(self._pipe)
@@ -89,7 +101,7 @@ class PostgresSink:
             self._recover()
             raise
         self._place.committed(places)
-        self._forget(self._tables_made.filled())
+        self._forget({*self._tables_made.filled(), *self._narrowed.cut_since()})
 
     def _attempt(self, batches: Sequence[Batch], places: Sequence[Partition]) -> None:
         """Write, and once more where that can end otherwise."""
@@ -197,6 +209,10 @@ class PostgresSink:
         """See Ender."""
         if self._narrowed.permit(topic, self._schema_of(value_schema_id)):
             self._forget([topic])
+
+    def _present_columns(self, topic: str) -> frozenset[str] | None:
+        schema_id = self._present_schema(topic)
+        return None if schema_id is None else wire_names(self._schema_of(schema_id))
 
     def lost_ends(self, topics: Collection[str]) -> Collection[str]:
         """See Ender."""
@@ -320,6 +336,7 @@ def build_postgres(setup: SinkSetup) -> PostgresSink:
         schema=options.schema,
         tables=options.tables,
         beside_source=options.beside_source,
+        present_schema=setup.present_schema,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from schemas.errors import ContractBroken
+from schemas.wire_name import column_name
 from sinks.postgres_pipe import Pipe
 from sinks.postgres_row import Taken
 from sinks.postgres_table import quote
@@ -20,21 +21,33 @@ from sinks.row import Column, columns_of, row_record
 _logger = logging.getLogger(__name__)
 
 
-class Narrowed:
-    """What the present grants let the tables of one sink have, by topic."""
+def wire_names(envelope: Mapping[str, Any]) -> frozenset[str]:
+    """The columns that an envelope's row has, as they are called on the wire."""
+    return frozenset(column.wire for column in columns_of(row_record(envelope)))
 
-    def __init__(self, pipe: Pipe, subscriber: str, schema: str) -> None:
+
+class Narrowed:
+    """What the present grants let the tables of one sink have, by topic.
+
+    A grant that names more is heard of here after the first records that have it: streams hears of grants by itself. So before
+    anything is cut from a record `present_columns` asks what the grant names now; None where there is none.
+    """
+
+    def __init__(
+        self, pipe: Pipe, subscriber: str, schema: str, present_columns: Callable[[str], frozenset[str] | None]
+    ) -> None:
         self._pipe = pipe
         self._subscriber = subscriber
         self._schema = schema
         self._memory = f"{quote(schema)}._mesh_tables"
+        self._present_columns = present_columns
         self._permitted: dict[str, frozenset[str]] = {}
+        self._cut: set[str] = set()
 
     def permit(self, topic: str, envelope: Mapping[str, Any]) -> bool:
         """No columns but this schema's from now on; whether that is news, or any had to go."""
-        columns = columns_of(row_record(envelope))
-        permitted = frozenset(column.wire for column in columns)
-        named = permitted | {column.name for column in columns}
+        permitted = wire_names(envelope)
+        named = permitted | set(map(column_name, permitted))
         is_news = self._permitted.get(topic) != permitted
         self._permitted[topic] = permitted
         if self._pipe.rows("SELECT to_regclass(%s)", (self._memory,)) == [(None,)]:
@@ -67,13 +80,22 @@ class Narrowed:
         else:
             self._pipe.change_tables([*emptied, forget])
 
+    def cut_since(self) -> set[str]:
+        """Topics with records that were cut since last asked: whether they still are to be is asked again for each batch."""
+        cut, self._cut = self._cut, set()
+        return cut
+
     def permitted(
         self, topic: str, columns: tuple[Column, ...], read: Callable[[bytes], Taken]
     ) -> tuple[tuple[Column, ...], Callable[[bytes], Taken]]:
         """Those of a record's columns that may still be taken, and how they are read."""
         permitted = self._permitted.get(topic)
-        if permitted is None or all(column.wire in permitted for column in columns):
+        wanted = {column.wire for column in columns}
+        if permitted is not None and not wanted <= permitted and (present := self._present_columns(topic)) is not None:
+            permitted = self._permitted[topic] = present
+        if permitted is None or wanted <= permitted:
             return columns, read
+        self._cut.add(topic)
         places = [place for place, column in enumerate(columns) if column.wire in permitted]
 
         def take(message: bytes) -> Taken:

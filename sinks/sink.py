@@ -180,6 +180,15 @@ class Pace:
     linger_seconds: float = 0.0
 
 
+PresentSchema = Callable[[str], int | None]
+"""The value schema that a topic's grant names at this moment, asked of the broker; None without one. Raises Transient."""
+
+
+def no_present_schema(_topic: str) -> int | None:
+    """For a sink that runs by itself, without grants."""
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkSetup:
     """What a sink is built from. `networks`: what webhooks may call beside public addresses, as the operator says."""
@@ -189,6 +198,7 @@ class SinkSetup:
     address_of: AddressOf
     schema_of: SchemaOf
     networks: Sequence[Network] = ()
+    present_schema: PresentSchema = no_present_schema
 
     @property
     def label(self) -> str:
