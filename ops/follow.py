@@ -268,7 +268,7 @@ class _Following:
 
 def _until_live(settings: Settings, contract: Contract, feed: str, request: str, wait_seconds: float) -> str:
     """Wait until the copy that was asked for is whole; what it waits for otherwise."""
-    source = f"{contract.agency}.{contract.source}"
+    source = contract.source_name
     deadline = time.monotonic() + wait_seconds
     while True:
         records = {key: record for _, key, record in read_all(settings.kafka, [CAPTURE])}

@@ -143,7 +143,7 @@ class Gaps:
                 continue
             seen.add(name)
             if self._is_captured(name):
-                found.add(f"{feeds[name].contract.agency}.{feeds[name].contract.source}")
+                found.add(feeds[name].contract.source_name)
                 continue
             makers = [flow for flow in self._flows if name in flow.outputs or name == FLOW_INBOX]
             open_ += [each.feed for flow in makers for each in flow.inputs if each.feed in feeds]

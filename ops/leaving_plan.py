@@ -47,6 +47,7 @@ class Plan:
 
     def _take(self, directory: Directory, target: Target) -> None:
         what, name = target
+        agency = directory.agencies.get(name.partition(".")[0])
         if what == "subscriber":
             _require(name in directory.subscribers, directory, target)
             return
@@ -54,27 +55,15 @@ class Plan:
             _require(name in directory.feeds, directory, target)
             found = {name} & directory.feeds.keys()
         else:
-            agency = directory.agencies.get(name.partition(".")[0])
-            sources = {
-                each.name: each
+            sources = [
+                each
                 for each in (agency.sources if agency else ())
-                if what == "agency" or f"{agency.agency if agency else ''}.{each.name}" == name
-            }
-            _require(bool(agency) if what == "agency" else bool(sources), directory, target)
-            found = {
-                feed
-                for feed, entry in directory.feeds.items()
-                if agency and entry.contract.agency == agency.agency and entry.contract.source in sources
-            }
-            if agency is not None and what == "agency":
-                self.agencies[name] = None
-            elif agency is not None and sources and self.agencies.get(agency.agency, agency) is not None:
-                former = self.agencies.get(agency.agency) or agency
-                left = tuple(each for each in former.sources if each.name not in sources)
-                self.agencies[agency.agency] = replace(former, sources=left)
-            for source in sources.values():
-                if agency is not None and not source.is_flow:
-                    self.slots[f"{agency.agency}.{source.name}"] = (source, target)
+                if what == "agency" or name.endswith(f".{each.name}")
+            ]
+            _require(agency is not None and (what == "agency" or bool(sources)), directory, target)
+            if agency is None:
+                return
+            found = self._take_sources(directory, agency, sources, target)
         if derived := sorted(feed for feed in found if directory.is_derived(feed)):
             fix = "name the sources and feeds that are captured; end the grants on the others by `mesh grant <id> REVOKED`"
             raise Misconfigured(
@@ -82,22 +71,33 @@ class Plan:
             )
         self.feeds.update({feed: directory.feeds[feed] for feed in found})
 
+    def _take_sources(
+        self, directory: Directory, agency: Agency, sources: Sequence[SourceConfig], target: Target
+    ) -> set[str]:
+        """Take sources out of their agency, or the agency with all of them; the feeds that they have."""
+        if target[0] == "agency":
+            self.agencies[agency.agency] = None
+        elif sources and (former := self.agencies.get(agency.agency, agency)) is not None:
+            left = tuple(each for each in former.sources if each not in sources)
+            self.agencies[agency.agency] = replace(former, sources=left)
+        captured = [each for each in sources if not each.is_flow]
+        self.slots.update({f"{agency.agency}.{each.name}": (each, target) for each in captured})
+        names = {each.name for each in sources}
+        return {
+            feed
+            for feed, entry in directory.feeds.items()
+            if entry.contract.agency == agency.agency and entry.contract.source in names
+        }
+
     def _take_idle_sources(self, directory: Directory) -> None:
         """A source whose last feed leaves keeps no slot: its database's log would grow."""
         for what, name in self.targets:
             if what == "feed" and name in self.feeds:
                 contract = self.feeds[name].contract
-                source, config = (
-                    f"{contract.agency}.{contract.source}",
-                    _config(directory, contract.agency, contract.source),
-                )
+                source, agency = contract.source_name, directory.agencies.get(contract.agency)
+                config = agency.source(contract.source) if agency else None
                 if config is not None and source not in self.slots and not feeds_left(directory, source, self.feeds):
                     self.slots[source] = (config, (what, name))
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether all of it was done before."""
-        return not (self.feeds or self.grants or self.agencies or self.slots)
 
     def grants_in_words(self, *, is_abandoned: bool) -> dict[str, str]:
         """What becomes of what each grant delivered."""
@@ -129,24 +129,19 @@ def feeds_left(directory: Directory, source: str, but: dict[str, FeedEntry] | No
     return [
         feed
         for feed, entry in directory.feeds.items()
-        if f"{entry.contract.agency}.{entry.contract.source}" == source and feed not in (but or {})
+        if entry.contract.source_name == source and feed not in (but or {})
     ]
 
 
 def slots_of(directory: Directory, targets: Sequence[Target]) -> list[Offboarding]:
     """What sources that these targets ended still hold."""
     found: list[Offboarding] = []
+    commands = {f"{what} {name}" for what, name in targets}
     for slot in directory.slots_due():
-        commands = {f"{what} {name}" for what, name in targets}
         ours = {f"agency {slot.name.partition('.')[0]}", f"source {slot.name}", slot.command}
         if commands & ours:
             found.append(slot)
     return found
-
-
-def _config(directory: Directory, agency: str, source: str) -> SourceConfig | None:
-    entry = directory.agencies.get(agency)
-    return next((each for each in entry.sources if each.name == source), None) if entry else None
 
 
 def _require(is_there: bool, directory: Directory, target: Target) -> None:

@@ -226,7 +226,7 @@ class FileLint:
         sink = subscriber.sink(grant.sink)
         if sink is None or sink.kind != "postgres":
             return
-        delivered = grant.grant_id.removeprefix(f"{subscriber.subscriber}.")
+        delivered = grant.delivered_as
         tables = sink.options.get("tables")
         table = str((tables if isinstance(tables, Mapping) else {}).get(delivered, delivered.replace(".", "_")))
         text = f"is longer than the {NAME_BYTES_MAX} bytes that PostgreSQL keeps of a name: the table would not be made"

@@ -177,6 +177,6 @@ def _places(subscribers: Sequence[tuple[Subscriber, Sequence[Grant]]], address_o
             schema = str(sink.options.get("schema", "public"))
             for grant in grants:
                 if grant.sink == sink.name:
-                    name = grant.grant_id.removeprefix(f"{subscriber.subscriber}.")
+                    name = grant.delivered_as
                     table = tables.get(name, name.replace(".", "_"))
                     yield _Place(end=end, what=f"table {table}", where=("postgres", *database, schema, table))

@@ -20,13 +20,14 @@ import click
 from ops.audit import audit
 from ops.control import publish, read_directory
 from ops.incidents import read as read_incidents
-from ops.leaving_plan import Plan, Target, feeds_left, slots_of
+from ops.leaving_plan import Plan, Target, What, feeds_left, slots_of
 from ops.login import remove_login
 from ops.offboarded import unconfirmed
 from ops.settings import Connections, Settings
 from ops.topics import ensure_control_topics, withdraw_read
 from producers.log import Log
 from producers.release import Holding
+from schemas.agency import SourceConfig
 from schemas.directory import Directory
 from schemas.feed import AGENCIES, CAPTURE, CONTRACTS, ENDINGS, GRANTS, OFFBOARDED, RESYNCS
 from schemas.incident import key_of as incident_key
@@ -168,15 +169,16 @@ class _Offboarding:
                     grants=sorted(plan.grants),
                     asked=self._is_asked,
                 )
-        for source, (config, (what, name)) in plan.slots.items():
-            slot = Offboarding(kind="slot", name=source, at=self._now, source=config, command=f"{what} {name}")
-            self._tell(log, slot)
+        slots = {source: self._slot(source, config, *target) for source, (config, target) in plan.slots.items()}
         if not self._is_released:
-            due = {each.name: each for each in slots_of(self._directory, plan.targets)}
-            for source in {*plan.slots, *due}:
-                config, (what, name) = plan.slots.get(source) or (due[source].source, ("source", source))
-                slot = Offboarding(kind="slot", name=source, at=self._now, source=config, command=f"{what} {name}")
-                self._abandon(log, slot)
+            for due in slots_of(self._directory, plan.targets):
+                slots.setdefault(due.name, self._slot(due.name, due.source, "source", due.name))
+        take = self._tell if self._is_released else self._abandon
+        for slot in slots.values():
+            take(log, slot)
+
+    def _slot(self, source: str, config: SourceConfig | None, what: What, name: str) -> Offboarding:
+        return Offboarding(kind="slot", name=source, at=self._now, source=config, command=f"{what} {name}")
 
     def _abandon(self, log: Log, slot: Offboarding) -> None:
         self._tell(log, replace(slot, done_at=self._now))
@@ -236,10 +238,7 @@ class _Offboarding:
 
     def _look_again(self, log: Log) -> None:
         """Whoever offboards the last two feeds of a source at once sees the other one each."""
-        sources = {
-            f"{entry.contract.agency}.{entry.contract.source}": (entry.contract, feed)
-            for feed, entry in self._plan.feeds.items()
-        }
+        sources = {entry.contract.source_name: (entry.contract, feed) for feed, entry in self._plan.feeds.items()}
         open_ones = sources.keys() - self._plan.slots.keys()
         if not open_ones:
             return
@@ -247,12 +246,10 @@ class _Offboarding:
         for source in open_ones:
             contract, feed = sources[source]
             agency = present.agencies.get(contract.agency)
-            config = next((each for each in agency.sources if each.name == contract.source), None) if agency else None
+            config = agency.source(contract.source) if agency else None
             known = present.left("slot", source)
             if config is not None and not feeds_left(present, source) and (known is None or known.done_at):
-                self._tell(
-                    log, Offboarding(kind="slot", name=source, at=self._now, source=config, command=f"feed {feed}")
-                )
+                self._tell(log, self._slot(source, config, "feed", feed))
 
 
 def _is_delivered(directory: Directory, code: str, sink: str) -> bool:

@@ -29,7 +29,7 @@ class Present:
     def of(cls, directory: Directory, now: datetime) -> Present:
         """What the directory has at this moment; of grants and their sinks, those that are active."""
         active = [entry.grant for entry in directory.grants.values() if entry.grant.is_active(now)]
-        sources = {f"{entry.contract.agency}.{entry.contract.source}" for entry in directory.feeds.values()}
+        sources = {entry.contract.source_name for entry in directory.feeds.values()}
         sources |= {f"{code}.{source.name}" for code, agency in directory.agencies.items() for source in agency.sources}
         sources |= {slot.name for slot in directory.slots_due()}
         return cls(

@@ -47,7 +47,7 @@ def _target(directory: Directory, name: str) -> str:
     if name in sources:
         return name
     entry = directory.feeds.get(name)
-    source = f"{entry.contract.agency}.{entry.contract.source}" if entry else ""
+    source = entry.contract.source_name if entry else ""
     if source in sources:
         return source if sources[source].kind == PEER else name  # what another mesh provides is read again as a whole
     known = ", ".join(sorted(sources)) or "none"

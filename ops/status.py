@@ -170,7 +170,7 @@ class _View:
     def feed(self, entry: FeedEntry, origin: str) -> FeedStatus:
         samples = self._after.samples
         feed, contract = entry.feed, entry.contract
-        source = f"{contract.agency}.{contract.source}"
+        source = contract.source_name
         lag = self._after.lags.get(STREAMS_GROUP, {}).get(feed)
         expected = samples.latest("mesh_snapshot_rows_expected", feed=feed)
         done = samples.latest("mesh_snapshot_rows", feed=feed)

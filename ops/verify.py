@@ -239,8 +239,7 @@ def _copy(directory: Directory, entry: GrantEntry, connections: Connections, rec
     address = connections.sinks.address_of(grant.subscriber, sink.name)
     match sink.kind:
         case "postgres":
-            name = grant.grant_id.removeprefix(f"{grant.subscriber}.")
-            table = sink.options.get("tables", {}).get(name)
+            table = sink.options.get("tables", {}).get(grant.delivered_as)
             return TableCopy(dsn=address, schema=sink.options.get("schema", "public"), table=table)
         case "files":
             escapes = sink.options.get("escape_formulas", True)

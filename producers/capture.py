@@ -229,7 +229,7 @@ class _Work:
         """The present one; None once the source is in the directory no more."""
         directory = self._capture._directory()
         agency = directory.agencies.get(self._agency)
-        config = next((each for each in agency.sources if each.name == self._source), None) if agency else None
+        config = agency.source(self._source) if agency else None
         if agency is None or config is None or config.is_flow:
             return None
         try:

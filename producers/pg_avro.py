@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from producers.pg_decimal import unheld
 from producers.pg_floats import halves
 from producers.pg_nested import array_parts
 from producers.pg_text import DAY_MICROS, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, Text, uuid
@@ -240,14 +241,17 @@ def _advice(pg: PgType) -> str:
     return f"use {' or '.join(fitting)}" if fitting else "leave the column out of the contract"
 
 
-def encoder(pg: PgType, field: Field, *, codec: str = "") -> tuple[Encode, bytes]:
+def encoder(pg: PgType, field: Field, *, typmod: int | None = None, codec: str = "") -> tuple[Encode, bytes]:
     """How a value of this field is written, branch index included, and the branch index alone of its typed branch.
 
     `codec` reads text that does not come as UTF-8; the encoder raises UnicodeDecodeError where it cannot, Misfit for a value that
-    no branch of the field holds. Raises Unmapped when type and field do not pair at all.
+    no branch of the field holds. Raises Unmapped when type and field do not pair at all, or when the column, of this `typmod`, holds
+    decimals that the field does not.
     """
     if pg.is_unsendable:
         raise Unmapped(f"type {pg} holds a type without a binary form; {_advice(pg)}")
+    if typmod is not None and (beyond := unheld(pg, typmod, field)) is not None:
+        raise Unmapped(beyond)
     encode = typed(pg, field.branches[0], codec=codec)
     in_union = field.wire_type() if isinstance(field.wire_type(), list) else None
     if in_union is None:

@@ -12,7 +12,6 @@ from typing import Any
 import psycopg
 
 from producers.pg_avro import Unmapped, encoder
-from producers.pg_decimal import unheld
 from producers.pg_encoding import codec_of
 from producers.postgres_catalog import Table, Types, spelled, tables
 from producers.postgres_identity import logged_columns, usable_identity, whole_row_fix
@@ -234,9 +233,7 @@ def _columns(contract: Contract, table: Table) -> Iterator[Finding]:
             yield _error(contract, f"{table.name} has no column {field.column}", fix)
             continue
         try:
-            encoder(column.type, field)
-            if (beyond := unheld(column.type, column.typmod, field)) is not None:
-                raise Unmapped(beyond)
+            encoder(column.type, field, typmod=column.typmod)
         except Unmapped as unmapped:
             yield _error(
                 contract,

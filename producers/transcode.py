@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from producers.pg_avro import Encode, Misfit, Unmapped, encoder
-from producers.pg_decimal import unheld
 from producers.pg_encoding import reason_of, to_utf8
 from producers.pg_tuple import TEXTUAL_TYPES, Column, Tuples
 from producers.varint import LAST, LAST_IN_UNION, MORE, MORE_IN_UNION, varint, varint_in_union
@@ -175,9 +174,7 @@ class Transcoder:
         if field is None:
             return _Plan(i, "")
         try:
-            encode, tag = encoder(column.type, field, codec=self.codec)
-            if (beyond := unheld(column.type, column.typmod, field)) is not None:
-                raise Unmapped(beyond)
+            encode, tag = encoder(column.type, field, typmod=column.typmod, codec=self.codec)
         except Unmapped as error:
             raise ContractBroken(
                 self._contract.feed, f"column {column.name}: {error}", fix=f"`mesh follow {self._contract.feed} --yes`"

@@ -37,9 +37,14 @@ class Agency:
     contact: str = ""
     sources: tuple[SourceConfig, ...] = ()
 
+    def source(self, name: str) -> SourceConfig | None:
+        """The source of that name, if there is one."""
+        return next((source for source in self.sources if source.name == name), None)
+
     def has_flow(self, source: str) -> bool:
         """Whether this source of the agency is a flow."""
-        return any(entry.name == source and entry.is_flow for entry in self.sources)
+        config = self.source(source)
+        return config is not None and config.is_flow
 
     def to_json(self) -> dict[str, Any]:
         """The record on `mesh.agencies`."""

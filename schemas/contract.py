@@ -125,6 +125,11 @@ class Contract:
         return self.gov.get("source", "main")
 
     @property
+    def source_name(self) -> str:
+        """That source as others call it: `<agency>.<source>`."""
+        return f"{self.agency}.{self.source}"
+
+    @property
     def table(self) -> str:
         """The table in the source, `<schema>.<table>`."""
         return self.gov.get("table", f"public.{self.feed.rsplit('.', 1)[1]}")

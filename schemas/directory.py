@@ -140,7 +140,7 @@ class Directory:
         due = [each for each in self.offboarded.values() if each.kind == "slot" and each.done_at is None]
         if not due:
             return []
-        fed = {f"{entry.contract.agency}.{entry.contract.source}" for entry in self.feeds.values()}
+        fed = {entry.contract.source_name for entry in self.feeds.values()}
         return [each for each in due if each.name not in fed]
 
     def is_derived(self, feed: str) -> bool:

@@ -74,6 +74,11 @@ class Grant:
         if not self.columns:
             raise Misconfigured(f"grant {self.grant_id}", "names no columns", fix="list the granted columns")
 
+    @property
+    def delivered_as(self) -> str:
+        """What its rows are called at the subscriber: the feed, and the purpose if it is a second grant."""
+        return self.grant_id.removeprefix(f"{self.subscriber}.")
+
     def is_active(self, now: datetime) -> bool:
         """Whether the grant lets changes flow at this moment (an aware datetime)."""
         return (

@@ -108,7 +108,7 @@ def _source_rows(contract: Contract, source_dsn: str, text_encoding: str | None)
     columns = [sql.Identifier(field.column) for field in contract.fields]
     names = [field.name for field in contract.fields]
     table = table_of(contract)
-    with reading(source_dsn, f"source {contract.agency}.{contract.source}", text_encoding) as connection:
+    with reading(source_dsn, f"source {contract.source_name}", text_encoding) as connection:
         # A feed has the rows of its table alone, or of all partitions of it: a partitioned table has none of its own.
         asked = sql.SQL(_IS_PARTITIONED).format(table.as_string(None))
         kind = connection.execute(statement(connection, asked, text_encoding)).fetchone()

@@ -174,11 +174,6 @@ def granted(grant: Grant, contract: Contract) -> list[Field]:
     ]
 
 
-def delivered_name(grant: Grant) -> str:
-    """What the subscriber calls the feed: without its own code, and with the purpose of a second grant."""
-    return grant.grant_id.removeprefix(f"{grant.subscriber}.")
-
-
 def held(copy: Copy, grant: Grant, contract: Contract) -> Rows:
     """The rows that the subscriber holds by this grant. Raises Misconfigured for a format that it cannot read, Transient."""
     match copy:
@@ -198,7 +193,7 @@ def _take(row: Mapping[str, Any], grant: Grant, fields: Iterable[Field]) -> tupl
 def _from_table(copy: TableCopy, grant: Grant, contract: Contract) -> Rows:
     fields = granted(grant, contract)
     keys = [place for place, field in enumerate(fields) if field.is_key]
-    table = sql.Identifier(copy.schema, copy.table or delivered_name(grant).replace(".", "_"))
+    table = sql.Identifier(copy.schema, copy.table or grant.delivered_as.replace(".", "_"))
     names = [field.name for field in fields]
     rows: Rows = {}
     with reading(copy.dsn, f"subscriber {grant.subscriber}") as connection:
@@ -248,7 +243,7 @@ def _folded(events: Iterable[_Event], grant: Grant, contract: Contract) -> Rows:
 
 
 def _dropped(copy: FileCopy, grant: Grant, contract: Contract) -> Iterator[_Event]:
-    name = delivered_name(grant)
+    name = grant.delivered_as
     for manifest in sorted((copy.directory / name).glob("*.done.json")):  # a file counts once its manifest is there
         path = manifest.with_name(json.loads(manifest.read_text())["file"])
         match copy.format:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from psycopg import sql
 
-from ops.city.copies import COLUMNS, Copy, TableCopy, delivered_name, granted, reading
+from ops.city.copies import COLUMNS, Copy, TableCopy, granted, reading
 from schemas.contract import Contract, Field
 from schemas.grant import Grant
 from schemas.wire_name import column_name
@@ -17,7 +17,7 @@ def values_left(copy: Copy, grant: Grant, contract: Contract) -> int:
     if not isinstance(copy, TableCopy):
         return 0
     allowed = _called(granted(grant, contract))
-    table = sql.Identifier(copy.schema, copy.table or delivered_name(grant).replace(".", "_"))
+    table = sql.Identifier(copy.schema, copy.table or grant.delivered_as.replace(".", "_"))
     with reading(copy.dsn, f"subscriber {grant.subscriber}") as connection:
         there = {name for (name,) in connection.execute(COLUMNS, (table.as_string(connection),))}
         beyond = sorted((there & _called(contract.fields)) - allowed)

@@ -33,7 +33,7 @@ class DerivedFeed:
         self._codec = codec
         self._rows = RowCodec(value_schema(contract))
         self._frame = frame(entry.value_schema_id)
-        name = f"{contract.agency}.{contract.source}".encode()
+        name = contract.source_name.encode()
         self._origin = write_text(VERSION) + write_text(CONNECTOR) + write_text(name)
         table = contract.feed.partition(".")[2].encode()
         self._place = _A_ROW + write_text(contract.agency.encode()) + write_text(table) + _NO_NUMBERS

@@ -26,9 +26,10 @@ TABLE = "police_person"
 
 
 @contextmanager
-def sink_of(dsn: str, feed: OutFeed) -> Iterator[PostgresSink]:
+def sink_of(dsn: str, feed: OutFeed, **settings: Any) -> Iterator[PostgresSink]:
+    schema_of = feed.schemas.__getitem__
     sink = PostgresSink(
-        dsn=dsn, subscriber=feed.subscriber, schema_of=feed.schemas.__getitem__, schema="public", tables={}
+        dsn=dsn, subscriber=feed.subscriber, schema_of=schema_of, schema="public", tables={}, **settings
     )
     try:
         sink.start_offsets([(feed.topic, 0)])

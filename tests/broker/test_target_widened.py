@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
-from sinks.postgres import PostgresSink
+from tests.broker.test_target_names import sink_of
 from tests.delivering import OutFeed
 
 NARROW = [{"name": "id", "type": "int"}, {"name": "a", "type": ["null", "string"]}]
 WIDE = [*NARROW, {"name": "b", "type": ["null", "string"]}]
-
-
-@contextmanager
-def sink_of(dsn: str, feed: OutFeed, present_schema: Callable[[str], int | None]) -> Iterator[PostgresSink]:
-    sink = PostgresSink(
-        dsn=dsn,
-        subscriber=feed.subscriber,
-        schema_of=feed.schemas.__getitem__,
-        schema="public",
-        tables={},
-        present_schema=present_schema,
-    )
-    try:
-        sink.start_offsets([(feed.topic, 0)])
-        yield sink
-    finally:
-        sink.close()
 
 
 def held(dsn: str) -> dict[int, dict[str, Any]]:
@@ -41,7 +22,7 @@ def held(dsn: str) -> dict[int, dict[str, Any]]:
 
 def test_a_record_that_comes_before_word_of_the_wider_grant_keeps_its_new_column(dsn: str) -> None:
     feed = OutFeed("bank", "police.person", NARROW, ["id"])
-    with sink_of(dsn, feed, lambda _: feed.value_id) as sink:
+    with sink_of(dsn, feed, present_schema=lambda _: feed.value_id) as sink:
         sink.narrow(feed.topic, feed.value_id)
         sink.write([feed.batch(feed.record("c", {"id": 1, "a": "x"}))])
         feed.use(WIDE)
@@ -56,7 +37,7 @@ def test_a_record_of_before_the_grant_was_narrowed_is_cut_until_it_names_the_col
     feed = OutFeed("bank", "police.person", WIDE, ["id"])
     wide_id = feed.value_id
     present = [wide_id]
-    with sink_of(dsn, feed, lambda _: present[0]) as sink:
+    with sink_of(dsn, feed, present_schema=lambda _: present[0]) as sink:
         early, late, later = (feed.record("u", {"id": number, "a": "x", "b": "old"}) for number in (1, 2, 3))
         feed.use(NARROW)
         present[0] = feed.value_id

@@ -13,7 +13,7 @@ import pytest
 from ops.city.city import GUANGZHOU, City
 from ops.city.compare import Comparison, _hidden
 from ops.city.condition import condition
-from ops.city.copies import WebhookCopy, delivered_name, granted, held
+from ops.city.copies import WebhookCopy, granted, held
 from ops.folder import load
 from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured
@@ -137,7 +137,7 @@ def change(op: str, minor: int, key: str, name: str | None, **more: Any) -> Mapp
 
 def test_what_is_granted_and_how_it_is_called():
     assert [field.name for field in granted(grant(), CONTRACT)] == ["id", "name"]
-    assert delivered_name(grant()) == "aic.t.second"
+    assert grant().delivered_as == "aic.t.second"
 
 
 def test_a_receivers_log_folds_to_the_newest_row_of_each_key(tmp_path):
