@@ -1,7 +1,8 @@
-"""Capture as a child that may be killed: `python -m tests.chaos.capture_process KAFKA DSN AGENCY DIRECTORY`.
+"""Capture as a child that may be killed: `python -m tests.chaos.capture_process KAFKA DSN AGENCY DIRECTORY [BLOCK]`.
 
 Its feed is `<agency>.t` as `feed_contract` has it; its progress is a file, replaced whole and synced. Ranges are small and
-stored at once, so that a kill meets a snapshot between two of them.
+stored at once. With a block it kills itself (SIGKILL) as soon as its snapshot has stored that it came that far: a kill from
+outside would meet a snapshot between two ranges only where the machine is slow enough.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
-from producers import postgres, postgres_snapshot
+from producers import postgres_book, postgres_snapshot
 from producers.capture import Capture
 from producers.log import Log
 from producers.postgres import PostgresSource
+from producers.postgres_place import COPYING
 from schemas.contract import Contract
 from tests.capturing import DECIMAL, Rig, contract
 
@@ -27,8 +30,9 @@ def feed_contract(agency: str) -> Contract:
 
 
 class FileProgress:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, dies_at: int | None) -> None:
         self._directory = directory
+        self._dies_at = dies_at
 
     def load(self, source: str) -> dict[str, Any] | None:
         path = self._directory / f"{source}.json"
@@ -41,16 +45,19 @@ class FileProgress:
             file.flush()
             os.fsync(file.fileno())
         path.replace(self._directory / f"{source}.json")
+        reached = [table["next_block"] for table in record["tables"].values() if table["state"] == COPYING]
+        if self._dies_at is not None and reached and reached[0] >= self._dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(kafka: str, dsn: str, agency: str, directory: str) -> None:
+def main(kafka: str, dsn: str, agency: str, directory: str, dies_at: str | None = None) -> None:
     logging.basicConfig(level=logging.INFO)
     postgres_snapshot.RANGE_BLOCKS = 16
-    postgres.SAVE_SECONDS = 0.0
+    postgres_book.SAVE_SECONDS = 0.0
     rig = Rig(kafka, dsn, agency, snapshot_processes=2)
     rig.enter(feed_contract(agency))
     log = Log(kafka, client_id="killed")
-    progress = FileProgress(Path(directory))
+    progress = FileProgress(Path(directory), int(dies_at) if dies_at else None)
     kinds = {"postgres": PostgresSource}
     Capture(lambda: rig.directory, lambda *_: dsn, log, progress, rig.seen, kinds).run(threading.Event())
 

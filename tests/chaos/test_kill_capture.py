@@ -39,8 +39,9 @@ def rig(kafka: str, postgres: Any, unique: str) -> Rig:
 
 
 @contextmanager
-def child(rig: Rig, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+def child(rig: Rig, directory: Path, *, dies_at: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "tests.chaos.capture_process", rig.kafka, rig.dsn, rig.agency, str(directory)]
+    command += [] if dies_at is None else [str(dies_at)]
     with (directory / "child.log").open("ab") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             yield process
@@ -121,16 +122,15 @@ def check_positions(rig: Rig) -> None:
 def test_kills_during_the_snapshot_resume_it_range_by_range(rig: Rig, tmp_path: Path) -> None:
     with psycopg.connect(rig.dsn, autocommit=True) as db:
         db.execute(f"INSERT INTO t SELECT g, repeat('row ', 30) || g, g FROM generate_series(1, {ROWS}) g")
-    next_block = lambda: reached_block(rig, tmp_path)  # noqa: E731
     with writer(rig.dsn, random.Random(SEED)):
-        reached = 0
         for _ in range(3):
-            with child(rig, tmp_path):
-                reached = until(
-                    lambda below=reached: n if (n := next_block()) > below else 0, 60, "a further range is done"
-                )
+            reached = reached_block(rig, tmp_path)
+            with child(rig, tmp_path, dies_at=reached + 1) as process:
+                until(lambda died=process: died.poll() is not None, 60, "a further range is done")
+            assert reached < reached_block(rig, tmp_path) < WHOLE
     with child(rig, tmp_path):
-        until(lambda: next_block() == WHOLE and folded(rig) == table(rig), 120, "the feed says what the table says")
+        whole = lambda: reached_block(rig, tmp_path) == WHOLE and folded(rig) == table(rig)  # noqa: E731
+        until(whole, 120, "the feed says what the table says")
     assert re.search(r"copies public\.t from block [1-9]", (tmp_path / "child.log").read_text()), "it never resumed"
     check_positions(rig)
 
@@ -138,8 +138,9 @@ def test_kills_during_the_snapshot_resume_it_range_by_range(rig: Rig, tmp_path: 
 def test_a_kill_in_mid_copy_takes_the_copying_processes_along(rig: Rig, tmp_path: Path) -> None:
     with psycopg.connect(rig.dsn, autocommit=True) as db:
         db.execute(f"INSERT INTO t SELECT g, repeat('row ', 30) || g, g FROM generate_series(1, {5 * ROWS}) g")
-    with child(rig, tmp_path) as process:
-        until(lambda: len(copyists(process.pid)) == 2 and reached_block(rig, tmp_path) > 0, 60, "a range is done")
+    with child(rig, tmp_path, dies_at=1_000) as process:
+        until(lambda: len(copyists(process.pid)) == 2, 60, "two processes copy")
+        until(lambda: process.poll() is not None, 60, "a part is copied")
     until(lambda: not copyists(process.pid), 30, "no process copies any more")
     assert 0 < reached_block(rig, tmp_path) < WHOLE, "killed too late"
     with child(rig, tmp_path):
