@@ -10,7 +10,8 @@ where a difference of offsets counts records that no longer exist, and it says w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,10 +65,14 @@ class LagReader:
         self._known: dict[tuple[str, int, int], int] = {}
         """When the record at a place was made, of the places that groups stood at when last asked."""
         self._known_since = 0.0
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._bootstrap = bootstrap
+        self._open()
+
+    def _open(self) -> None:
+        self._admin = AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0})
         self._consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap,
+                "bootstrap.servers": self._bootstrap,
                 "group.id": "mesh.lag",  # never joined: partitions are assigned by hand and nothing is committed
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
@@ -80,6 +85,21 @@ class LagReader:
             }
         )
 
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        """A failed question is Transient, and the next one goes through new connections.
+
+        librdkafka 2.16 never finds a group's coordinator again, with the client that it has, once the broker was away.
+        """
+        try:
+            yield
+        except (KafkaException, Transient) as error:
+            self._consumer.close()
+            self._open()
+            if isinstance(error, Transient):
+                raise
+            raise Transient(f"{what}: {error.args[0].str()}", fix="are the brokers up?") from error
+
     def close(self) -> None:
         """Let the connections go."""
         self._consumer.close()
@@ -87,37 +107,31 @@ class LagReader:
     def read(self, groups: Mapping[str, Iterable[str]]) -> dict[str, dict[str, TopicLag]]:
         """The lag of each group on each of its topics; topics that do not exist are left out. Raises Transient."""
         wanted = {group: sorted(set(topics)) for group, topics in groups.items()}
-        try:
+        with self._asking("lag"):
             return self._read(wanted)
-        except KafkaException as error:
-            raise Transient(f"lag: {error.args[0].str()}", fix="are the brokers up?") from error
 
     def first_at_ms(self, topics: Iterable[str]) -> dict[str, int]:
         """When the first record of each topic was made, in ms since 1970; topics without a record are left out."""
-        try:
+        first: dict[str, int] = {}
+        with self._asking("first records"):
             partitions = self._partitions(topics)
             starts = self._offsets(partitions, OffsetSpec.earliest())
             ends = self._offsets(partitions, OffsetSpec.latest())
             filled = [
                 (topic, number, start) for (topic, number), start in starts.items() if start < ends[topic, number]
             ]
-            first: dict[str, int] = {}
             for (topic, _, _), at_ms in self._timestamps(filled).items():
                 first[topic] = min(at_ms, first.get(topic, at_ms))
-        except KafkaException as error:
-            raise Transient(f"first records: {error.args[0].str()}", fix="are the brokers up?") from error
         return first
 
     def newest_at_ms(self, topics: Iterable[str]) -> dict[str, int]:
         """When the newest record of each topic was made, in ms since 1970; topics without a record are left out."""
         newest: dict[str, int] = {}
-        try:
+        with self._asking("newest records"):
             partitions = self._partitions(topics)
             for (topic, _), found in self._listed(partitions, OffsetSpec.max_timestamp()).items():
                 if (at_ms := found.timestamp or -1) >= 0:
                     newest[topic] = max(at_ms, newest.get(topic, at_ms))
-        except KafkaException as error:
-            raise Transient(f"newest records: {error.args[0].str()}", fix="are the brokers up?") from error
         return newest
 
     def _partitions(self, topics: Iterable[str]) -> dict[str, list[int]]:

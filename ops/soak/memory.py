@@ -35,11 +35,12 @@ class Memory:
             self._series.setdefault((path.stem, pid), []).append((at_seconds, pages * 4096))
 
     def figures(self) -> dict[str, Mapping[str, Any]]:
-        """By process: bytes at the start and end of the watched time, along the straight line that fits best; and the verdict."""
+        """By process: bytes at the start and end of the watched time, by the line that fits best; the verdict; the course."""
         found: dict[str, Mapping[str, Any]] = {}
         for name in sorted({name for name, _ in self._series}):
             series = max((series for (each, _), series in self._series.items() if each == name), key=len)
-            found[name] = judge(series[int(len(series) * WARM_AFTER) :], is_judged=name not in SERVERS)
+            judged = judge(series[int(len(series) * WARM_AFTER) :], is_judged=name not in SERVERS)
+            found[name] = {**judged, "course_mib": [size >> 20 for _, size in series[:: max(1, len(series) // 20)]]}
         return found
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from ops.embedded.kafka import Kafka
 from ops.embedded.program import Program, launch
+from ops.lag import LagReader
 from ops.up import mesh_command
+from producers.log import Log
+from schemas.errors import Transient
+from tests import feeds
 from tests.until import until
 
 WITHIN_SECONDS = 60
@@ -67,3 +72,23 @@ def test_a_hop_that_waits_for_kafka_ends_when_asked(tmp_path: Path) -> None:
         assert running.ended() == 0, log.read_text()
     finally:
         running.kill()
+
+
+def test_lag_is_read_again_once_a_broker_that_died_is_back(broker: Kafka) -> None:
+    assert broker.pid
+    feeds.create(broker.bootstrap, "feed", partitions=1)
+    with closing(Log(broker.bootstrap, client_id="writes")) as log:
+        feeds.fill(log, "feed", range(2))
+
+    def behind() -> int:
+        with suppress(Transient):
+            return lags.read({"group": ["feed"]})["group"]["feed"].records
+        return 0
+
+    with closing(LagReader(broker.bootstrap, within_seconds=2)) as lags:
+        until(lambda: behind() == 2, WITHIN_SECONDS, "the lag is read")
+        os.kill(broker.pid, signal.SIGKILL)
+        until(lambda: behind() == 0, WITHIN_SECONDS, "no broker answers")
+        broker.stop()
+        broker.start()
+        until(lambda: behind() == 2, WITHIN_SECONDS, "the lag is read again")
