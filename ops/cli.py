@@ -235,6 +235,20 @@ def catalogue(words: tuple[str, ...], directory: Path, sharing: str | None, as_j
 
 
 @main.command()
+@dir_option
+@json_option
+def board(directory: Path, as_json: bool) -> None:
+    """Compute the brief's figures again from the feeds, and say where numbers disagree (N1 to N11), here and in the brief.
+
+    Detection rates by case and by person, coverage with unified codes, warnings a taxpayer, hours saved both ways: each with its
+    unit, its base and both parts, beside the brief's own. A line is RED where numbers break the rule that stands above it.
+    """
+    from ops.figures.report import board as compute
+
+    print_outcome(compute(load(directory)), as_json)
+
+
+@main.command()
 @click.argument("feed")
 @dir_option
 @click.option("--from-start", is_flag=True, help="Begin with the oldest record instead of the next one.")

@@ -7,20 +7,13 @@ Everything needed is public: the roster's pages, its hash and the commitment (`q
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from ops.city.derived import standing
 from ops.control import read_directory
+from ops.feed_rows import feed_rows
 from ops.settings import Settings
-from ops.topics import bounds
-from schemas.change import Batch
-from schemas.codec import Codec
-from schemas.directory import FeedEntry
 from schemas.errors import Misconfigured
-from schemas.registry.client import RegistryClient
-from sinks.reader import read_range
 from streams.flows.quota.draw import commitment, draw_order, parse_key, roster_hash, verify_draw
 
 ROSTER, RESULT, DRAW = "quota.roster", "quota.draw_result", "transport.quota_draw"
@@ -58,24 +51,15 @@ class Checked:
 
 def check_draw(settings: Settings, period: str, quota_kind: str) -> Checked:
     """Read a draw from the running mesh and compute it again. Raises Misconfigured if the mesh has not its feeds."""
-    directory = read_directory(settings.kafka)
-    rows: list[Rows] = []
-    with closing(RegistryClient(settings.registry)) as registry:
-        for feed in (ROSTER, RESULT, DRAW):
-            entry = directory.feeds.get(feed)
-            if entry is None:
-                raise Misconfigured(
-                    feed, "is not onboarded", fix=f"mesh onboard the folder of {feed.partition('.')[0]}"
-                )
-            found = standing(entry.contract, _batches(settings, entry), Codec(registry.schema))
-            rows.append([row for row in found if (row["period"], row["quota_kind"]) == (period, quota_kind)])
+    feeds = read_directory(settings.kafka).feeds
+    for feed in (ROSTER, RESULT, DRAW):
+        if feed not in feeds:
+            raise Misconfigured(feed, "is not onboarded", fix=f"mesh onboard the folder of {feed.partition('.')[0]}")
+    found = feed_rows(settings, [feeds[feed] for feed in (ROSTER, RESULT, DRAW)])
+    rows = [
+        [row for row in found[feed] if (row["period"], row["quota_kind"]) == (period, quota_kind)] for feed in found
+    ]
     return check_rows(period, quota_kind, *rows)
-
-
-def _batches(settings: Settings, entry: FeedEntry) -> Iterator[Batch]:
-    for partition in range(entry.partitions):
-        low, high = bounds(settings.kafka, entry.feed, partition)
-        yield from read_range(settings.kafka, entry.feed, partition, low, high)
 
 
 def check_rows(period: str, quota_kind: str, pages: Rows, results: Rows, draws: Rows) -> Checked:

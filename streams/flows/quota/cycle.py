@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import Misconfigured
-from streams.flows.configuration import DAY_MICROS, dated, midnight
+from streams.flows.configuration import DAY_MICROS, dated, day_of, midnight
 from streams.operators.ask import Part, by_answerer
 
 HERE = Path(__file__).parent
@@ -144,6 +144,11 @@ def _parts(applicant_kind: str, moment: int) -> tuple[Part, ...]:
 def agencies() -> Sequence[str]:
     """Every department that any pack asks, in order of first mention."""
     return list(dict.fromkeys(agency for entry in _departments.entries for agency in entry.values["columns"]))
+
+
+def first_days() -> Sequence[date]:
+    """The first day of every pack, the first of all first."""
+    return [day_of(entry.valid_from) for entry in _packs.entries if entry.valid_from is not None]
 
 
 def asked_columns() -> Sequence[str]:

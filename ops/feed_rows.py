@@ -1,0 +1,29 @@
+"""Feed rows: what stands in feeds of the running mesh, read whole from the broker, for reports that are asked for by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+from ops.city.derived import standing
+from ops.settings import Settings
+from ops.topics import bounds
+from schemas.change import Batch
+from schemas.codec import Codec
+from schemas.directory import FeedEntry
+from schemas.registry.client import RegistryClient
+from sinks.reader import read_range
+
+
+def feed_rows(settings: Settings, entries: Iterable[FeedEntry]) -> Mapping[str, list[dict[str, Any]]]:
+    """The rows that stand in each feed, as far as its end was when asked for; values as a database driver gives them."""
+    with closing(RegistryClient(settings.registry)) as registry:
+        codec = Codec(registry.schema)
+        return {entry.feed: standing(entry.contract, _batches(settings, entry), codec) for entry in entries}
+
+
+def _batches(settings: Settings, entry: FeedEntry) -> Iterator[Batch]:
+    for partition in range(entry.partitions):
+        low, high = bounds(settings.kafka, entry.feed, partition)
+        yield from read_range(settings.kafka, entry.feed, partition, low, high)
