@@ -70,7 +70,7 @@ def up(directory: Path) -> None:
     Addresses are in <dir>/endpoints.json, logs in <dir>/log/.
     """
     from ops.up import up as start
-    from ops.wiring import processes
+    from ops.run.processes import processes
 
     sys.exit(start(directory, processes))
 
@@ -112,7 +112,7 @@ def run(hop: str, directory: Path, port: int, only: tuple[str, ...], name: str) 
 
     All of them log to standard error and serve /metrics on a port that Prometheus finds in <dir>/prometheus/.
     """  # noqa: D301 - click's mark for "do not wrap" is the control character
-    from ops import wiring
+    from ops.run.hop import run as run_hop
 
     process.log_to(sys.stderr, os.environ.get("MESH_LOG_LEVEL", "INFO"))
     process.watch_threads()
@@ -121,7 +121,7 @@ def run(hop: str, directory: Path, port: int, only: tuple[str, ...], name: str) 
     for number in (signal.SIGTERM, signal.SIGINT):
         # By a thread: the signal may come while this one holds the event's own lock.
         signal.signal(number, lambda *_: threading.Thread(target=stop.set).start())
-    wiring.run(hop, directory, stop, port=port, only=frozenset(only), name=name or hop)
+    run_hop(hop, directory, stop, port=port, only=frozenset(only), name=name or hop)
 
 
 @main.command()
@@ -260,7 +260,7 @@ def tail(feed: str, directory: Path, from_start: bool, count: int | None, reveal
 
     `dlq.` before either shows what was set aside there: the reason and the place of each dead letter, its values hidden.
     """
-    from ops.wiring import show_tail
+    from ops.show_tail import show_tail
 
     show_tail(load(directory), feed, from_start=from_start, count=count, reveal=reveal, as_json=as_json)
 

@@ -113,7 +113,7 @@ def offboard(
     `abandoned`: `slot`, to leave what is held in departments' databases there; `subscriber`, to ask nobody for the end of what
     was delivered to the targets.
     """
-    from ops.wiring import HOLDINGS  # noqa: PLC0415  it loads every wing
+    from ops.run.source_kinds import HOLDINGS  # noqa: PLC0415  it loads every source
 
     ensure_control_topics(settings.kafka)
     directory = read_directory(settings.kafka)

@@ -228,7 +228,7 @@ class _Onboarding:
 
     def _examine_ends(self, content: Folder) -> None:
         """Try every sink, and see that no two ends of the mesh meet."""
-        from ops.wiring import SINKS  # noqa: PLC0415  it loads every wing, which `mesh check` does not need
+        from ops.run.sink_kinds import SINKS  # noqa: PLC0415  it loads every sink, which `mesh check` does not need
 
         ends = Ends(
             content=content,

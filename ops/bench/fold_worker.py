@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.flows import run_worker
-from ops.wiring import calm_collector
+from ops.run.hop import calm_collector
 from schemas.contract import Contract
 from schemas.directory import Directory, FeedEntry
 from streams.operators.flow import QUEUE_KEY, Flow, Fold, Input, Outcome, Subject

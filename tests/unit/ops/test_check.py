@@ -282,7 +282,8 @@ def test_file_problem_is_found_on_its_line(tmp_path, where, old, new, severity, 
 
 
 def test_kinds_are_those_that_can_be_built():
-    from ops.wiring import SINKS, SOURCES  # noqa: PLC0415  # it imports every wing
+    from ops.run.sink_kinds import SINKS  # noqa: PLC0415  # it imports every sink
+    from ops.run.source_kinds import SOURCES  # noqa: PLC0415  # it imports every source
 
     assert set(SINK_KINDS) == {*SINKS, MESH}  # another mesh reads its topics itself
     assert set(SOURCE_KINDS) == {*SOURCES, FLOW}

@@ -12,7 +12,7 @@ import yaml
 from ops.check import check
 from ops.folder import load
 from ops.kinds import SINK_OPTIONS, SOURCE_OPTIONS
-from ops.wiring import SINKS
+from ops.run.sink_kinds import SINKS
 from producers.postgres_options import PostgresOptions
 from schemas.form import Unit, read
 

@@ -10,7 +10,8 @@ import pytest
 
 from ops.cli import main
 from ops.kinds import SINK_OPTIONS, SOURCE_OPTIONS
-from ops.wiring import SINKS, SOURCES
+from ops.run.sink_kinds import SINKS
+from ops.run.source_kinds import SOURCES
 from schemas.form import names_of
 
 ROOT = Path(__file__).parent.parent.parent.parent

@@ -1,0 +1,29 @@
+"""Capture as a process: departments' tables to feeds."""
+
+from __future__ import annotations
+
+from ops.measure import CaptureMetrics
+from ops.offboarded import Finished
+from ops.run.parts import Parts
+from ops.run.source_kinds import HOLDINGS, SOURCES
+from ops.settings import Connections
+from producers.capture import Capture
+from schemas.feed import CAPTURE
+
+
+def run_capture(parts: Parts) -> None:
+    """Capture until the process is to stop."""
+    directory = parts.directory()
+    log = parts.log("mesh-capture")
+    Capture(
+        directory,
+        Connections(parts.settings.directory).sources.address_of,
+        log,
+        parts.store(CAPTURE),
+        CaptureMetrics(),
+        SOURCES,
+        parts.only or None,
+        parts.incidents(directory),
+        HOLDINGS,
+        Finished(parts.settings, log).slot,
+    ).run(parts.stop)

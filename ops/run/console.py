@@ -1,0 +1,28 @@
+"""The console as a process: a page of live volume and health."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+
+from ops.board import Boards, following
+from ops.console.server import Console as StatusPage
+from ops.flow_metrics import BoardMetrics
+from ops.incidents import IncidentReader
+from ops.lag import LagReader
+from ops.present import Tidy, tidying
+from ops.run.parts import Parts
+from ops.status import StatusReader
+from schemas.registry.client import RegistryClient
+
+
+def run_console(parts: Parts) -> None:
+    """Serve the page until the process is to stop."""
+    settings, directory = parts.settings, parts.directory()
+    lags = parts.enter(closing(LagReader(settings.kafka)))
+    reader = StatusReader(settings.directory, directory, lags.read, incidents=IncidentReader(settings.kafka))
+    tidying(Tidy(directory), parts.stop)
+    boards = Boards(settings.kafka, directory, RegistryClient(settings.registry).schema, BoardMetrics())
+    following(boards, parts.stop)
+    page = StatusPage(reader.read, parts.port)
+    page.run(parts.stop, lambda url: logging.getLogger(__name__).info("console: %s", url))

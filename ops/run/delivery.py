@@ -1,0 +1,45 @@
+"""Delivery as a process: to the subscribers' sinks."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+
+from ops.access import keep_access
+from ops.control import read_directory
+from ops.dead_letter_log import DeadLetterLog
+from ops.endings import EndingLog
+from ops.measure import DeliveryMetrics
+from ops.offboarded import Finished, Leaving
+from ops.replay import ReplayRequests
+from ops.run.parts import Parts
+from ops.run.sink_kinds import SINKS
+from ops.settings import Connections
+from ops.standstills import StandstillLog
+from schemas.feed import REPLAYS, STANDSTILLS
+from schemas.registry.client import RegistryClient
+from sinks.deliver import Delivery
+
+
+def run_delivery(parts: Parts) -> None:
+    """Deliver until the process is to stop."""
+    settings = parts.settings
+    directory = parts.directory()
+    log = parts.log("mesh-delivery")
+    keep_access(settings.kafka, directory, parts.stop)
+    Leaving(settings.kafka, directory, Finished(settings, log)).run(parts.stop)
+    Delivery(
+        directory=directory,
+        present=partial(read_directory, settings.kafka),
+        address_of=Connections(settings.directory).sinks.address_of,
+        schema_of=RegistryClient(settings.registry).schema,
+        dead_letter=DeadLetterLog(log),
+        acknowledge=EndingLog(log),
+        observer=DeliveryMetrics(directory=directory),
+        bootstrap=settings.kafka,
+        kinds=SINKS,
+        incidents=parts.incidents(directory),
+        networks=settings.webhook_networks,
+        replays=parts.enter(closing(ReplayRequests(settings.kafka, parts.store(REPLAYS)))),
+        standstills=parts.enter(closing(StandstillLog(parts.store(STANDSTILLS)))),
+    ).run(parts.stop)

@@ -1,0 +1,74 @@
+"""What a process of the mesh is made with: its settings, and the parts that several hops have."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack, closing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ops.control import ControlStore, Follower
+from ops.deafness import Deafness
+from ops.incident_metrics import CountedIncidents
+from ops.incidents import IncidentLog
+from ops.present import Tidy, tidying
+from ops.settings import Settings
+from producers.log import Log
+from schemas.feed import INCIDENTS
+from schemas.incident import Incidents
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """One process. What is entered ends with it, in the opposite order; `name` is its own among others of its hop."""
+
+    settings: Settings
+    stack: ExitStack
+    stop: threading.Event
+    name: str
+    port: int
+    only: frozenset[str]
+
+    def enter(self, part: AbstractContextManager[Part]) -> Part:
+        """Keep a part until the process ends."""
+        return self.stack.enter_context(part)
+
+    def directory(self) -> Follower:
+        """What is onboarded and granted, always as of now."""
+        return self.enter(closing(Follower(self.settings.kafka)))
+
+    def log(self, client_id: str) -> Log:
+        """A writer of records."""
+        return self.enter(closing(Log(self.settings.kafka, client_id=client_id, extra=self.settings.producer)))
+
+    def store(self, topic: str) -> ControlStore:
+        """Records by key on a control topic."""
+        extra = self.settings.producer
+        log = self.enter(closing(Log(self.settings.kafka, client_id=f"{topic}-progress", linger_ms=0, extra=extra)))
+        return ControlStore(self.settings.kafka, topic, log)
+
+    def incidents(self, directory: Follower) -> Incidents:
+        """Where the hop says what stands still; of what ended, nothing is said any more, and its gauges go (ops/present.py)."""
+        written = self.enter(closing(IncidentLog(self.settings.kafka, self.store(INCIDENTS))))
+        incidents = CountedIncidents(written)
+        tidying(Tidy(directory, incidents), self.stop)
+        directory.tell_deafness(Deafness(incidents, self.name))
+        return incidents
+
+
+@dataclass(frozen=True, slots=True)
+class HopProgress:
+    """`streams.liveness.Progress`, and that of the flows' past, on a control topic."""
+
+    store: ControlStore
+
+    def load(self) -> Mapping[str, Mapping[str, Any]]:
+        """Every record by key."""
+        return self.store.all()
+
+    def save(self, key: str, record: Mapping[str, Any]) -> None:
+        """Keep a record in the place of the key's former one."""
+        self.store.save(key, record)

@@ -1,0 +1,15 @@
+"""The registry as a process."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ops.held_subjects import held_by
+from ops.run.parts import Parts
+from schemas.registry.server import RegistryServer
+
+
+def run_registry(parts: Parts) -> None:
+    """Serve schemas until the process is to stop."""
+    held = partial(held_by, parts.directory())
+    RegistryServer(parts.settings.kafka, port=parts.port, held_by=held).run(parts.stop)

@@ -1,0 +1,62 @@
+"""Streams as a process: feeds to what each grant allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+
+from ops.gaps import gaps_on
+from ops.hash_key import HashKeys
+from ops.held_up import HeldUpGroup
+from ops.instance import instance_of
+from ops.lag import STREAMS_GROUP
+from ops.lag_watch import LagWatch, watching
+from ops.measure import StreamMetrics
+from ops.run.parts import HopProgress, Parts
+from ops.settings import Connections
+from ops.topics import bounds
+from schemas.change import Batch
+from schemas.feed import EGRESS
+from schemas.registry.client import RegistryClient
+from sinks.reader import read_range
+from streams.app import StreamWorker
+from streams.relay import Relay
+
+
+def run_streams(parts: Parts) -> None:
+    """Apply grants until the process is to stop."""
+    settings, name = parts.settings, parts.name
+    directory = parts.directory()
+    log = parts.log(f"mesh-{name}")
+    metrics, incidents = StreamMetrics(directory=directory), parts.incidents(directory)
+    watching(LagWatch(settings.kafka, STREAMS_GROUP, lambda: directory().feeds, metrics.lags), parts.stop)
+    relay = Relay(
+        directory=directory,
+        schema_of=RegistryClient(settings.registry).schema,
+        open_outlet=log.lane,
+        observer=metrics,
+        replay=partial(read_range, settings.kafka),
+        read_out=partial(_standing, settings.kafka),
+        progress=HopProgress(parts.store(EGRESS)),
+        hash_key=HashKeys(Connections(settings.directory), directory),
+        now=lambda: datetime.now(UTC),
+        incidents=incidents,
+    )
+    StreamWorker(
+        bootstrap=settings.kafka,
+        group=STREAMS_GROUP,
+        topics=lambda: frozenset(directory().feeds),
+        handle=relay.handle,
+        idle=relay.idle,
+        assigned=relay.assigned,
+        lost=gaps_on(settings.kafka, STREAMS_GROUP, directory, incidents),
+        held_up=HeldUpGroup(incidents, name),
+        data_dir=settings.directory / "streams" / name,
+        instance_id=instance_of(name, settings.directory),
+    ).run(parts.stop)
+
+
+def _standing(bootstrap: str, topic: str, partition: int) -> Iterator[Batch]:
+    """What stands in a partition at this moment."""
+    yield from read_range(bootstrap, topic, partition, *bounds(bootstrap, topic, partition))
