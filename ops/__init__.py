@@ -1,1 +1,1 @@
-"""The roof: settings, wiring, metrics, embedded servers, command line."""
+"""The roof: settings, processes, metrics, embedded servers, command line."""

@@ -69,8 +69,8 @@ def up(directory: Path) -> None:
     Servers of your own are used instead by settings alone: MESH_KAFKA, MESH_REGISTRY, MESH_DATABASE.
     Addresses are in <dir>/endpoints.json, logs in <dir>/log/.
     """
-    from ops.up import up as start
     from ops.run.processes import processes
+    from ops.up import up as start
 
     sys.exit(start(directory, processes))
 

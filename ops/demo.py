@@ -28,7 +28,8 @@ from ops.city.life import Life
 from ops.control import Follower, read_directory
 from ops.demo_outcome import Outcome, quantiles, tell
 from ops.demo_stage import Stage, make_room, running_mesh, set_up, subscribers_server
-from ops.flows import BY_DATES, CLOCK, TASKS, Backlog, open_items
+from ops.flow_backlog import Backlog, open_items
+from ops.flows import BY_DATES, CLOCK, TASKS
 from ops.folder import load as load_folder
 from ops.incidents import IncidentReader
 from ops.interruption import Interrupted, Interruption, raise_unless_interrupted

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ops.control import Follower, read_directory
+from ops.control import Follower
 from ops.flow_metrics import FlowMetrics
 from ops.gaps import gaps_on
 from ops.held_up import HeldUpGroup
 from ops.instance import instance_of
-from ops.lag import FLOWS_GROUP, LagReader
+from ops.lag import FLOWS_GROUP
 from ops.lag_watch import LagWatch, flow_report, flow_topics, watching
 from ops.settings import Settings
 from ops.topics import DAY_MS, TopicSpec, bounds, ensure_topics
@@ -23,7 +23,7 @@ from producers.log import Log
 from producers.transaction import TransactionWriter
 from schemas.change import Batch
 from schemas.directory import Directory
-from schemas.errors import Misconfigured, Transient
+from schemas.errors import Misconfigured
 from schemas.feed import FLOW_INBOX, FLOW_STATE
 from schemas.incident import Incidents
 from schemas.registry.client import RegistryClient
@@ -73,43 +73,6 @@ def topic_specs(partitions: int, *, inbox: str = FLOW_INBOX, state: str = FLOW_S
         inbox: TopicSpec(partitions=partitions, is_compacted=False, retention_ms=INBOX_RETENTION_MS),
         state: TopicSpec(partitions=partitions, compaction_lag_ms=0),
     }
-
-
-def open_items(settings: Settings, flow: Flow) -> int:
-    """How many items wait on a flow's queue for a person, by the queue's own records."""
-    entry = read_directory(settings.kafka).feeds.get(flow.queue)
-    waiting: dict[bytes, bool] = {}
-    for partition in range(entry.partitions if entry else 0):
-        low, high = bounds(settings.kafka, flow.queue, partition)
-        for batch in read_range(settings.kafka, flow.queue, partition, low, high):
-            waiting.update((record.key or b"", record.value is not None) for record in batch.records)
-    return sum(waiting.values())
-
-
-class Backlog:
-    """What the flows have still to fold, as of the last `look`.
-
-    `records` is None while nobody can say; `has_moved`: they took some since the look before.
-    """
-
-    def __init__(self, lags: LagReader, feeds: Container[str]) -> None:
-        self._lags = lags
-        self._topics = [FLOW_INBOX, *(each.feed for flow in FLOWS for each in flow.inputs if each.feed in feeds)]
-        self._confirmed = 0
-        self.records: int | None = None
-        self.has_moved = False
-
-    def look(self) -> None:
-        """Ask the broker."""
-        try:
-            topics = self._lags.read({GROUP: self._topics})[GROUP].values()
-        except Transient:  # too busy to answer, so not through
-            self.records, self.has_moved = None, False
-            return
-        # What has no age is no record: the mark of a transaction, or what compaction left.
-        self.records = sum(topic.records for topic in topics if topic.seconds)
-        confirmed = sum(topic.confirmed for topic in topics)
-        self._confirmed, self.has_moved = confirmed, confirmed > self._confirmed
 
 
 def run_flows(

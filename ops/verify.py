@@ -21,7 +21,7 @@ from ops.city.compare import Comparison, compare
 from ops.city.copies import Copy, FileCopy, TableCopy, WebhookCopy
 from ops.city.derived import standing
 from ops.control import read_directory
-from ops.flows import Backlog
+from ops.flow_backlog import Backlog
 from ops.former_connections import settle
 from ops.hash_key import HashKeys, needs_key
 from ops.lag import LagReader

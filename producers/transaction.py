@@ -21,6 +21,20 @@ WITHIN_SECONDS = 45.0
 _logger = logging.getLogger(__name__)
 
 
+def configuration(bootstrap: str, transactional_id: str, extra: Mapping[str, str]) -> dict[str, str | int | bool]:
+    """What a producer takes: a record may wait for the broker for as long as `extra` says, and its transaction no shorter."""
+    own: dict[str, str | int | bool] = {
+        **SETTINGS,
+        "bootstrap.servers": bootstrap,
+        "client.id": transactional_id,
+        "transactional.id": transactional_id,
+        "delivery.timeout.ms": TRANSACTION_TIMEOUT_MS,
+        "linger.ms": 0,
+        **extra,
+    }
+    return {**own, "transaction.timeout.ms": max(TRANSACTION_TIMEOUT_MS, int(own["delivery.timeout.ms"]))}
+
+
 class TransactionWriter:
     """One task's writer. Used by one thread; after any error it is closed and opened anew.
 
@@ -29,16 +43,8 @@ class TransactionWriter:
     """
 
     def __init__(self, bootstrap: str, transactional_id: str, *, extra: Mapping[str, str] | None = None) -> None:
-        own = {
-            "bootstrap.servers": bootstrap,
-            "client.id": transactional_id,
-            "transactional.id": transactional_id,
-            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
-            "delivery.timeout.ms": TRANSACTION_TIMEOUT_MS,
-            "linger.ms": 0,
-        }
         self._id = transactional_id
-        self._producer = Producer({**SETTINGS, **own, **(extra or {})}, logger=_logger)
+        self._producer = Producer(configuration(bootstrap, transactional_id, extra or {}), logger=_logger)
         try:
             self._producer.init_transactions(WITHIN_SECONDS)
         except KafkaException as error:

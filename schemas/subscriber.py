@@ -16,7 +16,7 @@ SECRETS: Mapping[str, tuple[str, ...]] = {"webhook": (SIGNING_KEY, PREVIOUS_SIGN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkConfig:
-    """One sink of a subscriber: `kind` is a key of `ops.wiring.SINKS`, or MESH; `options` belong to that kind.
+    """One sink of a subscriber: `kind` is a key of `ops.run.sink_kinds.SINKS`, or MESH; `options` belong to that kind.
 
     Secrets (a database's address, a webhook's signing key) are not here: `options` names them, and the process that
     delivers finds them under `connections/sink/` of its directory or in the environment.

@@ -34,7 +34,7 @@ DOORS = {
     "click": {
         "ops/cli.py": "the command line",
         "ops/options.py": "options of every command",
-        "ops/wiring.py": "prints what tail shows",
+        "ops/show_tail.py": "prints what tail shows",
         "ops/status_shown.py": "prints the status",
         "ops/quota.py": "a group of commands",
         "ops/trust.py": "a group of commands",

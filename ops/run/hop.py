@@ -16,11 +16,9 @@ from ops.private import keep_private
 from ops.run.parts import Parts
 from ops.settings import load
 
-HOPS = ("registry", "capture", "streams", "flows", "delivery", "console", "opendata")
-
 
 def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: frozenset[str], name: str) -> None:
-    """Run one of HOPS until `stop`; serve its metrics meanwhile.
+    """Run one hop until `stop`; serve its metrics meanwhile.
 
     `port` is that of registry, console or opendata, 0 for any; `only` are the sources to capture, empty for all.
     """

@@ -44,7 +44,7 @@ class Desk:
             "mesh.streams",
             lambda: self.directory,
             self.incidents,
-            flows=FLOWS,
+            flows=lambda: FLOWS,
             told=self.incidents.present,
             written=lambda *_: self.left_at,
         )

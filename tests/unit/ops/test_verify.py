@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from ops.city.compare import Comparison
-from ops.flows import Backlog
+from ops.flow_backlog import Backlog
 from ops.lag import TopicLag
 from ops.verify import Verified
 from schemas.errors import Transient

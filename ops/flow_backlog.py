@@ -1,0 +1,52 @@
+"""What the flows have still to do: records to fold, and items that wait for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from ops.control import read_directory
+from ops.lag import FLOWS_GROUP, LagReader
+from ops.settings import Settings
+from ops.topics import bounds
+from schemas.errors import Transient
+from schemas.feed import FLOW_INBOX
+from sinks.reader import read_range
+from streams.flows import FLOWS
+from streams.operators.flow import Flow
+
+
+def open_items(settings: Settings, flow: Flow) -> int:
+    """How many items wait on a flow's queue for a person, by the queue's own records."""
+    entry = read_directory(settings.kafka).feeds.get(flow.queue)
+    waiting: dict[bytes, bool] = {}
+    for partition in range(entry.partitions if entry else 0):
+        low, high = bounds(settings.kafka, flow.queue, partition)
+        for batch in read_range(settings.kafka, flow.queue, partition, low, high):
+            waiting.update((record.key or b"", record.value is not None) for record in batch.records)
+    return sum(waiting.values())
+
+
+class Backlog:
+    """What the flows have still to fold, as of the last `look`.
+
+    `records` is None while nobody can say; `has_moved`: they took some since the look before.
+    """
+
+    def __init__(self, lags: LagReader, feeds: Container[str]) -> None:
+        self._lags = lags
+        self._topics = [FLOW_INBOX, *(each.feed for flow in FLOWS for each in flow.inputs if each.feed in feeds)]
+        self._confirmed = 0
+        self.records: int | None = None
+        self.has_moved = False
+
+    def look(self) -> None:
+        """Ask the broker."""
+        try:
+            topics = self._lags.read({FLOWS_GROUP: self._topics})[FLOWS_GROUP].values()
+        except Transient:  # too busy to answer, so not through
+            self.records, self.has_moved = None, False
+            return
+        # What has no age is no record: the mark of a transaction, or what compaction left.
+        self.records = sum(topic.records for topic in topics if topic.seconds)
+        confirmed = sum(topic.confirmed for topic in topics)
+        self._confirmed, self.has_moved = confirmed, confirmed > self._confirmed
