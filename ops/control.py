@@ -65,6 +65,7 @@ def _consumer(bootstrap: str) -> Consumer:
             "auto.offset.reset": "error",  # invariant 9: what went before it was read is read anew, not passed over
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 50,
+            "queued.max.messages.kbytes": 8192,  # many of these read at once where many sources start at once
             "log_level": 0,  # what fails is raised; a terminal is no place for a line per attempt
         }
     )
@@ -86,8 +87,15 @@ def read_all(bootstrap: str, topics: Sequence[str], *, within_seconds: float = 3
 
 def _read_to_end(consumer: Consumer, topics: Sequence[str], within_seconds: float) -> Iterator[tuple[str, str, Any]]:
     ends = {topic: _end(consumer, topic, within_seconds) for topic in topics}
-    consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in topics])
-    behind = {topic for topic, end in ends.items() if end > 0}
+    yield from _read_to(consumer, ends, {}, within_seconds)
+
+
+def _read_to(
+    consumer: Consumer, ends: Mapping[str, int], starts: Mapping[str, int], within_seconds: float
+) -> Iterator[tuple[str, str, Any]]:
+    """What stands before each topic's end; from its start on, or from where `starts` says."""
+    consumer.assign([TopicPartition(topic, 0, starts.get(topic, OFFSET_BEGINNING)) for topic in ends])
+    behind = {topic for topic, end in ends.items() if end > starts.get(topic, 0)}
     while behind:
         message = consumer.poll(within_seconds)
         if message is None:
@@ -290,23 +298,57 @@ class _Hearing:
             return False
 
 
-class ControlStore:
-    """A hop's own progress, by key, on one compacted control topic: read anew each time, for others write there too."""
+class ControlReader:
+    """The present records of one control topic by key. What was read once is not read again. Any thread may ask.
 
-    def __init__(self, bootstrap: str, topic: str, log: Log, *, within_seconds: float = SAVED_WITHIN_SECONDS) -> None:
+    One at a time reads: a topic of a day's progress, read by every source of a process at once, took gigabytes.
+    """
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
+        self._lock = threading.Lock()
+        self._records: dict[str, Any] = {}
+        self._next = 0
+
+    def all(self, *, within_seconds: float = 30) -> dict[str, Any]:
+        """Every record by key, as of now. Raises Transient."""
+        with self._lock:
+            try:
+                self._read_on(within_seconds)
+            except BaseException:
+                self._next = 0  # as after an offset that is there no more
+                raise
+            return dict(self._records)
+
+    def _read_on(self, within_seconds: float) -> None:
+        consumer = _consumer(self._bootstrap)
+        try:
+            end = _end(consumer, self._topic, within_seconds)
+            if end < self._next or self._next == 0:  # the topic was made anew, or is read for the first time
+                self._records, self._next = {}, 0
+            starts = {self._topic: self._next} if self._next else {}
+            for _, key, record in _read_to(consumer, {self._topic: end}, starts, within_seconds):
+                self._records.pop(key, None)
+                if record is not None:
+                    self._records[key] = record
+            self._next = end
+        finally:
+            consumer.close()
+
+
+class ControlStore:
+    """A hop's own progress, by key, on one compacted control topic; others write there too."""
+
+    def __init__(self, bootstrap: str, topic: str, log: Log, *, within_seconds: float = SAVED_WITHIN_SECONDS) -> None:
+        self._topic = topic
+        self._reader = ControlReader(bootstrap, topic)
         self._log = log
         self._within_seconds = within_seconds
 
     def all(self) -> dict[str, dict[str, Any]]:
         """Every record by key, as of now. Raises Transient."""
-        records: dict[str, dict[str, Any]] = {}
-        for _, key, record in read_all(self._bootstrap, [self._topic]):
-            records.pop(key, None)
-            if record is not None:
-                records[key] = record
-        return records
+        return self._reader.all()
 
     def load(self, key: str) -> dict[str, Any] | None:
         """The record last saved under the key, by whatever process. Raises Transient."""

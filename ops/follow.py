@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ops.audit import audit
-from ops.control import publish, read_all, read_directory
+from ops.control import ControlReader, publish, read_directory
 from ops.edition import COMPATIBILITY, cut, end_former, register
 from ops.former_connections import settle
 from ops.incidents import read as read_incidents
@@ -270,9 +270,9 @@ def _until_live(settings: Settings, contract: Contract, feed: str, request: str,
     """Wait until the copy that was asked for is whole; what it waits for otherwise."""
     source = contract.source_name
     deadline = time.monotonic() + wait_seconds
+    progress = ControlReader(settings.kafka, CAPTURE)
     while True:
-        records = {key: record for _, key, record in read_all(settings.kafka, [CAPTURE])}
-        place = SourcePlace.from_json(records.get(source), {})
+        place = SourcePlace.from_json(progress.all().get(source), {})
         table = place.tables.get(feed)
         if place.asked.get(feed) == request and table is not None and table.state == LIVE:
             return ""

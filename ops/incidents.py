@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
-from ops.control import ControlStore, read_all
+from ops.control import ControlReader, ControlStore
 from schemas.errors import MeshError
 from schemas.feed import INCIDENTS
 from schemas.incident import Incident, Kind, State, key_of
@@ -28,8 +29,7 @@ _logger = logging.getLogger(__name__)
 class IncidentLog:
     """`schemas.incident.Incidents` on the control topic, written through `store`."""
 
-    def __init__(self, bootstrap: str, store: ControlStore) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, store: ControlStore) -> None:
         self._store = store
         self._lock = threading.Lock()
         self._news = threading.Event()
@@ -76,7 +76,7 @@ class IncidentLog:
 
     def _write_news(self) -> None:
         if self._present is None:  # what a former process of this hop began
-            self._present, self._read_at = read(self._bootstrap), time.monotonic()
+            self._present, self._read_at = _incidents(self._store.all()), time.monotonic()
         while True:
             with self._lock:
                 if not self._asked:
@@ -86,7 +86,7 @@ class IncidentLog:
             try:
                 if asked is not None and key in self._present and time.monotonic() - self._read_at > STALE_SECONDS:
                     # Said again: another hop may have ended it meanwhile, for reasons of its own.
-                    self._present, self._read_at = read(self._bootstrap), time.monotonic()
+                    self._present, self._read_at = _incidents(self._store.all()), time.monotonic()
                 self._write_one(self._present, key, asked)
             except MeshError:
                 with self._lock:
@@ -111,7 +111,7 @@ class IncidentReader:
     def __init__(
         self, bootstrap: str, clock: Callable[[], float] = time.monotonic, *, within_seconds: float = 10.0
     ) -> None:
-        self._bootstrap = bootstrap
+        self._reader = ControlReader(bootstrap, INCIDENTS)
         self._clock = clock
         self._within_seconds = within_seconds
         self._read_at = float("-inf")
@@ -120,19 +120,21 @@ class IncidentReader:
     def __call__(self) -> Mapping[str, Incident]:
         """The incidents by key."""
         if self._clock() - self._read_at > FRESH_SECONDS:
-            self._present = read(self._bootstrap, within_seconds=self._within_seconds)
+            self._present = _incidents(self._reader.all(within_seconds=self._within_seconds))
             self._read_at = self._clock()
         return self._present
 
 
 def read(bootstrap: str, *, within_seconds: float = 30.0) -> dict[str, Incident]:
     """The incidents that stand on the topic, by key; a record that cannot be read is left out, loudly. Raises Transient."""
+    return _incidents(ControlReader(bootstrap, INCIDENTS).all(within_seconds=within_seconds))
+
+
+def _incidents(records: Mapping[str, Any]) -> dict[str, Incident]:
     incidents: dict[str, Incident] = {}
-    for _, key, record in read_all(bootstrap, [INCIDENTS], within_seconds=within_seconds):
-        incidents.pop(key, None)
+    for key, record in records.items():
         try:
-            if record is not None:
-                incidents[key] = Incident.from_json(record)
+            incidents[key] = Incident.from_json(record)
         except (KeyError, TypeError, ValueError) as error:
             _logger.error("incidents: a record cannot be read (%s); it is left out", type(error).__name__)  # noqa: TRY400
     return incidents

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from ops.audit import audit
-from ops.control import ControlStore, publish, read_all, read_directory
+from ops.control import ControlStore, publish, read_directory
 from ops.settings import Settings
 from ops.topics import bounds, offsets_since, partitions_of
 from producers.log import Log
@@ -153,8 +153,7 @@ def _ask(settings: Settings, topics: Mapping[str, str], starts: Mapping[str, Map
 class ReplayRequests:
     """The requests on `mesh.replays`, for delivery: looked for every two seconds, by a thread of its own."""
 
-    def __init__(self, bootstrap: str, store: ControlStore) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, store: ControlStore) -> None:
         self._store = store
         self._pending: tuple[Replay, ...] = ()
         self._stop = threading.Event()
@@ -179,27 +178,19 @@ class ReplayRequests:
     def _follow(self) -> None:
         while not self._stop.is_set():
             try:
-                self._pending = tuple(_read(self._bootstrap))
+                self._pending = tuple(map(_replay, self._store.all().values()))
             except MeshError as error:
                 _logger.warning("replays: looked for later: %s", error)
             self._stop.wait(LOOK_EVERY_SECONDS)
 
 
-def _read(bootstrap: str) -> list[Replay]:
-    records: dict[str, Any] = {}
-    for _, key, record in read_all(bootstrap, [REPLAYS]):
-        records.pop(key, None)
-        if record is not None:
-            records[key] = record
-    return [
-        Replay(
-            request_id=record["request_id"],
-            grant_id=record["grant_id"],
-            topic=record.get("topic", out_topic(record["grant_id"])),
-            starts={int(number): offset for number, offset in record["starts"].items()},
-        )
-        for record in records.values()
-    ]
+def _replay(record: Mapping[str, Any]) -> Replay:
+    return Replay(
+        request_id=record["request_id"],
+        grant_id=record["grant_id"],
+        topic=record.get("topic", out_topic(record["grant_id"])),
+        starts={int(number): offset for number, offset in record["starts"].items()},
+    )
 
 
 def moment(text: str) -> datetime:

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -36,8 +36,10 @@ from confluent_kafka.admin import (
 )
 
 from schemas.errors import MeshError, Misconfigured, Transient
-from schemas.feed import AUDIT, CONTROL, dead_letter_topic
+from schemas.feed import AUDIT, CAPTURE, CONTROL, PROGRESS, dead_letter_topic
 
+PROGRESS_SEGMENT_BYTES = 1 << 20
+"""The smallest that Kafka takes."""
 WITHIN_SECONDS = 30.0
 DAY_MS = 24 * 3600 * 1000
 FOREVER = -1
@@ -65,6 +67,7 @@ class TopicSpec:
     replication_factor: int | None = None
     tombstone_ms: int = 7 * DAY_MS
     compaction_lag_ms: int | None = None
+    segment_bytes: int | None = None
 
     def config(self) -> dict[str, str]:
         """The topic's settings, in Kafka's names."""
@@ -75,6 +78,8 @@ class TopicSpec:
             config = {"cleanup.policy": "compact", "delete.retention.ms": outage_ms, "min.compaction.lag.ms": lag_ms}
         else:
             config = {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+        if self.segment_bytes is not None:
+            config["segment.bytes"] = str(self.segment_bytes)
         if self.min_insync_replicas is not None:
             config["min.insync.replicas"] = str(self.min_insync_replicas)
         return config
@@ -129,9 +134,12 @@ def ensure_topics(bootstrap: str, specs: Mapping[str, TopicSpec]) -> Ensured:
 def ensure_control_topics(bootstrap: str) -> Ensured:
     """The control topics (schemas/feed.py): one partition each, compacted, so that the last record of each key stays.
 
-    But for the audit, of which every record stays.
+    But for the audit, of which every record stays. Of progress, which is saved every second, only the newest is of use: it is
+    compacted as soon as a small segment is full, or a hop that starts would read a day's worth of it.
     """
     specs = dict.fromkeys(CONTROL, TopicSpec(partitions=1, tombstone_ms=DAY_MS))
+    progress = replace(specs[CAPTURE], compaction_lag_ms=0, segment_bytes=PROGRESS_SEGMENT_BYTES)
+    specs |= dict.fromkeys(PROGRESS, progress)
     return ensure_topics(bootstrap, {**specs, AUDIT: TopicSpec(partitions=1, is_compacted=False)})
 
 

@@ -58,6 +58,8 @@ CONTROL = (
     OFFBOARDED,
     AUDIT,
 )
+PROGRESS = (CAPTURE, EGRESS, FLOW_INTAKE, REPLAYS, STANDSTILLS, INCIDENTS)
+"""Those of the control topics that say where a hop stands: of a key, nobody asks for what was before."""
 
 _FEED = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 RESERVED = frozenset({"out", "dlq", "mesh"})

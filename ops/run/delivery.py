@@ -40,6 +40,6 @@ def run_delivery(parts: Parts) -> None:
         kinds=SINKS,
         incidents=parts.incidents(directory),
         networks=settings.webhook_networks,
-        replays=parts.enter(closing(ReplayRequests(settings.kafka, parts.store(REPLAYS)))),
+        replays=parts.enter(closing(ReplayRequests(parts.store(REPLAYS)))),
         standstills=parts.enter(closing(StandstillLog(parts.store(STANDSTILLS)))),
     ).run(parts.stop)

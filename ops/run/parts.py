@@ -52,7 +52,7 @@ class Parts:
 
     def incidents(self, directory: Follower) -> Incidents:
         """Where the hop says what stands still; of what ended, nothing is said any more, and its gauges go (ops/present.py)."""
-        written = self.enter(closing(IncidentLog(self.settings.kafka, self.store(INCIDENTS))))
+        written = self.enter(closing(IncidentLog(self.store(INCIDENTS))))
         incidents = CountedIncidents(written)
         tidying(Tidy(directory, incidents), self.stop)
         directory.tell_deafness(Deafness(incidents, self.name))

@@ -28,7 +28,7 @@ def test_what_another_hop_ended_stands_again_when_it_is_said_again(
     with ExitStack() as parts:
         log = parts.enter_context(closing(Log(kafka, client_id="test", linger_ms=0)))
         streams, capture = (
-            parts.enter_context(closing(IncidentLog(kafka, ControlStore(kafka, INCIDENTS, log)))) for _ in range(2)
+            parts.enter_context(closing(IncidentLog(ControlStore(kafka, INCIDENTS, log)))) for _ in range(2)
         )
 
         def told() -> bool:

@@ -25,7 +25,7 @@ from ops.topics import (
     withdraw_read,
 )
 from schemas.errors import Misconfigured, Transient
-from schemas.feed import AUDIT, CONTROL
+from schemas.feed import AUDIT, CONTROL, PROGRESS
 from tests.until import until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -143,6 +143,9 @@ def test_control_topics_have_one_compacted_partition(kafka: str, admin: AdminCli
     for topic in CONTROL:
         assert len(known[topic].partitions) == 1
         assert config_of(admin, topic)["cleanup.policy"] == ("delete" if topic == AUDIT else "compact")
+    for topic in PROGRESS:  # of which a day would be gigabytes
+        config = config_of(admin, topic)
+        assert (config["min.compaction.lag.ms"], config["segment.bytes"]) == ("0", str(1 << 20))
 
 
 def test_brokers_that_do_not_answer_are_transient(monkeypatch: pytest.MonkeyPatch) -> None:
