@@ -45,8 +45,15 @@ class BrokerRehearsal(Rehearsal):
     _numbers: Iterator[int]
     _is_settled = True
 
-    def __init__(self, flow: Flow, contracts: Mapping[str, Contract] | None = None, now: str = "2016-10-31") -> None:
-        super().__init__(flow, contracts, now)
+    def __init__(
+        self,
+        flow: Flow,
+        contracts: Mapping[str, Contract] | None = None,
+        now: str = "2016-10-31",
+        *,
+        is_replay: bool = False,
+    ) -> None:
+        super().__init__(flow, contracts, now, is_replay=is_replay)
         self._name = f"{self.unique}.{next(self._numbers)}"
         self._ways = Ways(1, f"{self._name}.inbox", f"{self._name}.state")
         self._in, self._out = f"{self._name}.in", f"{self._name}.out"
@@ -83,6 +90,7 @@ class BrokerRehearsal(Rehearsal):
             progress=_Kept(),
             replay=lambda *_: iter(()),
             observer=_Counting(self._queued),
+            is_replay=is_replay,
         )
         self.opened.append(self)
 
@@ -130,6 +138,13 @@ class BrokerRehearsal(Rehearsal):
         self.settle()
         clock = moment if isinstance(moment, int) else micros(moment)
         self._log.append(self._ways.inbox, message_key(self.flow.name, ""), pack([TICK, clock]), partition=0)
+        self._is_settled = False
+        self.settle()
+
+    def idle(self) -> None:
+        """The worker, through with all that was committed, looks at its clock as it does about once a second."""
+        self.settle()
+        self._runner.idle({(feed, 0): 0 for feed in self.intake.feeds} | {(self._ways.inbox, 0): 0}, set())
         self._is_settled = False
         self.settle()
 

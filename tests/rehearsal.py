@@ -92,13 +92,23 @@ class MemoryStore:
 
 
 class Rehearsal:
-    """One flow, one task. `now` is the source commit time of the next changes, an ISO date or aware datetime."""
+    """One flow, one task. `now` is the source commit time of the next changes, an ISO date or aware datetime.
 
-    def __init__(self, flow: Flow, contracts: Mapping[str, Contract] | None = None, now: str = "2016-10-31") -> None:
+    `is_replay`: rows tell of another time than that of their commits, as where MESH_FLOW_CLOCK is `dates`.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        contracts: Mapping[str, Contract] | None = None,
+        now: str = "2016-10-31",
+        *,
+        is_replay: bool = False,
+    ) -> None:
         self.flow = flow
         self.contracts = contracts if contracts is not None else city_contracts()
         self.store = MemoryStore()
-        self.intake = Intake(flow)
+        self.intake = Intake(flow, is_replay=is_replay)
         self.folding = Folding([flow], self.store)
         self.history: list[RowChange] = []
         self.queued: dict[str, int] = {}

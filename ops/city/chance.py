@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from random import Random
 
+BEIJING = timezone(timedelta(hours=8))
 OPENING = date(2016, 10, 31)
 """The day the figures stand for; what happens live happens after it."""
 OPENED_AT = datetime(2016, 10, 31, 16, 0, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 import schemas
-from ops.city.chance import OPENED_AT
+from ops.city.chance import BEIJING, OPENED_AT
 from ops.city.ddl import create_table, table_of
 from ops.city.numbers import Numbers
 from ops.city.roll import Roll, Row
@@ -70,7 +70,7 @@ class City:
     def new_row(self, feed: str, columns: Mapping[str, Any], now: datetime | None = None) -> Row:
         """A row with every column of the contract, in its order. It is not added to the roll."""
         row = {**self._blanks[feed], **columns}
-        row["updated_at"] = now or OPENED_AT - timedelta(seconds=int(self.rng.random() * 86400 * 30))
+        row["updated_at"] = now or _written(row, OPENED_AT - timedelta(seconds=int(self.rng.random() * 86400 * 30)))
         row["source_row_version"] = 1
         return row
 
@@ -143,6 +143,19 @@ class City:
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             for row in self.rolls[contract.feed]:
                 copy.write_row(tuple(row.values()))
+
+
+def _written(row: Row, at_least: datetime) -> datetime:
+    """When the opening day's row was written: by its opening, and not before what it tells of."""
+    told = (_moment(value) for value in row.values() if isinstance(value, date))
+    return max([at_least, *(moment for moment in told if moment <= OPENED_AT)])
+
+
+def _moment(value: date) -> datetime:
+    """A date's first moment, or a time; without a zone it is Beijing's."""
+    if not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=BEIJING)
+    return (value if value.tzinfo else value.replace(tzinfo=BEIJING)).astimezone(UTC)
 
 
 def address(dsn_of_agency: Mapping[str, str], agency: str) -> str:

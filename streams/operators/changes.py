@@ -27,14 +27,15 @@ class Changes:
         """What was changed of subjects that are folded at ticks, by subject: they are not kept in memory."""
         self.timers: dict[str, dict[bytes, bool]] = {}
         """What was changed of a flow's timers: set or cleared."""
-        self._counted: dict[tuple[str, str, str], int] = {}
-        """The differences made to (flow, subject, measure): one message for all folds."""
+        self._counted: dict[tuple[str, str, str], tuple[int, int]] = {}
+        """The differences made to (flow, subject, measure), and the newest commit among their causes: one message for all folds."""
 
     def close(self) -> Effects:
         """All effects, once nothing more is added."""
-        for (flow, to, measure), difference in self._counted.items():
+        for (flow, to, measure), (difference, caused_ms) in self._counted.items():
             if difference:
-                self.effects.messages.append(Outgoing(message_key(flow, to), pack([COUNT, measure, difference])))
+                message = Outgoing(message_key(flow, to), pack([COUNT, measure, difference, caused_ms]))
+                self.effects.messages.append(message)
         return self.effects
 
     def put(self, prefix: bytes, key: bytes, value: bytes | None, *, is_apart: bool) -> None:
@@ -78,7 +79,7 @@ class Changes:
                 if before == after:
                     continue
                 reason = reasons.get(feed) if after is None else None
-                position, at_ms = self._next_position(offset), live.committed_at_ms
+                position, at_ms = self._next_position(offset), live.caused_ms
                 self.effects.rows.append(RowChange(flow.name, feed, identity, before, after, position, at_ms, reason))
                 key = live.prefix + f"r{feed}\0{identity}".encode()
                 self.put(live.prefix, key, None if after is None else pack(after), is_apart=live.fold.at_tick)
@@ -101,7 +102,9 @@ class Changes:
             to, tag, identity = place
             event_at = tell.event_at if tell and tell.event_at is not None else newest
             position = str(self._next_position(offset))
-            value = [FACT, f"~{tag}", f"{teller}|{identity}", position, event_at, live.committed_at_ms, row, False]
+            value = [FACT, f"~{tag}", f"{teller}|{identity}", position, event_at, live.caused_ms, row, False]
+            if live.committed_at_ms not in {0, live.caused_ms}:
+                value.append(live.committed_at_ms)
             self.effects.messages.append(Outgoing(message_key(live.flow.name, to), pack(value)))
             key = live.prefix + f"t{to}\0{tag}\0{identity}".encode()
             self.put(live.prefix, key, None if row is None else pack(row), is_apart=live.fold.at_tick)
@@ -117,7 +120,8 @@ class Changes:
                 continue
             to, measure = place
             counted = (live.flow.name, to, measure)
-            self._counted[counted] = self._counted.get(counted, 0) + future - present
+            difference, caused_ms = self._counted.get(counted, (0, 0))
+            self._counted[counted] = difference + future - present, max(caused_ms, live.caused_ms)
             key = live.prefix + f"n{to}\0{measure}".encode()
             self.put(live.prefix, key, pack(future) if future else None, is_apart=live.fold.at_tick)
         live.contributions = {place: count for place, count in wanted.items() if count}

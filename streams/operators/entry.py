@@ -35,7 +35,14 @@ class Live:
     wake_at: int | None = None
     tells: dict[tuple[str, str, str], Row] = field(default_factory=dict[tuple[str, str, str], Row])
     contributions: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    caused_ms: int = 0
+    """The newest commit of a source that it knows of, which its rows bear; `committed_at_ms` is the same by the flow's clock."""
     committed_at_ms: int = 0
+
+    def hear(self, fact: Fact) -> None:
+        """Take note of a fact's commit."""
+        self.caused_ms = max(self.caused_ms, fact.caused_ms)
+        self.committed_at_ms = max(self.committed_at_ms, fact.committed_at_ms)
 
 
 def restore(live: Live, rest: bytes, value: bytes) -> None:
@@ -48,13 +55,13 @@ def restore(live: Live, rest: bytes, value: bytes) -> None:
         case b"f":
             fact = fact_of(parts[0], parts[1], content)
             subject.facts.setdefault(parts[0], {})[parts[1]] = fact
-            live.committed_at_ms = max(live.committed_at_ms, fact.committed_at_ms)
+            live.hear(fact)
         case b"r":
             subject.published.setdefault(parts[0], {})[parts[1]] = content
         case b"t":
             live.tells[parts[0], parts[1], parts[2]] = content
         case b"a":
-            live.committed_at_ms = max(live.committed_at_ms, content)
+            live.caused_ms = max(live.caused_ms, content)
         case b"n":
             live.contributions[parts[0], parts[1]] = content
         case _:
@@ -77,16 +84,28 @@ def due_of(key: bytes, start: int) -> int:
 
 
 def fact_entry(fact: Fact) -> bytes:
-    """A fact as an entry's value."""
-    earlier = [[e.position, e.event_at, e.committed_at_ms, e.row] for e in fact.earlier]
-    return pack([fact.position, fact.event_at, fact.committed_at_ms, fact.row, earlier, fact.seen])
+    """A fact as an entry's value. The source's own commit comes last, and only where the flow's clock has another."""
+    earlier = [[e.position, e.event_at, e.committed_at_ms, e.row, *_apart(e)] for e in fact.earlier]
+    return pack([fact.position, fact.event_at, fact.committed_at_ms, fact.row, earlier, fact.seen, *_apart(fact)])
+
+
+def _apart(fact: Fact) -> list[int]:
+    return [] if fact.source_ms is None else [fact.source_ms]
 
 
 def fact_of(feed: str, identity: str, content: Sequence[Any]) -> Fact:
     """A fact from an entry's value."""
-    position, event_at, committed_at_ms, row, earlier, seen = content
-    versions = tuple(Fact(feed, identity, e[3], e[0], e[1], e[2]) for e in earlier)
-    return Fact(feed, identity, row, position, event_at, committed_at_ms, versions, seen)
+    position, event_at, committed_at_ms, row, earlier, seen, *apart = content
+    versions = tuple(Fact(feed, identity, e[3], e[0], e[1], e[2], source_ms=e[4] if e[4:] else None) for e in earlier)
+    return Fact(feed, identity, row, position, event_at, committed_at_ms, versions, seen, apart[0] if apart else None)
+
+
+def fact_heard(message: Sequence[Any]) -> Fact:
+    """The fact in a FACT message."""
+    _, feed, identity, position, event_at, commit_ms, row, _, *by_clock = message
+    if not by_clock:
+        return Fact(feed, identity, row, position, event_at, commit_ms)
+    return Fact(feed, identity, row, position, event_at, by_clock[0], source_ms=commit_ms)
 
 
 def timer_of(key: bytes, value: bytes | None) -> bytes | None:

@@ -42,10 +42,13 @@ class Unfit(Exception):
 class Fact:
     """One row of one feed, as the subject last heard of it. `row` is None once the source deleted it.
 
-    `event_at` is the row's event time, microseconds: its business date where the Input names one, else the source commit.
+    `committed_at_ms` is when the row was committed, by the flow's clock: where a past is replayed, when its department wrote it
+    (Input.written). `event_at` is the row's event time, microseconds: its business date where the Input names one, else that
+    commit. So all times that a fold sees are of one calendar, and may be compared with `Subject.now` and written into rows.
     `position` is the change's Position text (within a tell, that of the teller); `earlier` are older versions of the row,
     oldest first, kept only where the Input says so. Versions that change nothing of what travels leave no trace in a fact: it
-    stays that of the commit which brought the row, and `seen` is the engine's note of the last one.
+    stays that of the commit which brought the row. The last two are the engine's notes: the position of the last version, and
+    the source's own commit where that is another than the flow's clock has it.
     """
 
     feed: str
@@ -56,6 +59,12 @@ class Fact:
     committed_at_ms: int
     earlier: tuple[Fact, ...] = ()
     seen: str = ""
+    source_ms: int | None = None
+
+    @property
+    def caused_ms(self) -> int:
+        """The source's own commit: what the envelopes of derived rows bear, and no fold may reckon with."""
+        return self.committed_at_ms if self.source_ms is None else self.source_ms
 
 
 @dataclass(slots=True)
@@ -169,6 +178,8 @@ class Input:
     `subjects` gives the keys of the subjects that a row is evidence for, or raises Unfit. A row that no longer names a subject
     is withdrawn there. `columns` are what travels to the subject (empty: all); the feed's key columns always do.
     `event_time` names the column of the row's business date or time; without one, or where it is null, the source commit counts.
+    `written` names the column in which its department notes when it wrote the row (DOMAIN §3): where a past is replayed, that is
+    the commit on the past's calendar. A plain long is milliseconds. A feed without such a column has the flow's clock instead.
     `keeps_history`: older versions of the row stay with the subject, for `Subject.as_of`. `stays`: `subjects` looks at the feed's
     key columns alone, so that an update never moves the row to another subject; it spares reading the row as it was.
     """
@@ -177,6 +188,7 @@ class Input:
     subjects: Callable[[Row], Iterable[str]]
     columns: Sequence[str] = ()
     event_time: str | None = None
+    written: str = "updated_at"
     keeps_history: bool = False
     stays: bool = False
 

@@ -14,8 +14,8 @@ from schemas.trace import described
 from streams.operators.changes import Changes
 from streams.operators.clock import Clock
 from streams.operators.effects import Effects
-from streams.operators.entry import Live, fact_entry, fact_of, newer, prefix_of, restore
-from streams.operators.flow import Fact, Flow, Subject, row_id
+from streams.operators.entry import Live, fact_entry, fact_heard, fact_of, newer, prefix_of, restore
+from streams.operators.flow import Flow, Subject, row_id
 from streams.operators.intake import check_subject
 from streams.operators.message import COUNT, FACT, GONE, HOLD, TICK, pack, split_key, unpack
 from streams.operators.recent import Recent
@@ -115,29 +115,28 @@ class Folding:
         if not fold_of(flow, subject).at_tick:
             self._fact_of_live(self._live(flow, subject), message)
             return
-        _, feed, identity, position, event_at, committed_at_ms, row, keeps_history = message
-        fact = Fact(feed, identity, row, position, event_at, committed_at_ms)
+        fact = fact_heard(message)
         prefix = prefix_of(flow.name, subject)
-        key = prefix + f"f{feed}\0{identity}".encode()
+        key = prefix + f"f{fact.feed}\0{fact.row_id}".encode()
         known = self._read(key)
-        present = fact_of(feed, identity, unpack(known)) if known else None
-        merged, is_news = newer(present, fact, keeps_history=keeps_history)
+        present = fact_of(fact.feed, fact.row_id, unpack(known)) if known else None
+        merged, is_news = newer(present, fact, keeps_history=message[7])
         if merged is not None:
             self._changes.put(prefix, key, fact_entry(merged), is_apart=True)
             if is_news:
                 self._fold_at_next_tick(flow, subject)
 
     def _fact_of_live(self, live: Live, message: Sequence[Any]) -> None:
-        _, feed, identity, position, event_at, committed_at_ms, row, keeps_history = message
-        fact = Fact(feed, identity, row, position, event_at, committed_at_ms)
+        fact = fact_heard(message)
+        feed, identity = fact.feed, fact.row_id
         facts = live.subject.facts.setdefault(feed, {})
         present = facts.get(identity)
-        merged, is_news = newer(present, fact, keeps_history=keeps_history)
+        merged, is_news = newer(present, fact, keeps_history=message[7])
         if merged is not None:
             facts[identity] = merged
             self._changes.effects.changes[live.prefix + f"f{feed}\0{identity}".encode()] = fact_entry(merged)
             if is_news:
-                live.committed_at_ms = max(live.committed_at_ms, committed_at_ms)
+                live.hear(fact)
                 self._dirty[live.prefix] = live
 
     def _count(self, flow: Flow, subject: str, message: Sequence[Any]) -> None:
@@ -152,7 +151,7 @@ class Folding:
             self._fold_at_next_tick(flow, subject)
         else:
             live = self._live(flow, subject)
-            live.committed_at_ms = max(live.committed_at_ms, *committed, 0)
+            live.caused_ms = max(live.caused_ms, *committed, 0)
             total = live.subject.counts.get(measure, 0) + difference
             if total:
                 live.subject.counts[measure] = total
@@ -186,10 +185,11 @@ class Folding:
                 taken = 0
                 walk = merged(self._store.scan(start, key), {}, sweep.key)  # what was changed is in the store now
                 continue
-            identity = rest[len(mark) :].decode()
-            self._fact(
-                flow, subject.decode(), [FACT, feed, identity, position, known[1], known[2], None, bool(known[4])]
-            )
+            gone = fact_of(feed, rest[len(mark) :].decode(), known)
+            times = [gone.event_at, gone.caused_ms]
+            by_clock = [] if gone.source_ms is None else [gone.committed_at_ms]
+            message = [FACT, feed, gone.row_id, position, *times, None, bool(gone.earlier), *by_clock]
+            self._fact(flow, subject.decode(), message)
             taken, last, sweep.key = taken + 1, subject, key
         self._swept(sweep)
 

@@ -34,15 +34,23 @@ class Intake:
     """One flow's way in."""
 
     def __init__(self, flow: Flow, *, is_replay: bool = False) -> None:
-        """`is_replay`: the rows' calendar is not that of their commits. The clock then goes by business dates alone."""
+        """`is_replay`: the rows' calendar is not that of their commits. The clock then goes by what rows say alone."""
         self._flow = flow
-        self._needs_date = is_replay and any(entry.event_time for entry in flow.inputs)
+        self._is_replay = is_replay
         self._inputs: dict[str, list[Input]] = {}
         for entry in flow.inputs:
             self._inputs.setdefault(entry.feed, []).append(entry)
         self._keeping: dict[int, frozenset[str]] = {}  # by identity: the inputs live as long as the flow
         self.clock = 0
         """The newest event time seen so far, never later than the commit that told of it."""
+        self.reached: int | None = None
+        """Where a past is replayed: how far on its calendar the last row came; None if such rows say nothing of time, 0 if none
+        says when it was written, so that an earlier one may follow."""
+
+    @property
+    def name(self) -> str:
+        """The flow's."""
+        return self._flow.name
 
     @property
     def feeds(self) -> frozenset[str]:
@@ -92,10 +100,13 @@ class Intake:
             return
         name, feed = self._flow.name, contract.feed
         identity = row_id(row, contract.key)
-        dated = business_time(row, entry, contract)
-        event_at = committed_at_ms * 1000 if dated is None else dated
-        if dated is not None or not self._needs_date:
-            self.clock = max(self.clock, min(event_at, committed_at_ms * 1000))
+        dated = moment_of(row, entry.event_time, contract)
+        by_clock = committed_at_ms
+        if self._is_replay:
+            by_clock = self._replayed(row, entry, contract, dated, committed_at_ms, is_gone=after is None)
+        event_at = by_clock * 1000 if dated is None else dated
+        self.clock = max(self.clock, min(event_at, by_clock * 1000))
+        apart = [] if by_clock == committed_at_ms else [by_clock]
         subjects = _targets(self._flow, entry, after, feed, identity) if after is not None else {}
         if after is not None:
             if entry.columns:
@@ -103,13 +114,29 @@ class Intake:
                 after = {column: value for column, value in after.items() if column in keep}
             for subject, unfit in subjects.items():
                 sent = unfit if unfit is not None else after
-                value = [FACT, feed, identity, position, event_at, committed_at_ms, sent, entry.keeps_history]
+                value = [FACT, feed, identity, position, event_at, committed_at_ms, sent, entry.keeps_history, *apart]
                 yield Outgoing(message_key(name, subject), pack(value))
         if before is None:
             return
         for subject in _targets(self._flow, entry, before, feed, identity).keys() - subjects.keys():
-            value = [FACT, feed, identity, position, event_at, committed_at_ms, None, entry.keeps_history]
+            value = [FACT, feed, identity, position, event_at, committed_at_ms, None, entry.keeps_history, *apart]
             yield Outgoing(message_key(name, subject), pack(value))
+
+    def _replayed(
+        self, row: Row, entry: Input, contract: Contract, dated: int | None, committed_at_ms: int, *, is_gone: bool
+    ) -> int:
+        """The commit on the calendar of a past that is replayed, milliseconds: when the row was written, as it says itself.
+
+        A row that goes says when it was written last: it went later. One that does not say it was written by now at the latest.
+        """
+        written = moment_of(row, entry.written, contract)
+        if written is None:
+            self.reached = 0 if entry.event_time else None
+            return max(self.clock, min(dated or 0, committed_at_ms * 1000)) // 1000
+        if not contract.by_name[entry.written].logical_type:
+            written *= 1000  # a plain long is milliseconds
+        self.reached = written = min(written, committed_at_ms * 1000)
+        return max(written // 1000 + 1, self.clock // 1000) if is_gone else written // 1000
 
     def _kept(self, entry: Input, contract: Contract) -> frozenset[str]:
         kept = self._keeping.get(id(entry))
@@ -137,13 +164,12 @@ def check_subject(flow: Flow, subject: str) -> str:
     return subject
 
 
-def business_time(row: Row, entry: Input, contract: Contract) -> int | None:
-    """A row's business date (from midnight in Asia/Shanghai) or time in microseconds; None: its event time is the commit."""
-    value: Any = row.get(entry.event_time) if entry.event_time else None
+def moment_of(row: Row, column: str | None, contract: Contract) -> int | None:
+    """The date (from midnight in Asia/Shanghai) or time in a column, microseconds; None where the row has none."""
+    value: Any = row.get(column) if column else None
     if not isinstance(value, int):
         return None
-    field = contract.by_name[entry.event_time or ""]
-    match field.logical_type:
+    match contract.by_name[column or ""].logical_type:
         case "date":
             return value * DAY_MICROS - _BEIJING_MICROS
         case "timestamp-millis":

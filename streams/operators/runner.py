@@ -6,6 +6,7 @@ is acknowledged, and each task's batch is one transaction, so a group that comes
 Event time moves by ticks alone: the newest event time seen by the intake, sent to every task, but never beyond the last
 commit taken from a partition that holds more, be it read here or by another worker (streams/operators/clock.py). Evidence that
 was committed in time is so judged in time, however far a worker is behind; and while a flow reads the past, its clock stands still.
+Where rows tell of another time than that of their commits, "commit" reads "when the row was written, as it says" (Intake.reached).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from streams.route import Outlet
 
 MICROS = 1_000
 """In a millisecond."""
+SNAPSHOT = ord("r")
 HEAD_SECONDS = 5.0
 """What is behind by less is as good as read, where event time is not that of commits."""
 
@@ -100,6 +102,8 @@ class Runner:
         self._told = Told()
         self._heard: dict[Partition, int] = {}
         """By partition, the commit that its last record told of, milliseconds; for the inbox, when that was written."""
+        self._reached: dict[tuple[str, Partition], int | None] = {}
+        """By flow and partition, where a past is replayed: how far on its calendar the last record came (Intake.reached)."""
         self._directory = directory
         self._open_outlet = open_outlet
         self._open_writer = open_writer
@@ -144,6 +148,7 @@ class Runner:
             self._tasks.pop(partition).close()
         self._take_past({place: offset for place, offset in positions.items() if place[0] != self._ways.inbox})
         self._heard = {place: moment for place, moment in self._heard.items() if place in positions}
+        self._reached = {key: moment for key, moment in self._reached.items() if key[1] in positions}
         try:
             self._send(self._times(positions, behind))
         except BaseException:
@@ -194,6 +199,9 @@ class Runner:
                     messages.append(intake.gone(batch.topic, position))
                 else:
                     messages += intake.facts(contract, before, after, position, committed_at_ms)
+                    if self._is_replay:  # a table is copied in the order of its rows, not of their being written
+                        reached = 0 if op == SNAPSHOT and intake.reached is not None else intake.reached
+                        self._reached[intake.name, (batch.topic, batch.partition)] = reached
         return messages
 
     def _arrived(self, record: Record, entry: FeedEntry) -> Arrived | None:
@@ -240,7 +248,7 @@ class Runner:
         for place in places:
             feed, partition = place
             if feed in read:
-                bound = self._bound(self._heard.get(place, 0)) if place in behind else None
+                bound = self._bound(intake, place) if place in behind else None
                 bounds[place_of("" if feed == self._ways.inbox else feed, partition)] = 0 if place in lacking else bound
         return bounds
 
@@ -248,11 +256,13 @@ class Runner:
         """The topics whose records may be evidence for the flow."""
         return intake.feeds if self._is_replay else {self._ways.inbox, *intake.feeds}
 
-    def _bound(self, heard_ms: int) -> int | None:
-        """How far time may go where more follows what was committed then; None: as far as it likes."""
-        if self._is_replay:  # commits say nothing about dates, so they bound nothing but how far we are behind
-            return None if heard_ms > (time.time() - HEAD_SECONDS) * 1_000 else 0
-        return heard_ms * MICROS
+    def _bound(self, intake: Intake, place: Partition) -> int | None:
+        """How far a flow's time may go where a partition holds more than was heard of it; None: as far as it likes."""
+        heard_ms = self._heard.get(place, 0)
+        if not self._is_replay:
+            return heard_ms * MICROS
+        is_as_good_as_read = heard_ms > (time.time() - HEAD_SECONDS) * 1_000
+        return None if is_as_good_as_read else self._reached.get((intake.name, place), 0)
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
         if not messages:

@@ -77,7 +77,12 @@ FLOW = Flow(
             subjects=lambda row: [card_key(row["card_no"])],
             columns=("citizen_id", "kind", "level", "status"),
         ),
-        Input(feed=PERSON_FEED, subjects=holders_of, columns=("supersedes", "life_status", "death_date")),
+        Input(
+            feed=PERSON_FEED,
+            subjects=holders_of,
+            columns=("supersedes", "life_status", "death_date"),
+            written="base_version",
+        ),
     ],
     folds={
         "certificate": Fold(fold_certificate),

@@ -35,12 +35,14 @@ FLOW = Flow(
                 "residence_region",
                 "region_as_of",
             ),
+            written="base_version",
             keeps_history=True,
         ),
         Input(
             feed=ORGANISATION,
             subjects=lambda row: [f"organisation:{row['organisation_id']}"],
             columns=("kind", "industry", "reg_region", "region_as_of", "established", "status", "status_timeline"),
+            written="base_version",
             keeps_history=True,
         ),
         Input(

@@ -14,7 +14,7 @@ from schemas.identifiers import citizen_check
 from streams.flows.person import FLOW
 from streams.flows.person.past import as_of
 from streams.operators.flow import Row, Subject
-from streams.operators.intake import business_time
+from streams.operators.intake import moment_of
 from tests.rehearsal import Rehearsal, city_contracts, days, interleavings, micros
 
 CONTRACTS = city_contracts()
@@ -545,7 +545,7 @@ def past(city: Archive, key: str, moment: str) -> list[Row]:
 
 def happened(change: Change) -> int:
     entry = next(entry for entry in FLOW.inputs if entry.feed == change.feed)
-    dated = business_time(change.after or change.before or {}, entry, CONTRACTS[change.feed])
+    dated = moment_of(change.after or change.before or {}, entry.event_time, CONTRACTS[change.feed])
     return change.committed_at_ms * 1_000 if dated is None else dated
 
 

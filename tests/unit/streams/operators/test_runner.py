@@ -22,7 +22,9 @@ from tests.flow_process import Quiet
 from tests.rehearsal import MemoryStore
 
 INBOX = "inbox"
-BORN = {"name": "born", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}]}
+MOMENT = {"type": "long", "logicalType": "timestamp-micros"}
+BORN = {"name": "born", "type": ["null", MOMENT]}
+WRITTEN = {"name": "updated_at", "type": ["null", MOMENT]}
 
 
 class Sent:
@@ -76,11 +78,11 @@ class Empty:
 class Rig:
     """A worker with a feed of two partitions and an inbox of one."""
 
-    def __init__(self, folder: Path, *, is_replay: bool = False) -> None:
-        self.feed = OutFeed("rig", "town.resident", [*PERSON, BORN])
+    def __init__(self, folder: Path, *, is_replay: bool = False, event_time: str | None = "born") -> None:
+        self.feed = OutFeed("rig", "town.resident", [*PERSON, BORN, WRITTEN])
         flow = Flow(
             name="rig",
-            inputs=[Input(feed=self.feed.feed, subjects=lambda _: ["one:1"], event_time="born")],
+            inputs=[Input(feed=self.feed.feed, subjects=lambda _: ["one:1"], event_time=event_time)],
             folds={"one": Fold(lambda _: Outcome())},
             outputs={"rig.queue": ["conflict_id"]},
             queue="rig.queue",
@@ -102,10 +104,16 @@ class Rig:
         )
         self.following = {(self.feed.feed, number): 0 for number in (0, 1)}
 
-    def commit(self, partition: int, second: int, born: int | None = None) -> None:
-        """A row is committed so many seconds after the beginning, and taken by the worker; `born` is its business time."""
+    def commit(
+        self, partition: int, second: int, born: int | None = None, written: int | None = None, op: str = "c"
+    ) -> None:
+        """A row is committed so many seconds after the beginning, and taken by the worker.
+
+        `born` is its business time, `written` when its department says that it wrote it.
+        """
         place = (self.feed.feed, partition)
-        record = self.feed.record("c", {"id": 1, "born": born and born * 1_000_000}, committed_at_ms=second * 1_000)
+        row = {"id": 1, "born": born and born * 1_000_000, "updated_at": written and written * 1_000_000}
+        record = self.feed.record(op, row, committed_at_ms=second * 1_000)
         record = record._replace(offset=self.following[place])
         self.following[place] += 1
         self.runner.handle([Batch(topic=self.feed.feed, partition=partition, records=[record])])
@@ -187,6 +195,34 @@ def test_where_a_past_is_replayed_only_business_time_moves_the_clock(tmp_path: P
     rig.commit(1, now - 60, born=90)
     assert rig.clock(1) is None, "what is a minute behind does"
     assert rig.clock() == 90
+
+
+def test_where_a_past_is_replayed_the_clock_waits_for_what_was_written_and_is_unread(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, is_replay=True)
+    now = round(time.time())
+    rig.commit(0, now, written=100)
+    rig.commit(1, now - 60, written=40)
+    assert rig.clock(1) == 40, "it goes on, however far the worker is behind: boards are drawn up, deadlines come"
+    rig.commit(1, now - 50, born=20, written=70)
+    assert rig.clock(1) == 70, "a business date says nothing of what else is unread"
+    assert rig.clock() == 100
+
+
+def test_where_a_past_is_replayed_the_clock_stands_still_while_a_table_is_copied(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, is_replay=True)
+    now = round(time.time())
+    rig.commit(0, now, written=100)
+    rig.commit(1, now - 60, written=40, op="r")
+    assert rig.clock(1) is None, "the next row of the copy may have been written earlier"
+    assert rig.clock() == 100
+
+
+def test_where_a_past_is_replayed_a_feed_that_says_nothing_of_time_holds_nothing_up(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, is_replay=True, event_time=None)
+    now = round(time.time())
+    rig.commit(0, now, written=100)
+    rig.commit(1, now - 60)
+    assert rig.clock(1) == 100
 
 
 def test_what_is_told_after_the_last_tick_is_owed_one_at_the_same_time(rig: Rig) -> None:
