@@ -110,6 +110,13 @@ def run(hop: str, directory: Path, port: int, only: tuple[str, ...], name: str) 
     opendata   the open data sets over HTTP: catalogue (also DCAT-AP), rows, samples, statistics, relations, maps;
                GET / lists the addresses
 
+    Each flow has one clock: by it deadlines come, and everything that it writes is dated. MESH_FLOW_CLOCK=commits, the default,
+    takes the commits of the departments' databases: right wherever people write down what happens when it happens. With
+    MESH_FLOW_CLOCK=dates it takes what rows say themselves, the time at which they were written (`updated_at`) and the dates of
+    what they tell of: for a past that is loaded or played again, as in `mesh demo`, whose city lives in 2016. By commits, each
+    deadline of such a past would be over at once, or years away. Choose before the flows run first; a flow's time never goes
+    back. `mesh status` shows each flow's time.
+
     All of them log to standard error and serve /metrics on a port that Prometheus finds in <dir>/prometheus/.
     """  # noqa: D301 - click's mark for "do not wrap" is the control character
     from ops.run.hop import run as run_hop

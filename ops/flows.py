@@ -92,7 +92,9 @@ def run_flows(
         ) from error
     clock = os.environ.get(CLOCK, BY_COMMITS)
     if clock not in {BY_COMMITS, BY_DATES}:
-        raise Misconfigured(CLOCK, f"is {clock!r}", fix=f"set it to {BY_COMMITS} or {BY_DATES}")
+        raise Misconfigured(
+            CLOCK, f"is {clock!r}", fix=f"set it to {BY_COMMITS} or {BY_DATES}: `mesh run --help` says which"
+        )
     ensure_flow_topics(settings.kafka, partitions)
     directory = parts.enter_context(closing(Follower(settings.kafka)))
     incidents = incidents_for(directory)

@@ -247,8 +247,10 @@ class _View:
             health, reason = OK, f"{records:,} records behind" if seconds > 5 else ""
             if self._is_stuck("flow", flow):
                 health, reason = STUCK, f"flow {flow} has not folded the oldest record for {seconds:.0f} s"
+            clock = samples.latest("mesh_flow_clock_seconds", flow=flow)
             yield FlowStatus(
                 flow=flow,
+                clock=datetime.fromtimestamp(clock, UTC).isoformat(timespec="seconds") if clock else None,
                 messages=int(samples.total("mesh_flow_messages_total", flow=flow)),
                 per_second=per_second,
                 lag_records=records,

@@ -60,9 +60,13 @@ class SubscriptionStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowStatus:
-    """One flow: messages that its subjects took, and how far it is behind. The inbox that all flows share counts for each."""
+    """One flow: messages that its subjects took, and how far it is behind. The inbox that all flows share counts for each.
+
+    `clock` is the time by which it judges (MESH_FLOW_CLOCK), UTC; None before its first tick.
+    """
 
     flow: str
+    clock: str | None
     messages: int
     per_second: float
     lag_records: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 from rich import box
@@ -120,11 +121,12 @@ def _flows(flows: Iterable[FlowStatus]) -> Table:
             _count(flow.per_second),
             _seconds(flow.lag_seconds),
             _count(flow.lag_records),
+            f"{datetime.fromisoformat(flow.clock).astimezone(SHANGHAI):%Y-%m-%d %H:%M}" if flow.clock else "",
             _state(flow.health),
         )
         for flow in flows
     ]
-    return _table("Flow 业务流", ("messages", "/s", "lag", "behind"), rows)
+    return _table("Flow 业务流", ("messages", "/s", "lag", "behind", "its time"), rows)
 
 
 def _tasks(tasks: Iterable[TaskStatus]) -> Table:

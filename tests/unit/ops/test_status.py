@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from ops.entity_health import entities
+from ops.flow_metrics import FlowMetrics
 from ops.health import DOWN, OK, STUCK
 from ops.lag import STREAMS_GROUP, TopicLag, delivery_group
 from ops.measure import CaptureMetrics, DeliveryMetrics, Exporter, StreamMetrics, serve
@@ -64,6 +65,7 @@ class Mesh:
         self.capture = CaptureMetrics(exporter)
         self.streams = StreamMetrics(exporter)
         self.delivery = DeliveryMetrics(exporter)
+        self.flows = FlowMetrics(exporter)
         self.page = serve(path, "hop", exporter)
         self.reader = StatusReader(path, lambda: self.directory, lambda _groups: dict(self.lags), lambda: NOW)
 
@@ -109,6 +111,16 @@ def test_a_disconnected_source_is_down(mesh: Mesh) -> None:
     (feed,) = mesh.read().feeds
     assert feed.health == DOWN
     assert "police.main" in feed.reason
+
+
+def test_a_flow_shows_its_own_time(mesh: Mesh) -> None:
+    mesh.flows.lag("check", 0, 0)
+    assert mesh.read().flows[0].clock is None
+    moment = datetime(2016, 11, 3, 17, 20, tzinfo=UTC)
+    mesh.flows.clock("check", round(moment.timestamp() * 1_000_000))
+    status = mesh.read()
+    assert status.flows[0].clock == status.to_json()["flows"][0]["clock"] == "2016-11-03T17:20:00+00:00"
+    assert "2016-11-04 01:20" in shown(render(status)), "people read the time of Shanghai"
 
 
 def test_a_live_lane_with_lag_that_does_not_move_is_stuck(mesh: Mesh) -> None:
