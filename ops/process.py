@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, TextIO
@@ -50,6 +51,38 @@ class SafeFormatter(logging.Formatter):
         return "" if error is None else f"  {type(error).__name__} at {places(error)}"
 
 
+class Sparing(logging.Filter):
+    """Lets what a Kafka client says of one trouble pass once in SPARING_SECONDS, with how often it was said since.
+
+    A client says it at each attempt, several times a second: the log of an hour without Kafka was megabytes of one sentence.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See logging.Filter."""
+        if record.msg != _CLIENTS_FORMAT or not isinstance(record.args, tuple):
+            return True
+        trouble, client, text = map(str, record.args)
+        key = (trouble, client.partition("#")[0])  # each new connection of a client has a number of its own
+        now = self._clock()
+        said_at, left_out = self._said.get(key, (float("-inf"), 0))
+        if now - said_at < SPARING_SECONDS:
+            self._said[key] = (said_at, left_out + 1)
+            return False
+        self._said[key] = (now, 0)
+        if left_out:
+            record.args = (trouble, client, f"{text} (and {left_out:,} times before)")
+        return True
+
+
+SPARING_SECONDS = 60.0
+_CLIENTS_FORMAT = "%s [%s] %s"
+"""By which librdkafka's client logs: what it is about, the client's name, the text."""
+
 _QUOTING = frozenset({"asyncio", "aiohttp.server", "aiohttp.web"})
 
 
@@ -61,6 +94,7 @@ def log_to(stream: TextIO, level: str) -> None:
     """Let the process log to a stream, by one handler."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(SafeFormatter(FORMAT))
+    handler.addFilter(Sparing())
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 

@@ -80,6 +80,22 @@ def test_a_task_that_nobody_awaited_is_not_quoted(log: io.StringIO) -> None:
     assert CITIZEN not in log.getvalue()
 
 
+def test_what_a_client_says_at_each_attempt_is_logged_once_a_minute(log: io.StringIO) -> None:
+    now = [0.0]
+    logging.getLogger().handlers[0].filters[:] = [process.Sparing(lambda: now[0])]
+    client = logging.getLogger("producers.log")
+    for second in range(121):
+        now[0] = float(second)
+        client.error("%s [%s] %s", "FAIL", "mesh-capture#producer-1", "connection refused")
+        client.error("ours: tried again in %d s", 1)
+    lines = log.getvalue().splitlines()
+    assert [line.partition("FAIL ")[2] for line in lines if "FAIL" in line] == [
+        "[mesh-capture#producer-1] connection refused",
+        *["[mesh-capture#producer-1] connection refused (and 59 times before)"] * 2,
+    ]
+    assert sum("ours" in line for line in lines) == 121
+
+
 def test_a_thread_that_dies_ends_its_process_and_says_where() -> None:
     child = """
 import logging, sys, threading, time
