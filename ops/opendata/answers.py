@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from ops.opendata.store import ALL, Store
 from schemas.directory import Directory
 from streams.flows.configuration import SHANGHAI
 from streams.flows.opendata.catalogue import DATASETS, LISTED, PUBLISHERS, Dataset, Part
+from streams.flows.opendata.heat import AREA_CELLS
 from streams.flows.opendata.sample import SIZE_MAX, choose
 from streams.operators.publish import Treatment
 
@@ -192,7 +194,10 @@ class Answers:
         }
 
     def heat(self, code: str, query: Query) -> dict[str, Any]:
-        """The set's map (区位及热度): points in cells and regions, none below k (K6)."""
+        """The set's map (区位及热度): points in cells and districts, none below k (K6); without coordinates, rows by district.
+
+        Each cell says its own size: those too small to show are told together, as the area that they lie in.
+        """
         query.rest()
         listed = self._listed(code)
         heat = listed.whole.heat
@@ -200,15 +205,21 @@ class Answers:
             fix = (
                 f"ask for /datasets/{listed.whole.dataset}/heat" if heat else "the links of a data set name what it has"
             )
-            why = "a map counts the whole set" if heat else "its rows have no coordinates that are published"
+            why = "a map counts the whole set" if heat else "it shows neither coordinates nor a district"
             raise Refusal(404, f"{code} has no map", why=why, fix=fix)
         rows = self._store.told("heat", code)
+        side = Decimal(heat.cell_degrees)
+        sides = {"CELL": side, "AREA": side * AREA_CELLS}
         return {
             "dataset": code,
-            "crs": "CGCS2000",
-            "cell_degrees": heat.cell_degrees,
+            "crs": "CGCS2000" if heat.has_points else None,
+            "cell_degrees": heat.cell_degrees if heat.has_points else None,
             "least_points": heat.k,
-            "cells": [{name: row[name] for name in ("lon", "lat", "points")} for row in rows if row["level"] == "CELL"],
+            "cells": [
+                {**{name: row[name] for name in ("lon", "lat", "points")}, "degrees": str(sides[row["level"]])}
+                for row in rows
+                if row["level"] in sides
+            ],
             "regions": [{"region": row["place"], "points": row["points"]} for row in rows if row["level"] == "REGION"],
         }
 

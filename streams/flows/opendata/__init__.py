@@ -3,7 +3,7 @@
     feed ──▶ group:<dataset>|<quasi-identifiers> ──▶ open.dataset, open.delta
         │            ├──counts──▶ profile:<dataset> ──▶ open.profile
         │            └──counts──▶ value:<element>|<value> ──counts──▶ relation:<element> ──▶ open.relation
-        └──▶ cell:<dataset>|<column>|<line> ──counts──▶ region:<dataset>|<region>; both ──▶ open.heat
+        └──▶ cell:<dataset>|<column>|<line> ──counts──▶ area:…, region:<dataset>|<region>; all three ──▶ open.heat
 
 Groups, cells and figures are folded at ticks: between two of them differences gather. A further data set is an entry in
 datasets.yaml. The city's outline (guangzhou.csv) is coarse: it tells a typing error from an address.
@@ -16,7 +16,7 @@ from functools import partial
 
 from streams.flows.opendata.catalogue import DATASETS, Dataset, columns_of
 from streams.flows.opendata.group import DELTA, ROWS, fold_group
-from streams.flows.opendata.heat import HEAT, fold_cell, fold_region, places_of
+from streams.flows.opendata.heat import HEAT, fold_area, fold_cell, fold_region, places_of
 from streams.flows.opendata.profile import PROFILE, fold_profile
 from streams.flows.opendata.relation import RELATION, fold_relation, fold_value
 from streams.operators.flow import QUEUE_KEY, Flow, Fold, Input, Row
@@ -32,7 +32,7 @@ def _inputs() -> list[Input]:
     inputs: list[Input] = []
     for dataset in DATASETS.values():
         inputs.append(Input(feed=dataset.feed, subjects=_group_of(dataset), columns=columns_of(dataset)))
-        if dataset.heat is not None:
+        if dataset.heat is not None and dataset.heat.has_points:
             places = partial(places_of, dataset)
             inputs.append(Input(feed=dataset.feed, subjects=places, columns=[dataset.heat.region]))
     return inputs
@@ -47,6 +47,7 @@ FLOW = Flow(
         "value": Fold(fold_value),
         "relation": Fold(fold_relation, at_tick=True),
         "cell": Fold(fold_cell, at_tick=True),
+        "area": Fold(fold_area, at_tick=True),
         "region": Fold(fold_region, at_tick=True),
     },
     outputs={

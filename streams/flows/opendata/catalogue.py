@@ -32,14 +32,22 @@ the provider of what the rows list, in a register that another keeps, and has no
 
 @dataclass(frozen=True, kw_only=True)
 class Heat:
-    """A map of a data set. `cell_degrees` is the side of a cell; `k` the least number of points that a cell shows."""
+    """A map of a data set: of its rows by district, and where they have coordinates, of points in cells.
 
-    lon: str
-    lat: str
-    crs: str
+    `cell_degrees` is the side of a cell; `k` the least number of points that a cell or district shows.
+    """
+
     region: str
-    cell_degrees: str
     k: int
+    lon: str = ""
+    lat: str = ""
+    crs: str = ""
+    cell_degrees: str = "0"
+
+    @property
+    def has_points(self) -> bool:
+        """Whether its rows have coordinates."""
+        return bool(self.lon)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +153,8 @@ def read_catalogue(path: Path) -> Mapping[str, Dataset]:
         dataset = Dataset(
             **values, table=table, heat=heat and Heat(**heat), begins=entry.valid_from, ends=entry.valid_to
         )
+        if dataset.heat and not dataset.heat.has_points and dataset.heat.region not in dataset.profile:
+            raise _fault(pack, code, "maps districts that it does not count", "add the region's column to profile")
         named = {*dataset.groups, *dataset.profile, *dataset.elements}
         if not dataset.groups or not named <= table.columns.keys():
             raise _fault(pack, code, "groups, counts or joins by a column that it does not show", "add it to columns")

@@ -1,9 +1,15 @@
-"""The map of a data set (区位及热度, DOMAIN K6): points in cells and in regions, in one coordinate system, none below k."""
+"""The map of a data set (区位及热度, DOMAIN K6): points in cells and in regions, in one coordinate system, none below k.
+
+Where a cell has too few points, the area that it lies in, AREA_CELLS cells wide and high, shows them with those of its other
+such cells: so a thinly settled part of the map, or a small set, is coarse but not empty. A point is so shown once, but for
+differences that are held for being small; nothing of a small cell can be had by subtraction.
+"""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
@@ -11,9 +17,10 @@ from streams.flows.opendata.catalogue import HERE, Dataset
 from streams.flows.opendata.coordinates import is_inside, read_outline, to_cgcs2000
 from streams.flows.opendata.group import dataset_of
 from streams.operators.flow import Outcome, Row, Subject, Unfit
-from streams.operators.publish import release
+from streams.operators.publish import release, suppress
 
 HEAT = "open.heat"
+AREA_CELLS = 5
 GUANGZHOU = read_outline(HERE / "guangzhou.csv")
 
 
@@ -34,7 +41,10 @@ def places_of(dataset: Dataset, row: Row) -> Iterable[str]:
 
 
 def fold_cell(subject: Subject) -> Outcome:
-    """The points of one cell, moved only by differences of at least k points; every region hears of all its points."""
+    """The points of one cell, moved only by differences of at least k points; every region hears of all its points.
+
+    The area hears of the points of a cell that shows none.
+    """
     outcome = Outcome()
     dataset, code = dataset_of(subject)
     heat = dataset.heat
@@ -49,23 +59,50 @@ def fold_cell(subject: Subject) -> Outcome:
     )
     if found.rows:
         outcome.memory = {"points": sorted(found.rows)}
-        lon, lat = (float((int(part) + Decimal("0.5")) * Decimal(heat.cell_degrees)) for part in code.split("|"))
-        outcome.publish(HEAT, _row(dataset, "CELL", code, (lon, lat), len(found.rows)))
+        outcome.publish(HEAT, _row(dataset, "CELL", code, _centre(code, Decimal(heat.cell_degrees)), len(found.rows)))
+    elif facts:
+        place = "|".join(str(int(part) // AREA_CELLS) for part in code.split("|"))
+        outcome.counts[f"area:{dataset.dataset}|{place}", "points"] = len(facts)
     if (change := dataset.next_change(subject.now)) is not None:
         outcome.wake(change)
     return outcome
 
 
+def fold_area(subject: Subject) -> Outcome:
+    """The points of an area's cells that are too small to show, again by differences of at least k."""
+    dataset, code = dataset_of(subject)
+    assert dataset.heat is not None
+    return _summed(subject, "AREA", _centre(code, Decimal(dataset.heat.cell_degrees) * AREA_CELLS))
+
+
 def fold_region(subject: Subject) -> Outcome:
     """All points of a region, those in cells too small to show included, again by differences of at least k."""
+    return _summed(subject, "REGION", (None, None))
+
+
+def districts(dataset: Dataset, cells: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The map of a set without coordinates: its published rows by district (value as JSON → rows), none below k."""
+    assert dataset.heat is not None
+    shown = {json.loads(value): count for value, count in suppress(cells, dataset.heat.k).items() if count}
+    return [
+        _row(dataset, "REGION", region, (None, None), count) for region, count in shown.items() if region is not None
+    ]
+
+
+def _summed(subject: Subject, level: str, centre: tuple[float | None, float | None]) -> Outcome:
     outcome = Outcome()
     dataset, code = dataset_of(subject)
     assert dataset.heat is not None
     found = release({code: subject.counts.get("points", 0)}, subject.memory, dataset.heat.k)
     if points := found.rows.get(code, 0):
         outcome.memory = {code: points}
-        outcome.publish(HEAT, _row(dataset, "REGION", code, (None, None), points))
+        outcome.publish(HEAT, _row(dataset, level, code, centre, points))
     return outcome
+
+
+def _centre(code: str, size: Decimal) -> tuple[float, float]:
+    lon, lat = (float((int(part) + Decimal("0.5")) * size) for part in code.split("|"))
+    return lon, lat
 
 
 def _row(

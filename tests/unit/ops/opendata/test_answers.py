@@ -140,18 +140,21 @@ def test_k5_an_edge_has_its_evidence_and_leads_to_the_related_rows(answers: Answ
 def test_k6_a_map_has_its_cells_and_regions(answers: Answers) -> None:
     told = answers.heat("enterprise", ask())
     assert told["crs"] == "CGCS2000"
-    assert [cell["points"] for cell in told["cells"]] == [40]
+    assert [(cell["points"], cell["degrees"]) for cell in told["cells"]] == [(40, "0.01")]
     assert told["regions"] == [{"region": "440106", "points": 40}]
     with pytest.raises(Refusal) as refused:
         answers.heat("enterprise_440106", ask())
     assert refused.value.fix == "ask for /datasets/enterprise/heat"
+    told = answers.heat("food_licence", ask())
+    assert (told["crs"], told["cells"]) == (None, [])
+    assert told["regions"] == [{"region": "440106", "points": 40}], "a set without coordinates has its districts"
 
 
 @pytest.mark.parametrize(
     ("question", "status"),
     [
         (lambda answers: answers.dataset("no_such_set", ask()), 404),
-        (lambda answers: answers.heat("population", ask()), 404),
+        (lambda answers: answers.heat("scope_item", ask()), 404),
         (lambda answers: answers.rows("enterprise", ask(limit="many")), 400),
         (lambda answers: answers.rows("enterprise", ask(limit=0)), 400),
         (lambda answers: answers.rows("enterprise", ask(nmae="x")), 400),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from decimal import Decimal
 from random import Random
 
 import pytest
@@ -20,7 +21,7 @@ from streams.flows.opendata.coordinates import (
     to_gcj02,
 )
 from streams.flows.opendata.heat import GUANGZHOU
-from streams.flows.opendata.profile import column_profile
+from streams.flows.opendata.profile import column_profile, rounded
 from streams.flows.opendata.sample import draw
 from tests.rehearsal import Rehearsal, cents, city_contracts, days, micros
 
@@ -76,6 +77,11 @@ def firm(city: Rehearsal, number: int, **columns: object) -> None:
         "status": "ACTIVE",
     }
     city.insert("aic.enterprise", **(row | columns))
+
+
+def licence(city: Rehearsal, number: int, region: str) -> None:
+    row = {"licence_kind": "DRUG", "licence_no": str(number), "holder_id_type": "USCC", "status": "VALID"}
+    city.insert("fda.licence", **row, uscc=f"U{number}", region=region)
 
 
 def test_k1_only_the_allow_list_leaves_and_a_new_upstream_column_stays_closed() -> None:
@@ -308,6 +314,83 @@ def test_k6_cells_below_k_are_not_shown_strangers_are_flagged_and_regions_match_
     regions = {row["place"]: row["points"] for row in city.rows("open.heat").values() if row["level"] == "REGION"}
     assert regions == {"440106": 18, "440103": 32}
     city.check_rows()
+
+
+def test_k6_cells_too_small_to_show_are_shown_together_as_the_area_that_they_lie_in(city: Rehearsal) -> None:
+    def shown(level: str) -> list[int]:
+        return sorted(row["points"] for row in city.rows("open.heat").values() if row["level"] == level)
+
+    for number in range(40):  # ten cells in a row, four points in each: two areas
+        firm(city, number, lon=113.255 + 0.01 * (number % 10), lat=23.125)
+    tick(city, 0)
+    assert (shown("CELL"), shown("AREA"), shown("REGION")) == ([], [20, 20], [40])
+    area = next(row for row in city.rows("open.heat").values() if row["level"] == "AREA")
+    assert (round(area["lon"], 6), round(area["lat"], 6)) == (113.275, 23.125)
+    for number in range(40, 60):
+        firm(city, number, lon=113.255, lat=23.125)
+    tick(city, 2)
+    assert (shown("CELL"), shown("REGION")) == ([24], [60])
+    assert shown("AREA") == [20, 20], "four points fewer are held: they would tell of the cell that left"
+    for number in range(60, 66):
+        firm(city, number, lon=113.265, lat=23.125)
+    tick(city, 4)
+    assert shown("CELL") == [10, 24]
+    for number in range(8):
+        firm(city, 70 + number, lon=113.275, lat=23.125)
+    tick(city, 6)
+    assert shown("CELL") == [10, 12, 24]
+    assert sorted(set(shown("AREA")))[0] == 8 or shown("AREA") == [20], (
+        "what is left of an area is shown only from k on"
+    )
+    city.check_rows()
+
+
+def test_k6_a_set_without_coordinates_has_a_map_of_its_districts(city: Rehearsal) -> None:
+    for number in range(30):
+        licence(city, number, "440106" if number < 12 else "440103" if number < 24 else "440104")
+    tick(city, 0)
+    regions = {
+        row["place"]: row["points"] for row in city.rows("open.heat").values() if row["dataset"] == "food_licence"
+    }
+    assert not regions.keys() - {"440106"}, "six are below k, and could be had from the total if only they were blank"
+    for number in range(30, 44):
+        licence(city, number, "440104")
+    tick(city, 2)
+    regions = {
+        row["place"]: row["points"] for row in city.rows("open.heat").values() if row["dataset"] == "food_licence"
+    }
+    assert regions == {"440106": 12, "440103": 12, "440104": 20}
+    total = city.rows("open.profile")["food_licence|*"]["rows"]
+    assert sum(regions.values()) == total, "they match the table"
+    city.check_rows()
+
+
+def test_k4_numbers_that_hardly_two_rows_share_have_statistics_all_the_same(city: Rehearsal) -> None:
+    rng = Random(SEED)
+    for number in range(400):
+        firm(city, number, capital=cents(f"{rng.randrange(10, 5_000)}.{rng.randrange(100):02}"))
+    tick(city, 0)
+    row = city.rows("open.profile")["enterprise|capital"]
+    published = [Decimal(json.loads(content)["capital"]) for content in contents(city, "enterprise").elements()]
+    classes = rounded(Counter(json.dumps(str(each)) for each in published), 10)
+    recount = column_profile(classes, 10)
+    assert {name: row[name] for name in recount} == recount
+    exact = [sorted(published)[len(published) * part // 4 - 1] for part in (1, 2, 3)]
+    for name, value in zip(("q25", "q50", "q75"), exact, strict=True):
+        assert 0 <= value - Decimal(row[name]) <= value / 5
+        assert classes[json.dumps(row[name])] >= 10, "no figure tells of fewer than k rows"
+    assert row["top_values"]
+    city.check_rows()
+
+
+def test_k4_numbers_are_rounded_no_further_than_k_rows_need() -> None:
+    prices = {json.dumps(f"{price}.00"): 10 for price in (100, 200, 300, 400)}
+    assert rounded(prices, 10) == prices, "as they are, where each is k rows' already"
+    one_each = {json.dumps(f"{price}.50"): 1 for price in range(1000, 1400)}
+    assert column_profile(rounded(one_each, 10), 10)["q50"] == "1190"
+    assert column_profile(rounded({"null": 30, '"0.00"': 12, '"-7.25"': 3}, 10), 10)["greatest"] == "0.00"
+    few = column_profile(rounded({json.dumps(f"{10**n}.00"): 1 for n in range(9)}, 10), 10)
+    assert (few["q50"], few["least"], few["top_values"]) == (None, None, [])
 
 
 def test_k7_each_set_says_what_refresh_it_promises_and_when_it_last_changed(city: Rehearsal) -> None:
