@@ -141,10 +141,11 @@ class BrokerRehearsal(Rehearsal):
         self._is_settled = False
         self.settle()
 
-    def idle(self) -> None:
-        """The worker, through with all that was committed, looks at its clock as it does about once a second."""
+    def idle(self, *behind: str) -> None:
+        """The worker looks at its clock, as it does about once a second; of these feeds it has more to read."""
         self.settle()
-        self._runner.idle({(feed, 0): 0 for feed in self.intake.feeds} | {(self._ways.inbox, 0): 0}, set())
+        places = {(feed, 0): 0 for feed in self.intake.feeds} | {(self._ways.inbox, 0): 0}
+        self._runner.idle(places, {(feed, 0) for feed in behind})
         self._is_settled = False
         self.settle()
 

@@ -1,10 +1,11 @@
-"""A household check through the broker, with the worker's own clock: its deadlines come in a city of 2016 and in one of today.
+"""Flows through the broker, with the worker's own clock: deadlines come and boards are drawn up, in a city of 2016 and of today.
 
 Nobody advances the clock here but rows that are committed, as in a running mesh.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from random import Random
@@ -13,14 +14,15 @@ from typing import Any
 import pytest
 
 from ops.city.numbers import Numbers
-from streams.flows.check import FLOW
+from streams.flows import check, opendata
+from streams.operators.flow import Flow
 from tests.broker_rehearsal import BrokerRehearsal
 from tests.rehearsal import days, micros
 from tests.unit.streams.flows.test_check import CONTRACTS
 
 NUMBERS, RNG = Numbers(), Random(5)
 WORKED_DAY_2016 = datetime(2016, 10, 31, 1, 30, tzinfo=UTC)
-COMMITTED = datetime.now(UTC).replace(hour=1, minute=30, second=0, microsecond=0)
+COMMITTED = (datetime.now(UTC) - timedelta(days=1)).replace(hour=1, minute=30, second=0, microsecond=0)
 SHARED = 22
 """Sources that the mesh carries; the other six answer themselves, here never."""
 SLOWEST_DAYS = 15
@@ -69,13 +71,18 @@ class City:
 
 
 @pytest.fixture(params=["2016", "today"])
-def city(request: pytest.FixtureRequest, rehearsal: type[BrokerRehearsal]) -> City:
+def make(request: pytest.FixtureRequest, rehearsal: type[BrokerRehearsal]) -> Callable[[Flow], City]:
     is_replay = request.param == "2016"
-    stage = rehearsal(FLOW, CONTRACTS, now=COMMITTED.isoformat(), is_replay=is_replay)
-    return City(stage, WORKED_DAY_2016 if is_replay else COMMITTED, is_replay)
+
+    def make(flow: Flow) -> City:
+        stage = rehearsal(flow, CONTRACTS, now=COMMITTED.isoformat(), is_replay=is_replay)
+        return City(stage, WORKED_DAY_2016 if is_replay else COMMITTED, is_replay)
+
+    return make
 
 
-def test_a_case_is_asked_answered_for_timed_out_and_reported_in_its_own_time(city: City) -> None:
+def test_a_case_is_asked_answered_for_timed_out_and_reported_in_its_own_time(make: Callable[[Flow], City]) -> None:
+    city = make(check.FLOW)
     began = micros(city.today.isoformat())
     city.accept("HD1")
     city.stage.idle()
@@ -101,3 +108,27 @@ def test_a_case_is_asked_answered_for_timed_out_and_reported_in_its_own_time(cit
     silent = [item for item in city.stage.queue() if item["kind"] == "SOURCE_SILENT"]
     assert {item["subject_keys"][0] for item in silent} == {"case:HD1", "case:HD2"}
     assert all(began <= item["opened_at"] <= micros(city.today.isoformat()) for item in city.stage.queue())
+
+
+def test_boards_are_drawn_up_while_a_worker_is_hours_behind(make: Callable[[Flow], City]) -> None:
+    city = make(opendata.FLOW)
+    place = {"lon": 113.2644, "lat": 23.1291}
+    for number in range(40):
+        firm = {
+            "ent_id": f"E{number}",
+            "uscc": f"U{number}",
+            "name": f"企业{number}",
+            "kind": "ENTERPRISE",
+            "industry": "F",
+        }
+        city.insert("aic.enterprise", **firm, **place, reg_region="440106", status="ACTIVE")
+        city.today += timedelta(minutes=1)
+        if number % 10 == 9:
+            city.stage.idle("aic.enterprise")
+    shown = [row for row in city.stage.rows("open.dataset").values() if row["dataset"] == "enterprise"]
+    assert len(shown) >= 30, "rows are published"
+    board = city.stage.rows("open.profile")["enterprise|*"]
+    assert board["rows"] >= 20, "and counted, a look later"
+    began = micros((WORKED_DAY_2016 if city.is_replay else COMMITTED).isoformat())
+    assert began <= board["last_change"] <= micros(city.today.isoformat())
+    assert city.stage.rows("open.heat")["enterprise|REGION|440106"]["points"] >= 20
