@@ -63,10 +63,10 @@ class Answers:
             and all(word in _words(listed) for word in words)
         ]
         departments = Counter(listed.agency for listed in found)
-        profiles = self.states()
+        profiles, counts = self.states(), self._store.counts()
         return {
             "found": len(found),
-            "datasets": [_summary(listed, profiles) for listed in found[offset : offset + limit]],
+            "datasets": [_summary(listed, profiles, counts) for listed in found[offset : offset + limit]],
             "departments": [{**_department(code), "datasets": count} for code, count in departments.most_common()],
             "fields": [
                 {"field": theme, "datasets": count}
@@ -89,7 +89,7 @@ class Answers:
         entry = self._directory().feeds.get(whole.feed)
         delay_ms = self._store.delay(code)
         return {
-            **_summary(listed, {} if state is None else {code: state}),
+            **_summary(listed, {} if state is None else {code: state}, self._store.counts()),
             "standing": listed.standing,
             "class": entry.contract.gov.get("class") if entry else None,
             "columns": self._columns(listed),
@@ -249,14 +249,16 @@ class Answers:
         ]
 
 
-def _summary(listed: Dataset | Part, states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _summary(
+    listed: Dataset | Part, states: Mapping[str, Mapping[str, Any]], counts: Mapping[str, int]
+) -> dict[str, Any]:
     state = states.get(listed.dataset)
     return {
         "dataset": listed.dataset,
         "title": listed.title,
         "field": listed.theme,
         "department": _department(listed.agency),
-        "rows": 0 if state is None else state["rows"],
+        "rows": counts.get(listed.dataset, 0),
         "last_change": _moment(state),
         "link": f"/datasets/{listed.dataset}",
     }

@@ -17,19 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streams.flows.opendata.catalogue import Dataset, Part
+from streams.flows.opendata.catalogue import DATASETS, Dataset, Part, sets_of
 
 Place = tuple[str, int]
 """A topic and one of its partitions."""
 
 ALL = "*"
 TREND_POINTS = 1_000
-_VERSION = 1
+_VERSION = 2
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS place (topic TEXT, partition INTEGER, next INTEGER, PRIMARY KEY (topic, partition)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS published (
     dataset TEXT, row_no TEXT, content TEXT NOT NULL, PRIMARY KEY (dataset, row_no)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counted (dataset TEXT PRIMARY KEY, rows INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS told (
     kind TEXT, dataset TEXT, id TEXT, value TEXT NOT NULL, PRIMARY KEY (kind, dataset, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS trend (dataset TEXT, at INTEGER, rows INTEGER, PRIMARY KEY (dataset, at)) WITHOUT ROWID;
@@ -121,9 +122,10 @@ class Store:
             writer.execute("DELETE FROM told WHERE kind = ?", (kind,))
             if kind == "dataset":
                 writer.execute("DELETE FROM published")
+                writer.execute("DELETE FROM counted")
 
     def _drop(self) -> None:
-        for table in ("meta", "place", "published", "told", "trend", "release"):
+        for table in ("meta", "place", "published", "counted", "told", "trend", "release"):
             self._writer.execute(f"DROP TABLE IF EXISTS {table}")
 
     @contextmanager
@@ -138,11 +140,7 @@ class Store:
 
     def _take(self, writer: sqlite3.Connection, news: News) -> None:
         if news.kind == "dataset":
-            key = (news.key["dataset"], news.key["row_no"])
-            if news.row is None:
-                writer.execute("DELETE FROM published WHERE dataset = ? AND row_no = ?", key)
-            else:
-                writer.execute("INSERT OR REPLACE INTO published VALUES (?, ?, ?)", (*key, news.row["content"]))
+            _publish(writer, news.key["dataset"], news.key["row_no"], None if news.row is None else news.row["content"])
             return
         columns = _KEYS[news.kind]
         key = (news.kind, news.key[columns[0]], "|".join(news.key[column] for column in columns[1:]))
@@ -175,6 +173,11 @@ class Store:
             found = reader.execute(query, (*values, after, limit)).fetchall()
         return [(row_no, json.loads(content)) for row_no, content in found]
 
+    def counts(self) -> Mapping[str, int]:
+        """How many published rows each set has, parts as well; sets without any are left out."""
+        with self._reading() as reader:
+            return dict(reader.execute("SELECT dataset, rows FROM counted WHERE rows > 0"))
+
     def chosen(
         self, listed: Dataset | Part, choose: Callable[[Iterable[str]], Sequence[str]]
     ) -> list[tuple[str, dict[str, Any]]]:
@@ -205,6 +208,28 @@ class Store:
             query = "SELECT published_ms - committed_ms FROM release WHERE dataset = ? AND committed_ms > 0"
             found = reader.execute(query, (dataset,)).fetchone()
         return None if found is None else max(found[0], 0)
+
+
+def _publish(writer: sqlite3.Connection, dataset: str, row_no: str, content: str | None) -> None:
+    """Show a row, or no longer, and count it in the set and its parts: the flow's own figures come a while after the rows."""
+    find = "SELECT content FROM published WHERE dataset = ? AND row_no = ?"
+    known = writer.execute(find, (dataset, row_no)).fetchone()
+    if known is not None:
+        writer.execute("DELETE FROM published WHERE dataset = ? AND row_no = ?", (dataset, row_no))
+        _count(writer, dataset, known[0], -1)
+    if content is not None:
+        writer.execute("INSERT INTO published VALUES (?, ?, ?)", (dataset, row_no, content))
+        _count(writer, dataset, content, 1)
+
+
+def _count(writer: sqlite3.Connection, code: str, content: str, difference: int) -> None:
+    if (dataset := DATASETS.get(code)) is None:
+        return
+    shown = json.loads(content)
+    writer.executemany(
+        "INSERT INTO counted VALUES (?, ?) ON CONFLICT (dataset) DO UPDATE SET rows = rows + excluded.rows",
+        [(each, difference) for each in sets_of(dataset, [shown.get(column) for column in dataset.groups])],
+    )
 
 
 def _remember(writer: sqlite3.Connection, news: News) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from pathlib import Path
 
@@ -47,6 +48,25 @@ def test_a_feed_that_is_no_longer_open_is_shown_no_longer_and_read_from_its_begi
     assert not store.rows(LISTED["enterprise"], limit=9)
     assert store.starts([PLACE])[PLACE] < 0
     assert store.told("profile"), "the others stay"
+
+
+def test_rows_are_counted_as_they_come_and_go_whatever_the_flow_has_said_of_them(tmp_path: Path) -> None:
+    tianhe, huangpu = (json.dumps({"kind": "ENTERPRISE", "reg_region": code}) for code in ("440106", "440112"))
+    with closing(Store(tmp_path / "opendata.sqlite")) as store:
+        store.take([row("a", tianhe), row("b", tianhe), row("c", huangpu), row("a", tianhe)], {})
+        of_kind = {"enterprise": 3, "enterprise_enterprise": 3}
+        assert store.counts() == {**of_kind, "enterprise_440106": 2, "enterprise_440112": 1}
+        store.take([row("c", None), row("c", None), row("a", huangpu)], {})
+        assert store.counts() == {name: 2 for name in of_kind} | {"enterprise_440106": 1, "enterprise_440112": 1}
+        store.take([News(kind="dataset", key={"dataset": "left", "row_no": "1"}, row={"content": "{}"})], {})
+        assert "left" not in store.counts(), "a set that the catalogue no longer has"
+        store.withdraw("open.dataset", "dataset")
+        assert not store.counts()
+
+
+def test_the_counts_are_those_of_the_flow_once_it_has_spoken(store: Store) -> None:
+    said = {told["dataset"]: told["rows"] for told in store.told("profile") if told["column"] == ALL and told["rows"]}
+    assert store.counts() == said
 
 
 def test_a_filter_compares_the_text_that_is_shown(tmp_path: Path) -> None:
