@@ -43,6 +43,8 @@ _PASSING = frozenset(
         KafkaError._ALL_BROKERS_DOWN,
         KafkaError._RESOLVE,
         KafkaError._TIMED_OUT,
+        KafkaError._TIMED_OUT_QUEUE,  # what the client says of a question that it could not even send
+        KafkaError._DESTROY_BROKER,
         KafkaError._UNKNOWN_PARTITION,  # a broker that comes back knows its topics before it leads their partitions
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,

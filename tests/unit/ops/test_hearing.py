@@ -65,10 +65,20 @@ def test_grants_without_a_leader_are_told_and_in_the_end_stop_the_process(now: l
         look_for(looks, now, 2 * control.DEAF_SECONDS)
 
 
-def test_while_no_broker_answers_nothing_can_flow_and_the_process_stays(now: list[float]) -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+        KafkaError._TIMED_OUT_QUEUE,
+        KafkaError._DESTROY_BROKER,
+        KafkaError._ALL_BROKERS_DOWN,
+    ],
+)
+def test_while_no_broker_answers_nothing_can_flow_and_the_process_stays(now: list[float], refusal: int) -> None:
     told: list[str] = []
     cluster = Cluster()
-    cluster.is_up = False
+    cluster.is_up, cluster.refusal = False, refusal
     looks = hearing(cluster, told)
     look_for(looks, now, 600)
     assert len(told) == 1
