@@ -12,9 +12,11 @@ from streams.flows import (
     certificate,
     check,
     credit,
+    estate,
     housing,
     opendata,
     organisation,
+    parcel,
     person,
     quota,
     registration,
@@ -35,5 +37,7 @@ FLOWS: Sequence[Flow] = (
     opendata.FLOW,
     statistics.FLOW,
     housing.FLOW,
+    parcel.FLOW,
+    estate.FLOW,
 )
 """All of them run in every worker of the flows (ops/flows.py). A feed is written by one flow alone: a test holds that."""

@@ -38,6 +38,8 @@ AWAITED = {
     "housing": {"housing.verdict"},
     "statistics": {"city.statistic"},
     "open": {"open.dataset", "open.profile", "open.heat"},
+    "parcel": {"parcel.payment", "parcel.statistic"},
+    "estate": {"estate.index"},
 }
 MINUTE = 60_000_000
 DAY = 24 * 60 * MINUTE

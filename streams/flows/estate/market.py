@@ -1,0 +1,140 @@
+"""Market (市场): a unit's sales, entered month by month; and of a district's months which moved too far from those before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from streams.flows.configuration import DAY_MICROS, dated, day_of, midnight
+from streams.flows.inquiry.sources import cents, decimal_bytes
+from streams.flows.regions import city_regions
+from streams.flows.statistics.settings import first_day_after, month_after, months_before
+from streams.operators.flow import Fact, Outcome, Row, Subject, queue_item
+
+SALE, PROPERTY = "land.property_sale", "land.property"
+INDEX, WARNING, QUEUE = "estate.index", "estate.warning", "estate.queue"
+ALL, UNKNOWN_REGION = "ALL", "000000"
+LIMITS = dated(Path(__file__).parent / "limits.yaml")
+
+
+def fold_unit(subject: Subject) -> Outcome:
+    """The fold of `unit:<unit_no>`: each of its sales in the month in which the contract was signed."""
+    outcome = Outcome()
+    properties = subject.of(PROPERTY)
+    for fact in subject.of(SALE):
+        pack = LIMITS.at(fact.event_at)
+        if not properties:
+            asked_at = fact.event_at + pack["settle_days"] * DAY_MICROS
+            if subject.now < asked_at:
+                outcome.wake(asked_at)
+            else:
+                item = queue_item(
+                    f"UNIT_UNKNOWN|{fact.row_id}", "UNIT_UNKNOWN", [subject.key], [fact], opened_at=asked_at
+                )
+                outcome.publish(QUEUE, item)
+        elif (properties[0].row or {})["usage"] in pack["usages"]:
+            _enter(outcome, fact, properties[0].row or {})
+    return outcome
+
+
+def _enter(outcome: Outcome, sale: Fact, unit: Row) -> None:
+    month = f"{day_of(sale.event_at):%Y-%m}"
+    counts = {"sales": 1}
+    if (area := cents(unit["area_m2"])) > 0:
+        counts |= {"measured": 1, "area": area, "amount": cents((sale.row or {})["price"])}
+    region = unit["region"] if unit["region"] in city_regions().codes else UNKNOWN_REGION
+    for place in (region, ALL):
+        for measure, count in counts.items():
+            entry = (f"region:{place}", f"{month}|{measure}")
+            outcome.counts[entry] = outcome.counts.get(entry, 0) + count
+
+
+def fold_region(subject: Subject) -> Outcome:
+    """The fold of `region:<code>`: an index of each month that had a sale, and warnings about those that are over."""
+    outcome = Outcome(reasons={WARNING: "RETRACTED"})
+    indices = {month: _index(subject, month) for month in _months(subject)}
+    for month, index in indices.items():
+        judged_at = _judged_at(month)
+        is_over = subject.now >= judged_at
+        if not is_over:
+            outcome.wake(judged_at)
+        if index["sales"]:
+            outcome.publish(INDEX, {"region": subject.id, "period": _period(month), "is_over": is_over, **index})
+        if is_over and subject.id != UNKNOWN_REGION:
+            outcome.publish(WARNING, *_warnings(subject.id, month, indices))
+    return outcome
+
+
+def _months(subject: Subject) -> Iterator[str]:
+    """From the first month with a sale to the last, and on while that one is a reference: sales can fall to none."""
+    entered = {measure.partition("|")[0] for measure, count in subject.counts.items() if count}
+    month, last, silent = min(entered, default=""), max(entered, default=""), 0
+    while entered and silent <= _pack(month)["reference_months"]:
+        yield month
+        silent += month >= last
+        month = month_after(month)
+
+
+def _index(subject: Subject, month: str) -> dict[str, Any]:
+    def count(measure: str) -> int:
+        return subject.counts.get(f"{month}|{measure}", 0)
+
+    pack = _pack(month)
+    measured, area, amount = count("measured"), count("area"), count("amount")
+    is_shown = measured >= pack["sales_min"]  # the mean of a few would tell what each of them paid
+    return {
+        "sales": count("sales"),
+        "measured_sales": measured,
+        "area_m2": decimal_bytes(area) if is_shown else None,
+        "amount": decimal_bytes(amount) if is_shown else None,
+        "mean_price": decimal_bytes(amount * 100 // area) if is_shown else None,
+        "rule_pack": pack["version"],
+    }
+
+
+def _warnings(region: str, month: str, indices: Mapping[str, Row]) -> Iterator[Row]:
+    """What of a month is beyond a limit, against the mean of the months before it that have enough sales."""
+    pack = _pack(month)
+    before = [months_before(month, count) for count in range(pack["reference_months"], 0, -1)]
+    known = [name for name in before if name in indices and indices[name]["mean_price"] is not None]
+    for kind, limit in pack["limits"].items():
+        value = _measure(indices[month], limit["of"])
+        references = [_measure(indices[name], limit["of"]) or 0 for name in known]
+        reference = sum(references) // len(references) if references else 0
+        if value is None or not reference:
+            continue
+        change = (value - reference) * 10_000 // reference
+        if not (change >= limit["percent"] * 100 if limit["percent"] > 0 else change <= limit["percent"] * 100):
+            continue
+        yield {
+            "region": region,
+            "period": _period(month),
+            "kind": kind,
+            "value": decimal_bytes(value),
+            "reference": decimal_bytes(reference),
+            "reference_periods": [_period(name) for name in known],
+            "change_percent": decimal_bytes(change),
+            "limit_percent": limit["percent"],
+            "rule_pack": pack["version"],
+            "opened_at": _judged_at(month),
+        }
+
+
+def _measure(index: Row, measure: str) -> int | None:
+    """A measure in hundredths: cents a square metre, or sales."""
+    if measure == "sales":
+        return index["sales"] * 100
+    return None if index["mean_price"] is None else cents(index["mean_price"])
+
+
+def _pack(month: str) -> Mapping[str, Any]:
+    return LIMITS.at(midnight(first_day_after(month)) - 1)
+
+
+def _judged_at(month: str) -> int:
+    return midnight(first_day_after(month)) + _pack(month)["settle_days"] * DAY_MICROS
+
+
+def _period(month: str) -> str:
+    return month.replace("-", "")
