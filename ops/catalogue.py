@@ -14,11 +14,13 @@ from typing import Any
 
 from rich.table import Table
 
+from ops.city.city import GUANGZHOU
 from ops.control import read_directory
 from ops.lag import LagReader
 from ops.metric import origin_of
 from ops.settings import Settings
 from ops.terminal import report_console
+from ops.work import Work, load_works
 from schemas.directory import Directory, FeedEntry
 
 
@@ -28,7 +30,8 @@ class Entry:
 
     `provider` is the agency's code, `owner` its name; `sharing` is the sharing class (共享类型), `opening` whether the public may
     have it (开放属性), `basis` the legal basis; `freshness_slo_seconds` is what the contract promises, `changed_seconds_ago` when
-    the newest change was written (None: never, or nobody could be asked); `subscribers` have an active grant.
+    the newest change was written (None: never, or nobody could be asked); `subscribers` have an active grant; `works` are the key
+    works (政府重点工作) whose templates grant it, by every name that they have.
     """
 
     feed: str
@@ -46,6 +49,7 @@ class Entry:
     freshness_slo_seconds: int | None
     changed_seconds_ago: float | None
     subscribers: Sequence[str]
+    works: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,8 @@ def catalogue(settings: Settings, words: Sequence[str] = (), sharing: str | None
     """
     directory = read_directory(settings.kafka)
     with closing(LagReader(settings.kafka)) as reader:
-        return compile_catalogue(directory, reader.newest_at_ms(directory.feeds), words=words, sharing=sharing)
+        newest = reader.newest_at_ms(directory.feeds)
+    return compile_catalogue(directory, newest, words=words, sharing=sharing, works=load_works(GUANGZHOU))
 
 
 def compile_catalogue(
@@ -106,6 +111,7 @@ def compile_catalogue(
     *,
     words: Sequence[str] = (),
     sharing: str | None = None,
+    works: Sequence[Work] = (),
     clock: Callable[[], float] = time.time,
 ) -> Catalogue:
     """The catalogue of a directory; `newest_at_ms` says when each feed's newest record was written."""
@@ -135,6 +141,7 @@ def compile_catalogue(
             freshness_slo_seconds=gov.get("freshnessSloSeconds"),
             changed_seconds_ago=None if newest is None else max(0.0, now - newest / 1000),
             subscribers=sorted(subscribers.get(feed, ())),
+            works=[name for work in works if feed in work.feeds for name in work.names],
         )
 
     entries = [entry_of(feed, entry) for feed, entry in sorted(directory.feeds.items())]
@@ -142,7 +149,7 @@ def compile_catalogue(
 
 
 def _is_meant(entry: Entry, words: Sequence[str], sharing: str | None) -> bool:
-    names = f"{entry.feed} {entry.title} {entry.owner} {' '.join(entry.subscribers)}".lower()
+    names = f"{entry.feed} {entry.title} {entry.owner} {' '.join((*entry.subscribers, *entry.works))}".lower()
     return all(word.lower() in names for word in words) and sharing in {None, entry.sharing}
 
 

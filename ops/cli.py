@@ -22,6 +22,7 @@ from ops.redelivery import dlq, replay
 from ops.settings import load
 from ops.soak.command import soak
 from ops.trust import anchor, identity
+from ops.works_command import works
 from schemas.errors import MeshError
 
 
@@ -369,6 +370,7 @@ main.add_command(dlq)
 main.add_command(follow)
 main.add_command(offboard)
 main.add_command(replay)
+main.add_command(works)
 
 
 def _say(as_json: bool) -> Callable[[str], None]:

@@ -41,6 +41,7 @@ DOORS = {
         "ops/soak/command.py": "a command",
         "ops/redelivery.py": "a group of commands",
         "ops/follow_command.py": "a command",
+        "ops/works_command.py": "a command",
         "ops/offboard_command.py": "a command",
         "ops/offboard.py": "prints what ends",
         "ops/anchors.py": "prints the anchors",

@@ -42,9 +42,15 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def observe(
-    rows: Mapping[str, Rows], directory: Directory, *, window: str, hours_per_visit: Decimal, terms: Sequence[Term]
+    rows: Mapping[str, Rows],
+    directory: Directory,
+    *,
+    window: str,
+    hours_per_visit: Decimal,
+    terms: Sequence[Term],
+    works: Listed | None = None,
 ) -> Numbers:
-    """The numbers of the rows of FEEDS. `terms` are looked for in the titles and names of the directory."""
+    """The numbers of the rows of FEEDS. `terms` are looked for in the titles and names of the directory; `works` is its own count."""
     return Numbers(
         check=_check(rows.get(STATISTIC, ()), window),
         coverage=_coverage(rows.get(COVERAGE, ())),
@@ -52,7 +58,7 @@ def observe(
         tax=_tax(rows.get(INBOX, ()), rows.get(PRECISION, ())),
         credit=_credit(rows.get(CREDIT, ())),
         terms=_terms(terms, directory),
-        lists=_lists(rows),
+        lists=({"works": works} if works and works.stated and works.found else {}) | _lists(rows),
     )
 
 

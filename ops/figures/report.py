@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
@@ -10,15 +11,18 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from ops.city.city import GUANGZHOU
 from ops.control import read_directory
 from ops.feed_rows import feed_rows
 from ops.figures.brief import Brief, the_brief
 from ops.figures.disagreements import Finding, Rule, findings
 from ops.figures.figure import FIGURES, Figure, Value, values
-from ops.figures.numbers import Numbers
+from ops.figures.numbers import Listed, Numbers
 from ops.figures.observed import FEEDS, observe
+from ops.lag import LagReader
 from ops.settings import Settings
 from ops.terminal import report_console
+from ops.work import load_works
 
 NOTHING_YET = "nothing to count yet"
 
@@ -116,12 +120,16 @@ def board(settings: Settings) -> Report:
     directory = read_directory(settings.kafka)
     brief = the_brief()
     rows = feed_rows(settings, [directory.feeds[feed] for feed in FEEDS if feed in directory.feeds])
+    with closing(LagReader(settings.kafka)) as reader:
+        filled = reader.newest_at_ms(directory.feeds)
+    works = load_works(GUANGZHOU)
     here = observe(
         rows,
         directory,
         window=brief.window,
         hours_per_visit=brief.hours_per_visit,
         terms=brief.numbers.terms,
+        works=Listed(stated=len(works), found=sum(work.is_active(filled) for work in works)),
     )
     return compare(here, brief)
 
