@@ -14,7 +14,7 @@ from streams.operators.flow import Fact, Outcome, Row, Subject, queue_item
 
 SALE, PROPERTY = "land.property_sale", "land.property"
 INDEX, WARNING, QUEUE = "estate.index", "estate.warning", "estate.queue"
-ALL, UNKNOWN_REGION = "ALL", "000000"
+ALL, UNKNOWN_REGION, UNKNOWN = "ALL", "000000", "UNIT_UNKNOWN"
 LIMITS = dated(Path(__file__).parent / "limits.yaml")
 
 
@@ -23,17 +23,17 @@ def fold_unit(subject: Subject) -> Outcome:
     outcome = Outcome()
     properties = subject.of(PROPERTY)
     for fact in subject.of(SALE):
-        pack = LIMITS.at(fact.event_at)
-        if not properties:
+        pack = LIMITS.find(fact.event_at)
+        if fact.event_at > subject.now:
+            outcome.wake(fact.event_at)  # not signed yet, or by a slip of the pen
+        elif pack is not None and not properties:
             asked_at = fact.event_at + pack["settle_days"] * DAY_MICROS
             if subject.now < asked_at:
                 outcome.wake(asked_at)
             else:
-                item = queue_item(
-                    f"UNIT_UNKNOWN|{fact.row_id}", "UNIT_UNKNOWN", [subject.key], [fact], opened_at=asked_at
-                )
+                item = queue_item(f"{UNKNOWN}|{fact.row_id}", UNKNOWN, [subject.key], [fact], opened_at=asked_at)
                 outcome.publish(QUEUE, item)
-        elif (properties[0].row or {})["usage"] in pack["usages"]:
+        elif pack is not None and (properties[0].row or {})["usage"] in pack["usages"]:
             _enter(outcome, fact, properties[0].row or {})
     return outcome
 
@@ -60,7 +60,7 @@ def fold_region(subject: Subject) -> Outcome:
         if not is_over:
             outcome.wake(judged_at)
         if index["sales"]:
-            outcome.publish(INDEX, {"region": subject.id, "period": _period(month), "is_over": is_over, **index})
+            outcome.publish(INDEX, {"region": subject.id, "period": month, "is_over": is_over, **index})
         if is_over and subject.id != UNKNOWN_REGION:
             outcome.publish(WARNING, *_warnings(subject.id, month, indices))
     return outcome
@@ -77,20 +77,12 @@ def _months(subject: Subject) -> Iterator[str]:
 
 
 def _index(subject: Subject, month: str) -> dict[str, Any]:
-    def count(measure: str) -> int:
-        return subject.counts.get(f"{month}|{measure}", 0)
-
-    pack = _pack(month)
-    measured, area, amount = count("measured"), count("area"), count("amount")
+    pack, measures = _pack(month), ("sales", "measured", "area", "amount")
+    sales, measured, area, amount = (subject.counts.get(f"{month}|{measure}", 0) for measure in measures)
     is_shown = measured >= pack["sales_min"]  # the mean of a few would tell what each of them paid
-    return {
-        "sales": count("sales"),
-        "measured_sales": measured,
-        "area_m2": decimal_bytes(area) if is_shown else None,
-        "amount": decimal_bytes(amount) if is_shown else None,
-        "mean_price": decimal_bytes(amount * 100 // area) if is_shown else None,
-        "rule_pack": pack["version"],
-    }
+    amounts = {"area_m2": area, "amount": amount, "mean_price": amount * 100 // max(area, 1)}
+    shown = {name: decimal_bytes(value) if is_shown else None for name, value in amounts.items()}
+    return {"sales": sales, "measured_sales": measured, **shown, "rule_pack": pack["version"]}
 
 
 def _warnings(region: str, month: str, indices: Mapping[str, Row]) -> Iterator[Row]:
@@ -100,20 +92,19 @@ def _warnings(region: str, month: str, indices: Mapping[str, Row]) -> Iterator[R
     known = [name for name in before if name in indices and indices[name]["mean_price"] is not None]
     for kind, limit in pack["limits"].items():
         value = _measure(indices[month], limit["of"])
-        references = [_measure(indices[name], limit["of"]) or 0 for name in known]
-        reference = sum(references) // len(references) if references else 0
+        reference = sum(_measure(indices[name], limit["of"]) or 0 for name in known) // max(len(known), 1)
         if value is None or not reference:
             continue
-        change = (value - reference) * 10_000 // reference
-        if not (change >= limit["percent"] * 100 if limit["percent"] > 0 else change <= limit["percent"] * 100):
+        change, bound = (value - reference) * 10_000 // reference, limit["percent"] * 100
+        if change < bound if bound > 0 else change > bound:
             continue
         yield {
             "region": region,
-            "period": _period(month),
+            "period": month,
             "kind": kind,
             "value": decimal_bytes(value),
             "reference": decimal_bytes(reference),
-            "reference_periods": [_period(name) for name in known],
+            "reference_periods": known,
             "change_percent": decimal_bytes(change),
             "limit_percent": limit["percent"],
             "rule_pack": pack["version"],
@@ -123,9 +114,8 @@ def _warnings(region: str, month: str, indices: Mapping[str, Row]) -> Iterator[R
 
 def _measure(index: Row, measure: str) -> int | None:
     """A measure in hundredths: cents a square metre, or sales."""
-    if measure == "sales":
-        return index["sales"] * 100
-    return None if index["mean_price"] is None else cents(index["mean_price"])
+    price = index["mean_price"]
+    return index["sales"] * 100 if measure == "sales" else None if price is None else cents(price)
 
 
 def _pack(month: str) -> Mapping[str, Any]:
@@ -134,7 +124,3 @@ def _pack(month: str) -> Mapping[str, Any]:
 
 def _judged_at(month: str) -> int:
     return midnight(first_day_after(month)) + _pack(month)["settle_days"] * DAY_MICROS
-
-
-def _period(month: str) -> str:
-    return month.replace("-", "")

@@ -11,17 +11,12 @@ from __future__ import annotations
 from streams.flows.parcel.payment import COLUMNS, PAYMENT, QUEUE, SALE, STATISTIC, fold_contract, fold_region
 from streams.operators.flow import QUEUE_KEY, Flow, Fold, Input, keyed
 
+_contract = keyed("contract", "contract_no")
+
 FLOW = Flow(
     name="parcel",
     inputs=[
-        Input(
-            feed=SALE,
-            subjects=keyed("contract", "contract_no"),
-            columns=COLUMNS,
-            event_time="updated_at",
-            keeps_history=True,
-            stays=True,
-        )
+        Input(feed=SALE, subjects=_contract, columns=COLUMNS, event_time="updated_at", keeps_history=True, stays=True)
     ],
     folds={"contract": Fold(fold_contract), "region": Fold(fold_region, at_tick=True)},
     outputs={PAYMENT: ("contract_no",), STATISTIC: ("region",), QUEUE: QUEUE_KEY},
