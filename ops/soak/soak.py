@@ -25,9 +25,11 @@ from ops.demo import DRAIN_WITHIN_SECONDS, PARTITIONS, Play
 from ops.demo_stage import Stage, make_room, running_mesh, set_up, subscribers_server
 from ops.embedded.postgres import Postgres, ensure_database
 from ops.entity_health import entities
+from ops.flow_backlog import Backlog
 from ops.flows import BY_DATES, CLOCK, TASKS
 from ops.folder import load as load_folder
 from ops.interruption import Interrupted, Interruption, raise_unless_interrupted
+from ops.lag import LagReader
 from ops.onboard import onboard
 from ops.settings import DELIVERY_TIMEOUT, Settings
 from ops.soak.living import Living
@@ -223,9 +225,18 @@ class _Soak:
         )
 
     def _become_quiet(self, troubles: Troubles) -> list[str]:
-        """Wait until nothing is unwell and no incident is left; what is in the end."""
+        """Wait until nothing is unwell and no incident is left, for as long as the flows catch up; what is left in the end."""
+        directory = read_directory(self._settings.kafka)
+        with closing(LagReader(self._settings.kafka)) as lags:
+            return self._left(troubles, Backlog(lags, directory.feeds))
+
+    def _left(self, troubles: Troubles, backlog: Backlog) -> list[str]:
+        at_most = time.monotonic() + max(QUIET_WITHIN_SECONDS, self._seconds)
         deadline = time.monotonic() + QUIET_WITHIN_SECONDS
         while True:
+            backlog.look()
+            if backlog.records and backlog.has_moved:
+                deadline = min(at_most, time.monotonic() + QUIET_WITHIN_SECONDS)
             report = status(self._settings, read_directory(self._settings.kafka))
             left = [line for entity in entities(report) if not entity.is_well for line in entity.lines()]
             left += [
