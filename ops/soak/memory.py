@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 SERVERS = frozenset({"kafka", "postgres"})
@@ -15,6 +17,7 @@ GROWTH_MAX = 0.1
 GROWTH_BYTES_MAX = 32 << 20
 """What a process may grow by while it is watched: a tenth of what it has, and this for its caches."""
 _SAMPLES_MIN = 8
+_WINDOWS = 8
 
 
 class Memory:
@@ -35,7 +38,7 @@ class Memory:
             self._series.setdefault((path.stem, pid), []).append((at_seconds, pages * 4096))
 
     def figures(self) -> dict[str, Mapping[str, Any]]:
-        """By process: bytes at the start and end of the watched time, by the line that fits best; the verdict; the course."""
+        """By process: bytes at the start and end of the watched time, along the line it went; the verdict; the course."""
         found: dict[str, Mapping[str, Any]] = {}
         for name in sorted({name for name, _ in self._series}):
             series = max((series for (each, _), series in self._series.items() if each == name), key=len)
@@ -59,10 +62,12 @@ def judge(series: list[tuple[float, int]], *, is_judged: bool = True) -> Mapping
 
 
 def fitted(series: list[tuple[float, int]]) -> tuple[float, float]:
-    """The ends of the straight line through the samples (least squares)."""
-    count = len(series)
-    mean_at = sum(at for at, _ in series) / count
-    mean = sum(value for _, value in series) / count
-    spread = sum((at - mean_at) ** 2 for at, _ in series)
-    slope = sum((at - mean_at) * (value - mean) for at, value in series) / spread if spread else 0.0
-    return mean + slope * (series[0][0] - mean_at), mean + slope * (series[-1][0] - mean_at)
+    """The ends of the line along which memory goes: from window to window by the median of all such steps.
+
+    What a backlog took once, and the allocator keeps, is one step among them, and tells of no leak.
+    """
+    size = max(1, len(series) // _WINDOWS)
+    levels = [median(value for _, value in series[at : at + size]) for at in range(0, len(series) - size + 1, size)]
+    middle = median(levels)
+    growth = median(later - former for former, later in pairwise(levels)) * (len(levels) - 1)
+    return middle - growth / 2, middle + growth / 2

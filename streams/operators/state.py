@@ -23,6 +23,7 @@ from streams.operators.message import pack, unpack
 
 POSITION = b"@"
 CHECKPOINT = b"!"
+WRITE_BUFFER_BYTES = 16 << 20
 TRUST_SECONDS = 3 * 24 * 3600
 """How old a local checkpoint may be: below the time for which the changelog keeps deletes (ops/topics.py, 7 days)."""
 TELL_RECORDS = 500_000
@@ -155,6 +156,8 @@ def _open(folder: Path) -> Rdict:
     folder.mkdir(parents=True, exist_ok=True)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
+    # Each task has two of these; by default they grow to 64 MiB each for an hour, which looks like a leak and is of no use.
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     table = BlockBasedOptions()
     table.set_bloom_filter(10, block_based=False)  # a subject that is new is asked for, and is nowhere
     options.set_block_based_table_factory(table)

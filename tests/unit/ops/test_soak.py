@@ -13,7 +13,9 @@ MB = 1 << 20
 def test_memory_that_grows_by_the_hour_is_told_from_memory_that_swings() -> None:
     steady = [(float(at), 300 * MB + (at % 7) * MB) for at in range(100)]
     growing = [(float(at), 300 * MB + at * MB) for at in range(100)]
+    stepped = [(float(at), (300 if at < 40 else 400) * MB + (at % 7) * MB) for at in range(100)]
     assert judge(steady)["is_flat"]
+    assert judge(stepped)["is_flat"], "a backlog took it once"
     assert not judge(growing)["is_flat"]
     assert judge(growing, is_judged=False)["is_flat"]
     assert judge(growing[:3])["is_flat"], "three samples tell nothing"
