@@ -30,7 +30,7 @@ def feed_contract(agency: str) -> Contract:
 
 
 class FileProgress:
-    def __init__(self, directory: Path, dies_at: int | None) -> None:
+    def __init__(self, directory: Path, dies_at: int | None = None) -> None:
         self._directory = directory
         self._dies_at = dies_at
 
