@@ -45,8 +45,10 @@ class FileProgress:
             file.flush()
             os.fsync(file.fileno())
         path.replace(self._directory / f"{source}.json")
+        if self._dies_at is None:
+            return
         reached = [table["next_block"] for table in record["tables"].values() if table["state"] == COPYING]
-        if self._dies_at is not None and reached and reached[0] >= self._dies_at:
+        if reached and reached[0] >= self._dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
