@@ -58,7 +58,7 @@ class Plan:
             sources = [
                 each
                 for each in (agency.sources if agency else ())
-                if what == "agency" or name.endswith(f".{each.name}")
+                if what == "agency" or name == f"{agency.agency if agency else ''}.{each.name}"
             ]
             _require(agency is not None and (what == "agency" or bool(sources)), directory, target)
             if agency is None:
