@@ -18,6 +18,7 @@ from ops.audit import audit
 from ops.control import publish, read_all, read_directory
 from ops.replay import grant_of
 from ops.settings import Settings
+from ops.standing import read_standing
 from ops.tail import View
 from ops.topics import bounds, partitions_of
 from producers.log import Log
@@ -111,7 +112,7 @@ def letters(settings: Settings, owners: Iterable[str] = (), *, state: str | None
         entry = directory.grants.get(owner)
         topic, edition = dead_letter_topic(entry.topic if entry else owner), entry.edition if entry else 1
         for partition in range(partitions_of(settings.kafka, topic)):
-            for batch in read_range(settings.kafka, topic, partition, *bounds(settings.kafka, topic, partition)):
+            for batch in read_standing(settings.kafka, topic, partition):
                 found += [_letter(owner, edition, record, states) for record in batch.records]
     return [letter for letter in found if state is None or letter.state == state]
 

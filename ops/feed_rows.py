@@ -8,12 +8,11 @@ from typing import Any
 
 from ops.city.derived import standing
 from ops.settings import Settings
-from ops.topics import bounds
+from ops.standing import read_standing
 from schemas.change import Batch
 from schemas.codec import Codec
 from schemas.directory import FeedEntry
 from schemas.registry.client import RegistryClient
-from sinks.reader import read_range
 
 
 def feed_rows(settings: Settings, entries: Iterable[FeedEntry]) -> Mapping[str, list[dict[str, Any]]]:
@@ -25,5 +24,4 @@ def feed_rows(settings: Settings, entries: Iterable[FeedEntry]) -> Mapping[str, 
 
 def _batches(settings: Settings, entry: FeedEntry) -> Iterator[Batch]:
     for partition in range(entry.partitions):
-        low, high = bounds(settings.kafka, entry.feed, partition)
-        yield from read_range(settings.kafka, entry.feed, partition, low, high)
+        yield from read_standing(settings.kafka, entry.feed, partition)

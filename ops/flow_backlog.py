@@ -7,10 +7,9 @@ from collections.abc import Container
 from ops.control import read_directory
 from ops.lag import FLOWS_GROUP, LagReader
 from ops.settings import Settings
-from ops.topics import bounds
+from ops.standing import read_standing
 from schemas.errors import Transient
 from schemas.feed import FLOW_INBOX
-from sinks.reader import read_range
 from streams.flows import FLOWS
 from streams.operators.flow import Flow
 
@@ -20,8 +19,7 @@ def open_items(settings: Settings, flow: Flow) -> int:
     entry = read_directory(settings.kafka).feeds.get(flow.queue)
     waiting: dict[bytes, bool] = {}
     for partition in range(entry.partitions if entry else 0):
-        low, high = bounds(settings.kafka, flow.queue, partition)
-        for batch in read_range(settings.kafka, flow.queue, partition, low, high):
+        for batch in read_standing(settings.kafka, flow.queue, partition):
             waiting.update((record.key or b"", record.value is not None) for record in batch.records)
     return sum(waiting.values())
 

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ops.control import Follower
-from ops.flow_metrics import FlowMetrics
-from ops.gaps import gaps_on
-from ops.held_up import HeldUpGroup
-from ops.instance import instance_of
-from ops.lag import FLOWS_GROUP
-from ops.lag_watch import LagWatch, flow_report, flow_topics, watching
-from ops.settings import Settings
 from ops.topics import DAY_MS, TopicSpec, bounds, ensure_topics
 from producers.log import Log
 from producers.transaction import TransactionWriter
 from schemas.change import Batch
 from schemas.directory import Directory
-from schemas.errors import Misconfigured
 from schemas.feed import FLOW_INBOX, FLOW_STATE
-from schemas.incident import Incidents
 from schemas.registry.client import RegistryClient
 from sinks.reader import read_range
 from streams.app import StreamWorker
-from streams.flows import FLOWS
 from streams.operators.flow import Flow
 from streams.operators.past import Progress
 from streams.operators.runner import Observer, Runner
@@ -37,7 +25,6 @@ from streams.operators.task import Ways
 from streams.run_thread import Lost, never_accepted
 from streams.worker import HeldUp
 
-GROUP = FLOWS_GROUP
 TASKS = "MESH_FLOW_TASKS"
 CLOCK = "MESH_FLOW_CLOCK"
 BY_COMMITS, BY_DATES = "commits", "dates"
@@ -73,51 +60,6 @@ def topic_specs(partitions: int, *, inbox: str = FLOW_INBOX, state: str = FLOW_S
         inbox: TopicSpec(partitions=partitions, is_compacted=False, retention_ms=INBOX_RETENTION_MS),
         state: TopicSpec(partitions=partitions, compaction_lag_ms=0),
     }
-
-
-def run_flows(
-    settings: Settings,
-    parts: ExitStack,
-    stop: threading.Event,
-    name: str,
-    progress: Progress,
-    incidents_for: Callable[[Follower], Incidents],
-) -> None:
-    """Fold until `stop`: all flows, for the workers of the group share every one of them. `progress` is `FLOW_INTAKE`'s."""
-    try:
-        partitions = int(os.environ.get(TASKS, TASKS_DEFAULT))
-    except ValueError as error:
-        raise Misconfigured(
-            TASKS, "is no number", fix="leave it unset, or say how many tasks share the work"
-        ) from error
-    clock = os.environ.get(CLOCK, BY_COMMITS)
-    if clock not in {BY_COMMITS, BY_DATES}:
-        raise Misconfigured(
-            CLOCK, f"is {clock!r}", fix=f"set it to {BY_COMMITS} or {BY_DATES}: `mesh run --help` says which"
-        )
-    ensure_flow_topics(settings.kafka, partitions)
-    directory = parts.enter_context(closing(Follower(settings.kafka)))
-    incidents = incidents_for(directory)
-    metrics = FlowMetrics()
-    report = flow_report(FLOWS, metrics.lag, metrics.task_lag)
-    watching(LagWatch(settings.kafka, GROUP, lambda: flow_topics(FLOWS, directory()), report), stop)
-    run_worker(
-        FLOWS,
-        stop,
-        kafka=settings.kafka,
-        producer=settings.producer,
-        registry=settings.registry,
-        directory=directory,
-        ways=Ways(partitions),
-        group=GROUP,
-        instance_id=instance_of(name, settings.directory),
-        folder=settings.directory / "flows" / name,
-        progress=progress,
-        observer=metrics,
-        is_replay=clock == BY_DATES,
-        lost=gaps_on(settings.kafka, GROUP, directory, incidents),
-        held_up=HeldUpGroup(incidents, name),
-    )
 
 
 def run_worker(

@@ -22,6 +22,9 @@ from schemas.errors import MeshError
 from schemas.trace import described, places
 
 EXIT_CRASHED = 70
+SPARING_SECONDS = 60.0
+_CLIENTS_FORMAT = "%s [%s] %s"
+"""By which librdkafka's client logs: what it is about, the client's name, the text."""
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 _logger = logging.getLogger(__name__)
@@ -78,10 +81,6 @@ class Sparing(logging.Filter):
             record.args = (trouble, client, f"{text} (and {left_out:,} times before)")
         return True
 
-
-SPARING_SECONDS = 60.0
-_CLIENTS_FORMAT = "%s [%s] %s"
-"""By which librdkafka's client logs: what it is about, the client's name, the text."""
 
 _QUOTING = frozenset({"asyncio", "aiohttp.server", "aiohttp.web"})
 

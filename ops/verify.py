@@ -8,7 +8,7 @@ what is under way, so a comparison that is not exact is made again until it is o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,22 +19,17 @@ from rich.table import Table
 
 from ops.city.compare import Comparison, compare
 from ops.city.copies import Copy, FileCopy, TableCopy, WebhookCopy
-from ops.city.derived import standing
 from ops.control import read_directory
+from ops.feed_rows import feed_rows
 from ops.flow_backlog import Backlog
 from ops.former_connections import settle
 from ops.hash_key import HashKeys, needs_key
 from ops.lag import LagReader
 from ops.settings import Connections, Settings
 from ops.terminal import report_console
-from ops.topics import bounds
-from schemas.change import Batch
-from schemas.codec import Codec
-from schemas.directory import Directory, FeedEntry, GrantEntry
+from schemas.directory import Directory, GrantEntry
 from schemas.errors import MeshError, Misconfigured, Transient
 from schemas.grant import AtEnd
-from schemas.registry.client import RegistryClient
-from sinks.reader import read_range
 
 PAUSE_SECONDS = 1.0
 FLOWS_WITHIN_SECONDS = 1_800.0
@@ -210,23 +205,11 @@ def _compare(
         return compare(grant, contract, (), copy)
     hash_key = HashKeys(connections, lambda: directory)(grant.subscriber) if needs_key([grant]) else None
     if directory.is_derived(grant.feed):
-        return compare(grant, contract, _standing(settings, directory.feeds[grant.feed]), copy, hash_key)
+        return compare(grant, contract, feed_rows(settings, [directory.feeds[grant.feed]])[grant.feed], copy, hash_key)
     source = connections.sources.address_of(contract.agency, contract.source)
     options = {config.name: config.options for config in directory.agencies[contract.agency].sources}
     text_encoding = options.get(contract.source, {}).get("text_encoding")
     return compare(grant, contract, source, copy, hash_key, text_encoding=text_encoding)
-
-
-def _standing(settings: Settings, feed: FeedEntry) -> Sequence[Mapping[str, Any]]:
-    """The rows of a derived feed, as its topic has them at this moment."""
-
-    def batches() -> Iterator[Batch]:
-        for partition in range(feed.partitions):
-            low, high = bounds(settings.kafka, feed.feed, partition)
-            yield from read_range(settings.kafka, feed.feed, partition, low, high)
-
-    with closing(RegistryClient(settings.registry)) as registry:
-        return standing(feed.contract, batches(), Codec(registry.schema))
 
 
 def _copy(directory: Directory, entry: GrantEntry, connections: Connections, receiver_log: Path | None) -> Copy | None:

@@ -25,7 +25,7 @@ from schemas.envelope import key_schema, value_schema
 from schemas.position import Position
 from streams.operators.derived import DerivedFeed
 from streams.operators.effects import RowChange
-from streams.operators.flow import Flow, Row, row_id
+from streams.operators.flow import Row, row_id
 from streams.operators.message import TICK, message_key, pack
 from streams.operators.runner import Runner
 from streams.operators.task import Ways
@@ -45,15 +45,8 @@ class BrokerRehearsal(Rehearsal):
     _numbers: Iterator[int]
     _is_settled = True
 
-    def __init__(
-        self,
-        flow: Flow,
-        contracts: Mapping[str, Contract] | None = None,
-        now: str = "2016-10-31",
-        *,
-        is_replay: bool = False,
-    ) -> None:
-        super().__init__(flow, contracts, now, is_replay=is_replay)
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
         self._name = f"{self.unique}.{next(self._numbers)}"
         self._ways = Ways(1, f"{self._name}.inbox", f"{self._name}.state")
         self._in, self._out = f"{self._name}.in", f"{self._name}.out"
@@ -79,7 +72,7 @@ class BrokerRehearsal(Rehearsal):
         self._reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in self._topics])
         directory = Directory(feeds=self._entries)
         self._runner = Runner(
-            flows=[flow],
+            flows=[self.flow],
             directory=lambda: directory,
             schema_of=self._schemas.__getitem__,
             open_outlet=self._log.lane,
@@ -90,7 +83,7 @@ class BrokerRehearsal(Rehearsal):
             progress=_Kept(),
             replay=lambda *_: iter(()),
             observer=_Counting(self._queued),
-            is_replay=is_replay,
+            is_replay=self.is_replay,
         )
         self.opened.append(self)
 

@@ -108,6 +108,7 @@ class Rehearsal:
         self.flow = flow
         self.contracts = contracts if contracts is not None else city_contracts()
         self.store = MemoryStore()
+        self.is_replay = is_replay
         self.intake = Intake(flow, is_replay=is_replay)
         self.folding = Folding([flow], self.store)
         self.history: list[RowChange] = []

@@ -2,12 +2,57 @@
 
 from __future__ import annotations
 
-from ops.flows import run_flows
+import os
+
+from ops.flow_metrics import FlowMetrics
+from ops.flows import BY_COMMITS, BY_DATES, CLOCK, TASKS, TASKS_DEFAULT, ensure_flow_topics, run_worker
+from ops.gaps import gaps_on
+from ops.held_up import HeldUpGroup
+from ops.instance import instance_of
+from ops.lag import FLOWS_GROUP
+from ops.lag_watch import LagWatch, flow_report, flow_topics, watching
 from ops.run.parts import HopProgress, Parts
+from schemas.errors import Misconfigured
 from schemas.feed import FLOW_INTAKE
+from streams.flows import FLOWS
+from streams.operators.task import Ways
 
 
-def run_flow_parts(parts: Parts) -> None:
-    """Fold until the process is to stop."""
+def run_flows(parts: Parts) -> None:
+    """Fold until the process is to stop: all flows, for the workers of the group share every one of them."""
+    settings, name = parts.settings, parts.name
+    try:
+        partitions = int(os.environ.get(TASKS, TASKS_DEFAULT))
+    except ValueError as error:
+        raise Misconfigured(
+            TASKS, "is no number", fix="leave it unset, or say how many tasks share the work"
+        ) from error
+    clock = os.environ.get(CLOCK, BY_COMMITS)
+    if clock not in {BY_COMMITS, BY_DATES}:
+        raise Misconfigured(
+            CLOCK, f"is {clock!r}", fix=f"set it to {BY_COMMITS} or {BY_DATES}: `mesh run --help` says which"
+        )
     progress = HopProgress(parts.store(FLOW_INTAKE))
-    run_flows(parts.settings, parts.stack, parts.stop, parts.name, progress, parts.incidents)
+    ensure_flow_topics(settings.kafka, partitions)
+    directory = parts.directory()
+    incidents = parts.incidents(directory)
+    metrics = FlowMetrics()
+    report = flow_report(FLOWS, metrics.lag, metrics.task_lag)
+    watching(LagWatch(settings.kafka, FLOWS_GROUP, lambda: flow_topics(FLOWS, directory()), report), parts.stop)
+    run_worker(
+        FLOWS,
+        parts.stop,
+        kafka=settings.kafka,
+        producer=settings.producer,
+        registry=settings.registry,
+        directory=directory,
+        ways=Ways(partitions),
+        group=FLOWS_GROUP,
+        instance_id=instance_of(name, settings.directory),
+        folder=settings.directory / "flows" / name,
+        progress=progress,
+        observer=metrics,
+        is_replay=clock == BY_DATES,
+        lost=gaps_on(settings.kafka, FLOWS_GROUP, directory, incidents),
+        held_up=HeldUpGroup(incidents, name),
+    )

@@ -52,13 +52,13 @@ def _parts_of(hop: str) -> Callable[[Parts], None]:
         case "streams":
             from ops.run.streams import run_streams as run_parts
         case "flows":
-            from ops.run.flows import run_flow_parts as run_parts
+            from ops.run.flows import run_flows as run_parts
         case "delivery":
             from ops.run.delivery import run_delivery as run_parts
         case "console":
             from ops.run.console import run_console as run_parts
         case "opendata":
-            from ops.run.opendata import run_opendata_parts as run_parts
+            from ops.run.opendata import run_opendata as run_parts
         case _:
             raise ValueError(hop)
     return run_parts

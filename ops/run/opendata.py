@@ -1,11 +1,54 @@
-"""Open data as a process: the open sets over HTTP."""
+"""Open data as a process: follow the open feeds into the store, and answer from it over HTTP."""
 
 from __future__ import annotations
 
-from ops.opendata.service import run_opendata
+import logging
+import threading
+from collections.abc import Mapping
+from contextlib import closing
+
+from ops.lag import FLOWS_GROUP, TopicLag
+from ops.lag_watch import LagWatch, flow_topics, staleness, watching
+from ops.opendata.answers import Answers
+from ops.opendata.follow import Follow
+from ops.opendata.server import OpenData
+from ops.opendata.store import Store
 from ops.run.parts import Parts
+from schemas.registry.client import RegistryClient
+from streams.flows.opendata import FLOW
+
+_logger = logging.getLogger(__name__)
 
 
-def run_opendata_parts(parts: Parts) -> None:
-    """Serve the sets until the process is to stop."""
-    run_opendata(parts.settings, parts.stack, parts.stop, parts.port, parts.name)
+def run_opendata(parts: Parts) -> None:
+    """Serve until the process is to stop. Raises what ended the reading of the feeds: answers that no longer follow them are none."""
+    settings, stop = parts.settings, parts.stop
+    directory = parts.directory()
+    store = parts.enter(closing(Store(settings.directory / "opendata" / f"{parts.name}.sqlite")))
+    schema_of = RegistryClient(settings.registry).schema
+    follow = Follow(bootstrap=settings.kafka, store=store, directory=directory, schema_of=schema_of)
+    failure: list[BaseException] = []
+
+    def reading() -> None:
+        try:
+            follow.run(stop)
+        except BaseException as error:  # noqa: BLE001 - raised below, in the process's own thread
+            failure.append(error)
+            stop.set()
+
+    thread = threading.Thread(target=reading, name="opendata-follow")
+    thread.start()
+    behind = [""]
+
+    def look(lags: Mapping[str, TopicLag]) -> None:
+        behind[0] = staleness(FLOW, lags)
+
+    watching(LagWatch(settings.kafka, FLOWS_GROUP, lambda: flow_topics([FLOW], directory()), look), stop)
+    try:
+        server = OpenData(Answers(store, directory), lambda: follow.unwell or behind[0], parts.port)
+        server.run(stop, lambda url: _logger.info("open data: %s", url))
+    finally:
+        stop.set()
+        thread.join()
+    if failure:
+        raise failure[0]

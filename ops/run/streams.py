@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 
@@ -15,8 +14,7 @@ from ops.lag_watch import LagWatch, watching
 from ops.measure import StreamMetrics
 from ops.run.parts import HopProgress, Parts
 from ops.settings import Connections
-from ops.topics import bounds
-from schemas.change import Batch
+from ops.standing import read_standing
 from schemas.feed import EGRESS
 from schemas.registry.client import RegistryClient
 from sinks.reader import read_range
@@ -37,7 +35,7 @@ def run_streams(parts: Parts) -> None:
         open_outlet=log.lane,
         observer=metrics,
         replay=partial(read_range, settings.kafka),
-        read_out=partial(_standing, settings.kafka),
+        read_out=partial(read_standing, settings.kafka),
         progress=HopProgress(parts.store(EGRESS)),
         hash_key=HashKeys(Connections(settings.directory), directory),
         now=lambda: datetime.now(UTC),
@@ -55,8 +53,3 @@ def run_streams(parts: Parts) -> None:
         data_dir=settings.directory / "streams" / name,
         instance_id=instance_of(name, settings.directory),
     ).run(parts.stop)
-
-
-def _standing(bootstrap: str, topic: str, partition: int) -> Iterator[Batch]:
-    """What stands in a partition at this moment."""
-    yield from read_range(bootstrap, topic, partition, *bounds(bootstrap, topic, partition))
