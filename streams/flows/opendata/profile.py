@@ -54,8 +54,8 @@ def fold_profile(subject: Subject) -> Outcome:
     outcome.publish(PROFILE, {**shared, "column": ALL, **column_profile({}, 0)})
     for column, values in cells.items():
         k = max(dataset.k, K)
-        is_number = dataset.table.columns[column] is Treatment.AMOUNT or all(map(_is_number, values))
-        told = rounded(values, k) if is_number else values
+        has_numbers = dataset.table.columns[column] is Treatment.AMOUNT or all(map(is_number, values))
+        told = rounded(values, k) if has_numbers else values
         outcome.publish(PROFILE, {**shared, "column": column, **column_profile(told, k)})
     if listed is dataset and dataset.heat is not None and not dataset.heat.has_points:
         outcome.publish(HEAT, *districts(dataset, cells[dataset.heat.region]))
@@ -88,8 +88,10 @@ def _floor(value: str, digits: int, multiple: int) -> str:
     return json.dumps(f"{(number / step).to_integral_value(ROUND_FLOOR) * step:f}")
 
 
-def _is_number(value: str) -> bool:
-    return value == _NULL or isinstance(json.loads(value), int | float)
+def is_number(value: str) -> bool:
+    """Whether a value of a histogram (JSON) is a number, or none; a yes or no is not one, though Python calls it an int."""
+    decoded = json.loads(value)
+    return decoded is None or (isinstance(decoded, int | float) and not isinstance(decoded, bool))
 
 
 def column_profile(values: Mapping[str, int], k: int) -> dict[str, Any]:

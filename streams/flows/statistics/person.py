@@ -43,7 +43,7 @@ def _count(subject: Subject, versions: tuple[Fact, ...], newest: Row, outcome: O
         return place_of(row, _since(steps, day)), f"sex={sex}{age};life={status}"
 
     days = [day for day, _ in steps]
-    begins = days[0]
+    begins = min(days)  # of a replayed past, a later version may tell of an earlier day
     days += [day for day, _ in life if day > begins]
     days += [day for day in (band_days(birth) if birth is not None else ()) if day > begins]
     book.stock("persons", days, state_on)
@@ -70,7 +70,7 @@ def _since(steps: list[tuple[int, Row | None]], day: int) -> int:
 
 def _life_steps(steps: list[tuple[int, Row | None]], newest: Row) -> list[tuple[int, str]]:
     """Since when which life status holds: as known now, from the date of death where there is one."""
-    status, begins = newest["life_status"] or UNKNOWN, steps[0][0]
+    status, begins = newest["life_status"] or UNKNOWN, min(day for day, _ in steps)
     if status == "ALIVE":
         return [(begins, status)]
     since = newest["death_date"] if status == DECEASED else None

@@ -21,7 +21,7 @@ from streams.flows.opendata.coordinates import (
     to_gcj02,
 )
 from streams.flows.opendata.heat import GUANGZHOU
-from streams.flows.opendata.profile import column_profile, rounded
+from streams.flows.opendata.profile import column_profile, is_number, rounded
 from streams.flows.opendata.sample import draw
 from tests.rehearsal import Rehearsal, cents, city_contracts, days, micros
 
@@ -391,6 +391,15 @@ def test_k4_numbers_are_rounded_no_further_than_k_rows_need() -> None:
     assert column_profile(rounded({"null": 30, '"0.00"': 12, '"-7.25"': 3}, 10), 10)["greatest"] == "0.00"
     few = column_profile(rounded({json.dumps(f"{10**n}.00"): 1 for n in range(9)}, 10), 10)
     assert (few["q50"], few["least"], few["top_values"]) == (None, None, [])
+
+
+def test_k4_a_yes_or_no_is_no_number_and_is_counted_as_it_is() -> None:
+    answers = {"true": 40, "false": 30}
+    assert not any(map(is_number, answers))
+    assert is_number("null")
+    assert is_number("3.5")
+    told = column_profile(answers, 10)["top_values"]
+    assert told == [{"value": "True", "rows": 40}, {"value": "False", "rows": 30}]
 
 
 def test_k7_each_set_says_what_refresh_it_promises_and_when_it_last_changed(city: Rehearsal) -> None:

@@ -108,6 +108,18 @@ def test_l_a_late_death_changes_the_past_month_and_a_wrong_one_is_taken_back() -
     city.check_rows()
 
 
+def test_l_a_version_that_tells_of_an_earlier_day_than_the_one_before_counts_from_its_own() -> None:
+    city = Rehearsal(FLOW, CONTRACTS, now="2016-10-20T10:00:00+08:00")
+    person(city, "1")
+    city.now = "2016-09-10T10:00:00+08:00"  # what a replayed past, or a department's clock put back, tells
+    city.update("base.person", {"id_type": "CITIZEN_ID", "id_no": "1"}, residence_region="440104")
+    settle(city, "2016-11-02")
+    here = {("440104", "sex=1;age=35-59;life=ALIVE"): 1}
+    assert values(city, "persons", period="2016-09") == here
+    assert values(city, "persons", period="2016-10") == here
+    city.check_rows()
+
+
 def test_l_births_marriages_and_registrations_of_a_day() -> None:
     city = Rehearsal(FLOW, CONTRACTS, now="2016-10-20T10:00:00+08:00")
     born = micros("2016-10-19") + 8 * 3_600_000_000 + 3_600_000_000  # one o'clock, as Beijing's clocks show it
