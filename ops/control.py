@@ -98,12 +98,16 @@ def _read_to(
     """What stands before each topic's end; from its start on, or from where `starts` says."""
     consumer.assign([TopicPartition(topic, 0, starts.get(topic, OFFSET_BEGINNING)) for topic in ends])
     behind = {topic for topic, end in ends.items() if end > starts.get(topic, 0)}
+    quiet_until = time.monotonic() + within_seconds
     while behind:
-        message = consumer.poll(within_seconds)
+        message = consumer.poll(max(quiet_until - time.monotonic(), 0))
         if message is None:
             raise Transient(f"{', '.join(sorted(behind))}: not read to the end within {within_seconds} s")
         if error := message.error():
-            raise Transient(f"control topics: {error.str()}")
+            if error.code() not in _PASSING:
+                raise Transient(f"control topics: {error.str()}")
+            continue
+        quiet_until = time.monotonic() + within_seconds
         topic = message.topic() or ""
         yield topic, *_decode(message.key(), message.value())
         if consumer.position([TopicPartition(topic, 0)])[0].offset >= ends[topic]:

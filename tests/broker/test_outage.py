@@ -185,8 +185,8 @@ def test_a_broker_that_stands_still_for_longer_than_records_wait_leaves_nothing_
         finally:
             os.kill(kafka, signal.SIGCONT)
     goes_on(mesh, endpoint)
-    assert mesh.state("delivery")["restarts"] == 1
-    assert mesh.state("kafka")["restarts"] == 0
+    assert mesh.state("delivery")["restarts"] == 1, mesh.said("delivery")
+    assert mesh.state("kafka")["restarts"] == 0, mesh.said("kafka")
 
 
 @pytest.mark.timeout(900)

@@ -95,3 +95,49 @@ def test_a_broker_that_comes_back_before_it_leads_its_partitions_ends_nobody(now
     cluster.is_up, cluster.refusal = True, KafkaError._UNKNOWN_PARTITION
     look_for(looks, now, control.HEARING_EVERY_SECONDS)
     assert len(told) == 1
+
+
+class Interrupted:
+    """A client that says of a broker that comes back what it says of one, and then has the one record that stands."""
+
+    def __init__(self, *refusals: int) -> None:
+        self._answers: list[Answer] = [*map(Answer, refusals), Answer(None)]
+
+    def assign(self, _: Any) -> None:
+        """As of the topic's start."""
+
+    def position(self, places: list[TopicPartition]) -> list[TopicPartition]:
+        return [TopicPartition(place.topic, place.partition, 1) for place in places]
+
+    def poll(self, _: float) -> Answer:
+        return self._answers.pop(0)
+
+
+class Answer:
+    """A record of a control topic, or why there is none yet."""
+
+    def __init__(self, refusal: int | None) -> None:
+        self._error = None if refusal is None else KafkaError(refusal)
+
+    def error(self) -> KafkaError | None:
+        return self._error
+
+    def topic(self) -> str:
+        return GRANTS
+
+    def key(self) -> bytes:
+        return b"one"
+
+    def value(self) -> bytes:
+        return b"{}"
+
+
+def test_what_stands_is_read_on_while_a_broker_comes_back() -> None:
+    client: Any = Interrupted(KafkaError._TRANSPORT, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._ALL_BROKERS_DOWN)
+    assert list(control._read_to(client, {GRANTS: 1}, {}, 30)) == [(GRANTS, "one", {})]
+
+
+def test_what_may_not_be_read_is_not_waited_for() -> None:
+    client: Any = Interrupted(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    with pytest.raises(Transient, match="control topics"):
+        list(control._read_to(client, {GRANTS: 1}, {}, 30))
