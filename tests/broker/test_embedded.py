@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
     AclPermissionType,
     AdminClient,
     NewTopic,
+    OffsetSpec,  # pyright: ignore[reportPrivateImportUsage] - re-exported without saying so
     ResourcePatternType,
     ResourceType,
     ScramCredentialInfo,
@@ -24,17 +30,55 @@ from confluent_kafka.admin import (
 from psycopg.conninfo import conninfo_to_dict
 
 from ops.embedded import postgres as module
+from ops.embedded.kafka import Kafka
 from ops.embedded.postgres import SUPERUSER
 from ops.embedded.program import Program, launch, wait_ready
+from ops.topics import TopicSpec, bounds, ensure_topics
+from producers.log import Log
 from schemas.errors import Transient
 from tests.conftest import Database
 from tests.until import until
+
+STANDS_STILL_SECONDS = 12
 
 
 def test_broker_serves_topics_of_several_partitions(kafka: str, unique: str):
     admin = AdminClient({"bootstrap.servers": kafka})
     admin.create_topics([NewTopic(unique, num_partitions=4, replication_factor=1)])[unique].result(30)
     assert len(admin.list_topics(unique, timeout=30).topics[unique].partitions) == 4
+
+
+def test_broker_that_stood_still_leads_on_and_one_that_was_killed_comes_back(tmp_path: Path, unique: str) -> None:
+    kafka = Kafka(tmp_path, is_brief=True)
+    running = kafka.start()
+    try:
+        ensure_topics(kafka.bootstrap, {unique: TopicSpec(partitions=1)})
+        led = leader_epoch(kafka.bootstrap, unique)
+        os.kill(running.pid, signal.SIGSTOP)
+        time.sleep(STANDS_STILL_SECONDS)  # longer than what a broker is given by default
+        os.kill(running.pid, signal.SIGCONT)
+        until(lambda: offset_written(kafka.bootstrap, unique) == 0, 30, "the broker goes on")
+        assert leader_epoch(kafka.bootstrap, unique) == led, "it was fenced: what commits meanwhile gets no marker"
+        running.kill()
+        kafka.start()
+        assert offset_written(kafka.bootstrap, unique) == 1
+        assert kafka.bootstrap in (tmp_path / "server.properties").read_text()
+    finally:
+        kafka.stop()
+
+
+def leader_epoch(bootstrap: str, topic: str) -> int | None:
+    """How often the partition's leader was chosen."""
+    admin, place = AdminClient({"bootstrap.servers": bootstrap}), TopicPartition(topic, 0)
+    latest: Any = OffsetSpec.latest()
+    return admin.list_offsets({place: latest})[place].result(30).leader_epoch
+
+
+def offset_written(bootstrap: str, topic: str) -> int:
+    """Write one record; where it stands."""
+    with closing(Log(bootstrap, client_id="embedded")) as log:
+        log.write([(topic, b"key", b"value", 0, None)], 30)
+    return bounds(bootstrap, topic, 0)[1] - 1
 
 
 def test_database_decodes_logically_and_asks_for_a_password(postgres: Database, unique: str):
