@@ -10,12 +10,19 @@ where a difference of offsets counts records that no longer exist, and it says w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas.errors import Transient
@@ -42,6 +49,7 @@ class TopicLag:
     `records` counts offsets, an upper bound on a compacted topic, and nothing where no record follows; `seconds` is the age of
     the oldest unconfirmed record, 0 when there is none; `confirmed` is the sum of the committed offsets: it grows when the group
     moves. `is_passed`: records that the group had not read are gone (FIELD-NOTES KF-12). `by_partition`: records and seconds.
+    `held_up`: partitions in which an open transaction stands before the next record, and from which offset on.
     """
 
     records: int
@@ -49,6 +57,7 @@ class TopicLag:
     confirmed: int
     is_passed: bool = False
     by_partition: Mapping[int, tuple[int, float]] = field(default_factory=dict[int, tuple[int, float]])
+    held_up: Mapping[int, int] = field(default_factory=dict[int, int])
 
 
 class LagReader:
@@ -70,7 +79,10 @@ class LagReader:
 
     def _open(self) -> None:
         self._admin = AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0})
-        self._consumer = Consumer(
+        self._consumer = self._reading("read_committed")
+
+    def _reading(self, isolation: str) -> Consumer:
+        return Consumer(
             {
                 "bootstrap.servers": self._bootstrap,
                 "group.id": "mesh.lag",  # never joined: partitions are assigned by hand and nothing is committed
@@ -78,7 +90,7 @@ class LagReader:
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 10,  # where only the mark of a transaction follows, there is nothing to wait for
-                "isolation.level": "read_committed",
+                "isolation.level": isolation,
                 "fetch.message.max.bytes": 4096,
                 "queued.max.messages.kbytes": 1024,
                 "log_level": 0,  # what fails is raised; a terminal is no place for a line per attempt
@@ -152,9 +164,11 @@ class LagReader:
                 if offset < ends[topic, number]:
                     behind.add((topic, number, offset))
         oldest = self._timestamps(sorted(behind))
+        held_up = self._held_up([place for place in sorted(behind) if place not in oldest])
+        oldest |= held_up
         return {
             group: {
-                topic: self._lag(topic, partitions[topic], committed[group], starts, ends, oldest)
+                topic: self._lag(topic, partitions[topic], committed[group], starts, ends, oldest, held_up)
                 for topic in topics
                 if topic in partitions
             }
@@ -169,9 +183,11 @@ class LagReader:
         starts: Mapping[_Key, int],
         ends: Mapping[_Key, int],
         oldest: Mapping[tuple[str, int, int], int],
+        held_up: Container[tuple[str, int, int]],
     ) -> TopicLag:
         now_ms = self._clock() * 1000
         confirmed, is_passed = 0, False
+        held: dict[int, int] = {}
         by_partition: dict[int, tuple[int, float]] = {}
         for number in numbers:
             key = (topic, number)
@@ -183,12 +199,15 @@ class LagReader:
             is_behind = timestamp_ms is not None
             seconds = max(0.0, (now_ms - timestamp_ms) / 1000) if is_behind else 0.0
             by_partition[number] = (max(0, ends[key] - offset) if is_behind else 0, seconds)
+            if (topic, number, offset) in held_up:
+                held[number] = offset
         return TopicLag(
             records=sum(records for records, _ in by_partition.values()),
             seconds=max((seconds for _, seconds in by_partition.values()), default=0.0),
             confirmed=confirmed,
             is_passed=is_passed,
             by_partition=by_partition,
+            held_up=held,
         )
 
     def _offsets(self, partitions: Mapping[str, Iterable[int]], which: Any) -> dict[_Key, int]:
@@ -246,6 +265,23 @@ class LagReader:
             raise
         return {(place.topic, place.partition): place.offset for place in answer.topic_partitions if place.offset >= 0}
 
+    def _held_up(self, places: Sequence[tuple[str, int, int]]) -> dict[tuple[str, int, int], int]:
+        """Of places where no reader gets anything: those where an open transaction is why, and the time of its first record."""
+        asked = {TopicPartition(topic, number): OffsetSpec.latest() for topic, number, _ in places}
+        if not asked:
+            return {}
+        stable = self._admin.list_offsets(
+            asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=self._within_seconds
+        )
+        ends = {(place.topic, place.partition): future.result().offset for place, future in stable.items()}
+        open_at = [(topic, number, offset) for topic, number, offset in places if ends[topic, number] <= offset]
+        found: dict[tuple[str, int, int], int] = {}
+        if open_at:
+            with closing(self._reading("read_uncommitted")) as consumer:
+                # Groups that stand before the same transaction stand at the same place, where readers have to stop.
+                found = self._first_records({place[:2]: place for place in open_at}, consumer)
+        return found
+
     def _timestamps(self, places: Sequence[tuple[str, int, int]]) -> dict[tuple[str, int, int], int]:
         """The timestamp in ms of the first record at or after each offset; none where compaction left nothing."""
         if time.monotonic() - self._known_since > KNOWN_FOR_SECONDS:  # compaction may have taken the record since
@@ -258,18 +294,20 @@ class LagReader:
             for place in left:
                 round_of.setdefault(place[:2], place)
             left = [place for place in left if round_of[place[:2]] != place]
-            found.update(self._first_records(round_of))
+            found.update(self._first_records(round_of, self._consumer))
         self._known = found
         return found
 
-    def _first_records(self, places: Mapping[_Key, tuple[str, int, int]]) -> dict[tuple[str, int, int], int]:
+    def _first_records(
+        self, places: Mapping[_Key, tuple[str, int, int]], consumer: Consumer
+    ) -> dict[tuple[str, int, int], int]:
         found: dict[tuple[str, int, int], int] = {}
         waiting = set(places)
-        self._consumer.assign([TopicPartition(topic, number, offset) for topic, number, offset in places.values()])
+        consumer.assign([TopicPartition(topic, number, offset) for topic, number, offset in places.values()])
         try:
             deadline = time.monotonic() + self._within_seconds
             while waiting and time.monotonic() < deadline:
-                message = self._consumer.poll(0.5)
+                message = consumer.poll(0.5)
                 if message is None:
                     continue
                 key = (message.topic() or "", message.partition() or 0)
@@ -281,7 +319,7 @@ class LagReader:
                     raise KafkaException(error)
                 waiting.discard(key)
         finally:
-            self._consumer.unassign()
+            consumer.unassign()
         if waiting:
             raise Transient(f"lag: {len(waiting)} partitions did not answer within {self._within_seconds:g} s")
         return found

@@ -31,20 +31,23 @@ _logger = logging.getLogger(__name__)
 class LagWatch:
     """Reports the lag of one consumer group by topic until stopped; `topics` are those it should read at any time."""
 
-    def __init__(self, bootstrap: str, group: str, topics: Topics, report: Report) -> None:
+    def __init__(self, bootstrap: str, group: str, topics: Topics, *reports: Report) -> None:
         self._bootstrap = bootstrap
         self._group = group
         self._topics = topics
-        self._report = report
+        self._reports = reports
 
     def run(self, stop: threading.Event) -> None:
         """Look every LOOK_SECONDS; a broker that does not answer is asked again."""
         with closing(LagReader(self._bootstrap)) as lags:
             while not stop.wait(LOOK_SECONDS):
                 try:
-                    self._report(lags.read({self._group: self._topics()})[self._group])
+                    found = lags.read({self._group: self._topics()})[self._group]
                 except Transient as error:
                     _logger.warning("lag of %s: asked again: %s", self._group, error)
+                else:
+                    for report in self._reports:
+                        report(found)
 
 
 def watching(watch: LagWatch, stop: threading.Event) -> threading.Thread:

@@ -11,6 +11,7 @@ from ops.held_up import HeldUpGroup
 from ops.instance import instance_of
 from ops.lag import FLOWS_GROUP
 from ops.lag_watch import LagWatch, flow_report, flow_topics, watching
+from ops.open_transactions import OpenTransactions
 from ops.run.parts import HopProgress, Parts
 from schemas.errors import Misconfigured
 from schemas.feed import FLOW_INTAKE
@@ -38,7 +39,9 @@ def run_flows(parts: Parts) -> None:
     incidents = parts.incidents(directory)
     metrics = FlowMetrics()
     report = flow_report(FLOWS, metrics.lag, metrics.task_lag)
-    watching(LagWatch(settings.kafka, FLOWS_GROUP, lambda: flow_topics(FLOWS, directory()), report), parts.stop)
+    held = OpenTransactions(incidents, name, settings.kafka)
+    watch = LagWatch(settings.kafka, FLOWS_GROUP, lambda: flow_topics(FLOWS, directory()), report, held.look)
+    watching(watch, parts.stop)
     run_worker(
         FLOWS,
         parts.stop,

@@ -12,6 +12,7 @@ from ops.instance import instance_of
 from ops.lag import STREAMS_GROUP
 from ops.lag_watch import LagWatch, watching
 from ops.measure import StreamMetrics
+from ops.open_transactions import OpenTransactions
 from ops.run.parts import HopProgress, Parts
 from ops.settings import Connections
 from ops.standing import read_standing
@@ -28,7 +29,9 @@ def run_streams(parts: Parts) -> None:
     directory = parts.directory()
     log = parts.log(f"mesh-{name}")
     metrics, incidents = StreamMetrics(directory=directory), parts.incidents(directory)
-    watching(LagWatch(settings.kafka, STREAMS_GROUP, lambda: directory().feeds, metrics.lags), parts.stop)
+    held = OpenTransactions(incidents, name, settings.kafka)
+    watch = LagWatch(settings.kafka, STREAMS_GROUP, lambda: directory().feeds, metrics.lags, held.look)
+    watching(watch, parts.stop)
     relay = Relay(
         directory=directory,
         schema_of=RegistryClient(settings.registry).schema,
