@@ -267,7 +267,8 @@ class LagReader:
 
     def _held_up(self, places: Sequence[tuple[str, int, int]]) -> dict[tuple[str, int, int], int]:
         """Of places where no reader gets anything: those where an open transaction is why, and the time of its first record."""
-        asked = {TopicPartition(topic, number): OffsetSpec.latest() for topic, number, _ in places}
+        latest: Any = OffsetSpec.latest()
+        asked = {TopicPartition(topic, number): latest for topic, number, _ in places}
         if not asked:
             return {}
         stable = self._admin.list_offsets(
