@@ -15,6 +15,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
@@ -52,6 +53,8 @@ SETTLE_SECONDS = 45.0
 COMMIT_SECONDS = 0.3
 TICK_SECONDS = 0.1
 LAG_LOOK_SECONDS = 5.0
+UNCONFIRMED_SECONDS = 120.0
+"""How long work may go on of which the broker has taken no position; a restart finds the group's coordinator again."""
 IDLE_LOOK_SECONDS = 1.0
 CLOSE_SECONDS = 8.0
 
@@ -267,9 +270,11 @@ class StreamWorker:
             await cast("RunConductor", app.topics).renew()
 
     async def _look_for_lag(self, app: faust.App, consumer: RunConsumer, queue: Any) -> None:
-        """Tell the watch when there is nothing to do."""
+        """Tell the watch when there is nothing to do. What is done and never confirmed would all be done again one day."""
         while True:
             await asyncio.sleep(LAG_LOOK_SECONDS)
+            if consumer.unconfirmed.seconds(time.monotonic()) > UNCONFIRMED_SECONDS:
+                self._end(EXIT_STALLED, "the broker takes what is written, and not how far was read")
             if app.rebalancing or not app.started or not consumer.prefix.is_idle:
                 continue
             if queue.empty() and not await consumer.lagging():

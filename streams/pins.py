@@ -36,6 +36,7 @@ FAUST: Mapping[str, str] = {
     "faust.transport.drivers.aiokafka:ConsumerRebalanceListener.on_partitions_revoked": "348c3aec879faf80",
 }
 AIOKAFKA: Mapping[str, str] = {
+    "aiokafka.client:AIOKafkaClient._md_synchronizer": "e0421bffa9a7735a",
     "aiokafka.consumer.fetcher:Fetcher._fetch_requests_routine": "2a8ec5932644c9b0",
     "aiokafka.consumer.fetcher:Fetcher._get_actions_per_node": "1dab2cf937d165d0",
     "aiokafka.consumer.fetcher:Fetcher.fetched_records": "be4348896b9b66af",

@@ -61,3 +61,29 @@ class Prefix:
     def is_idle(self) -> bool:
         """Whether no run is under way."""
         return not any(self._open.values())
+
+
+class Unconfirmed:
+    """For how long runs have been finished, one soon after another, without the broker having taken a position.
+
+    Where nothing is finished, as while the broker is away, nothing is counted. Times are of any clock, in seconds.
+    """
+
+    PAUSE_SECONDS = 30.0
+
+    def __init__(self) -> None:
+        self._began = self._finished_at = float("-inf")
+
+    def finished(self, now: float) -> None:
+        """A run is durable downstream."""
+        if now - self._finished_at > self.PAUSE_SECONDS:
+            self._began = now
+        self._finished_at = now
+
+    def confirmed(self, now: float) -> None:
+        """The broker has taken positions."""
+        self._began = now
+
+    def seconds(self, now: float) -> float:
+        """How long it has been so; 0 where nothing is finished any more."""
+        return now - self._began if now - self._finished_at <= self.PAUSE_SECONDS else 0.0

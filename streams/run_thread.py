@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import aiokafka
+from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import (
     CommitFailedError,
     ConsumerStoppedError,
     IllegalStateError,
+    KafkaConnectionError,
+    KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
@@ -52,12 +55,34 @@ def never_accepted(_topic: str, _partition: int, _first: int, _left: int) -> boo
     return False
 
 
+_send = AIOKafkaConnection.send
+
+
+def _send_or_break(connection: Any, request: Any, expect_response: bool = True) -> Any:
+    """Send a request; a connection that is closed, and does not know it yet, is broken like any other.
+
+    uvloop says so by a RuntimeError, which aiokafka expects nowhere: it ended the task that keeps the metadata fresh, and whoever
+    looked for the group's coordinator then, heartbeat and commit alike, waited for ever.
+    """
+    try:
+        return _send(connection, request, expect_response)
+    except KafkaError:  # a RuntimeError too
+        raise
+    except RuntimeError as error:
+        connection.close(reason=CloseReason.CONNECTION_BROKEN)
+        raise KafkaConnectionError("the connection to the broker is closed") from error
+
+
+AIOKafkaConnection.send = _send_or_break
+
+
 class RunThread(driver.AIOKafkaConsumerThread):
     """aiokafka's consumer on its own loop. `epoch` is that of the last rewind which was carried out."""
 
     epoch = 0
     mundane_level = "debug"
     _fetch_at = 0.0
+    _crashing: asyncio.Future[None] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._read: dict[Partition, int] = {}
@@ -68,9 +93,15 @@ class RunThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Start aiokafka's consumer, with paced fetches."""
         await super().on_start()
-        fetcher: Any = self._ensure_consumer()._fetcher
-        self._fetch_actions = fetcher._get_actions_per_node
-        fetcher._get_actions_per_node = self._paced_actions
+        consumer: Any = self._ensure_consumer()
+        self._fetch_actions = consumer._fetcher._get_actions_per_node
+        consumer._fetcher._get_actions_per_node = self._paced_actions
+        consumer._client._sync_task.add_done_callback(self._metadata_ended)
+
+    def _metadata_ended(self, task: asyncio.Task[None]) -> None:
+        """Without fresh metadata no coordinator is found again: the process ends, and begins anew."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._crashing = asyncio.ensure_future(self.crash(error))
 
     def _paced_actions(self, assignment: Any) -> Any:
         now = time.monotonic()

@@ -17,6 +17,7 @@ else here runs on Faust's loop. All of it leans on private methods, hence the ch
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, cast
 
@@ -27,7 +28,7 @@ from faust.types import TP, ConsumerMessage, Message
 
 from schemas.change import Batch
 from streams.pins import AIOKAFKA, FAUST, check_pins
-from streams.prefix import Partition, Prefix
+from streams.prefix import Partition, Prefix, Unconfirmed
 from streams.run_thread import Lost, Runs, RunThread, never_accepted
 
 HELD_BYTES_MAX = 16 << 20
@@ -54,6 +55,7 @@ class RunConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.prefix = Prefix()
+        self.unconfirmed = Unconfirmed()
         self.settle: Callable[[], Awaitable[None]] = _nothing
         self.lost: Lost = never_accepted
         self.epoch = 0
@@ -129,6 +131,7 @@ class RunConsumer(driver.Consumer):
         if message.generation_id != self.epoch or not self.prefix.finish(message.tp, message.offset):
             return False
         self.standing[message.topic, message.partition] = message.offset + 1
+        self.unconfirmed.finished(time.monotonic())
         return True
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002
@@ -137,6 +140,7 @@ class RunConsumer(driver.Consumer):
         if not due or not await self._commit(cast("Any", due)):
             return False
         self.prefix.committed(due)
+        self.unconfirmed.confirmed(time.monotonic())
         return True
 
     async def perform_seek(self) -> None:

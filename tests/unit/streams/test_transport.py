@@ -4,9 +4,12 @@ import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.metadata import MetadataRequest
 from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +18,7 @@ from schemas.change import Batch, Record
 from schemas.errors import ContractBroken, Misconfigured, Transient
 from streams.app import application
 from streams.pins import check_pins, fingerprint
-from streams.prefix import Prefix
+from streams.prefix import Prefix, Unconfirmed
 from streams.transport import RunConsumer
 from streams.worker import EXIT_CRASHED, EXIT_STOPPED, Attempt, Watch, exit_code, join_runs, sole_owner
 
@@ -42,6 +45,44 @@ def test_new_group_does_not_commit_over_its_first_records():
     prefix = opened(4, 6)  # FA-03: with nothing committed yet stock 0.15.3 commits 7 here
     prefix.finish(PLACE, 6)
     assert prefix.due() == {}
+
+
+def test_work_that_goes_on_without_a_position_being_taken_is_counted():
+    unconfirmed = Unconfirmed()
+    assert unconfirmed.seconds(0) == 0
+    for now in range(0, 200, 10):
+        unconfirmed.finished(now)
+    assert unconfirmed.seconds(195) == 195
+    unconfirmed.confirmed(196)
+    assert unconfirmed.seconds(200) == 4
+    assert unconfirmed.seconds(500) == 0, "nothing is finished any more: the broker may be away"
+    unconfirmed.finished(500)
+    assert unconfirmed.seconds(505) == 5, "and what was before that is no reason"
+
+
+class ClosedTransport:
+    """A writer of uvloop whose connection was lost a moment ago."""
+
+    def write(self, _: bytes) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    def close(self) -> None:
+        """It is."""
+
+
+def test_a_connection_that_was_closed_under_way_is_broken_like_any_other():
+    """The RuntimeError ended aiokafka's search for the coordinator, and with it all commits (F-1)."""
+
+    async def send_on_a_closed_one() -> None:
+        connection: Any = AIOKafkaConnection("127.0.0.1", 1)
+        connection._writer, connection._reader = ClosedTransport(), asyncio.StreamReader()
+        connection._versions = {MetadataRequest.API_KEY: (0, 1)}
+        connection._read_task = asyncio.create_task(asyncio.sleep(0))
+        with pytest.raises(KafkaConnectionError):
+            connection.send(MetadataRequest([]))
+        assert not connection.connected()
+
+    asyncio.run(send_on_a_closed_one())
 
 
 @given(st.data(), st.lists(st.integers(1, 50), min_size=1, max_size=20))
