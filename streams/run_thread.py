@@ -73,7 +73,7 @@ def _send_or_break(connection: Any, request: Any, expect_response: bool = True) 
         raise KafkaConnectionError("the connection to the broker is closed") from error
 
 
-AIOKafkaConnection.send = _send_or_break
+cast("Any", AIOKafkaConnection).send = _send_or_break
 
 
 class RunThread(driver.AIOKafkaConsumerThread):
