@@ -19,12 +19,12 @@ from urllib.parse import urlsplit
 from ops.city.receiver import Receiver
 from ops.embedded.postgres import Postgres, ensure_database
 from ops.embedded.program import Program, Running, launch
-from ops.folder import Folder, variable_of
+from ops.folder import Folder, SubscriberFolder, variable_of
 from ops.private import keep_private
 from ops.settings import Settings, endpoints, load
 from ops.up import mesh_command
 from schemas.errors import Misconfigured, Transient
-from schemas.subscriber import SIGNING_KEY
+from schemas.subscriber import SIGNING_KEY, SinkConfig
 from sinks.target import NETWORKS
 
 MARKER = "demo"
@@ -164,19 +164,31 @@ def set_up(settings: Settings, folder: Folder, subscribers: Postgres) -> Iterato
     received = directory / "received.jsonl"
     with closing(Receiver(received, secret)) as receiver:
         for subscriber in folder.subscribers:
-            code = subscriber.subscriber.subscriber
             for sink in subscriber.subscriber.sinks:
-                connection = subscriber.connections.get(sink.name, "")
-                if sink.kind == "postgres":
-                    _name(connection, subscribers.create_database(f"at_{code}"))
-                elif sink.kind == "files":
-                    drops = directory / "drops" / code / sink.name  # one folder each: two sinks may not share one
-                    drops.mkdir(parents=True, exist_ok=True)
-                    _name(connection, str(drops))
-                elif sink.kind == "webhook":
-                    _name(connection, receiver.url)
-                    _name(subscriber.connections.get(f"{sink.name}.{SIGNING_KEY}", ""), secret)
+                if not lies_beside_source(sink):  # a department's own database has been named above
+                    _name_sink(subscriber, sink, directory, subscribers, receiver.url, secret)
         yield Stage(settings=settings, dsn_of_agency=dsns, receiver_log=received)
+
+
+def _name_sink(
+    folder: SubscriberFolder, sink: SinkConfig, directory: Path, server: Postgres, webhook: str, secret: str
+) -> None:
+    code = folder.subscriber.subscriber
+    connection = folder.connections.get(sink.name, "")
+    if sink.kind == "postgres":
+        _name(connection, server.create_database(f"at_{code}"))
+    elif sink.kind == "files":
+        drops = directory / "drops" / code / sink.name  # one folder each: two sinks may not share one
+        drops.mkdir(parents=True, exist_ok=True)
+        _name(connection, str(drops))
+    elif sink.kind == "webhook":
+        _name(connection, webhook)
+        _name(folder.connections.get(f"{sink.name}.{SIGNING_KEY}", ""), secret)
+
+
+def lies_beside_source(sink: SinkConfig) -> bool:
+    """Whether a sink delivers into the database of a department that provides tables too."""
+    return sink.kind == "postgres" and bool(sink.options.get("beside_source"))
 
 
 def _name(connection: str, address: str) -> None:

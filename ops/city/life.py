@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager
 
 from ops.city.city import City, address
 from ops.city.events import EVENTS
-from ops.city.office import Office
+from ops.city.office.offices import Offices
+from ops.city.pipeline import Pipeline
 from ops.city.scene import Scene
 from ops.city.statement import RowChange
 
@@ -37,7 +38,9 @@ class Happenings:
 
 
 class Life:
-    """Keeps a filled city living in its databases. One thread calls `run`; others may read `committed`.
+    """Keeps a filled city living in its databases: its people and registers, and beside them the departments' own programs.
+
+    One thread calls `run`; others may read `committed`.
 
     A second life of the same city goes on where the first one was stopped.
 
@@ -54,12 +57,13 @@ class Life:
         self.rate = rate
         self.committed: Counter[tuple[str, str]] = Counter()
         self._happenings = Happenings(city)
+        self._offices = Offices(dsn_of_agency, city.agencies, seed=city.seed, clock=lambda: self._happenings.scene.now)
         self._dsns = {agency: address(dsn_of_agency, agency) for agency in city.agencies}
         self._clock = clock
 
     @property
     def total(self) -> int:
-        """Row changes committed so far."""
+        """Row changes committed so far; what offices write is not among them."""
         return sum(self.committed.copy().values())
 
     def per_feed(self) -> dict[str, int]:
@@ -71,32 +75,54 @@ class Life:
 
     def run(self, stop: threading.Event) -> None:
         """Live until `stop` is set; everything sent is committed on return. Raises Transient when a database is gone."""
-        with self._offices() as offices:
+        with self._pipelines() as pipelines, self._at_work() as failures:
             last, owed = self._clock(), 0.0
-            while not stop.is_set():
+            while not stop.is_set() and not failures:
                 now = self._clock()
                 owed = min(owed + (now - last) * self.rate, self.rate * DEBT_SECONDS)
                 last = now
-                owed -= self._live(offices, owed)
+                owed -= self._live(pipelines, owed)
                 stop.wait(max(0.0, TICK_SECONDS - (self._clock() - now)))
 
-    def _live(self, offices: Mapping[str, Office], owed: float) -> int:
+    def _live(self, pipelines: Mapping[str, Pipeline], owed: float) -> int:
         scene = self._happenings.scene
         before = scene.changes
         busy: set[str] = set()
         while scene.changes - before < owed:
             for agency, changes in self._happenings.next():
-                offices[agency].send(changes)
+                pipelines[agency].send(changes)
                 busy.add(agency)
         for agency in busy:
-            self.committed += offices[agency].answers()
+            self.committed += pipelines[agency].answers()
         return scene.changes - before
 
     @contextmanager
-    def _offices(self) -> Iterator[dict[str, Office]]:
+    def _pipelines(self) -> Iterator[dict[str, Pipeline]]:
         with ExitStack() as stack:
-            offices: dict[str, Office] = {}
+            pipelines: dict[str, Pipeline] = {}
             for agency, dsn in self._dsns.items():
-                offices[agency] = Office(agency, dsn)
-                stack.callback(offices[agency].close)
-            yield offices
+                pipelines[agency] = Pipeline(agency, dsn)
+                stack.callback(pipelines[agency].close)
+            yield pipelines
+
+    @contextmanager
+    def _at_work(self) -> Iterator[list[BaseException]]:
+        """The departments' programs work within the block. What ends them is yielded, and raised at its end."""
+        stop = threading.Event()
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                self._offices.run(stop)
+            except BaseException as error:  # noqa: BLE001 - raised below, by the thread that lives
+                failures.append(error)
+
+        working = threading.Thread(target=work, name="offices")
+        working.start()
+        try:
+            yield failures
+        finally:
+            stop.set()
+            working.join()
+        if failures:
+            raise failures[0]

@@ -6,7 +6,6 @@ On the opening day October's applications are answered and undrawn, November's a
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 from ops.city.assets import adult, firm_id
@@ -19,6 +18,7 @@ PERSONS = 6_630_000
 ORGANISATIONS = 110_000
 CLOSED_PERIOD, OPEN_PERIOD = "201610", "201611"
 CUTOFF_DAY = 9
+FREEZE_DAY = 20
 DRAW_DAY = 26
 MONTHLY = {"ORDINARY": 5_000, "NEW_ENERGY": 1_000, "AUCTION": 4_000}
 """Quotas of a month: 120,000 a year, 50 % by lottery, 10 % new energy, 40 % by auction."""
@@ -34,30 +34,6 @@ REASONS = {
 AGENCIES = tuple(REASONS)
 """The seven departments that answer at once (并联审批), with what they refuse for."""
 TRIES = 20
-
-
-@dataclass(slots=True)
-class Review:
-    """One application under way: the round, who has to answer yet, and who said no to it."""
-
-    application: Row
-    round: int = 1
-    waiting: list[str] = field(default_factory=lambda: list(AGENCIES))
-    failed: list[str] = field(default_factory=list[str])
-
-
-@dataclass(slots=True)
-class Desk:
-    """What the transport commission has on its desk: applications under review, applicants of a period, refused ones."""
-
-    reviews: list[Review] = field(default_factory=list[Review])
-    applicants: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    refused: list[Review] = field(default_factory=list[Review])
-
-
-def desk(city: City) -> Desk:
-    """The city's one desk."""
-    return city.memory.setdefault("quota", Desk())
 
 
 def apply(city: City) -> None:
@@ -103,7 +79,7 @@ def application_columns(city: City, is_person: bool, period: str, submitted: dat
 
 def _applicant(city: City, period: str, today: date) -> Row:
     """Somebody who has not applied in this period; seldom somebody who has (E5)."""
-    applicants = desk(city).applicants
+    applicants: set[tuple[str, str]] = city.memory.setdefault("applicants", set())
     person, tries = adult(city, today), 1
     while (period, person["citizen_id"]) in applicants and tries < TRIES and city.rng.random() > 0.02:
         person, tries = adult(city, today), tries + 1
@@ -111,14 +87,14 @@ def _applicant(city: City, period: str, today: date) -> Row:
     return person
 
 
-def answer_columns(city: City, application: Row, agency: str, number: int, answered: datetime) -> Row:
-    """One department's answer (审核结果) in a round: most agree, and a few forget to say why not."""
+def answer_columns(city: City, application: Row, agency: str, answered: datetime) -> Row:
+    """One department's answer (审核结果) in the first round: most agree, and a few forget to say why not."""
     rng = city.rng
     verdict = rng.choices(("PASS", "FAIL", "NEED_INFO", "通过"), (9810, 130, 55, 5))[0]
     serial = city.numbers.serial("evidence")
     return {
         "app_code": application["app_code"],
-        "review_round": number,
+        "review_round": 1,
         "agency": agency,
         "verdict": verdict,
         "reason_code": rng.choice(REASONS[agency]) if verdict == "FAIL" and rng.random() < 0.98 else None,
@@ -130,60 +106,26 @@ def answer_columns(city: City, application: Row, agency: str, number: int, answe
 def _review(city: City, application: Row, *, is_open: bool) -> None:
     rng = city.rng
     silent = 0.45 if is_open else 0.004
-    review = Review(application, waiting=[])
+    failed, is_waited_for = False, False
     last = application["submitted_at"].date()
     for agency in AGENCIES:
         if rng.random() < silent:
-            review.waiting.append(agency)
+            is_waited_for = True
             continue
         earliest = last if is_open else max(last, date(2016, 10, 1))
         day = min(earliest + timedelta(days=1 + int(rng.random() * 6)), OPENING - timedelta(days=1))
-        row = answer_columns(city, application, agency, 1, moment_of(rng, day))
+        row = answer_columns(city, application, agency, moment_of(rng, day))
         row["answered_at"] = max(row["answered_at"], application["submitted_at"] + timedelta(minutes=5))
         city.put(f"{agency}.quota_result", **row)
-        if row["verdict"] == "FAIL":
-            review.failed.append(agency)
-        elif row["verdict"] != "PASS":
-            review.waiting.append(agency)
-    application["status"] = state_of(review)
-    if application["status"] in {"VALID", "NOT_VALID"}:
+        failed = failed or row["verdict"] == "FAIL"
+        is_waited_for = is_waited_for or row["verdict"] not in {"PASS", "FAIL"}
+    application["status"] = "NOT_VALID" if failed else "REVIEWING" if is_waited_for else "VALID"
+    if application["status"] != "REVIEWING":
         application["status_date"] = OPENING - timedelta(days=2 if is_open else 14)
-    if review.failed and not is_open and rng.random() < 0.3:
-        day = OPENING - timedelta(days=1 + int(rng.random() * 9))
-        city.put("transport.quota_review", **review_columns(review, moment_of(rng, day)))
-        again(review)
-    if is_open or review.round > 1 or rng.random() < 0.5:  # the others will be silent for long
-        place(city, review)
-
-
-def state_of(review: Review) -> str:
-    """What the application's status says of where its review is."""
-    if review.failed:
-        return "NOT_VALID"
-    return "REVIEWING" if review.waiting else "VALID"
-
-
-def place(city: City, review: Review) -> None:
-    """Put a review where it waits for its next step, if there is one."""
-    if review.waiting:
-        desk(city).reviews.append(review)
-    elif review.failed:
-        desk(city).refused.append(review)
-
-
-def review_columns(review: Review, requested: datetime) -> Row:
-    """A re-review's (复核) columns: the round after the present one."""
-    return {
-        "app_code": review.application["app_code"],
-        "review_round": review.round + 1,
-        "requested_at": requested,
-    }
-
-
-def again(review: Review) -> None:
-    """Begin the next round: only who refused is asked (E4)."""
-    review.round += 1
-    review.waiting, review.failed = review.failed, []
+    if failed and not is_open and rng.random() < 0.3:
+        requested = moment_of(rng, OPENING - timedelta(days=1 + int(rng.random() * 9)))
+        asked = {"app_code": application["app_code"], "review_round": 2, "requested_at": requested}
+        city.put("transport.quota_review", **asked)
 
 
 def draw_key(city: City, period: str, kind: str) -> bytes:

@@ -22,7 +22,7 @@ from ops.city.city import GUANGZHOU
 from ops.city.life import Life
 from ops.control import read_directory
 from ops.demo import DRAIN_WITHIN_SECONDS, PARTITIONS, Play
-from ops.demo_stage import Stage, make_room, running_mesh, set_up, subscribers_server
+from ops.demo_stage import Stage, lies_beside_source, make_room, running_mesh, set_up, subscribers_server
 from ops.embedded.postgres import Postgres, ensure_database
 from ops.entity_health import entities
 from ops.flow_backlog import Backlog
@@ -209,7 +209,8 @@ class _Soak:
         codes = sorted(
             code
             for code, subscriber in directory.subscribers.items()
-            if code != SUBSCRIBER and any(sink.kind == "postgres" for sink in subscriber.sinks)
+            if code != SUBSCRIBER
+            and any(sink.kind == "postgres" and not lies_beside_source(sink) for sink in subscriber.sinks)
         )
         grants = sorted(name for name, entry in directory.grants.items() if entry.grant.subscriber in codes)
         return Troubles(

@@ -7,6 +7,7 @@ What the functions hold, for every case of the city (car quota, household check,
 
 - a request shows its answerer the columns of its part and no others (invariant 6);
 - an answer belongs to a part and a round by its own columns; one that nobody asked for is named, never counted;
+- an answer that does not count is told to whom it came from, with the reason (`refusal`);
 - a repeated answer changes nothing, a contradictory one supersedes and is kept beside it, by the answerer's own order;
 - silence is never an answer: the verdict stays PENDING, and once the deadline and its grace are over there is an escalation;
 - a later round asks only the parts that do not pass, or whose answer is too old; the others keep theirs;
@@ -267,6 +268,21 @@ def audit_item(subject: str, kind: str, answer: Answer, detail: str = "") -> Row
         detail=detail or f"{answer.part}, round {answer.round}",
         values=lambda _: answer.outcome,
     )
+
+
+def refusal(subject: str, reason: str, answer: Answer) -> Row:
+    """What the one who sent an answer is told when it does not count (退回): why not, under the id of its audit item if it has one.
+
+    It goes to the agency whose feed brought the answer, whomever the row names.
+    """
+    return {
+        "refusal_id": f"{subject}|{reason}|{answer.part}|{answer.round}|{answer.position}",
+        "agency": answer.fact.feed.partition(".")[0],
+        "review_round": answer.round,
+        "verdict": answer.outcome,
+        "answered_at": answer.at,
+        "reason": reason,
+    }
 
 
 def chase(subject: Subject, outcome: Outcome, case: Case, standings: Sequence[Standing], queue: str) -> None:

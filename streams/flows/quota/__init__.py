@@ -1,6 +1,7 @@
 """Car quota (中小客车总量调控): one application, seven departments asked in parallel, a verdict, a roster, a draw anybody can check.
 
     application ─▶ case ─▶ claim (one per person and period) ─▶ case ─▶ review_request per department
+    quota_result ─▶ case ─▶ refusal (of an answer that does not count)
     quota_result ─▶ case ─▶ verdict; VALID ─▶ draw ─▶ roster, draw_result ─▶ case ─▶ person (death, new vehicle) ─▶ alert
 
 cycle.yaml and departments.yaml hold what the city may decide otherwise. DOMAIN §4 E.
@@ -9,7 +10,7 @@ cycle.yaml and departments.yaml hold what the city may decide otherwise. DOMAIN 
 from __future__ import annotations
 
 from streams.flows.quota import application as rows
-from streams.flows.quota.case import COLUMNS, QUEUE, REQUEST, RESULTS, VERDICT, fold_case
+from streams.flows.quota.case import COLUMNS, QUEUE, REFUSAL, REQUEST, RESULTS, VERDICT, fold_case
 from streams.flows.quota.claim import fold_claim
 from streams.flows.quota.roster import RESULT, ROSTER, fold_draw, fold_draw_day
 from streams.flows.quota.winner import ALERT, fold_person
@@ -27,7 +28,7 @@ FLOW = Flow(
         *(
             Input(
                 feed=feed,
-                subjects=rows.subjects_of_answer(feed.partition(".")[0]),
+                subjects=rows.subjects_of_answer,
                 columns=["verdict", "reason_code", "answered_at"],
                 event_time="answered_at",
                 keeps_history=True,
@@ -56,6 +57,7 @@ FLOW = Flow(
     outputs={
         REQUEST: ("app_code", "review_round", "agency"),
         VERDICT: ("app_code", "period"),
+        REFUSAL: ("refusal_id",),
         ROSTER: ("period", "quota_kind", "page"),
         RESULT: ("period", "quota_kind", "app_code"),
         ALERT: ("alert_id",),

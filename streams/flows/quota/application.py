@@ -114,19 +114,13 @@ def subjects_of_review(row: Row) -> Iterable[str]:
     return [f"case:{app_code(row)}"]
 
 
-def subjects_of_answer(agency: str) -> Callable[[Row], Iterable[str]]:
-    """The case that one department's answer belongs to."""
-
-    def subjects(row: Row) -> Iterable[str]:
-        if row["agency"] != agency:
-            raise Unfit("ANSWER_OF_ANOTHER_AGENCY")
-        if row["verdict"] not in VERDICTS:
-            raise Unfit("VERDICT_UNKNOWN")
-        if not isinstance(row["answered_at"], int) or not isinstance(row["review_round"], int):
-            raise Unfit("ANSWER_INCOMPLETE")
-        return [f"case:{app_code(row)}"]
-
-    return subjects
+def subjects_of_answer(row: Row) -> Iterable[str]:
+    """The case that a department's answer belongs to, also one that it gives for another department: the case refuses that."""
+    if row["verdict"] not in VERDICTS:
+        raise Unfit("VERDICT_UNKNOWN")
+    if not isinstance(row["answered_at"], int) or not isinstance(row["review_round"], int):
+        raise Unfit("ANSWER_INCOMPLETE")
+    return [f"case:{app_code(row)}"]
 
 
 def subjects_of_draw(row: Row) -> Iterable[str]:

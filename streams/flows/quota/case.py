@@ -35,12 +35,14 @@ from streams.operators.ask import (
     audit_item,
     escalation,
     late,
+    refusal,
     request,
     unasked,
 )
-from streams.operators.flow import Outcome, Row, Subject, Tell, queue_item
+from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, queue_item
 
 REQUEST, VERDICT, QUEUE = "quota.review_request", "quota.verdict", "quota.queue"
+REFUSAL = "quota.refusal"
 RESULTS = tuple(f"{agency}.quota_result" for agency in agencies())
 COLUMNS = asked_columns()
 FORM = AnswerForm()
@@ -51,18 +53,43 @@ SUBMITTED_LATE, DUPLICATE, WITHDRAWN = "SUBMITTED_LATE", "DUPLICATE_APPLICATION"
 def fold_case(subject: Subject) -> Outcome:
     """The fold of `case:<app_code>`."""
     outcome = Outcome(memory={"seen": subject.memory.get("seen", subject.now)})
-    answers = FORM.answers(subject.of(*RESULTS))
+    answers = _answers(subject, outcome)
     for fact in subject.of(APPLICATION):
         if fact.row is not None:
             _Judging(subject, Application.of(fact, fact.row), answers, outcome).judge()
             return outcome
+    outcome.reasons[REQUEST] = "SOURCE_DELETED"
     for row in subject.published.get(VERDICT, {}).values():
         if subject.now >= _closes_at(subject, period_of(row["period"])):
             outcome.publish(VERDICT, row)  # the source may forget an application; a frozen verdict stays
             _take_part(outcome, row)
-    outcome.reasons[REQUEST] = "SOURCE_DELETED"
-    _without_application(subject, answers, outcome)
+    if not outcome.rows.get(
+        VERDICT
+    ):  # otherwise the departments may keep their answers for longer than transport its files
+        _without_application(subject, answers, outcome)
     return outcome
+
+
+def _answers(subject: Subject, outcome: Outcome) -> list[Answer]:
+    """What the departments say, each for itself; what one says for another is refused and counts for nobody."""
+    own: list[Fact] = []
+    for fact in subject.of(*RESULTS):
+        if fact.row is not None and fact.row["agency"] != fact.feed.partition(".")[0]:
+            for answer in FORM.answers([fact]):
+                _refuse(subject, outcome, "ANSWER_OF_ANOTHER_AGENCY", answer)
+        else:
+            own.append(fact)
+    return FORM.answers(own)
+
+
+def _refuse(subject: Subject, outcome: Outcome, reason: str, answer: Answer, detail: str = "") -> None:
+    """Name an answer that does not count: for a person on the queue, and for the department that sent it."""
+    outcome.publish(QUEUE, audit_item(subject.key, reason, answer, detail))
+    _tell(subject, outcome, reason, answer)
+
+
+def _tell(subject: Subject, outcome: Outcome, reason: str, answer: Answer) -> None:
+    outcome.publish(REFUSAL, {"app_code": subject.id, **refusal(subject.key, reason, answer)})
 
 
 def _closes_at(subject: Subject, period: Period) -> int:
@@ -81,7 +108,7 @@ def _without_application(subject: Subject, answers: Sequence[Answer], outcome: O
     for answer in answers:
         due = answer.at + DAY_MICROS
         if subject.now >= due:
-            outcome.publish(QUEUE, audit_item(subject.key, "ANSWER_WITHOUT_APPLICATION", answer))
+            _refuse(subject, outcome, "ANSWER_WITHOUT_APPLICATION", answer)
         else:
             outcome.wake(due)
 
@@ -136,7 +163,7 @@ class _Judging:
             self._queue(item)
         self._requests(last, refusal)
         for answer in unasked(self._standings(self.case.end(self.answers, last.freeze_at)), self.answers):
-            self._queue(audit_item(self.subject.key, "ANSWER_NOT_ASKED", answer))
+            _refuse(self.subject, self.outcome, "ANSWER_NOT_ASKED", answer)
         self._contradictions()
         watch_winner(self.subject, self.application, self.outcome.rows[VERDICT], self.outcome)
         self.outcome.publish(QUEUE, *self.items.values())
@@ -225,6 +252,8 @@ class _Judging:
         for (part, number), given in by_question.items():
             if len({answer.outcome for answer in given}) < 2:
                 continue
+            for superseded in given[:-1]:
+                _tell(self.subject, self.outcome, "ANSWER_SUPERSEDED", superseded)
             self.outcome.publish(
                 ALERT,
                 {
@@ -257,7 +286,7 @@ class _Judging:
             ):  # a round asked after the freeze is answered after it, as it should be
                 is_second = (answer.part, answer.round) in given
                 kind = "ANSWER_CONTRADICTED_AFTER_FREEZE" if is_second else "ANSWER_AFTER_FREEZE"
-                self._queue(audit_item(self.subject.key, kind, answer, f"{answer.part} answered for the next period"))
+                _refuse(self.subject, self.outcome, kind, answer, f"{answer.part} answered for the next period")
         if self._refusal(period) in {WITHDRAWN, SUBMITTED_LATE}:
             return None
         news = [answer.at for answer in after] + [moment for moment in asked.values() if moment >= until]

@@ -22,7 +22,7 @@ AGENCIES = ("transport", "police", "hrss", "state_tax", "local_tax", "aic", "qts
 APPLICATION, REVIEW = "transport.quota_application", "transport.quota_review"
 DRAW, AWARD = "transport.quota_draw", "transport.quota_award"
 REQUEST, VERDICT, ROSTER = "quota.review_request", "quota.verdict", "quota.roster"
-RESULT, ALERT = "quota.draw_result", "quota.alert"
+RESULT, ALERT, REFUSAL = "quota.draw_result", "quota.alert", "quota.refusal"
 KEY = "a1d2198868b192dbf70635af15b3986069847f41e553727f7523bcef1349cce2"
 CODE = "2016100000001"
 
@@ -97,6 +97,10 @@ def pass_all(city: Rehearsal, code: str = CODE, but: tuple[str, ...] = (), at: s
 
 def verdict_of(city: Rehearsal, code: str = CODE, period: str = "201610") -> dict[str, Any]:
     return dict(city.rows(VERDICT)[f"{code}|{period}"])
+
+
+def refused(city: Rehearsal) -> list[tuple[str, str, int]]:
+    return sorted((row["agency"], row["reason"], row["review_round"]) for row in city.rows(REFUSAL).values())
 
 
 def kinds(city: Rehearsal) -> list[str]:
@@ -213,6 +217,7 @@ def test_e3_a_contradictory_answer_before_the_freeze_supersedes_and_is_recorded(
     assert verdict_of(city)["verdict"] == "NOT_VALID"
     (alert,) = city.rows(ALERT).values()
     assert (alert["kind"], alert["agency"], len(alert["evidence"])) == ("ANSWER_CONTRADICTED", "police", 2)
+    assert refused(city) == [("police", "ANSWER_SUPERSEDED", 1)]
     second_answer(city, "police", "PASS", "2016-10-07")
     assert verdict_of(city)["verdict"] == "VALID"
     assert len(next(iter(city.rows(ALERT).values()))["evidence"]) == 3
@@ -225,6 +230,7 @@ def test_e3_after_the_freeze_it_counts_for_the_next_period_and_goes_to_audit(cit
     assert verdict_of(city)["verdict"] == "VALID", "a freeze is immutable"
     assert verdict_of(city, period="201611")["verdict"] == "NOT_VALID"
     assert kinds(city) == ["ANSWER_CONTRADICTED_AFTER_FREEZE"]
+    assert ("police", "ANSWER_CONTRADICTED_AFTER_FREEZE", 1) in refused(city)
     assert city.rows(ROSTER)["201610|ORDINARY|1"]["codes"] == [CODE]
     city.tick("2016-11-22")
     assert "201611|ORDINARY|1" not in city.rows(ROSTER)
@@ -246,6 +252,7 @@ def test_e3_the_missing_answer_after_the_freeze_makes_the_case_valid_in_the_next
     assert verdict_of(city)["verdict"] == "PENDING"
     assert verdict_of(city, period="201611")["verdict"] == "VALID"
     assert "ANSWER_AFTER_FREEZE" in kinds(city)
+    assert refused(city) == [("qts", "ANSWER_AFTER_FREEZE", 1)]
     city.tick("2016-11-10")
     city.tick("2016-11-22")
     assert city.rows(ROSTER)["201611|ORDINARY|1"]["codes"] == [CODE]
@@ -297,8 +304,28 @@ def test_answers_to_nobodys_question_are_named(city: Rehearsal) -> None:
     answer(city, "police", code="2016100000009")
     city.tick("2016-10-06T00:00:01+08:00")
     assert kinds(city) == ["ANSWER_NOT_ASKED", "ANSWER_WITHOUT_APPLICATION"]
+    assert refused(city) == [("police", "ANSWER_NOT_ASKED", 2), ("police", "ANSWER_WITHOUT_APPLICATION", 1)]
     apply(city, 9)
     assert kinds(city) == ["ANSWER_NOT_ASKED"]
+    assert refused(city) == [("police", "ANSWER_NOT_ASKED", 2)]
+
+
+def test_an_answer_for_another_department_is_refused_at_the_one_that_sent_it(city: Rehearsal) -> None:
+    apply(city)
+    pass_all(city, but=("aic",))
+    answer = {"agency": "aic", "verdict": "PASS", "answered_at": micros("2016-10-05")}
+    city.insert("police.quota_result", app_code=CODE, review_round=1, **answer)
+    assert refused(city) == [("police", "ANSWER_OF_ANOTHER_AGENCY", 1)]
+    assert kinds(city) == ["ANSWER_OF_ANOTHER_AGENCY"]
+    assert verdict_of(city)["missing"] == ["aic"], "it answers for nobody"
+
+
+def test_an_answer_outlives_its_application_without_being_a_riddle(city: Rehearsal) -> None:
+    frozen_city(city, 1)
+    city.delete(APPLICATION, {"app_code": CODE})
+    city.tick("2016-10-24")
+    assert (kinds(city), refused(city)) == ([], [])
+    assert verdict_of(city)["verdict"] == "VALID"
 
 
 # ── E5: one application ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -668,7 +695,6 @@ def test_an_application_that_cannot_be_read_has_a_name(city: Rehearsal, columns:
     ("columns", "kind"),
     [
         ({"verdict": "YES"}, "VERDICT_UNKNOWN"),
-        ({"agency": "aic"}, "ANSWER_OF_ANOTHER_AGENCY"),
         ({"answered_at": None}, "ANSWER_INCOMPLETE"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Office: one department's connection for writing, pipelined, a transaction at a time.
+"""Pipeline: one department's connection for writing, pipelined, a transaction at a time.
 
 libpq's own pipeline mode costs about a tenth of what the driver's cursors do, and the city is only the scenery of a
 measurement: its processor time is taken from what is measured.
@@ -24,7 +24,7 @@ _SESSION = "-c synchronous_commit=off"
 would wait for the disk at every commit, and the city's rate would be the disk's."""
 
 
-class Office:
+class Pipeline:
     """Sends transactions without waiting; `answers` waits. Raises Transient when the database is gone."""
 
     def __init__(self, agency: str, dsn: str) -> None:
