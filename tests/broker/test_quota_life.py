@@ -268,6 +268,8 @@ def test_a_winner_is_awarded_buys_a_car_and_the_award_is_used(town: Town) -> Non
         (codes[winner],)
     ]
     assert {town.status(code) for code in codes} == {"VALID", "AWARDED"}
+    for feed in ("quota.review_request", "quota.verdict", "quota.refusal", "transport.quota_award"):
+        town.mesh.verified(feed)
 
 
 def roster(town: Town, period: str) -> list[str]:

@@ -19,7 +19,7 @@ from ops.city.office.review import Review
 from ops.city.office.work import Connection, Work
 from schemas.errors import Transient
 
-TURN_SECONDS = 0.5
+TURN_SECONDS = 1.0
 """Between two turns: offices look into their inboxes, so that what a day brings them costs one query and not one for each row."""
 
 _SESSION = "-c synchronous_commit=off"
