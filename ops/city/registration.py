@@ -1,8 +1,10 @@
-"""Registration (商事登记): what departments do about the scope items that they are told of: claim, refuse or pass on."""
+"""Registration (商事登记): what departments had done by the opening day about the scope items that they were told of.
+
+What they do from then on is their own programs' business (ops/city/office/claim.py).
+"""
 
 from __future__ import annotations
 
-from collections import deque
 from datetime import date, datetime, timedelta
 
 from ops.city.chance import OPENING, moment_of
@@ -25,34 +27,22 @@ ITEMS_OF = {
 _REASONS = ("不属本部门职责", "经营地址不在本区", "经营范围描述不清")
 
 
-def told(city: City) -> deque[tuple[str, str, str]]:
-    """What departments have been told of and not dealt with: entity, item, the department that is required."""
-    return city.memory.setdefault("told", deque())
-
-
-def tell(city: City, item: Row) -> None:
-    """A scope item is in the register: the departments that it requires are told, or the coordinator if there are none."""
-    if item["permit_kind"] == "AFTER":
-        for agency in OWNERS.get(item["item_code"], ()) or ("none",):
-            told(city).append((item["ent_id"], item["item_code"], agency))
-
-
 def claim(city: City) -> None:
     """Deal with what departments were told before the opening day; a few items wait."""
     for item in city.rolls["aic.scope_item"]:
-        tell(city, item)
-    waiting: list[tuple[str, str, str]] = []
-    while told(city):
-        entry = told(city).popleft()
-        firm = city.rolls["aic.enterprise"].get(entry[0])
-        if firm is None or city.rng.random() < 0.08:
-            waiting.append(entry)
-            continue
-        day: date = firm["established"] + timedelta(days=1 + int(city.rng.random() * 6))
-        for feed, row in acts(city, entry, moment_of(city.rng, min(day, OPENING))):
-            if city.rolls[feed].get(row["ent_id"], row["item_code"], row["agency"]) is None:
-                city.put(feed, **row)
-    told(city).extend(waiting)
+        if item["permit_kind"] == "AFTER":
+            for agency in OWNERS.get(item["item_code"], ()) or ("none",):  # none: the coordinator has to name one
+                _deal_with(city, (item["ent_id"], item["item_code"], agency))
+
+
+def _deal_with(city: City, entry: tuple[str, str, str]) -> None:
+    firm = city.rolls["aic.enterprise"].get(entry[0])
+    if firm is None or city.rng.random() < 0.08:
+        return
+    day: date = firm["established"] + timedelta(days=1 + int(city.rng.random() * 6))
+    for feed, row in acts(city, entry, moment_of(city.rng, min(day, OPENING))):
+        if city.rolls[feed].get(row["ent_id"], row["item_code"], row["agency"]) is None:
+            city.put(feed, **row)
 
 
 def acts(city: City, entry: tuple[str, str, str], at: datetime) -> list[tuple[str, Row]]:

@@ -5,31 +5,18 @@ Seven departments with a database each; what the mesh brings stands in its schem
 
 from __future__ import annotations
 
-import json
-import shutil
-import threading
+import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
-from ops.city.city import GUANGZHOU, read_contracts
-from ops.city.ddl import create_table
-from ops.city.office.conduct import Habits
-from ops.city.office.offices import Offices
 from ops.city.office.register import REFUSALS
-from ops.embedded.program import Program, last_lines, launch
-from ops.flows import BY_DATES, CLOCK, TASKS
-from ops.up import mesh_command
 from schemas.identifiers import citizen_check
 from streams.flows.quota.draw import commitment
-from tests.conftest import Database
-from tests.running_mesh import RunningMesh, database
+from tests.departments import Departments, department_mesh
+from tests.running_mesh import database
 from tests.until import until
 
 AGENCIES = tuple(REFUSALS)
@@ -42,23 +29,10 @@ def citizen(number: int) -> str:
     return first + citizen_check(first)
 
 
-@dataclass
-class Town:
-    """Seven departments on a mesh, and the clock on their walls."""
+class Town(Departments):
+    """Seven departments on a mesh."""
 
-    mesh: RunningMesh
-    dsns: dict[str, str]
-    now: datetime = datetime(2016, 11, 1, 2, 0, tzinfo=UTC)
-    _numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 99)))
-
-    def run(self, agency: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """A statement in one department's database; nothing where a table is not there yet."""
-        with database(self.dsns[agency]) as connection:
-            try:
-                cursor = connection.execute(statement.encode(), values)
-            except psycopg.errors.UndefinedTable:
-                return []
-            return cursor.fetchall() if cursor.description else []
+    _numbers = itertools.count(1)
 
     def apply(self, period: str = PERIOD) -> tuple[str, str]:
         """Somebody applies for the lottery of November, or of another period: code and identity number."""
@@ -100,64 +74,14 @@ class Town:
         query = "SELECT review_round FROM mesh.quota_review_request WHERE app_code = %s"
         return {number for (number,) in self.run(agency, query, code)}
 
-    @contextmanager
-    def at_work(self, *agencies: str, **habits: float) -> Iterator[None]:
-        """These departments' programs work within the block; nothing goes wrong unless `habits` say so."""
-        usual = dict.fromkeys(("silent", "late", "wrong", "need_info", "misspelt", "contradicted"), 0.0)
-        never = Habits(**{**usual, "least_days": 0.0, "most_days": 0.0, **habits})
-        offices = Offices(self.dsns, agencies, seed=1, clock=lambda: self.now, habits=never)
-        stop = threading.Event()
-        thread = threading.Thread(target=offices.run, args=(stop,))
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-
-
-def city_folder(folder: Path) -> Path:
-    """Of the example city: the car quota, and the seven departments with what they know and are told of it."""
-    wanted = {agency: {"quota_result"} for agency in AGENCIES}
-    wanted["police"].add("vehicle")
-    wanted["transport"] |= {"quota_application", "quota_review", "quota_award", "quota_draw"}
-    for agency, tables in wanted.items():
-        (folder / agency).mkdir(parents=True)
-        for name in ("agency.yaml", *(f"{table}.avsc" for table in tables)):
-            shutil.copy(GUANGZHOU / agency / name, folder / agency / name)
-        shutil.copytree(GUANGZHOU / "subscribers" / agency, folder / "subscribers" / agency)
-    for flow in ("quota", "open", "check", "certificate"):  # who else reads these tables has to have where to write
-        shutil.copytree(GUANGZHOU / flow, folder / flow)
-    return folder
-
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    folder = tmp_path_factory.mktemp("quota")
-    directory = folder / "mesh"
-    program = Program(
-        name="up",
-        argv=mesh_command("up", "--dir", str(directory)),
-        log=folder / "up.log",
-        env={CLOCK: BY_DATES, TASKS: "1"},
-        stop_within_seconds=60,
-    )
-    running = launch(program)
-    try:
-        until(lambda: (directory / "endpoints.json").exists() or running.ended() is not None, 180, "the mesh is up")
-        assert running.ended() is None, last_lines(program.log, 40)
-        server = json.loads((directory / "endpoints.json").read_text())["hub_database"]
-        mesh = RunningMesh(directory, folder, "quota", Database(server).create_database)
-        dsns = {agency: mesh.database(agency) for agency in AGENCIES}
-        for contract in read_contracts().values():
-            if contract.agency in dsns:
-                with database(dsns[contract.agency]) as connection:
-                    for statement in create_table(contract):
-                        connection.execute(statement)
-        mesh.done("onboard", city_folder(folder / "city"))
-        yield Town(mesh, dsns)
-    finally:
-        running.stop()
+    tables = {agency: {"quota_result"} for agency in AGENCIES}
+    tables["police"].add("vehicle")
+    tables["transport"] |= {"quota_application", "quota_review", "quota_award", "quota_draw"}
+    with department_mesh(tmp_path_factory.mktemp("quota"), tables) as (mesh, dsns):
+        yield Town(mesh, dsns, datetime(2016, 11, 1, 2, 0, tzinfo=UTC))
 
 
 @pytest.mark.timeout(600)

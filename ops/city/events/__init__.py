@@ -110,8 +110,6 @@ EVENTS: Mapping[Callable[[Scene], None], float] = {
     welfare.account_changes: 14,
     welfare.unemployment_changes: 4,
     welfare.foreigner_comes_or_goes: 3,
-    registration.acted: 9,
-    registration.reconsidered: 1,
     registration.claim_archived: 4,
     certificate.issued: 8,
     certificate.changed: 10,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ops.city import firms, names, registration
+from ops.city import firms, names
 from ops.city.chance import money
 from ops.city.events.person import find, living
 from ops.city.roll import Row
@@ -40,9 +40,7 @@ def founded(scene: Scene) -> None:
     firm = scene.insert(FIRM, columns)
     for feed, rows in firms.enrolment(scene.city, firm).items():
         for row in rows:
-            item = scene.insert(feed, row)
-            if feed == "aic.scope_item":
-                registration.tell(scene.city, item)
+            scene.insert(feed, row)
 
 
 def moves(scene: Scene) -> None:
@@ -125,8 +123,7 @@ def scope_changes(scene: Scene) -> None:
         return
     scene.delete("aic.scope_item", item)
     kind = scene.rng.choices(("GENERAL", "AFTER", "BEFORE"), (70, 25, 5))[0]
-    new = scene.insert("aic.scope_item", {"ent_id": item["ent_id"], "item_code": code, "permit_kind": kind})
-    registration.tell(scene.city, new)
+    scene.insert("aic.scope_item", {"ent_id": item["ent_id"], "item_code": code, "permit_kind": kind})
 
 
 def listed(scene: Scene) -> None:

@@ -12,6 +12,7 @@ import psycopg
 
 from ops.city.city import address
 from ops.city.office.car_register import CarRegister
+from ops.city.office.claim import CLAIMING, COORDINATOR, Claim
 from ops.city.office.commission import Commission
 from ops.city.office.conduct import Habits
 from ops.city.office.register import REFUSALS
@@ -62,6 +63,8 @@ def office(agency: str, seed: int, habits: Habits) -> Office:
         works.append(Commission(seed, habits))
     if agency == "police":
         works.append(CarRegister(seed, habits))
+    if agency in CLAIMING or agency == COORDINATOR:
+        works.append(Claim(agency, seed, habits))
     return Office(agency, works)
 
 

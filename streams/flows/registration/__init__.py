@@ -14,7 +14,7 @@ permits and penalties join by the numbers of the entity, and the public page sho
 
 from __future__ import annotations
 
-from streams.flows.registration.entity import CLAIMS, ENTERPRISE, QUEUE, entity
+from streams.flows.registration.entity import CLAIMS, ENTERPRISE, QUEUE, REFUSAL, entity
 from streams.flows.registration.holder import (
     LICENCES,
     PENALTIES,
@@ -105,6 +105,7 @@ FLOW = Flow(
         POOL: ["ent_id", "item_code", "agency"],
         DISCLOSURE: ["ent_id"],
         "registration.topic": ["topic_code"],
+        REFUSAL: ["refusal_id"],
         QUEUE: ["conflict_id"],
     },
     queue=QUEUE,

@@ -18,7 +18,7 @@ from streams.flows.registration.route import COORDINATOR, Act, act_key, acts_of
 from streams.flows.registration.tally import IN_FLIGHT, PUBLISHED, REJECTED, Tally
 from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, queue_item
 
-ENTERPRISE, QUEUE = "aic.enterprise", "registration.queue"
+ENTERPRISE, QUEUE, REFUSAL = "aic.enterprise", "registration.queue", "registration.refusal"
 CLAIMS = (
     "aic.registration_claim",
     "fda.registration_claim",
@@ -93,7 +93,7 @@ def _item_of(act: Act) -> str:
 
 
 def _judge(subject: Subject, claims: list[Fact], progress: Progress, outcome: Outcome, tally: Tally) -> None:
-    """Each claim either had its effect or is named: nobody's act is passed over in silence."""
+    """Each claim either had its effect or is named, to a person and to whoever made it: no act is passed over in silence."""
     for claim in claims:
         row, key = claim.row or {}, act_key(claim)
         kind = None
@@ -110,6 +110,21 @@ def _judge(subject: Subject, claims: list[Fact], progress: Progress, outcome: Ou
             continue
         tally.place(claim, REJECTED)
         outcome.publish(QUEUE, _trouble(subject, kind, claim))
+        outcome.publish(REFUSAL, _refusal(subject, kind, claim))
+
+
+def _refusal(subject: Subject, kind: str, claim: Fact) -> Row:
+    row = claim.row or {}
+    return {
+        "refusal_id": f"{subject.key}|{kind}|{claim.feed}|{claim.row_id}",
+        "agency": claim.feed.partition(".")[0],
+        "ent_id": subject.id,
+        "item_code": row["item_code"],
+        "claimed_for": row["agency"],
+        "action": row["action"],
+        "acted_at": claim.event_at,
+        "reason": kind,
+    }
 
 
 def _trouble(subject: Subject, kind: str, fact: Fact) -> Row:

@@ -239,6 +239,9 @@ def test_h2_a_claim_of_nothing_and_a_claim_for_another_are_named(city: Rehearsal
     act(city, "health", "CLAIM", "2016-10-24T12:00:00+08:00")
     act(city, "fda", "CLAIM", "2016-10-24T12:00:00+08:00", about="health")
     assert sorted(kinds(city)) == ["CLAIM_OF_ANOTHER", "CLAIM_WITHOUT_PUSH"]
+    told = [(row["agency"], row["claimed_for"], row["reason"]) for row in city.rows("registration.refusal").values()]
+    assert sorted(told) == [("fda", "health", "CLAIM_OF_ANOTHER"), ("health", "health", "CLAIM_WITHOUT_PUSH")]
+    city.check_rows()
 
 
 def test_h2_an_item_given_up_is_no_longer_asked_for_and_its_claim_is_history(city: Rehearsal) -> None:

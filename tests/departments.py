@@ -1,0 +1,116 @@
+"""Departments of the example city on a mesh of a test's own: their databases, and the clock on their walls."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import yaml
+
+from ops.city.city import GUANGZHOU, read_contracts
+from ops.city.ddl import create_table
+from ops.city.office.conduct import Habits
+from ops.city.office.offices import Offices
+from ops.embedded.program import Program, last_lines, launch
+from ops.flows import BY_DATES, CLOCK, TASKS
+from ops.up import mesh_command
+from tests.conftest import Database
+from tests.running_mesh import RunningMesh, database
+from tests.until import until
+
+FLAWLESS = dict.fromkeys(("silent", "late", "wrong", "need_info", "misspelt", "contradicted"), 0.0)
+
+
+@dataclass
+class Departments:
+    """Some departments on a mesh. `now` is the date that they and their offices write."""
+
+    mesh: RunningMesh
+    dsns: Mapping[str, str]
+    now: datetime
+
+    def run(self, agency: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """A statement in one department's database; nothing where a table is not there yet."""
+        with database(self.dsns[agency]) as connection:
+            try:
+                cursor = connection.execute(statement.encode(), values)
+            except psycopg.errors.UndefinedTable:
+                return []
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def at_work(self, *agencies: str, **habits: float) -> Iterator[None]:
+        """These departments' programs work within the block; nothing goes wrong and nothing takes time unless `habits` say so."""
+        how = Habits(**{**FLAWLESS, "least_days": 0.0, "most_days": 0.0, **habits})
+        offices = Offices(self.dsns, agencies, seed=1, clock=lambda: self.now, habits=how)
+        stop = threading.Event()
+        thread = threading.Thread(target=offices.run, args=(stop,))
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+@contextmanager
+def department_mesh(folder: Path, tables: Mapping[str, set[str]]) -> Iterator[tuple[RunningMesh, dict[str, str]]]:
+    """A mesh that captures these tables of these departments, has all flows, and delivers what the departments are granted."""
+    directory = folder / "mesh"
+    program = Program(
+        name="up",
+        argv=mesh_command("up", "--dir", str(directory)),
+        log=folder / "up.log",
+        env={CLOCK: BY_DATES, TASKS: "1"},
+        stop_within_seconds=60,
+    )
+    running = launch(program)
+    try:
+        until(lambda: (directory / "endpoints.json").exists() or running.ended() is not None, 180, "the mesh is up")
+        assert running.ended() is None, last_lines(program.log, 40)
+        server = json.loads((directory / "endpoints.json").read_text())["hub_database"]
+        mesh = RunningMesh(directory, folder, "city", Database(server).create_database)
+        dsns = {agency: mesh.database(agency) for agency in tables}
+        for contract in read_contracts().values():
+            if contract.agency in dsns:  # all tables: an office decides also by what nobody captures
+                with database(dsns[contract.agency]) as connection:
+                    for statement in create_table(contract):
+                        connection.execute(statement)
+        mesh.done("onboard", _city(folder / "city", tables))
+        yield mesh, dsns
+    finally:
+        running.stop()
+
+
+def _city(folder: Path, tables: Mapping[str, set[str]]) -> Path:
+    """The part of the example city's folder that these departments are."""
+    flows = {
+        entry.parent.name
+        for entry in GUANGZHOU.glob("*/agency.yaml")
+        if yaml.safe_load(entry.read_text())["sources"][0]["kind"] == "flow"
+    }
+    for flow in flows:  # whoever else reads these tables has to have where to write
+        shutil.copytree(GUANGZHOU / flow, folder / flow)
+    for agency, names in tables.items():
+        (folder / agency).mkdir()
+        for name in ("agency.yaml", *(f"{table}.avsc" for table in names)):
+            shutil.copy(GUANGZHOU / agency / name, folder / agency / name)
+        entry = yaml.safe_load((GUANGZHOU / "subscribers" / agency / "subscriber.yaml").read_text())
+        entry["grants"] = [grant for grant in entry["grants"] if _is_here(grant["feed"], tables, flows)]
+        target = folder / "subscribers" / agency
+        target.mkdir(parents=True)
+        (target / "subscriber.yaml").write_text(json.dumps(entry, ensure_ascii=False, default=str))
+    return folder
+
+
+def _is_here(feed: str, tables: Mapping[str, set[str]], flows: set[str]) -> bool:
+    agency, _, table = feed.partition(".")
+    return agency in flows or table in tables.get(agency, ())
