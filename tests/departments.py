@@ -84,7 +84,7 @@ def department_mesh(folder: Path, tables: Mapping[str, set[str]]) -> Iterator[tu
                 with database(dsns[contract.agency]) as connection:
                     for statement in create_table(contract):
                         connection.execute(statement)
-        mesh.done("onboard", _city(folder / "city", tables))
+        mesh.done("onboard", "--wait", 0, "--partitions", 1, _city(folder / "city", tables))
         yield mesh, dsns
     finally:
         running.stop()
