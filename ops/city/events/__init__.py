@@ -77,7 +77,7 @@ EVENTS: Mapping[Callable[[Scene], None], float] = {
     asset.home_mortgaged: 40,
     asset.sale_archived: 14,
     quota.applied: 7,
-    quota.withdrawn: 0.3,
+    quota.withdrawn: 1.5,
     quota.applicant_buys_a_car: 0.4,
     quota.draw_goes_on: 2,
     paper.licence_issued: 7,
