@@ -6,8 +6,8 @@ ineligible 9,642. More was completed than accepted because some of it had waited
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 
 from ops.city import dirt
@@ -29,44 +29,17 @@ UNDER_WAY = 10_000
 INELIGIBLE = 9_642
 RECHECKED = 616
 SCOPES = ("VEHICLE", "PROPERTY", "INCOME", "INSURANCE", "TAX")
-REPORT_DAYS = 26
-"""From acceptance to decision: fifteen working days for the slowest source, and some to read the report."""
 _RELATIONS = {"HEAD": "OTHER", "SPOUSE": "SPOUSE", "CHILD": "CHILD", "PARENT": "PARENT"}
 
 
-@dataclass(slots=True)
-class Check:
-    """One case with everything that hangs on it. `due` is the day of its next step."""
-
-    case: Row
-    rows: dict[str, list[Row]]
-    due: date
-
-    @property
-    def is_signed(self) -> bool:
-        """Whether every member has signed; otherwise no agency is asked anything (G1)."""
-        return len(self.rows[AUTHORISATION]) == len(self.rows[MEMBER])
-
-
-@dataclass(slots=True)
-class Files:
-    """The check centre's cases: those whose agencies have to answer, those to be decided, those that are decided."""
-
-    asked: deque[Check] = field(default_factory=deque[Check])
-    reporting: deque[Check] = field(default_factory=deque[Check])
-    decided: deque[Check] = field(default_factory=deque[Check])
-    belongings: dict[str, list[tuple[str, str]]] = field(default_factory=dict[str, list[tuple[str, str]]])
-
-
-def files(city: City) -> Files:
-    """The city's files of household checks."""
-    if "checks" not in city.memory:
-        city.memory["checks"] = Files(belongings=_belongings(city))
-    return city.memory["checks"]
+def belongings(city: City) -> dict[str, list[tuple[str, str]]]:
+    """What each person could declare: source and reference. Taken once; who sells later has declared what was."""
+    if "belongings" not in city.memory:
+        city.memory["belongings"] = _belongings(city)
+    return city.memory["belongings"]
 
 
 def _belongings(city: City) -> dict[str, list[tuple[str, str]]]:
-    """What each person could declare: source and reference. Taken once; who sells later has declared what was."""
     found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     for source, feed, owner, reference in (
         ("VEHICLE", "police.vehicle", "owner_id", "vin"),
@@ -99,32 +72,30 @@ def check(city: City) -> None:
         is_rechecked = place < city.count(RECHECKED)
         _completed(city, kind, day, ended, is_ineligible=is_ineligible, is_rechecked=is_rechecked)
     for place in range(under_way):
-        case = _put(city, check_rows(city, moment_of(rng, days_ago(rng, 2, 20)), rng.choices(KINDS, (58, 31, 6, 5))[0]))
-        if place % 2 and case.is_signed:
-            case.case["status"], case.case["status_date"] = "CHECKING", OPENING - timedelta(days=1)
+        rows = _put(city, check_rows(city, moment_of(rng, days_ago(rng, 2, 20)), rng.choices(KINDS, (58, 31, 6, 5))[0]))
+        if place % 2 and len(rows[AUTHORISATION]) == len(rows[MEMBER]):  # otherwise no agency was asked anything (G1)
+            case = rows[CASE][0]
+            case["status"], case["status_date"] = "CHECKING", OPENING - timedelta(days=1)
             for feed in ANSWERS:
-                for columns in answer_rows(city, case, feed, moment_of(rng, OPENING - timedelta(days=1))):
-                    case.rows.setdefault(feed, []).append(city.put(feed, **columns))
-            files(city).reporting.append(case)
-        else:
-            files(city).asked.append(case)
+                for columns in answer_rows(city, rows, feed, moment_of(rng, OPENING - timedelta(days=1))):
+                    city.put(feed, **columns)
 
 
-def _put(city: City, wanted: dict[str, list[Row]]) -> Check:
-    rows = {feed: [city.put(feed, **row) for row in found] for feed, found in wanted.items()}
-    return Check(rows[CASE][0], rows, OPENING + timedelta(days=1 + REPORT_DAYS))
+def _put(city: City, wanted: dict[str, list[Row]]) -> dict[str, list[Row]]:
+    return {feed: [city.put(feed, **row) for row in found] for feed, found in wanted.items()}
 
 
 def _completed(city: City, kind: str, day: date, ended: date, *, is_ineligible: bool, is_rechecked: bool) -> None:
-    found = _put(city, check_rows(city, moment_of(city.rng, day), kind))
-    found.case["status"], found.case["status_date"] = "CLOSED", ended
+    rows = _put(city, check_rows(city, moment_of(city.rng, day), kind))
+    case = rows[CASE][0]
+    case["status"], case["status_date"] = "CLOSED", ended
     first = not is_ineligible if is_rechecked else is_ineligible
     decided = moment_of(city.rng, ended - timedelta(days=8 if is_rechecked else 1))
-    city.put(DECISION, **decision_columns(found.case, 1, decided, is_ineligible=first))
+    city.put(DECISION, **decision_columns(case, 1, decided, is_ineligible=first))
     if is_rechecked:
-        city.put(DECISION, **decision_columns(found.case, 2, moment_of(city.rng, ended), is_ineligible=is_ineligible))
-        city.put(ACCESS, **access_columns(city, found.case, decided))
-        city.put(OBJECTION, **objection_columns(city, found, decided) | {"status": "CORRECTED", "status_date": ended})
+        city.put(DECISION, **decision_columns(case, 2, moment_of(city.rng, ended), is_ineligible=is_ineligible))
+        city.put(ACCESS, **access_columns(city, case, decided))
+        city.put(OBJECTION, **objection_columns(city, rows, decided) | {"status": "CORRECTED", "status_date": ended})
 
 
 def check_rows(city: City, accepted_at: datetime, kind: str) -> dict[str, list[Row]]:
@@ -190,7 +161,7 @@ def some_household(city: City, today: date) -> tuple[Row, list[Row]]:
 def _declared(city: City, case_no: str, number: str, day: date) -> list[Row]:
     """What a member says that it has: one in seven leaves something out, which the registers know."""
     found: list[Row] = []
-    for source, reference in files(city).belongings.get(number, ()):
+    for source, reference in belongings(city).get(number, ()):
         if city.rng.random() < 0.86:
             amount = money(city.rng, 5_000, 300_000) if source in {"VEHICLE", "PROPERTY", "SHAREHOLDING"} else None
             found.append(
@@ -207,11 +178,11 @@ def _declared(city: City, case_no: str, number: str, day: date) -> list[Row]:
     return found
 
 
-def answer_rows(city: City, case: Check, feed: str, answered: datetime) -> list[Row]:
+def answer_rows(city: City, rows: Mapping[str, list[Row]], feed: str, answered: datetime) -> list[Row]:
     """One agency's answers (核对应答) for every member: mostly that there is nothing, and seldom none at all."""
     rng = city.rng
     found: list[Row] = []
-    for member in case.rows[MEMBER]:
+    for member in rows[MEMBER]:
         outcome = rng.choices(("NO_RECORD", "RECORDS", "AMBIGUOUS", "ERROR", ""), (84, 11, 2, 1, 2))[0]
         if not outcome:
             continue
@@ -219,7 +190,7 @@ def answer_rows(city: City, case: Check, feed: str, answered: datetime) -> list[
         serial = city.numbers.serial(feed) if has else 0
         found.append(
             {
-                "case_no": case.case["case_no"],
+                "case_no": member["case_no"],
                 "citizen_id": member["citizen_id"],
                 "source": ANSWERS[feed],
                 "outcome": outcome,
@@ -246,13 +217,13 @@ def decision_columns(case: Row, number: int, decided: datetime, *, is_ineligible
     }
 
 
-def objection_columns(city: City, case: Check, raised: datetime) -> Row:
+def objection_columns(city: City, rows: Mapping[str, list[Row]], raised: datetime) -> Row:
     """An objection's (核对疑义) columns: to one source's word on one member."""
-    member = city.rng.choice(case.rows[MEMBER])
+    member = city.rng.choice(rows[MEMBER])
     serial = city.numbers.serial("check_objection")
     return {
         "objection_id": f"YY{serial:07}",
-        "case_no": case.case["case_no"],
+        "case_no": member["case_no"],
         "report_version": 1,
         "citizen_id": member["citizen_id"],
         "source": city.rng.choice(("VEHICLE", "PROPERTY", "EMPLOYMENT_INSURANCE", "PUBLIC_HOUSING")),

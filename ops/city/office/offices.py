@@ -11,12 +11,14 @@ from datetime import datetime
 import psycopg
 
 from ops.city.city import address
+from ops.city.office.answering import REGISTERS, Answering
 from ops.city.office.car_register import CarRegister
 from ops.city.office.claim import CLAIMING, COORDINATOR, Claim
 from ops.city.office.commission import Commission
 from ops.city.office.conduct import Habits
 from ops.city.office.register import REFUSALS
 from ops.city.office.review import Review
+from ops.city.office.welfare_desk import WelfareDesk
 from ops.city.office.work import Connection, Work
 from schemas.errors import Transient
 
@@ -65,6 +67,10 @@ def office(agency: str, seed: int, habits: Habits) -> Office:
         works.append(CarRegister(seed, habits))
     if agency in CLAIMING or agency == COORDINATOR:
         works.append(Claim(agency, seed, habits))
+    if agency in REGISTERS:
+        works.append(Answering(agency, seed, habits))
+    if agency == "civil":
+        works.append(WelfareDesk(seed, habits))
     return Office(agency, works)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from ops.city.office.conduct import Conduct, Habits, Slip, conduct
+from ops.city.office.conduct import Habits, Slip
+from ops.city.office.plans import Plans
 from ops.city.office.register import REFUSALS, reason_of
 from ops.city.office.work import Connection, delivered, query
 
@@ -45,28 +46,26 @@ Answer = tuple[str, int, str, str | None]
 
 
 @dataclass(slots=True)
-class _Plan:
-    """When an open question gets its next answer, and how."""
-
-    at: datetime | None
-    conduct: Conduct
-
-
-@dataclass(slots=True)
 class Review:
-    """One department's part in the reviews. What it plans is drawn again from the seed when it starts anew."""
+    """One department's part in the reviews."""
 
     agency: str
     seed: int
     habits: Habits
-    _plans: dict[Question, _Plan] = field(default_factory=dict[Question, _Plan])
+    _plans: Plans[Question] = field(init=False)
     _regrets: dict[Question, datetime] = field(default_factory=dict[Question, datetime])
+
+    def __post_init__(self) -> None:
+        """One plan for each application and round."""
+        self._plans = Plans(self.seed, self.agency, self.habits)
 
     def do(self, connection: Connection, now: datetime, /) -> int:
         """See Work."""
         if not delivered(connection, "quota_review_request"):
             return 0
-        due = self._due(connection, now)
+        rows = connection.execute(_OPEN)
+        still_open = (((code, number), asked, deadline, at) for code, number, asked, deadline, at in rows)
+        due = self._plans.due(still_open, now, ANSWERED_AT_ONCE)
         regretted = [question for question, at in self._regrets.items() if at <= now][:ANSWERED_AT_ONCE]
         answers = self._decided(connection, due, now)
         for code, number in regretted:
@@ -77,20 +76,6 @@ class Review:
         old = {"before": now - timedelta(days=KEPT_DAYS), "most": ARCHIVED_AT_ONCE}
         return len(answers) + connection.execute(query(_ARCHIVE), old).rowcount
 
-    def _due(self, connection: Connection, now: datetime) -> list[Question]:
-        """Questions that are open and whose time has come; others are planned for, or left if they are no longer asked."""
-        plans = self._plans
-        self._plans = {}
-        for code, number, asked, deadline, answered in connection.execute(_OPEN):
-            question = (code, number)
-            plan = plans.get(question)
-            if plan is None:
-                how = conduct(self.seed, f"{self.agency}|{code}|{number}", self.habits)
-                plan = _Plan(_first(how, asked, deadline, answered), how)
-            self._plans[question] = plan
-        due = [question for question, plan in self._plans.items() if plan.at is not None and plan.at <= now]
-        return due[:ANSWERED_AT_ONCE]
-
     def _decided(self, connection: Connection, due: Sequence[Question], now: datetime) -> list[Answer]:
         if not due:
             return []
@@ -99,10 +84,10 @@ class Review:
         return [self._answer((code, number), reason, now) for code, number, reason in found.fetchall()]
 
     def _answer(self, question: Question, reason: str | None, now: datetime) -> Answer:
-        plan = self._plans[question]
+        plan = self._plans.of(question)
         how = plan.conduct
-        if how.slip in {Slip.NEED_INFO, Slip.MISSPELT} and plan.at is not None:
-            plan.at, plan.conduct = now + how.next_wait, replace(how, slip=Slip.NONE)
+        if how.slip in {Slip.NEED_INFO, Slip.MISSPELT}:
+            plan.again(now)
             return (*question, "NEED_INFO" if how.slip is Slip.NEED_INFO else "通过", None)
         if how.slip is Slip.WRONG and question[1] == 1:  # a re-review looks twice
             reason = self._some_reason(how.choice) if reason is None else None
@@ -118,12 +103,3 @@ class Review:
         codes, rounds, verdicts, reasons = (list(column) for column in zip(*answers, strict=True))
         values = {"codes": codes, "rounds": rounds, "verdicts": verdicts, "reasons": reasons}
         connection.execute(_ANSWER, {"agency": self.agency, "now": now, **values})
-
-
-def _first(how: Conduct, asked: datetime, deadline: datetime, answered: datetime | None) -> datetime | None:
-    """When an open question is next answered; `answered` is when it was last, without settling it."""
-    if answered is not None:
-        return answered + how.next_wait
-    if how.slip is Slip.SILENT:
-        return None
-    return (deadline if how.slip is Slip.LATE else asked) + how.wait

@@ -1,6 +1,7 @@
 """Household economic-status check (居民家庭经济状况核对, DOMAIN §4 G): 28 sources answer for a household that consented.
 
     authorised case ──▶ check.request ──▶ check.answer per member and source ──▶ check.report ──▶ decision, objection, re-check
+                                     └──▶ check.refusal (of an answer that does not count, to the agency that sent it)
 
 | module        | holds                                                                    |
 |---------------|--------------------------------------------------------------------------|
@@ -27,6 +28,7 @@ from streams.flows.check.case import (
     EVIDENCE_CHANGED,
     OBJECTION,
     QUEUE,
+    REFUSAL,
     REPORT,
     REQUEST,
     fold_case,
@@ -76,6 +78,7 @@ FLOW = Flow(
         STATISTIC: ("window", "district", "kind"),
         QUALITY: ("agency", "source"),
         ACCESS: ("access_id", "citizen_id"),
+        REFUSAL: ("refusal_id",),
         QUEUE: ("conflict_id",),
     },
     queue=QUEUE,

@@ -20,14 +20,14 @@ from streams.flows.check.figures import contribute, contribute_quality
 from streams.flows.check.report import Matter, content, digests, watch_until
 from streams.flows.check.sources import HERE, SOURCES
 from streams.flows.configuration import dated
-from streams.flows.inquiry.cell import Cell, Cells, Inquiry, answers_of, inquire
+from streams.flows.inquiry.cell import UNASKED, Cell, Cells, Inquiry, answers_of, inquire, refusal_of
 from streams.flows.inquiry.identity import Member, canonical
 from streams.flows.inquiry.sources import Source
 from streams.operators.ask import audit_item, without_case
 from streams.operators.flow import Fact, Outcome, Row, Subject, queue_item
 
 REQUEST, ANSWER, REPORT = "check.request", "check.answer", "check.report"
-EVIDENCE_CHANGED, QUEUE = "check.evidence_changed", "check.queue"
+EVIDENCE_CHANGED, REFUSAL, QUEUE = "check.evidence_changed", "check.refusal", "check.queue"
 CASE, OBJECTION, DECISION = "civil.check_case", "civil.check_objection", "civil.check_decision"
 RULES = dated(HERE / "rules.yaml")
 _MINUTE = 60_000_000
@@ -121,9 +121,8 @@ def _stop(state: _State, reason: str) -> None:
     state.outcome.reasons.update({REQUEST: reason, ANSWER: reason})
     if not state.outcome.memory.get("was_asked"):
         for answer in answers_of(state.subject, SOURCES):
-            state.outcome.publish(
-                QUEUE, audit_item(state.subject.key, "ANSWER_UNASKED", answer, "nothing was asked yet")
-            )
+            state.outcome.publish(QUEUE, audit_item(state.subject.key, UNASKED, answer, "nothing was asked yet"))
+            state.outcome.publish(REFUSAL, refusal_of(state.subject.key, UNASKED, answer))
 
 
 def _say_missing(state: _State) -> None:
@@ -151,6 +150,7 @@ def _ask(state: _State, asked_at: int) -> None:
     inquiry = Inquiry(state.subject, state.household, sources, asked_at, settled_at, answers)
     _send(state, inquiry)
     found = inquire(inquiry, state.outcome, QUEUE)
+    state.outcome.publish(REFUSAL, *found.refused)
     _publish_answers(state, found)
     if found.is_settled:
         matter = Matter(

@@ -17,11 +17,12 @@ from streams.flows.calendar import deadline
 from streams.flows.inquiry.evidence import EVIDENCE, questions
 from streams.flows.inquiry.identity import CERTAIN, Member
 from streams.flows.inquiry.sources import ANSWER, FEED, Source, Sources, cents
-from streams.operators.ask import Answer, AnswerForm, Case, Part, Round, audit_item, escalation
+from streams.operators.ask import Answer, AnswerForm, Case, Part, Round, audit_item, escalation, refusal
 from streams.operators.flow import Fact, Outcome, Row, Subject
 from streams.operators.name import comparable
 
 RECORDS, NO_RECORD, TIMEOUT, ERROR, AMBIGUOUS = "RECORDS", "NO_RECORD", "TIMEOUT", "ERROR", "AMBIGUOUS"
+UNASKED = "ANSWER_UNASKED"
 REQUEST_COLUMNS = ("case_no", "citizen_id", "name", "source", "kind", "asked_at", "due_at")
 _Told = tuple[Fact, Row]
 _FORM = AnswerForm(part=("citizen_id", "source"), round=None, outcome="outcome", reason=None)
@@ -68,16 +69,36 @@ class Inquiry:
 
 @dataclass(slots=True)
 class Cells:
-    """All cells of a case, what must be looked at, and when the next is due."""
+    """All cells of a case, what must be looked at, what its sender is told, and when the next is due."""
 
     cells: list[Cell] = field(default_factory=list[Cell])
     queue: list[Row] = field(default_factory=list[Row])
+    refused: list[Row] = field(default_factory=list[Row])
     wakes: list[int] = field(default_factory=list[int])
 
     @property
     def is_settled(self) -> bool:
         """Whether nothing is awaited."""
         return all(cell.outcome is not None for cell in self.cells)
+
+    def refuse(self, subject: str, reason: str, answer: Answer, detail: str) -> None:
+        """Name an answer that does not count: for a person, and for the agency that sent it."""
+        self.queue.append(audit_item(subject, reason, answer, detail))
+        self.refused.append(refusal_of(subject, reason, answer))
+
+
+def refusal_of(subject: str, reason: str, answer: Answer) -> Row:
+    """What the agency is told of an answer about one member that does not count (`ask.refusal`)."""
+    told = refusal(subject, reason, answer)
+    row = answer.fact.row or {}
+    return {
+        "refusal_id": told["refusal_id"],
+        "agency": told["agency"],
+        **{name: row.get(name) for name in ("case_no", "citizen_id", "source")},
+        "outcome": told["verdict"],
+        "answered_at": told["answered_at"],
+        "reason": reason,
+    }
 
 
 def answers_of(subject: Subject, sources: Sources) -> list[Answer]:
@@ -94,7 +115,7 @@ def cells_of(inquiry: Inquiry) -> Cells:
     for answer in answers:
         source = asked.get(answer.part)
         if source is None or (source.feed != answer.fact.feed and not _tells_failure(source, answer)):
-            found.queue.append(audit_item(inquiry.subject.key, "ANSWER_UNASKED", answer, "nobody asked this"))
+            found.refuse(inquiry.subject.key, UNASKED, answer, "nobody asked this")
     evidence = _evidence(inquiry)
     for source in inquiry.sources:
         if source.channel == ANSWER:
@@ -110,7 +131,8 @@ def cells_of(inquiry: Inquiry) -> Cells:
 def inquire(inquiry: Inquiry, outcome: Outcome, queue: str) -> Cells:
     """Ask the shared registers for the subject `case:<number>`, and see what all sources have said by now.
 
-    The outcome gets the questions, the items for the flow's queue and the timers. Who must answer by itself is asked by the flow.
+    The outcome gets the questions, the items for the flow's queue and the timers. Who must answer by itself is asked by the flow,
+    which also tells agencies what was refused.
     """
     shared = [source.code for source in inquiry.sources if source.channel == FEED]
     outcome.tells += questions(inquiry.subject.id, inquiry.household, shared)
@@ -162,9 +184,7 @@ def _of_answer(inquiry: Inquiry, answer: Answer, make: Callable[..., Cell], foun
         case "RECORDS" | "AMBIGUOUS" if count >= 0:
             return make(AMBIGUOUS, at=answer.at, uncertain=max(count, 1), tier=row["match_tier"])
         case _:
-            found.queue.append(
-                audit_item(inquiry.subject.key, "ANSWER_NOT_UNDERSTOOD", answer, "outcome, record_count")
-            )
+            found.refuse(inquiry.subject.key, "ANSWER_NOT_UNDERSTOOD", answer, "outcome, record_count")
             return make(ERROR, at=answer.at)
 
 

@@ -9,9 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from ops.city import certificates, flow_data, household, quota, registration, taxes
-from ops.city.chance import OPENED_AT, OPENING, UNLIMITED
+from ops.city.chance import OPENING, UNLIMITED
 from ops.city.city import City
-from ops.city.events import household as events
 from ops.city.life import Happenings
 from streams.flows.certificate.types import EXTRACTS, TYPES
 from streams.flows.configuration import midnight
@@ -85,17 +84,11 @@ def test_every_table_lives(lived):
     city, ops, _ = lived
     offices = {*(f"{agency}.quota_result" for agency in quota.AGENCIES), "transport.quota_review", quota.AWARD}
     offices |= {f"{agency}.registration_claim" for agency in (registration.COORDINATOR, *registration.CLAIMING)}
-    still = {
-        *offices,
-        "certs.certificate_type",
-        "civil.check_decision",
-        "civil.check_objection",
-        "civil.check_report_access",
-    }
+    offices |= {household.DECISION, household.OBJECTION, household.ACCESS, *household.ANSWERS}
+    still = {*offices, "certs.certificate_type"}
     assert {feed for feed in city.rolls if not ops[feed, "c"]} <= still
     assert {feed for feed in city.rolls if not ops[feed, "u"] + ops[feed, "d"]} <= {
         *still,
-        *household.ANSWERS,
         "aic.enterprise_change",
         "civil.marriage",
         "civil.check_declaration",
@@ -111,18 +104,6 @@ def test_what_has_happened_is_not_in_the_future(city, lived):
     assert later_than(city, OPENING) == set()
     after, _, today = lived
     assert later_than(after, today) == set()
-
-
-def test_a_household_check_is_decided_when_its_report_is_there():
-    city = City(SEED, scale=1 / 5000)
-    scene = Happenings(city).scene
-    city.changes = 4000 * (household.REPORT_DAYS + 4)
-    for _ in range(3):
-        events.answered(scene)
-        events.decided(scene)
-    assert any(row["decided_at"] > OPENED_AT for row in city.rolls[household.DECISION])
-    assert refers(city, household.DECISION, ["case_no"], household.CASE) == []
-    assert any(row["opened_at"] > OPENED_AT for row in city.rolls[household.ACCESS])
 
 
 # ── hangs together ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -342,12 +342,16 @@ def test_g2_answers_that_nobody_asked_for_are_named_and_never_counted(city: City
     city.member(HEAD)
     city.answer(HEAD, "BANK_DEPOSIT", "RECORDS", 1, match_tier="P0")
     assert city.kinds() == ["ANSWER_UNASKED"]
+    assert [row["reason"] for row in city.rows("check.refusal").values()] == ["ANSWER_UNASKED"], "its sender is told"
     city.sign(HEAD)
     assert not city.queue(), "now it is asked"
+    assert not city.rows("check.refusal")
     city.answer(STRANGER, "BANK_DEPOSIT", "RECORDS", 1, match_tier="P0")
     city.answer(HEAD, "SECURITIES", "SOMETHING", 1)
     city.tick(SETTLED)
     assert city.kinds() == ["ANSWER_NOT_UNDERSTOOD", "ANSWER_UNASKED"]
+    told = {(row["agency"], row["citizen_id"], row["reason"]) for row in city.rows("check.refusal").values()}
+    assert told == {("boc", STRANGER, "ANSWER_UNASKED"), ("securities", HEAD, "ANSWER_NOT_UNDERSTOOD")}
     assert city.cell(HEAD, "SECURITIES")["outcome"] == "ERROR"
 
 
