@@ -103,7 +103,10 @@ def _city(folder: Path, tables: Mapping[str, set[str]]) -> Path:
         (folder / agency).mkdir()
         for name in ("agency.yaml", *(f"{table}.avsc" for table in names)):
             shutil.copy(GUANGZHOU / agency / name, folder / agency / name)
-        entry = yaml.safe_load((GUANGZHOU / "subscribers" / agency / "subscriber.yaml").read_text())
+        subscriber = GUANGZHOU / "subscribers" / agency / "subscriber.yaml"
+        if not subscriber.exists():  # it only provides
+            continue
+        entry = yaml.safe_load(subscriber.read_text())
         entry["grants"] = [grant for grant in entry["grants"] if _is_here(grant["feed"], tables, flows)]
         target = folder / "subscribers" / agency
         target.mkdir(parents=True)

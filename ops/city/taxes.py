@@ -1,7 +1,8 @@
 """Taxes: what the tax offices can see of others' registers: power and water, land, and taxpayers who are late or unknown.
 
 What should have come and has not is what the tax flow warns of: firms that never registered, sales without deed tax, much
-power and no revenue. Offices answer warnings by their numbers, which follow from the rows alone.
+power and no revenue. Offices had answered old warnings by their numbers, which follow from the rows alone; new ones they answer
+as the mesh brings them (ops/city/office/inspection.py).
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """A warning that an office has or will have: when it can be answered at the earliest, and by whom."""
+    """A warning that an office has had: when it could be answered at the earliest, and by whom."""
 
     cause: date
     due: date
@@ -56,11 +57,10 @@ class Warned:
 
 @dataclass(slots=True)
 class Books:
-    """Meters, firms that never registered for tax, warnings to be answered, parcels not paid for."""
+    """Meters, firms that never registered for tax, parcels not paid for."""
 
     meters: list[Meter] = field(default_factory=list[Meter])
     unregistered: deque[Row] = field(default_factory=deque[Row])
-    warned: deque[Warned] = field(default_factory=deque[Warned])
     unpaid: deque[Row] = field(default_factory=deque[Row])
 
 
@@ -210,8 +210,6 @@ def _warnings(city: City) -> None:
         if warned.due < OPENING - timedelta(days=60) and rng.random() < 0.5:
             day = max(warned.due + timedelta(days=5 + int(rng.random() * 30)), OPENING - timedelta(days=400))
             city.put(warned.feed, **feedback_columns(city, warned) | {"answered_at": moment_of(rng, day)})
-        elif rng.random() < 0.8:  # some are never answered
-            books(city).warned.append(warned)
 
 
 def _of_firms(city: City) -> Iterator[Warned]:

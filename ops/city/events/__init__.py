@@ -115,8 +115,6 @@ EVENTS: Mapping[Callable[[Scene], None], float] = {
     certificate.use_archived: 10,
     tax.registered_late: 1.5,
     tax.registration_lost: 0.5,
-    tax.feedback_given: 2,
-    tax.feedback_corrected: 0.3,
     tax.parcel_sold: 0.5,
     tax.parcel_paid: 0.5,
     tax.meters_read: 4,

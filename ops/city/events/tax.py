@@ -1,4 +1,4 @@
-"""Tax offices hear late of what they should know, answer warnings, and see meters read and land paid for."""
+"""Tax offices hear late of what they should know, and see meters read and land paid for. Warnings their own programs answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ops.city.roll import Row
 from ops.city.scene import Scene
 from ops.city.taxes import PARCEL, USAGE
 
-_FEEDBACK = ("state_tax.warning_feedback", "local_tax.warning_feedback")
 _READINGS = 30
 """Meters read in one round of the reader."""
 
@@ -43,25 +42,6 @@ def registration_lost(scene: Scene) -> None:
     for feed, row in rows:
         if row is not None:
             scene.delete(feed, row)
-
-
-def feedback_given(scene: Scene) -> None:
-    """An office answers the oldest warning that it has."""
-    warned = taxes.books(scene.city).warned
-    if not warned or warned[0].due >= scene.today:
-        return
-    entry = warned.popleft()
-    if scene.city.rolls[entry.feed].get(entry.warning_id) is None:
-        scene.insert(entry.feed, taxes.feedback_columns(scene.city, entry) | {"answered_at": scene.now})
-
-
-def feedback_corrected(scene: Scene) -> None:
-    """An office finds out better, or has recovered more."""
-    feed = scene.rng.choice(_FEEDBACK)
-    answer = scene.pick(feed)
-    if answer is not None:
-        amount = taxes.money(scene.rng, 800, 300_000)
-        scene.update(feed, answer, outcome="CONFIRMED", amount_recovered=amount, answered_at=scene.now)
 
 
 def parcel_sold(scene: Scene) -> None:

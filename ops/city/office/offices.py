@@ -16,6 +16,8 @@ from ops.city.office.car_register import CarRegister
 from ops.city.office.claim import CLAIMING, COORDINATOR, Claim
 from ops.city.office.commission import Commission
 from ops.city.office.conduct import Habits
+from ops.city.office.inspection import AGENCIES as TAX_BUREAUS
+from ops.city.office.inspection import Inspection
 from ops.city.office.register import REFUSALS
 from ops.city.office.review import Review
 from ops.city.office.welfare_desk import WelfareDesk
@@ -67,6 +69,8 @@ def office(agency: str, seed: int, habits: Habits) -> Office:
         works.append(CarRegister(seed, habits))
     if agency in CLAIMING or agency == COORDINATOR:
         works.append(Claim(agency, seed, habits))
+    if agency in TAX_BUREAUS:
+        works.append(Inspection(agency, seed, habits))
     if agency in REGISTERS:
         works.append(Answering(agency, seed, habits))
     if agency == "civil":

@@ -18,7 +18,7 @@ Rules W1 to W9 are rows of rules.yaml and a small function each; absence is judg
 from __future__ import annotations
 
 from streams.flows.tax import board, enterprise, identity, industry, party, sale, taxpayer, warning
-from streams.flows.tax.rules import FEEDBACK, INBOX, PRECISION, QUEUE, SOURCE, WARNING
+from streams.flows.tax.rules import FEEDBACK, INBOX, PRECISION, QUEUE, REFUSAL, SOURCE, WARNING
 from streams.operators.flow import Flow, Fold, Input
 
 FLOW = Flow(
@@ -122,6 +122,7 @@ FLOW = Flow(
         FEEDBACK: ["warning_id"],
         PRECISION: ["rule"],
         SOURCE: ["agency"],
+        REFUSAL: ["refusal_id"],
         QUEUE: ["conflict_id"],
     },
     queue=QUEUE,

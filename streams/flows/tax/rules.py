@@ -12,7 +12,7 @@ from typing import Any
 from schemas.errors import Misconfigured
 from streams.flows.configuration import DAY_MICROS, Dated, dated, day_of, midnight
 
-WARNING, INBOX, FEEDBACK = "tax.warning", "tax.inbox", "tax.feedback"
+WARNING, INBOX, FEEDBACK, REFUSAL = "tax.warning", "tax.inbox", "tax.feedback", "tax.refusal"
 PRECISION, SOURCE, QUEUE = "tax.rule_precision", "tax.evidence_source", "tax.queue"
 
 SETTLES, RETRACTS = "SETTLES", "RETRACTS"

@@ -1,6 +1,7 @@
 """Warning (税源预警): one warning, its answer and its state (subjects `warning:<id>`); and the inbox of a taxpayer.
 
-What was fired comes as a tell from the subject whose cause it is; what the office answers comes from its own feed.
+What was fired comes as a tell from the subject whose cause it is; what the office answers comes from its own feed. An answer that
+does not count (of no warning, of another office, in words of no contract) is told to the office that sent it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from streams.flows.tax.report import count_rows
-from streams.flows.tax.rules import FEEDBACK, INBOX, QUEUE, WARNING, settings_at
+from streams.flows.tax.rules import FEEDBACK, INBOX, QUEUE, REFUSAL, WARNING, settings_at
 from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, Unfit, queue_item
 from streams.operators.watch import (
     CONFIRMED,
@@ -32,8 +33,6 @@ _SEVERITIES = ("HIGH", "MEDIUM", "LOW")
 
 def feedback_subjects(row: Row) -> list[str]:
     """The warning that an answer is about."""
-    if row["outcome"] not in {CONFIRMED, FALSE_POSITIVE}:
-        raise Unfit("OUTCOME_UNKNOWN", "an answer is CONFIRMED or FALSE_POSITIVE")
     if not row["warning_id"]:
         raise Unfit("WARNING_ID_MISSING", "an answer names no warning")
     return [f"warning:{row['warning_id']}"]
@@ -43,13 +42,13 @@ def fold(subject: Subject) -> Outcome:
     """Publish the warning as it stands, and what was answered."""
     outcome = Outcome()
     count_rows(subject, outcome, *FEEDBACKS)
-    answers = sorted(subject.of(*FEEDBACKS), key=lambda fact: (fact.event_at, fact.feed))
+    given = sorted(subject.of(*FEEDBACKS), key=lambda fact: (fact.event_at, fact.feed))
     told = subject.told("warned")
     if not told:
-        if answers:
-            _queue(subject, outcome, "FEEDBACK_UNKNOWN_WARNING", answers)
+        _refuse(subject, outcome, "FEEDBACK_UNKNOWN_WARNING", given)
         return outcome
     warned = of_row(told[0])
+    answers = _counted(subject, outcome, warned, given)
     newest = answers[-1] if answers else None
     answer = None
     if newest is not None and newest.row is not None:
@@ -67,12 +66,38 @@ def fold(subject: Subject) -> Outcome:
     outcome.publish(WARNING, _warning(subject, warned, state))
     if newest is not None:
         outcome.publish(FEEDBACK, _feedback(subject, warned, newest, state))
-    if len({fact.row["outcome"] for fact in answers if fact.row is not None}) > 1:
-        _queue(subject, outcome, "FEEDBACK_CONTRADICTORY", answers)
     if details["authority"] is None and state == OPEN:
         _queue(subject, outcome, "AUTHORITY_UNKNOWN", [], warned.opened_at)
     _tell_others(subject, outcome, warned, state, answer)
     return outcome
+
+
+def _counted(subject: Subject, outcome: Outcome, warned: Warned, given: list[Fact]) -> list[Fact]:
+    """The answers of the office that was warned, in words that its contract knows; the others are refused."""
+    own = f"{warned.cause.details['owner']}.warning_feedback"
+    _refuse(subject, outcome, "FEEDBACK_OF_ANOTHER_OFFICE", [fact for fact in given if fact.feed != own])
+    known = {CONFIRMED, FALSE_POSITIVE}
+    answers = [fact for fact in given if fact.feed == own]
+    _refuse(
+        subject, outcome, "OUTCOME_UNKNOWN", [fact for fact in answers if (fact.row or {}).get("outcome") not in known]
+    )
+    return [fact for fact in answers if (fact.row or {}).get("outcome") in known]
+
+
+def _refuse(subject: Subject, outcome: Outcome, reason: str, answers: list[Fact]) -> None:
+    """Name answers that do not count: for a person, and for the office that sent them."""
+    if answers:
+        _queue(subject, outcome, reason, answers)
+    for fact in answers:
+        row = {
+            "refusal_id": f"{subject.id}|{reason}|{fact.feed}",
+            "agency": fact.feed.partition(".")[0],
+            "warning_id": subject.id,
+            "outcome": (fact.row or {}).get("outcome"),
+            "answered_at": fact.event_at,
+            "reason": reason,
+        }
+        outcome.publish(REFUSAL, row)
 
 
 def _warning(subject: Subject, warned: Warned, state: str) -> Row:

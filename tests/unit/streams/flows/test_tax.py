@@ -573,17 +573,23 @@ def test_f_states_run_from_open_to_closed_and_the_answer_comes_back_to_the_hub(c
     )
 
 
-def test_f_an_answer_to_no_warning_and_two_that_differ_wait_for_a_person(city: Rehearsal) -> None:
+def test_f_an_answer_that_does_not_count_waits_for_a_person_and_is_told_to_its_sender(city: Rehearsal) -> None:
     answer(city, "W1-0", "CONFIRMED", "2016-02-08")
-    answer(city, "W1-1", "MAYBE", "2016-02-08")
-    assert sorted(item["kind"] for item in city.queue()) == ["FEEDBACK_UNKNOWN_WARNING", "OUTCOME_UNKNOWN"]
+    assert [item["kind"] for item in city.queue()] == ["FEEDBACK_UNKNOWN_WARNING"]
     enterprise(city)
     city.tick("2016-02-06")
     identity = one(city, "W1")["warning_id"]
-    answer(city, identity, "CONFIRMED", "2016-02-08")
+    answer(city, identity, "MAYBE", "2016-02-08")
     answer(city, identity, "FALSE_POSITIVE", "2016-02-09", "local_tax")
-    assert state(city, "W1") == "FALSE_POSITIVE", "the later answer counts"
-    assert "FEEDBACK_CONTRADICTORY" in {item["kind"] for item in city.queue()}
+    assert state(city, "W1") == "OPEN", "neither counts"
+    named = {"FEEDBACK_UNKNOWN_WARNING", "OUTCOME_UNKNOWN", "FEEDBACK_OF_ANOTHER_OFFICE"}
+    assert {item["kind"] for item in city.queue()} == named
+    told = {(row["agency"], row["warning_id"], row["reason"]) for row in city.rows("tax.refusal").values()}
+    assert told == {
+        ("state_tax", "W1-0", "FEEDBACK_UNKNOWN_WARNING"),
+        ("state_tax", identity, "OUTCOME_UNKNOWN"),
+        ("local_tax", identity, "FEEDBACK_OF_ANOTHER_OFFICE"),
+    }
 
 
 def test_f_a_taxpayer_who_cannot_be_matched_waits_for_a_person_until_the_row_is_mended(city: Rehearsal) -> None:
