@@ -24,10 +24,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from ops.city.city import GUANGZHOU, City
+from ops.city.course import Course, counted_feeds, courses
 from ops.city.life import Life
 from ops.control import Follower, read_directory
 from ops.demo_outcome import Outcome, quantiles, tell
 from ops.demo_stage import Stage, make_room, running_mesh, set_up, subscribers_server
+from ops.feed_rows import feed_rows
 from ops.flow_backlog import Backlog, open_items
 from ops.flows import BY_DATES, CLOCK, TASKS
 from ops.folder import load as load_folder
@@ -41,6 +43,7 @@ from ops.status import StatusReader
 from ops.status_table import reasons, render
 from ops.tally import Tally
 from ops.verify import Verified, compare_until_exact
+from schemas.directory import Directory
 from schemas.errors import MeshError, Transient
 from streams.flows import FLOWS
 
@@ -283,6 +286,7 @@ class Play:
         return Outcome(
             feeds=feeds,
             flows=flows,
+            courses=self._courses(directory),
             subscriptions=subscriptions,
             latency=self._latency(origin=CAPTURED),
             latency_derived=self._latency(origin=DERIVED),
@@ -292,6 +296,13 @@ class Play:
             seconds=self._seconds,
             seed=self._seed,
         )
+
+    def _courses(self, directory: Directory) -> dict[str, Course]:
+        """How far the systems got with what they asked."""
+        wanted = [entry for feed, entry in directory.feeds.items() if feed in counted_feeds()]
+        rows = feed_rows(self._stage.settings, wanted)
+        with closing(LagReader(self._stage.settings.kafka)) as lags:
+            return courses(self._stage.dsn_of_agency, rows, lags.first_at_ms(rows), lags.newest_at_ms(rows))
 
     def _latency(self, **where: str) -> dict[str, float | None]:
         """From commit to acknowledgement in seconds, while the city lived."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
+from ops.city.course import Course
 from ops.verify import Verified
 
 
@@ -17,6 +19,7 @@ class Outcome:
 
     feeds: Mapping[str, Mapping[str, float]]
     flows: Mapping[str, Mapping[str, float]]
+    courses: Mapping[str, Course]
     subscriptions: Mapping[str, Mapping[str, float | None]]
     latency: Mapping[str, float | None]
     latency_derived: Mapping[str, float | None]
@@ -32,6 +35,7 @@ class Outcome:
             "exact": self.verified.is_exact,
             "feeds": self.feeds,
             "flows": self.flows,
+            "courses": {flow: course.to_json() for flow, course in self.courses.items()},
             "subscriptions": self.subscriptions,
             "latency": self.latency,
             "latency_derived": self.latency_derived,
@@ -54,4 +58,17 @@ def tell(outcome: Outcome, console: Console) -> None:
         f"{outcome.committed:,} row changes committed while live; "
         f"latency {quantiles(outcome.latency)}; of derived feeds {quantiles(outcome.latency_derived)}"
     )
+    console.print(_courses(outcome.courses))
     outcome.verified.render()
+
+
+def _courses(courses: Mapping[str, Course]) -> Table:
+    """What each system asked and what came of it."""
+    table = Table("System 业务系统", box=None)
+    names = ("asked", "reached", "answered", "decided", "told", "pending")
+    for name in (*names, "seconds"):
+        table.add_column(name, justify="right")
+    for flow, course in courses.items():
+        counts = (f"{getattr(course, name):,}" for name in names)
+        table.add_row(flow, *counts, "-" if course.seconds is None else f"{course.seconds:g}")
+    return table

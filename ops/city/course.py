@@ -1,0 +1,146 @@
+"""Course: how far the example city's systems get: what each asked, whom it reached, who answered, what was decided and told.
+
+Counted where it happens, by the departments' own databases and the feeds as they stand; nothing is taken from the mesh's counters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psycopg
+
+from ops.city.city import address
+
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Feed to what stands in it."""
+Where = Callable[[Mapping[str, Any]], bool]
+
+
+def _all(_row: Mapping[str, Any]) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """One system: the feed that asks, of whom, and what its answer, decision and notice are.
+
+    `reached` and `answered` count in the database of each of `agencies`; `told` in that of `told_at`.
+    """
+
+    asks: str
+    is_asked: Where = _all
+    agencies: Sequence[str]
+    reached: str
+    answered: str
+    decides: str
+    is_decided: Where
+    is_pending: Where
+    told_at: str
+    told: str
+
+
+SYSTEMS: Mapping[str, System] = {
+    "quota": System(
+        asks="quota.review_request",
+        agencies=("transport", "police", "hrss", "state_tax", "local_tax", "aic", "qts"),
+        reached="SELECT count(*) FROM mesh.quota_review_request",
+        answered="SELECT count(*) FROM mesh.quota_review_request JOIN public.quota_result USING (app_code, review_round, agency)",
+        decides="quota.verdict",
+        is_decided=lambda row: row["verdict"] != "PENDING",
+        is_pending=lambda row: row["verdict"] == "PENDING",
+        told_at="transport",
+        told="SELECT count(*) FROM mesh.quota_verdict",
+    ),
+    "registration": System(
+        asks="registration.push",
+        is_asked=lambda row: row["agency"] in {"fda", "health", "work_safety"},
+        agencies=("fda", "health", "work_safety"),
+        reached="SELECT count(*) FROM mesh.registration_push",
+        answered="SELECT count(*) FROM mesh.registration_push JOIN public.registration_claim USING (ent_id, item_code, agency)",
+        decides="registration.claim",
+        is_decided=lambda row: row["state"] in {"CLAIMED", "REFUSED", "REROUTED"},
+        is_pending=lambda row: row["state"] in {"PUSHED", "ESCALATED"},
+        told_at="aic",
+        told="SELECT count(*) FROM mesh.registration_claim_pool",
+    ),
+    "check": System(
+        asks="check.request",
+        is_asked=lambda row: row["channel"] == "ANSWER" and row["agency"] in {"construction", "housing_fund"},
+        agencies=("construction", "housing_fund"),
+        reached="SELECT count(*) FROM mesh.check_request",
+        answered="SELECT count(*) FROM mesh.check_request JOIN public.check_answer USING (case_no, citizen_id, source)",
+        decides="check.answer",
+        is_decided=lambda row: row["outcome"] != "TIMEOUT",
+        is_pending=lambda row: row["outcome"] == "TIMEOUT",
+        told_at="civil",
+        told="SELECT count(*) FROM mesh.check_report",
+    ),
+    "tax": System(
+        asks="tax.warning",
+        agencies=("state_tax", "local_tax"),
+        reached="SELECT count(*) FROM mesh.tax_warning",
+        answered="SELECT count(*) FROM mesh.tax_warning JOIN public.warning_feedback USING (warning_id)",
+        decides="tax.warning",
+        is_decided=lambda row: row["state"] not in {"OPEN", "DISPATCHED"},
+        is_pending=lambda row: row["state"] in {"OPEN", "DISPATCHED"},
+        told_at="local_tax",
+        told="SELECT count(*) FROM mesh.tax_warning WHERE state NOT IN ('OPEN', 'DISPATCHED')",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How far one system got. `seconds` are from the first question to the newest decision, by the broker's clock."""
+
+    asked: int
+    reached: int
+    answered: int
+    decided: int
+    told: int
+    pending: int
+    seconds: float | None
+
+    def to_json(self) -> dict[str, float | None]:
+        """For the demo's report."""
+        return asdict(self)
+
+
+def counted_feeds() -> frozenset[str]:
+    """The feeds that courses are counted in."""
+    return frozenset(name for system in SYSTEMS.values() for name in (system.asks, system.decides))
+
+
+def courses(
+    dsn_of_agency: Mapping[str, str], rows: Rows, first_ms: Mapping[str, int], newest_ms: Mapping[str, int]
+) -> dict[str, Course]:
+    """How far each system has got; the times are of the first and the newest record of each feed."""
+    return {flow: _course(system, dsn_of_agency, rows, first_ms, newest_ms) for flow, system in SYSTEMS.items()}
+
+
+def _course(
+    system: System, dsns: Mapping[str, str], rows: Rows, first_ms: Mapping[str, int], newest_ms: Mapping[str, int]
+) -> Course:
+    began, ended = first_ms.get(system.asks), newest_ms.get(system.decides)
+    decided = rows.get(system.decides, ())
+    return Course(
+        asked=sum(map(system.is_asked, rows.get(system.asks, ()))),
+        reached=sum(_counted(dsns, system.agencies, system.reached)),
+        answered=sum(_counted(dsns, system.agencies, system.answered)),
+        decided=sum(map(system.is_decided, decided)),
+        told=sum(_counted(dsns, [system.told_at], system.told)),
+        pending=sum(map(system.is_pending, decided)),
+        seconds=None if began is None or ended is None else round((ended - began) / 1000, 1),
+    )
+
+
+def _counted(dsns: Mapping[str, str], agencies: Sequence[str], query: str) -> Iterator[int]:
+    for agency in agencies:
+        with psycopg.connect(address(dsns, agency), autocommit=True) as connection:
+            try:
+                found = connection.execute(query.encode()).fetchone()
+            except psycopg.errors.UndefinedTable:  # nothing has arrived there yet
+                continue
+            yield int(found[0]) if found else 0
