@@ -23,12 +23,13 @@ PERSON_TYPES = tuple(
 )
 USES = 180_000
 """Uses of the real city in October 2016, the first month."""
-_LINES: defaultdict[str, list[tuple[str, str, list[str], bool]]] = defaultdict(list)
+LINES: defaultdict[str, list[tuple[str, str, list[str], bool]]] = defaultdict(list)
 for _line in table("certificate", "extracts.csv"):
-    _LINES[_line["type_code"]].append(
+    LINES[_line["type_code"]].append(
         (_line["matter_code"], _line["agency"], _line["items"].split(";"), _line["needs_holder"] == "true")
     )
-_PURPOSES = ("办理本事项", "资格核验", "年度审核")
+"""Type to what may be extracted of it: matter, agency, items, and whether the holder has to be there."""
+PURPOSES = ("办理本事项", "资格核验", "年度审核")
 
 
 def issue(city: City) -> None:
@@ -107,7 +108,7 @@ def check_columns(city: City, certificate: Row, checked: datetime) -> Row:
 def use_columns(city: City, certificate: Row, used: datetime) -> Row:
     """A use (用证): a counter verifies or extracts what it may, and seldom takes more, or leaves the holder out."""
     rng = city.rng
-    lines = _LINES.get(certificate["type_code"], ())
+    lines = LINES.get(certificate["type_code"], ())
     has_ended = certificate["status"] != "VALID"
     is_accepted = not has_ended or rng.random() < 0.05  # the counter did not know yet
     if lines:
@@ -122,7 +123,7 @@ def use_columns(city: City, certificate: Row, used: datetime) -> Row:
         "verifier_agency": agency,
         "officer": f"{agency}-{int(rng.random() * 40):03}" if rng.random() < 0.995 else "",
         "matter_code": matter,
-        "purpose": rng.choice(_PURPOSES),
+        "purpose": rng.choice(PURPOSES),
         "used_at": used,
         "items_disclosed": list(items) if is_accepted else [],
         "holder_present": is_present,

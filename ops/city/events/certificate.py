@@ -1,4 +1,4 @@
-"""Certificates are issued, renewed, revoked, checked and used."""
+"""Certificates are issued, renewed, revoked and checked; at the counters they are used by ops/city/office/counter.py."""
 
 from __future__ import annotations
 
@@ -57,13 +57,6 @@ def checked(scene: Scene) -> None:
         return
     if scene.city.rolls[CHECK].get(certificate["cert_id"], certificate["version"]) is None:
         scene.insert(CHECK, certificates.check_columns(scene.city, certificate, scene.now))
-
-
-def used(scene: Scene) -> None:
-    """A counter verifies a certificate or extracts what it may (用证)."""
-    certificate = scene.pick(CERTIFICATE)
-    if certificate is not None:
-        scene.insert(USE, certificates.use_columns(scene.city, certificate, scene.now))
 
 
 def use_archived(scene: Scene) -> None:

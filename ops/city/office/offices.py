@@ -16,6 +16,7 @@ from ops.city.office.car_register import CarRegister
 from ops.city.office.claim import CLAIMING, COORDINATOR, Claim
 from ops.city.office.commission import Commission
 from ops.city.office.conduct import Habits
+from ops.city.office.counter import Counter
 from ops.city.office.inspection import AGENCIES as TAX_BUREAUS
 from ops.city.office.inspection import Inspection
 from ops.city.office.register import REFUSALS
@@ -73,6 +74,8 @@ def office(agency: str, seed: int, habits: Habits) -> Office:
         works.append(Inspection(agency, seed, habits))
     if agency in REGISTERS:
         works.append(Answering(agency, seed, habits))
+    if agency == "certs":
+        works.append(Counter(seed, habits))
     if agency == "civil":
         works.append(WelfareDesk(seed, habits))
     return Office(agency, works)

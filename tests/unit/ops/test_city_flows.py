@@ -84,7 +84,14 @@ def test_every_table_lives(lived):
     city, ops, _ = lived
     offices = {*(f"{agency}.quota_result" for agency in quota.AGENCIES), "transport.quota_review", quota.AWARD}
     offices |= {f"{agency}.registration_claim" for agency in (registration.COORDINATOR, *registration.CLAIMING)}
-    offices |= {household.DECISION, household.OBJECTION, household.ACCESS, *household.ANSWERS, *FEEDBACK}
+    offices |= {
+        household.DECISION,
+        household.OBJECTION,
+        household.ACCESS,
+        *household.ANSWERS,
+        *FEEDBACK,
+        certificates.USE,
+    }
     still = {*offices, "certs.certificate_type"}
     assert {feed for feed in city.rolls if not ops[feed, "c"]} <= still
     assert {feed for feed in city.rolls if not ops[feed, "u"] + ops[feed, "d"]} <= {
@@ -174,7 +181,7 @@ def test_the_city_names_things_as_the_flows_do():
     assert certificates.TYPES.keys() == TYPES.keys()
     assert len(TYPES) == 138
     lines = {(entry.values["matter_code"], entry.values["type_code"]) for entry in EXTRACTS.entries}
-    assert {(line[0], code) for code, found in certificates._LINES.items() for line in found} == lines
+    assert {(line[0], code) for code, found in certificates.LINES.items() for line in found} == lines
 
 
 def test_warnings_are_answered_by_the_numbers_that_the_flow_gives(city):
