@@ -149,7 +149,7 @@ def _departed(scene: Scene) -> list[Row]:
 
 
 def death(scene: Scene) -> None:
-    """A death is certified, registered and followed by a cremation; a pension stops."""
+    """A death is certified, registered and followed by a cremation."""
     dead = living(scene, 50)
     if dead is None:
         return
@@ -164,9 +164,6 @@ def death(scene: Scene) -> None:
     reported[dead["citizen_id"]] = papers
     if len(reported) > _REPORTED_MAX:
         del reported[next(iter(reported))]
-    pension = scene.city.rolls["hrss.pension_payment"].get(dead["citizen_id"], "201610")
-    if pension is not None:
-        scene.update("hrss.pension_payment", pension, status="STOPPED", status_date=scene.today)
     departed.append(dead)
 
 

@@ -19,6 +19,7 @@ from ops.city.office.conduct import Habits
 from ops.city.office.counter import Counter
 from ops.city.office.inspection import AGENCIES as TAX_BUREAUS
 from ops.city.office.inspection import Inspection
+from ops.city.office.pensions import Pensions
 from ops.city.office.register import REFUSALS
 from ops.city.office.review import Review
 from ops.city.office.welfare_desk import WelfareDesk
@@ -74,6 +75,8 @@ def office(agency: str, seed: int, habits: Habits) -> Office:
         works.append(Inspection(agency, seed, habits))
     if agency in REGISTERS:
         works.append(Answering(agency, seed, habits))
+    if agency == "hrss":
+        works.append(Pensions())
     if agency == "certs":
         works.append(Counter(seed, habits))
     if agency == "civil":
