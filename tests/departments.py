@@ -100,9 +100,10 @@ def _city(folder: Path, tables: Mapping[str, set[str]]) -> Path:
     for flow in flows:  # whoever else reads these tables has to have where to write
         shutil.copytree(GUANGZHOU / flow, folder / flow)
     for agency, names in tables.items():
-        (folder / agency).mkdir()
-        for name in ("agency.yaml", *(f"{table}.avsc" for table in names)):
-            shutil.copy(GUANGZHOU / agency / name, folder / agency / name)
+        if (GUANGZHOU / agency).exists():  # otherwise it only subscribes
+            (folder / agency).mkdir()
+            for name in ("agency.yaml", *(f"{table}.avsc" for table in names)):
+                shutil.copy(GUANGZHOU / agency / name, folder / agency / name)
         subscriber = GUANGZHOU / "subscribers" / agency / "subscriber.yaml"
         if not subscriber.exists():  # it only provides
             continue
