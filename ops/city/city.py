@@ -145,10 +145,15 @@ class City:
                 copy.write_row(tuple(row.values()))
 
 
-def _written(row: Row, at_least: datetime) -> datetime:
-    """When the opening day's row was written: by its opening, and not before what it tells of."""
-    told = (_moment(value) for value in row.values() if isinstance(value, date))
-    return max([at_least, *(moment for moment in told if moment <= OPENED_AT)])
+_MONTH = timedelta(days=30)
+
+
+def _written(row: Row, random: datetime) -> datetime:
+    """When the opening day's row was written: on the day that it tells of, or later in the month before the opening."""
+    told = [moment for value in row.values() if isinstance(value, date) and (moment := _moment(value)) <= OPENED_AT]
+    if not told or max(told) < OPENED_AT - _MONTH:
+        return random
+    return min(max(told) + (OPENED_AT - random) / _MONTH.days, OPENED_AT)
 
 
 def _moment(value: date) -> datetime:

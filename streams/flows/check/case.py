@@ -15,7 +15,7 @@ from typing import Any
 
 from streams.flows.calendar import deadline
 from streams.flows.check.access import publish_accesses
-from streams.flows.check.authorisation import Signed, members, signed
+from streams.flows.check.authorisation import MEMBERS, Signed, members, signed
 from streams.flows.check.figures import contribute, contribute_quality
 from streams.flows.check.report import Matter, content, digests, watch_until
 from streams.flows.check.sources import HERE, SOURCES
@@ -109,9 +109,19 @@ def _inquire(state: _State, unidentified: int) -> None:
         _stop(state, "AUTHORISATION_ENDED")
         _say_missing(state)
         return
-    began = max(state.case["accepted_at"], state.signed.since, state.subject.now)
-    asked_at = outcome.memory.setdefault("asked_at", began)
+    asked_at = outcome.memory.setdefault(
+        "asked_at", max(state.case["accepted_at"], state.signed.since, _heard_at(state))
+    )
     _ask(state, asked_at)
+
+
+def _heard_at(state: _State) -> int:
+    """When the last of the household's papers was committed.
+
+    Not when it is folded: of a past that is loaded, whatever was asked then is due by now.
+    """
+    papers = state.subject.of(CASE, MEMBERS)
+    return max(fact.committed_at_ms for fact in papers) * 1000
 
 
 def _stop(state: _State, reason: str) -> None:
