@@ -20,7 +20,7 @@ demo: setup ## the example city on real servers, live until Ctrl-C
 
 .PHONY: test
 test: setup lint types ## everything that CI runs: lint, types, unit, contract, broker and kill tests
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 4 --dist worksteal
 
 .PHONY: unit
 unit: setup ## the tests that need no server
