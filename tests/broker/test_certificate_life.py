@@ -44,8 +44,8 @@ class Town(Departments):
         """A counter's line in the log, as a clerk writes it."""
         self.run(
             "certs",
-            "INSERT INTO certificate_use VALUES (%s, %s, 'disabled', 'disabled-001', '440100-CL-03', '办理本事项', %s, %s, true, %s,"
-            " %s, 1)",
+            "INSERT INTO public.certificate_use VALUES (%s, %s, 'disabled', 'disabled-001', '440100-CL-03', '办理本事项', %s, %s,"
+            " true, %s, %s, 1)",
             use_id, cert_id, self.now, ITEMS if items is None else items, result, self.now,
         )  # fmt: skip
 
@@ -97,7 +97,7 @@ def test_a_disability_card_is_shown_extracted_and_once_revoked_refused_everywher
         )
     with town.at_work("certs"):
         town.now += timedelta(days=1)
-        query = "SELECT DISTINCT result FROM certificate_use WHERE use_id LIKE 'YG%%'"
+        query = "SELECT DISTINCT result FROM public.certificate_use WHERE use_id LIKE 'YG%%'"
         until(lambda: town.run("certs", query), WITHIN, "a counter is shown it")
         assert town.run("certs", query) == [("REFUSED",)]
     for feed in ("certificate.status", "certificate.use", "certificate.reimbursement"):
