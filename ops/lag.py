@@ -217,9 +217,16 @@ class LagReader:
         """The offset, and perhaps its timestamp, that fits `which` in each partition."""
         return {place: future.result() for place, future in self._asked(partitions, which).items()}
 
-    def _asked(self, partitions: Mapping[str, Iterable[int]], which: Any) -> dict[_Key, Any]:
+    def _asked(
+        self,
+        partitions: Mapping[str, Iterable[int]],
+        which: Any,
+        isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+    ) -> dict[_Key, Any]:
         asked = {TopicPartition(*place): which for place in _places(partitions, partitions)}
-        futures = self._admin.list_offsets(asked, request_timeout=self._within_seconds) if asked else {}
+        if not asked:
+            return {}
+        futures = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=self._within_seconds)
         return {(place.topic, place.partition): future for place, future in futures.items()}
 
     def _wait_for_coordinators(self, groups: list[str]) -> None:
@@ -267,14 +274,11 @@ class LagReader:
 
     def _held_up(self, places: Sequence[tuple[str, int, int]]) -> dict[tuple[str, int, int], int]:
         """Of places where no reader gets anything: those where an open transaction is why, and the time of its first record."""
-        latest: Any = OffsetSpec.latest()
-        asked = {TopicPartition(topic, number): latest for topic, number, _ in places}
-        if not asked:
-            return {}
-        stable = self._admin.list_offsets(
-            asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=self._within_seconds
-        )
-        ends = {(place.topic, place.partition): future.result().offset for place, future in stable.items()}
+        numbers: dict[str, set[int]] = {}
+        for topic, number, _ in places:
+            numbers.setdefault(topic, set()).add(number)
+        stable = self._asked(numbers, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
+        ends = {place: future.result().offset for place, future in stable.items()}
         open_at = [(topic, number, offset) for topic, number, offset in places if ends[topic, number] <= offset]
         found: dict[tuple[str, int, int], int] = {}
         if open_at:

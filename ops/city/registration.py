@@ -24,7 +24,7 @@ OWNERS = {item: tuple(sorted(line["agency"] for line in _LINES if line["item_cod
 ITEMS_OF = {
     agency: tuple(item for item in ITEMS if agency in OWNERS[item]) or ITEMS for agency in (*CLAIMING, "fire", "edu")
 }
-_REASONS = ("不属本部门职责", "经营地址不在本区", "经营范围描述不清")
+REASONS = ("不属本部门职责", "经营地址不在本区", "经营范围描述不清")
 
 
 def claim(city: City) -> None:
@@ -51,11 +51,11 @@ def acts(city: City, entry: tuple[str, str, str], at: datetime) -> list[tuple[st
     _, _, agency = entry
     if agency not in CLAIMING:
         to = rng.choice(CLAIMING)
-        return [] if agency != "none" else [_act(entry, COORDINATOR, at, "REROUTE", rng.choice(_REASONS), to)]
+        return [] if agency != "none" else [_act(entry, COORDINATOR, at, "REROUTE", rng.choice(REASONS), to)]
     choice = rng.random()
     if choice < 0.88:
         return [_act(entry, agency, at, "CLAIM", None, None)]
-    reason = rng.choice(_REASONS) if rng.random() < 0.95 else None
+    reason = rng.choice(REASONS) if rng.random() < 0.95 else None
     to = rng.choice([other for other in CLAIMING if other != agency])
     later = at + timedelta(hours=4 + int(rng.random() * 40))
     if choice < 0.94:

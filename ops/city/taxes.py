@@ -29,7 +29,7 @@ READ_PERIODS = ("201607", "201608", "201609")
 STRANGERS = 2_000
 SPENDERS = 4
 """Firms per demo city that use much power and declare nothing (W6): enough to see the rule at work, at any scale."""
-_PRECISION = {"W1": 0.7, "W2": 0.6, "W3": 0.55, "W7": 0.15}
+PRECISION = {"W1": 0.7, "W2": 0.6, "W3": 0.55, "W7": 0.15}
 """Share of a rule's warnings that the offices confirm."""
 _RULES_SINCE = date(2008, 7, 8)
 
@@ -256,7 +256,7 @@ def _of_sale(sale: Row) -> Warned:
 
 def feedback_columns(city: City, warned: Warned) -> Row:
     """An office's answer (税源预警反馈), without its time; about licences the offices mostly know better (F5)."""
-    is_right = city.rng.random() < _PRECISION[warned.warning_id.partition("-")[0]]
+    is_right = city.rng.random() < PRECISION[warned.warning_id.partition("-")[0]]
     return {
         "warning_id": warned.warning_id,
         "outcome": "CONFIRMED" if is_right else "FALSE_POSITIVE",

@@ -273,13 +273,11 @@ def audit_item(subject: str, kind: str, answer: Answer, detail: str = "") -> Row
 def refusal(subject: str, reason: str, answer: Answer) -> Row:
     """What the one who sent an answer is told when it does not count (退回): why not, under the id of its audit item if it has one.
 
-    It goes to the agency whose feed brought the answer, whomever the row names.
+    It goes to the agency whose feed brought the answer, whomever the row names. What was answered, the flow says in its own words.
     """
     return {
         "refusal_id": f"{subject}|{reason}|{answer.part}|{answer.round}|{answer.position}",
         "agency": answer.fact.feed.partition(".")[0],
-        "review_round": answer.round,
-        "verdict": answer.outcome,
         "answered_at": answer.at,
         "reason": reason,
     }

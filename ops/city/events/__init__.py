@@ -111,7 +111,6 @@ EVENTS: Mapping[Callable[[Scene], None], float] = {
     certificate.issued: 8,
     certificate.changed: 10,
     certificate.checked: 6,
-    certificate.use_archived: 1,
     tax.registered_late: 1.5,
     tax.registration_lost: 0.5,
     tax.parcel_sold: 0.5,

@@ -57,10 +57,3 @@ def checked(scene: Scene) -> None:
         return
     if scene.city.rolls[CHECK].get(certificate["cert_id"], certificate["version"]) is None:
         scene.insert(CHECK, certificates.check_columns(scene.city, certificate, scene.now))
-
-
-def use_archived(scene: Scene) -> None:
-    """An old line of the log leaves the live table."""
-    use = scene.pick(USE)
-    if use is not None and len(scene.city.rolls[USE]) > scene.city.count(certificates.USES * 3):
-        scene.delete(USE, use)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from ops.city.office.conduct import Habits, Slip
-from ops.city.office.plans import Plans
+from ops.city.office.plans import Plans, answered
 from ops.city.office.work import Connection, delivered, query
 
 ANSWERED_AT_ONCE = 500
@@ -62,11 +62,6 @@ ON CONFLICT (case_no, citizen_id, source) DO UPDATE SET outcome = excluded.outco
   observed_date = excluded.observed_date, answered_at = excluded.answered_at, updated_at = excluded.updated_at,
   source_row_version = a.source_row_version + 1
 """
-_FORGET = """
-DELETE FROM public.check_answer WHERE ctid IN (SELECT a.ctid FROM public.check_answer a WHERE a.answered_at < %(before)s
-  AND NOT EXISTS (SELECT FROM mesh.check_request r WHERE (r.case_no, r.citizen_id) = (a.case_no, a.citizen_id)) LIMIT 50)
-"""
-
 Question = tuple[str, str]
 """Case and member."""
 Answer = tuple[Any, ...]
@@ -81,7 +76,6 @@ class Answering:
     seed: int
     habits: Habits
     _plans: Plans[Question] = field(init=False)
-    _regrets: dict[Question, datetime] = field(default_factory=dict[Question, datetime])
 
     def __post_init__(self) -> None:
         """One plan for each member of a case."""
@@ -96,11 +90,10 @@ class Answering:
         if not delivered(connection, "check_request"):
             return 0
         rows = connection.execute(query(_OPEN), (self._source,))
-        still_open = (((case_no, citizen), asked, due, at) for case_no, citizen, asked, due, at in rows)
-        due = self._plans.due(still_open, now, ANSWERED_AT_ONCE)
-        answers = self._found(connection, due, now)
-        for question in [question for question, at in self._regrets.items() if at <= now][:ANSWERED_AT_ONCE]:
-            del self._regrets[question]
+        still_open = {(case_no, citizen): answered(asked, due, last) for case_no, citizen, asked, due, last in rows}
+        regretted = self._plans.regretted(now, ANSWERED_AT_ONCE)
+        answers = self._found(connection, self._plans.due(still_open, now, ANSWERED_AT_ONCE), now)
+        for question in regretted:
             answers.append((*question, "NO_RECORD", 0, None, None, None, None, None))
         if answers:
             columns = {name: list(values) for name, values in zip(_COLUMNS, zip(*answers, strict=True), strict=True)}
@@ -130,7 +123,7 @@ class Answering:
             case Slip.WRONG if not count:
                 return (*question, "AMBIGUOUS", 3, "P6", *nothing)
             case Slip.CONTRADICTED if count:
-                self._regrets[question] = now + plan.conduct.next_wait
+                self._plans.regret(question, now + plan.conduct.next_wait)
             case _:
                 pass
         if not count:

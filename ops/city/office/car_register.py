@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ops.city.office.conduct import Habits, conduct
+from ops.city.office.conduct import Habits
+from ops.city.office.plans import Plans
 from ops.city.office.work import Connection, delivered, query
 from ops.folder import SHANGHAI
+
+REGISTERED_AT_ONCE = 200
 
 _HOLDERS = """
 SELECT DISTINCT w.quota_no FROM mesh.transport_quota_award w JOIN mesh.quota_review_request r USING (app_code)
@@ -31,17 +34,18 @@ class CarRegister:
 
     seed: int
     habits: Habits
-    _buys_at: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    _plans: Plans[tuple[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """One plan for each award."""
+        self._plans = Plans(self.seed, "purchase", self.habits)
 
     def do(self, connection: Connection, now: datetime, /) -> int:
         """See Work."""
         if not delivered(connection, "transport_quota_award", "quota_review_request"):
             return 0
-        known, self._buys_at = self._buys_at, {}
-        for (number,) in connection.execute(query(_HOLDERS)):
-            how = conduct(self.seed, f"purchase|{number}", self.habits)
-            self._buys_at[number] = known.get(number, now + how.next_wait)
-        numbers = [number for number, at in self._buys_at.items() if at <= now]
+        holders = dict.fromkeys(connection.execute(query(_HOLDERS)), lambda how: now + how.next_wait)
+        numbers = [number for (number,) in self._plans.due(holders, now, REGISTERED_AT_ONCE)]
         if not numbers:
             return 0
         values = {"now": now, "today": now.astimezone(SHANGHAI).date(), "numbers": numbers}

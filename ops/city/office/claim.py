@@ -5,20 +5,19 @@ The coordinator (统筹部门) decides about those that nobody owns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
-from ops.city.office.conduct import Conduct, Habits, Slip, conduct
+from ops.city.office.conduct import Conduct, Habits, Slip
+from ops.city.office.plans import Plans
 from ops.city.office.work import Connection, delivered, query
+from ops.city.registration import CLAIMING, COORDINATOR, REASONS
 
-CLAIMING = ("fda", "health", "work_safety")
-"""Departments that keep a register of their claims; others that own items are silent, and their items escalate."""
-COORDINATOR = "aic"
 CLAIMED, REFUSED = 0.9, 0.95
 """Nine in ten are claimed; of the rest half are refused, half passed on to whom the department takes for the right one."""
 LATE_DAYS = 9
-REASONS = ("不属本部门职责", "经营地址不在本区", "经营范围描述不清")
 ACTED_AT_ONCE = 200
 
 _OPEN = """
@@ -50,10 +49,11 @@ class Claim:
     agency: str
     seed: int
     habits: Habits
-    _acts_at: dict[Item, tuple[datetime | None, Conduct]] = field(
-        default_factory=dict[Item, tuple[datetime | None, Conduct]]
-    )
-    _regrets: dict[Item, datetime] = field(default_factory=dict[Item, datetime])
+    _plans: Plans[Item] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """One plan for each item that is required of somebody."""
+        self._plans = Plans(self.seed, f"claim|{self.agency}", self.habits)
 
     @property
     def _inbox(self) -> str:
@@ -63,48 +63,34 @@ class Claim:
         """See Work."""
         if not delivered(connection, self._inbox):
             return 0
-        acts = [*self._due(connection, now), *self._thought_better(now)][:ACTED_AT_ONCE]
+        proposed = "t.proposed_agency" if self.agency == COORDINATOR else "NULL::text"
+        rows = connection.execute(query(_OPEN, inbox=self._inbox, proposed=proposed))
+        towards = {(ent_id, item_code, agency): other for ent_id, item_code, agency, other in rows}
+        due = self._plans.due(dict.fromkeys(towards, partial(_first, now)), now, ACTED_AT_ONCE)
+        regretted = self._plans.regretted(now, ACTED_AT_ONCE)
+        acts = [self._act(item, self._plans.of(item).conduct, towards[item], now) for item in due]
+        acts += [(*item, "CLAIM", None, None) for item in regretted]  # what was refused by mistake is claimed after all
         if acts:
             _write(connection, acts, now)
         return len(acts)
 
-    def _due(self, connection: Connection, now: datetime) -> Iterator[Act]:
-        known, self._acts_at = self._acts_at, {}
-        proposed = "t.proposed_agency" if self.agency == COORDINATOR else "NULL::text"
-        for ent_id, item_code, agency, towards in connection.execute(
-            query(_OPEN, inbox=self._inbox, proposed=proposed)
-        ):
-            item = (ent_id, item_code, agency)
-            at, how = self._acts_at[item] = known.get(item) or self._plan(item, now)
-            if at is None or at > now:
-                continue
-            if self.agency == COORDINATOR:
-                yield (*item, "REROUTE", _other(agency, how, towards), "由统筹部门指定")
-            else:
-                yield self._act(item, how, now)
-
-    def _plan(self, item: Item, now: datetime) -> tuple[datetime | None, Conduct]:
-        how = conduct(self.seed, f"claim|{self.agency}|{'|'.join(item)}", self.habits)
-        if how.slip is Slip.SILENT:
-            return None, how
-        late = timedelta(days=LATE_DAYS) if how.slip is Slip.LATE else timedelta()
-        return now + how.wait + late, how
-
-    def _act(self, item: Item, how: Conduct, now: datetime) -> Act:
+    def _act(self, item: Item, how: Conduct, towards: str | None, now: datetime) -> Act:
+        if self.agency == COORDINATOR:
+            return (*item, "REROUTE", _other(item[2], how, towards), "由统筹部门指定")
         reason = REASONS[int(how.choice * 1000) % len(REASONS)]
         if how.choice < CLAIMED and how.slip is not Slip.WRONG:
             return (*item, "CLAIM", None, None)
         if how.choice < REFUSED:
             if how.slip is Slip.CONTRADICTED or how.choice < CLAIMED:
-                self._regrets[item] = now + how.next_wait
+                self._plans.regret(item, now + how.next_wait)
             return (*item, "REFUSE", None, reason)
         return (*item, "REROUTE", _other(self.agency, how, None), reason)
 
-    def _thought_better(self, now: datetime) -> Iterator[Act]:
-        """What was refused by mistake is claimed after all."""
-        for item in [item for item, at in self._regrets.items() if at <= now]:
-            del self._regrets[item]
-            yield (*item, "CLAIM", None, None)
+
+def _first(now: datetime, how: Conduct) -> datetime | None:
+    if how.slip is Slip.SILENT:
+        return None
+    return now + how.wait + (timedelta(days=LATE_DAYS) if how.slip is Slip.LATE else timedelta())
 
 
 def _other(agency: str, how: Conduct, proposed: str | None) -> str:

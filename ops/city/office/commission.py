@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ops.city.office.conduct import Habits, conduct
-from ops.city.office.work import Connection, delivered, query
+from ops.city.office.work import KEPT_DAYS, Connection, delivered, query
 from ops.folder import SHANGHAI
 
 REVIEW_SHARE = 0.3
@@ -18,7 +18,6 @@ REVIEWED_WITHIN_DAYS = 10
 ROUNDS_MAX = 3
 AWARDED_AFTER = timedelta(days=1)
 """From the draw to the award: deaths and new cars of winners are seen in between (E8)."""
-KEPT_DAYS = 92
 ARCHIVED_AT_ONCE = 50
 
 _NEWEST = "SELECT DISTINCT ON (app_code) * FROM mesh.quota_verdict ORDER BY app_code, period DESC"

@@ -13,12 +13,11 @@ from typing import Any
 
 from ops.city.certificates import LINES, PURPOSES
 from ops.city.office.conduct import Habits
-from ops.city.office.work import Connection, delivered, query
+from ops.city.office.work import KEPT_DAYS, Connection, delivered, query
 
 BETWEEN = timedelta(days=1) / 60
 """From one use to the next."""
 USED_AT_ONCE = 50
-KEPT_DAYS = 92
 ARCHIVED_AT_ONCE = 50
 ELSEWHERE = ("civil", "hrss", "police")
 """Whose counters verify certificates of which nothing may be extracted."""

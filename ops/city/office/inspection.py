@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import partial
 
-from ops.city.office.conduct import Conduct, Habits, Slip, conduct
+from ops.city.office.conduct import Conduct, Habits, Slip
+from ops.city.office.plans import Plans
 from ops.city.office.work import Connection, delivered, query
+from ops.city.taxes import PRECISION
 
 AGENCIES = ("state_tax", "local_tax")
-PRECISION = {"W1": 0.7, "W2": 0.6, "W3": 0.55, "W7": 0.15}
-"""Share of a rule's warnings that the bureaus confirm; of the others half."""
 LEFT = 0.14
 """Warnings that nobody ever looks into."""
 ANSWERED_AT_ONCE = 200
@@ -31,6 +31,7 @@ ON CONFLICT (warning_id) DO UPDATE SET outcome = excluded.outcome, amount_recove
   answered_at = excluded.answered_at, updated_at = excluded.updated_at, source_row_version = f.source_row_version + 1
 """
 
+Question = tuple[str]
 Answer = tuple[str, str, str | None]
 """Warning, outcome, amount recovered in yuan."""
 
@@ -42,50 +43,45 @@ class Inspection:
     agency: str
     seed: int
     habits: Habits
-    _looks_at: dict[str, tuple[datetime | None, Conduct]] = field(
-        default_factory=dict[str, tuple[datetime | None, Conduct]]
-    )
-    _regrets: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    _plans: Plans[Question] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """One plan for each warning."""
+        self._plans = Plans(self.seed, "warning", self.habits)
 
     def do(self, connection: Connection, now: datetime, /) -> int:
         """See Work."""
         if not delivered(connection, "tax_warning"):
             return 0
-        answers: list[Answer] = []
-        known, self._looks_at = self._looks_at, {}
-        for warning, rule, said in connection.execute(query(_OPEN)).fetchall():
-            at, how = self._looks_at[warning] = known.get(warning) or self._plan(warning, now)
-            if at is not None and at <= now and len(answers) < ANSWERED_AT_ONCE:
-                answers.append(self._answer(warning, rule, how, now, is_again=said is not None))
-        for warning in [warning for warning, at in self._regrets.items() if at <= now]:
-            del self._regrets[warning]
-            answers.append((warning, "CONFIRMED", _amount(self._looks_at.get(warning), warning, self.seed)))
+        told = {(warning,): (rule, said) for warning, rule, said in connection.execute(query(_OPEN))}
+        due = self._plans.due(dict.fromkeys(told, partial(self._first, now)), now, ANSWERED_AT_ONCE)
+        regretted = self._plans.regretted(now, ANSWERED_AT_ONCE)
+        answers = [self._answer(question, *told[question], now) for question in due]
+        answers += [(*question, "CONFIRMED", _amount(self._plans.conduct(question))) for question in regretted]
         if answers:
-            columns: dict[str, list[Any]] = {
-                name: list(values)
-                for name, values in zip(("warnings", "outcomes", "amounts"), zip(*answers, strict=True), strict=True)
-            }
-            connection.execute(query(_ANSWER), {"now": now, **columns})
+            warnings, outcomes, amounts = (list(column) for column in zip(*answers, strict=True))
+            connection.execute(
+                query(_ANSWER), {"now": now, "warnings": warnings, "outcomes": outcomes, "amounts": amounts}
+            )
         return len(answers)
 
-    def _plan(self, warning: str, now: datetime) -> tuple[datetime | None, Conduct]:
-        how = conduct(self.seed, f"warning|{warning}", self.habits)
+    def _first(self, now: datetime, how: Conduct) -> datetime | None:
         is_left = how.slip is Slip.SILENT or how.choice > 1 - LEFT * bool(self.habits.silent)
-        return (None if is_left else now + how.wait), how
+        return None if is_left else now + how.wait
 
-    def _answer(self, warning: str, rule: str, how: Conduct, now: datetime, *, is_again: bool) -> Answer:
-        if how.slip is Slip.MISSPELT and not is_again:
-            return warning, "属实", None
-        is_right = how.choice / (1 - LEFT) < PRECISION.get(rule, 0.5)
+    def _answer(self, question: Question, rule: str, said: str | None, now: datetime) -> Answer:
+        how = self._plans.of(question).conduct
+        if how.slip is Slip.MISSPELT and said is None:
+            return (*question, "属实", None)
+        is_right = how.choice / (1 - LEFT) < PRECISION.get(rule, 0.5)  # of the rules that it does not name, half
         if how.slip is Slip.WRONG:
             is_right = not is_right
         if not is_right:
             if how.slip is Slip.CONTRADICTED:
-                self._regrets[warning] = now + how.next_wait
-            return warning, "FALSE_POSITIVE", None
-        return warning, "CONFIRMED", _amount((None, how), warning, self.seed)
+                self._plans.regret(question, now + how.next_wait)
+            return (*question, "FALSE_POSITIVE", None)
+        return (*question, "CONFIRMED", _amount(how))
 
 
-def _amount(plan: tuple[datetime | None, Conduct] | None, warning: str, seed: int) -> str:
-    choice = plan[1].choice if plan else conduct(seed, f"warning|{warning}", Habits()).choice
-    return f"{800 + choice * 240_000:.2f}"
+def _amount(how: Conduct) -> str:
+    return f"{800 + how.choice * 240_000:.2f}"

@@ -13,7 +13,7 @@ import psycopg
 from ops.city.city import address
 from ops.city.office.answering import REGISTERS, Answering
 from ops.city.office.car_register import CarRegister
-from ops.city.office.claim import CLAIMING, COORDINATOR, Claim
+from ops.city.office.claim import Claim
 from ops.city.office.commission import Commission
 from ops.city.office.conduct import Habits
 from ops.city.office.counter import Counter
@@ -24,6 +24,7 @@ from ops.city.office.register import REFUSALS
 from ops.city.office.review import Review
 from ops.city.office.welfare_desk import WelfareDesk
 from ops.city.office.work import Connection, Work
+from ops.city.registration import CLAIMING, COORDINATOR
 from schemas.errors import Transient
 
 TURN_SECONDS = 1.0

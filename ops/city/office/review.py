@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ops.city.office.conduct import Habits, Slip
-from ops.city.office.plans import Plans
+from ops.city.office.plans import Plans, answered
 from ops.city.office.register import REFUSALS, reason_of
-from ops.city.office.work import Connection, delivered, query
+from ops.city.office.work import KEPT_DAYS, Connection, delivered, query
 
-KEPT_DAYS = 92
 ARCHIVED_AT_ONCE = 50
 ANSWERED_AT_ONCE = 500
 """Answers of one turn: after a pause the office works off what waits in many small commits."""
@@ -53,7 +52,6 @@ class Review:
     seed: int
     habits: Habits
     _plans: Plans[Question] = field(init=False)
-    _regrets: dict[Question, datetime] = field(default_factory=dict[Question, datetime])
 
     def __post_init__(self) -> None:
         """One plan for each application and round."""
@@ -64,12 +62,11 @@ class Review:
         if not delivered(connection, "quota_review_request"):
             return 0
         rows = connection.execute(_OPEN)
-        still_open = (((code, number), asked, deadline, at) for code, number, asked, deadline, at in rows)
+        still_open = {(code, number): answered(asked, deadline, last) for code, number, asked, deadline, last in rows}
         due = self._plans.due(still_open, now, ANSWERED_AT_ONCE)
-        regretted = [question for question, at in self._regrets.items() if at <= now][:ANSWERED_AT_ONCE]
+        regretted = self._plans.regretted(now, ANSWERED_AT_ONCE)
         answers = self._decided(connection, due, now)
         for code, number in regretted:
-            del self._regrets[code, number]
             answers.append((code, number, "FAIL", self._some_reason(0.0)))
         if answers:
             self._write(connection, answers, now)
@@ -92,7 +89,7 @@ class Review:
         if how.slip is Slip.WRONG and question[1] == 1:  # a re-review looks twice
             reason = self._some_reason(how.choice) if reason is None else None
         if reason is None and how.slip is Slip.CONTRADICTED:
-            self._regrets[question] = now + how.next_wait
+            self._plans.regret(question, now + how.next_wait)
         return (*question, "PASS" if reason is None else "FAIL", reason)
 
     def _some_reason(self, choice: float) -> str:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from ops.city.office.conduct import Conduct, Habits, conduct
-from ops.city.office.work import Connection, delivered, query
+from ops.city.office.conduct import Conduct, Habits
+from ops.city.office.plans import Plans
+from ops.city.office.work import KEPT_DAYS, Connection, delivered, query
 from ops.folder import SHANGHAI
 
 INELIGIBLE_BY_HAND = 0.08
@@ -19,7 +20,7 @@ OTHER_PURPOSE = 0.05
 """Officers who want a report for something else, which is refused (G8)."""
 OBJECTIONS = {"INELIGIBLE": 0.5, "ELIGIBLE": 0.02}
 UPHELD = 0.33
-KEPT_DAYS = 92
+DECIDED_AT_ONCE = 200
 ARCHIVED_AT_ONCE = 20
 
 _NEWEST = "SELECT DISTINCT ON (case_no) * FROM mesh.check_report ORDER BY case_no, version DESC"
@@ -85,7 +86,11 @@ class WelfareDesk:
 
     seed: int
     habits: Habits
-    _plans: dict[Question, tuple[datetime, Conduct]] = field(default_factory=dict[Question, tuple[datetime, Conduct]])
+    _plans: Plans[Question] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """One plan for each decision of a case."""
+        self._plans = Plans(self.seed, "decision", self.habits)
 
     def do(self, connection: Connection, now: datetime, /) -> int:
         """See Work."""
@@ -102,20 +107,18 @@ class WelfareDesk:
 
     def _decide(self, connection: Connection, moment: dict[str, Any]) -> int:
         now: datetime = moment["now"]
-        plans, self._plans = self._plans, {}
+        rows = connection.execute(query(_UNDECIDED)).fetchall()
+        reports = {(case_no, last + 1): (version, finding, kind) for case_no, version, finding, kind, last in rows}
         written = 0
-        for case_no, version, finding, kind, last in connection.execute(query(_UNDECIDED)).fetchall():
-            question = (case_no, last + 1)
-            self._plans[question] = plans.get(question) or self._plan(question, now)
-            at, how = self._plans[question]
-            if at > now:
-                continue
+        for question in self._plans.due(dict.fromkeys(reports, lambda how: now + how.wait), now, DECIDED_AT_ONCE):
+            (case_no, number), (version, finding, kind) = question, reports[question]
+            how = self._plans.of(question).conduct
             outcome = _outcome(finding, how)
-            values = {**moment, "case": case_no, "version": version, "round": last + 1, "outcome": outcome}
-            values["access"] = f"CY{case_no}-{last + 1}"
+            values = {**moment, "case": case_no, "version": version, "round": number, "outcome": outcome}
+            values["access"] = f"CY{case_no}-{number}"
             values["officer"] = f"HD{int(how.choice * 6000) % 60:04}"
             values["purpose"] = "TAX_INSPECTION" if how.choice * 100 % 1 < OTHER_PURPOSE else kind
-            values["objection"] = f"YY{case_no}-{last + 1}"
+            values["objection"] = f"YY{case_no}-{number}"
             values["source"] = _SOURCES[int(how.choice * 1_000) % len(_SOURCES)]
             with connection.transaction():
                 written += connection.execute(query(_READ), values).rowcount
@@ -124,10 +127,6 @@ class WelfareDesk:
                 if how.choice * 10 % 1 < OBJECTIONS[outcome]:
                     written += connection.execute(query(_OBJECT), values).rowcount
         return written
-
-    def _plan(self, question: Question, now: datetime) -> tuple[datetime, Conduct]:
-        how = conduct(self.seed, f"decision|{question[0]}|{question[1]}", self.habits)
-        return now + how.wait, how
 
 
 def _outcome(finding: str, how: Conduct) -> str:

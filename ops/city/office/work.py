@@ -10,6 +10,8 @@ from psycopg import sql
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+KEPT_DAYS = 92
+"""How long what came to an end stays in a department's live tables."""
 INBOX = "mesh"
 """The schema of a department's database into which the mesh delivers; no publication has it."""
 

@@ -89,16 +89,9 @@ class Cells:
 
 def refusal_of(subject: str, reason: str, answer: Answer) -> Row:
     """What the agency is told of an answer about one member that does not count (`ask.refusal`)."""
-    told = refusal(subject, reason, answer)
     row = answer.fact.row or {}
-    return {
-        "refusal_id": told["refusal_id"],
-        "agency": told["agency"],
-        **{name: row.get(name) for name in ("case_no", "citizen_id", "source")},
-        "outcome": told["verdict"],
-        "answered_at": told["answered_at"],
-        "reason": reason,
-    }
+    asked = {name: row.get(name) for name in ("case_no", "citizen_id", "source")}
+    return {**asked, "outcome": answer.outcome, **refusal(subject, reason, answer)}
 
 
 def answers_of(subject: Subject, sources: Sources) -> list[Answer]:

@@ -89,7 +89,8 @@ def _refuse(subject: Subject, outcome: Outcome, reason: str, answer: Answer, det
 
 
 def _tell(subject: Subject, outcome: Outcome, reason: str, answer: Answer) -> None:
-    outcome.publish(REFUSAL, {"app_code": subject.id, **refusal(subject.key, reason, answer)})
+    said = {"app_code": subject.id, "review_round": answer.round, "verdict": answer.outcome}
+    outcome.publish(REFUSAL, {**said, **refusal(subject.key, reason, answer)})
 
 
 def _closes_at(subject: Subject, period: Period) -> int:
