@@ -125,17 +125,23 @@ def difference(
     )
 
 
+def absent(feed: str, was: Captured, now: Now) -> Difference | None:
+    """No table has the name of the feed's: it was renamed or dropped. None where one has."""
+    if now.here is not None:
+        return None
+    if now.former is not None:
+        return renamed(feed, was.name, now.former.name)
+    fix = (
+        f"create it again, then `mesh resync {feed}` copies it; or, if it is gone for good: `mesh offboard feed {feed} --yes`; "
+        "its source's other feeds go on meanwhile"
+    )
+    return Difference(Outcome.STOP, f"table {was.name} was dropped", fix)
+
+
 def _another(feed: str, was: Captured, now: Now) -> Difference | None:
     here, former = now.here, now.former
-    if here is None and former is not None:
-        return renamed(feed, was.name, former.name)
     if here is None:
-        reason = f"table {was.name} was dropped"
-        fix = (
-            f"create it again, then `mesh resync {feed}` copies it; or, if it is gone for good: `mesh offboard feed {feed} --yes`; "
-            "its source's other feeds go on meanwhile"
-        )
-        return Difference(Outcome.STOP, reason, fix)
+        return absent(feed, was, now)
     if here.oid != was.oid:
         return replaced(feed, was.name, former.name if former else None)
     if here.persistence != "p":

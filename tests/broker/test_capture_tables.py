@@ -172,3 +172,24 @@ def test_what_happened_while_capture_was_down_is_seen_at_its_start(rig: Rig, dsn
             until_flowing(rig, db, other)
             db.execute("ALTER TABLE elsewhere RENAME TO t")
             until_equal(rig, db, feed)
+
+
+def test_a_table_that_is_renamed_before_its_copy_is_over_is_told_as_renamed(rig: Rig, dsn: str) -> None:
+    with open_to(dsn) as db:
+        make(db, "t", "o", "d")
+        feed, other, dropped = add(rig, "t", "o", "d")
+        with rig.capturing():
+            for each in (feed, other, dropped):
+                until_equal(rig, db, each)
+            rig.until_streaming()
+        rig.resync(feed)  # both are to be copied again, so that they are admitted before the watch has seen them
+        rig.resync(dropped)
+        db.execute("ALTER TABLE t RENAME TO elsewhere; DROP TABLE d")
+        with rig.capturing():
+            stopped = rig.until_incident("feed", feed, "stopped", 30)
+            assert "public.t was renamed to public.elsewhere" in stopped.reason
+            assert f"`mesh follow {feed} --table public.elsewhere --yes`" in stopped.fix
+            assert "public.d was dropped" in rig.until_incident("feed", dropped, "stopped", 30).reason
+            until_flowing(rig, db, other)
+            rig.enter(contract(feed, FIELDS, table="public.elsewhere"))
+            until_equal(rig, db, feed, "elsewhere")
