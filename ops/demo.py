@@ -49,6 +49,7 @@ from streams.flows import FLOWS
 
 HOPS = ("capture", "streams", "flows", "delivery")
 SNAPSHOT_MOVES_WITHIN_SECONDS = 120.0
+FLOWS_MOVE_WITHIN_SECONDS = 120.0
 DRAIN_WITHIN_SECONDS = 180.0
 QUIET_SECONDS = 2.0
 REST_SECONDS = 4.0
@@ -136,10 +137,11 @@ class Play:
         self._seconds[name] = round(time.monotonic() - since, 1)
 
     def prepare(self) -> None:
-        """Everything before the city lives: fill its databases, onboard it, wait for its snapshots."""
+        """Everything before the city lives: fill its databases, onboard it, wait for its snapshots and what follows from them."""
         self.fill()
         self.join()
         self.watch_snapshot()
+        self.watch_past()
 
     def fill(self) -> None:
         """Make and fill the departments' databases."""
@@ -193,6 +195,23 @@ class Play:
             progress.update(task, description="snapshot delivered")
         self.lap("snapshot", started)
 
+    def watch_past(self) -> None:
+        """Show the flows folding what was copied: what they derive while the city lives is then of what happens."""
+        started = time.monotonic()
+        with self._progress() as progress:
+            task = progress.add_task("folding the past", total=None)
+
+            def show(folded: float, left: int) -> None:
+                progress.update(task, completed=folded, total=folded + left)
+
+            if not self._are_flows_at_rest(show):
+                raise Transient(
+                    f"the flows do not fold what was copied: nothing moved for {FLOWS_MOVE_WITHIN_SECONDS:g} s",
+                    fix=f"see {self._stage.settings.directory / 'log' / 'flows.log'}",
+                )
+            progress.update(task, description="past folded")
+        self.lap("past", started)
+
     def live(self, for_seconds: float | None, interruption: Interruption) -> None:
         """Let the city live, killing processes on the way if asked, until the time is up or Ctrl-C."""
         started = time.monotonic()
@@ -233,23 +252,29 @@ class Play:
             receiver_log=self._stage.receiver_log,
             say=self._say,
         )
-        self._rest_flows()
+        self._are_flows_at_rest()
         self.lap("compare", started)
         return self._outcome(verified)
 
-    def _rest_flows(self) -> None:
-        """Return once the flows have nothing to fold any more: their figures are then of all that the city did."""
-        deadline = time.monotonic() + DRAIN_WITHIN_SECONDS
-        seen, still_since = -1.0, time.monotonic()
+    def _are_flows_at_rest(self, show: Callable[[float, int], None] = lambda _folded, _left: None) -> bool:
+        """Wait until the flows have nothing left to fold: their figures are then of all that happened. False: they stand still."""
+        seen, moved = -1.0, time.monotonic()
+        still_since: float | None = None
         with closing(LagReader(self._stage.settings.kafka)) as lags:
             backlog = Backlog(lags, read_directory(self._stage.settings.kafka).feeds)
-            while time.monotonic() < deadline and time.monotonic() - still_since < REST_SECONDS:
+            while time.monotonic() - moved < FLOWS_MOVE_WITHIN_SECONDS:
                 self.read()
                 backlog.look()
                 folded = self._tally.total("mesh_flow_messages_total")
-                if folded != seen or backlog.records != 0:
-                    seen, still_since = folded, time.monotonic()
+                show(folded, backlog.records or 0)
+                is_still = folded == seen and backlog.records == 0
+                if folded != seen:
+                    seen, moved = folded, time.monotonic()
+                still_since = (still_since or time.monotonic()) if is_still else None
+                if still_since is not None and time.monotonic() - still_since >= REST_SECONDS:
+                    return True
                 time.sleep(0.3)
+        return False
 
     def _outcome(self, verified: Verified) -> Outcome:
         tally = self._tally

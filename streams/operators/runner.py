@@ -37,6 +37,8 @@ from streams.route import Outlet
 MICROS = 1_000
 """In a millisecond."""
 SNAPSHOT = ord("r")
+LOOK_SECONDS = 1.0
+"""What is read of a partition, and how far it goes, is known so much later at most."""
 HEAD_SECONDS = 5.0
 """What is behind by less is as good as read, where event time is not that of commits."""
 
@@ -104,6 +106,9 @@ class Runner:
         """By partition, the commit that its last record told of, milliseconds; for the inbox, when that was written."""
         self._reached: dict[tuple[str, Partition], int | None] = {}
         """By flow and partition, where a past is replayed: how far on its calendar the last record came (Intake.reached)."""
+        self._unfolded: dict[str, float] = {}
+        """Where a past is replayed: flows that may not have folded all that follows from a copy, and when (seconds since 1970)
+        they took its last row in."""
         self._directory = directory
         self._open_outlet = open_outlet
         self._open_writer = open_writer
@@ -202,6 +207,8 @@ class Runner:
                     if self._is_replay:  # a table is copied in the order of its rows, not of their being written
                         reached = 0 if op == SNAPSHOT and intake.reached is not None else intake.reached
                         self._reached[intake.name, (batch.topic, batch.partition)] = reached
+                        if op == SNAPSHOT:
+                            self._unfolded[intake.name] = time.time()
         return messages
 
     def _arrived(self, record: Record, entry: FeedEntry) -> Arrived | None:
@@ -224,6 +231,7 @@ class Runner:
         lacking_past = self._past.behind()
         is_inbox_read = not any(topic == self._ways.inbox for topic, _ in behind)
         self._told.begin(time.monotonic())
+        self._unfolded = {name: at for name, at in self._unfolded.items() if not self._is_folded(at, behind)}
         for name, intake in self._intakes.items():
             key = message_key(name, "")
             bounds = self._bounds(intake, positions.keys() | behind, behind, lacking_past.get(name, frozenset()))
@@ -248,21 +256,35 @@ class Runner:
         for place in places:
             feed, partition = place
             if feed in read:
-                bound = self._bound(intake, place) if place in behind else None
+                bound = self._bound(intake, place, is_behind=place in behind)
                 bounds[place_of("" if feed == self._ways.inbox else feed, partition)] = 0 if place in lacking else bound
         return bounds
 
     def _read_by(self, intake: Intake) -> Set[str]:
         """The topics whose records may be evidence for the flow."""
-        return intake.feeds if self._is_replay else {self._ways.inbox, *intake.feeds}
+        return {self._ways.inbox, *intake.feeds}
 
-    def _bound(self, intake: Intake, place: Partition) -> int | None:
-        """How far a flow's time may go where a partition holds more than was heard of it; None: as far as it likes."""
-        heard_ms = self._heard.get(place, 0)
+    def _bound(self, intake: Intake, place: Partition, *, is_behind: bool) -> int | None:
+        """How far a flow's time may go, where a partition holds more, because of what was heard of it; None: as far as it likes."""
         if not self._is_replay:
-            return heard_ms * MICROS
-        is_as_good_as_read = heard_ms > (time.time() - HEAD_SECONDS) * 1_000
-        return None if is_as_good_as_read else self._reached.get((intake.name, place), 0)
+            return self._heard.get(place, 0) * MICROS if is_behind else None
+        if (
+            place[0] == self._ways.inbox
+        ):  # what follows from a copied row is as old as that row, and says nothing of time
+            return 0 if intake.name in self._unfolded else None
+        return self._reached.get((intake.name, place), 0) if is_behind and not self._is_near(place) else None
+
+    def _is_near(self, place: Partition) -> bool:
+        """Whether a partition was read to within seconds of its end."""
+        return self._heard.get(place, 0) > (time.time() - HEAD_SECONDS) * 1_000
+
+    def _is_folded(self, taken_at: float, behind: Set[Partition]) -> bool:
+        """Whether the inbox, as far as it is read here, has been read beyond what follows from a row taken in at that time."""
+        after_ms = (taken_at + HEAD_SECONDS) * 1_000
+        if time.time() - taken_at < LOOK_SECONDS:
+            return False  # what was sent this very moment is not known to be unread
+        unread = [place for place in behind if place[0] == self._ways.inbox]
+        return all(self._is_near(place) and self._heard.get(place, 0) > after_ms for place in unread)
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
         if not messages:

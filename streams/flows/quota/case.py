@@ -2,6 +2,7 @@
 
 The verdict of a period rests on what is dated before the period's freeze. What a case said when it closed stays said: the
 published row is the frozen one. An answer after that counts in the next period (E3), and only then does the case speak of it.
+A case that does not know yet whose the applicant's one place is (E5) has said nothing that could stay.
 """
 
 from __future__ import annotations
@@ -147,6 +148,8 @@ class _Judging:
             last = period
             self._claim(period)
             verdict, counted = self._verdict(period)
+            if not self._is_claim_known(period):
+                self.outcome.memory.setdefault("waits", []).append(period.name)
             self.outcome.publish(VERDICT, verdict)
             _take_part(self.outcome, verdict)
             period = self._next(period, counted)
@@ -206,14 +209,19 @@ class _Judging:
         accepted = self.claims.get(period.name)
         return DUPLICATE if accepted is not None and accepted != self.code else None
 
-    def _is_accepted(self, period: Period) -> bool:
+    def _is_claim_known(self, period: Period) -> bool:
+        """Whether nothing is still to be heard of the applicant's one place in the period."""
         is_unique = period.has_unique(self.row["applicant_kind"])
-        return self._refusal(period) is None and (not is_unique or period.name in self.claims)
+        return self._refusal(period) is not None or not is_unique or period.name in self.claims
+
+    def _is_accepted(self, period: Period) -> bool:
+        return self._refusal(period) is None and self._is_claim_known(period)
 
     def _verdict(self, period: Period) -> tuple[Row, list[str] | None]:
         """The verdict in a period; once that is closed, also the positions of the answers in it."""
         frozen = self.subject.published.get(VERDICT, {}).get(f"{self.code}|{period.name}")
-        if frozen is not None and self.subject.now >= _closes_at(self.subject, period):
+        has_waited = period.name in self.subject.memory.get("waits", ())
+        if frozen is not None and not has_waited and self.subject.now >= _closes_at(self.subject, period):
             return frozen, [answer["position"] for answer in frozen["answers"]]
         standings = self._standings(period.freeze_at)
         verdict = self.case.verdict(standings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from schemas.identifiers import citizen_check
 from streams.flows.quota import FLOW
 from streams.flows.quota.cycle import find_period, period_of
 from streams.flows.quota.draw import commitment, draw_order, roster_hash, verify_draw
+from streams.operators.effects import Effects
 from streams.operators.folding import Folding
 from streams.operators.intake import Outgoing
 from streams.operators.message import FACT, message_key, pack
@@ -242,6 +244,42 @@ def test_e3_a_backdated_answer_after_the_freeze_cannot_change_it(city: Rehearsal
     assert verdict_of(city)["verdict"] == "VALID"
     assert verdict_of(city, period="201611")["verdict"] == "NOT_VALID"
     assert kinds(city) == ["ANSWER_CONTRADICTED_AFTER_FREEZE"]
+
+
+class Withheld(Rehearsal):
+    """What cases tell the claims of their applicants lies in the inbox, behind much else, until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__(FLOW, CONTRACTS, now="2016-10-01")
+        self.withheld: list[Outgoing] = []
+        self.is_withholding = True
+
+    def deliver(self, messages: list[Outgoing]) -> None:
+        super().deliver(messages)
+        if not self.is_withholding:
+            held, self.withheld = self.withheld, []
+            super().deliver(held)
+
+    def take_batch(self, batch: list[tuple[int, bytes, bytes]]) -> Iterator[Effects]:
+        for effects in super().take_batch(batch):
+            held = [each for each in effects.messages if b"\0claim:" in each.key] if self.is_withholding else []
+            self.withheld += held
+            yield replace(effects, messages=[each for each in effects.messages if each not in held])
+
+
+def test_e3_a_verdict_freezes_once_the_applicants_place_is_known_and_not_as_pending_before() -> None:
+    city = Withheld()
+    city.tick("2016-10-01")
+    for code in (apply(city), apply(city, 2)):
+        pass_all(city, code)
+    city.tick("2016-10-22")
+    assert verdict_of(city)["verdict"] == "PENDING"
+    city.is_withholding = False
+    city.tick("2016-10-23")
+    assert [verdict_of(city, code)["verdict"] for code in (CODE, "2016100000002")] == ["VALID", "VALID"]
+    second_answer(city, "police", "FAIL", "2016-10-06")
+    assert verdict_of(city)["verdict"] == "VALID", "and from then on it is frozen"
+    city.check_rows()
 
 
 def test_e3_the_missing_answer_after_the_freeze_makes_the_case_valid_in_the_next_period(city: Rehearsal) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from producers.log import Headers
 from schemas.change import Batch, Record
 from schemas.directory import Directory
+from streams.operators import runner
 from streams.operators.flow import Flow, Fold, Input, Outcome
 from streams.operators.folding import Folding
 from streams.operators.message import FACT, HOLD, TICK, message_key, pack, unpack
@@ -118,14 +120,14 @@ class Rig:
         self.following[place] += 1
         self.runner.handle([Batch(topic=self.feed.feed, partition=partition, records=[record])])
 
-    def told(self, *, is_tick: bool = False) -> None:
-        """A message of the flow is folded."""
+    def told(self, *, is_tick: bool = False, at: float = 0.0) -> None:
+        """A message of the flow, written at this moment or now, is folded."""
         place = (INBOX, 0)
         offset = self.following.setdefault(place, 0)
         self.following[place] += 1
         key = message_key("rig", "" if is_tick else "one:1")
         value = pack([TICK, 1] if is_tick else [FACT, self.feed.feed, str(offset), "p", 0, 0, {"id": offset}, False])
-        record = Record(offset, key, value, None, round(time.time() * 1_000))
+        record = Record(offset, key, value, None, round((at or time.time()) * 1_000))
         self.runner.handle([Batch(topic=INBOX, partition=0, records=[record])])
 
     def holds(self, *behind: int) -> dict[str, int | None]:
@@ -134,10 +136,10 @@ class Rig:
         self.clock(*behind)
         return dict(self.sent.holds)
 
-    def clock(self, *behind: int) -> int | None:
-        """The second that a look sends to the tasks while these partitions of the feed hold more."""
+    def clock(self, *behind: int, inbox: bool = False) -> int | None:
+        """The second that a look sends to the tasks while these partitions of the feed, and perhaps the inbox, hold more."""
         self.sent.clocks.clear()
-        self.runner.idle(self.following, {(self.feed.feed, number) for number in behind})
+        self.runner.idle(self.following, {*((self.feed.feed, number) for number in behind), *[(INBOX, 0)] * inbox})
         return self.sent.clocks[-1] if self.sent.clocks else None
 
 
@@ -214,7 +216,27 @@ def test_where_a_past_is_replayed_the_clock_stands_still_while_a_table_is_copied
     rig.commit(0, now, written=100)
     rig.commit(1, now - 60, written=40, op="r")
     assert rig.clock(1) is None, "the next row of the copy may have been written earlier"
-    assert rig.clock() == 100
+
+
+def test_where_a_past_is_replayed_the_clock_waits_until_all_that_follows_from_a_copy_is_folded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, now = Rig(tmp_path, is_replay=True), [time.time()]
+    monkeypatch.setattr(runner, "time", SimpleNamespace(time=lambda: now[0], monotonic=lambda: now[0]))
+    rig.following[INBOX, 0] = 0
+    rig.commit(0, round(now[0]), written=100, op="r")
+    assert rig.clock() is None, "the inbox is not known to hold more yet"
+    rig.told(at=now[0])
+    now[0] += 2
+    assert rig.clock(inbox=True) is None, "a case waits for its applicant's claim"
+    now[0] += 60
+    assert rig.clock(inbox=True) is None
+    rig.told(at=now[0])
+    assert rig.clock(inbox=True) == 100, "what is seconds behind is live"
+    rig.commit(0, round(now[0]), written=120, op="r")
+    now[0] += 2
+    assert rig.clock() == 120, "nothing is left to fold"
+    rig.runner.close()
 
 
 def test_where_a_past_is_replayed_a_feed_that_says_nothing_of_time_holds_nothing_up(tmp_path: Path) -> None:
