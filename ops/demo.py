@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -23,6 +22,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from ops.city.beside import beside
 from ops.city.city import GUANGZHOU, City
 from ops.city.course import Course, counted_feeds, courses
 from ops.city.life import Life
@@ -130,7 +130,7 @@ class Play:
         self._kills: dict[str, int] = dict.fromkeys(HOPS, 0)
         self._seconds: dict[str, float] = {}
         self._committed = 0
-        self._snapshot: Samples | None = None
+        self._hindered: dict[str, str] = {}
 
     def lap(self, name: str, since: float) -> None:
         """Note how long a part took."""
@@ -217,30 +217,32 @@ class Play:
         started = time.monotonic()
         self.read()
         self._tally.start_anew(f"{LATENCY}_bucket")
-        stop = threading.Event()
         life = Life(self.city, self._stage.dsn_of_agency, self._rate)
-        failures: list[BaseException] = []
-        living = threading.Thread(target=_guarded, args=(life.run, stop, failures), name="life")
-        living.start()
-        try:
+        with beside(life.run, "life") as check:
             due = self._schedule(for_seconds)
             with self._shown(life) as show, interruption.living():
-                while (for_seconds is None or time.monotonic() - started < for_seconds) and not failures:
+                while for_seconds is None or time.monotonic() - started < for_seconds:
+                    check()
                     if interruption.is_asked_to_rest:
                         self._say("stopping: the city rests, what is under way arrives; Ctrl-C again stops all at once")
                         break
                     while due and time.monotonic() - started >= due[0][0]:
                         self._kill(due.pop(0)[1])
                     self.read()
+                    self._tell_hindered(life)
                     show()
                     time.sleep(0.5)
-        finally:
-            stop.set()
-            living.join()
-        if failures:
-            raise failures[0]
         self._committed = life.total
         self.lap("live", started)
+
+    def _tell_hindered(self, life: Life) -> None:
+        """Say what the city cannot write since somebody changed a database under it, and when it can again."""
+        hindered = life.hindered
+        for name in hindered.keys() - self._hindered.keys():
+            self._say(f"the city goes on without {name}: {hindered[name]}")
+        for name in self._hindered.keys() - hindered.keys():
+            self._say(f"the city writes {name} again")
+        self._hindered = hindered
 
     def finish(self) -> Outcome:
         """Wait until what is under way has arrived, and compare the databases."""
@@ -261,7 +263,7 @@ class Play:
         seen, moved = -1.0, time.monotonic()
         still_since: float | None = None
         with closing(LagReader(self._stage.settings.kafka)) as lags:
-            backlog = Backlog(lags, read_directory(self._stage.settings.kafka).feeds)
+            backlog = Backlog(lags, read_directory(self._stage.settings.kafka))
             while time.monotonic() - moved < FLOWS_MOVE_WITHIN_SECONDS:
                 self.read()
                 backlog.look()
@@ -412,10 +414,3 @@ class Play:
 
     def _say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True)
-
-
-def _guarded(run: Callable[[threading.Event], None], stop: threading.Event, failures: list[BaseException]) -> None:
-    try:
-        run(stop)
-    except Exception as error:  # noqa: BLE001 - carried to the main thread, which raises it
-        failures.append(error)

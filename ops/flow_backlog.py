@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-
 from ops.control import read_directory
 from ops.lag import FLOWS_GROUP, LagReader
+from ops.lag_watch import flow_topics
 from ops.settings import Settings
 from ops.standing import read_standing
+from schemas.directory import Directory
 from schemas.errors import Transient
-from schemas.feed import FLOW_INBOX
 from streams.flows import FLOWS
 from streams.operators.flow import Flow
 
@@ -30,9 +29,9 @@ class Backlog:
     `records` is None while nobody can say; `has_moved`: they took some since the look before.
     """
 
-    def __init__(self, lags: LagReader, feeds: Container[str]) -> None:
+    def __init__(self, lags: LagReader, directory: Directory) -> None:
         self._lags = lags
-        self._topics = [FLOW_INBOX, *(each.feed for flow in FLOWS for each in flow.inputs if each.feed in feeds)]
+        self._topics = flow_topics(FLOWS, directory)
         self._confirmed = 0
         self.records: int | None = None
         self.has_moved = False

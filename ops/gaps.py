@@ -120,22 +120,17 @@ class Gaps:
         commands = ", ".join(f"`mesh resync {source}`" for source in sources)
         if not commands:
             return f"onboard what {topic} comes from, then copy that anew: `mesh status` lists sources and feeds"
-        if len(sources) == 1 and self._is_captured(topic):
+        if len(sources) == 1 and self._directory().is_captured(topic):
             return f"copy the feed anew: {commands}"
         return (
             f"copy anew what it is made from: {commands}; rows that were removed in the gap go when a grant is given again:"
             " `mesh grant <grant> REVOKED`, then `mesh grant <grant> ACTIVE`"
         )
 
-    def _is_captured(self, topic: str) -> bool:
-        directory = self._directory()
-        entry = directory.feeds.get(topic)
-        agency = directory.agencies.get(entry.contract.agency) if entry else None
-        return entry is not None and agency is not None and not agency.has_flow(entry.contract.source)
-
     def _sources_of(self, topic: str) -> tuple[str, ...]:
         """The sources that a feed is captured from, or a derived one is made from in the end; every one for the flows' inbox."""
-        feeds = self._directory().feeds
+        directory = self._directory()
+        feeds = directory.feeds
         found: set[str] = set()
         seen: set[str] = set()
         open_ = [topic]
@@ -144,7 +139,7 @@ class Gaps:
             if name in seen:
                 continue
             seen.add(name)
-            if self._is_captured(name):
+            if directory.is_captured(name):
                 found.add(feeds[name].contract.source_name)
                 continue
             makers = [flow for flow in self._flows() if name in flow.outputs or name == FLOW_INBOX]

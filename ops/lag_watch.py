@@ -15,7 +15,7 @@ from ops.lag import LagReader, TopicLag
 from schemas.directory import Directory
 from schemas.errors import Transient
 from schemas.feed import FLOW_INBOX
-from streams.operators.flow import Flow
+from streams.operators.flow import Flow, in_use
 
 LOOK_SECONDS = 5.0
 _BEHIND_SECONDS = 60.0
@@ -58,8 +58,8 @@ def watching(watch: LagWatch, stop: threading.Event) -> threading.Thread:
 
 
 def flow_topics(flows: Sequence[Flow], directory: Directory, inbox: str = FLOW_INBOX) -> list[str]:
-    """What the workers of these flows read: their inbox, and the input feeds that are onboarded."""
-    feeds = {entry.feed for flow in flows for entry in flow.inputs}
+    """What the workers of these flows read: their inbox, and the input feeds that are onboarded, of flows that are in use."""
+    feeds = {entry.feed for flow in in_use(flows, directory) for entry in flow.inputs}
     return [inbox, *sorted(feeds & directory.feeds.keys())]
 
 

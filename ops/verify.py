@@ -121,7 +121,7 @@ def compare_until_exact(
     """
     directory = read_directory(settings.kafka)
     with closing(LagReader(settings.kafka)) as lags:
-        backlog = Backlog(lags, directory.feeds)
+        backlog = Backlog(lags, directory)
         entries = _active(directory)
         verified = _until_exact(settings, directory, entries, within_seconds, receiver_log, say, backlog)
         return verified.if_anything_was_read()

@@ -149,6 +149,12 @@ class Directory:
         agency = self.agencies.get(entry.contract.agency) if entry else None
         return entry is not None and agency is not None and agency.has_flow(entry.contract.source)
 
+    def is_captured(self, feed: str) -> bool:
+        """Whether the feed comes from a department's database, or from another mesh."""
+        entry = self.feeds.get(feed)
+        agency = self.agencies.get(entry.contract.agency) if entry else None
+        return entry is not None and agency is not None and not agency.has_flow(entry.contract.source)
+
     def endings_due(self, now: datetime) -> list[Ending]:
         """The ends that no sink has confirmed yet: those that were asked for, and those of grants that are over."""
         due = [ending for ending in self.endings.values() if ending.acknowledged_at is None]

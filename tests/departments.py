@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import psycopg
 import yaml
 
+from ops.city.beside import beside
 from ops.city.city import GUANGZHOU, read_contracts
 from ops.city.ddl import create_table
 from ops.city.office.conduct import Habits
@@ -51,19 +51,19 @@ class Departments:
         """These departments' programs work within the block; nothing goes wrong and nothing takes time unless `habits` say so."""
         how = Habits(**{**FLAWLESS, "least_days": 0.0, "most_days": 0.0, **habits})
         offices = Offices(self.dsns, agencies, seed=1, clock=lambda: self.now, habits=how)
-        stop = threading.Event()
-        thread = threading.Thread(target=offices.run, args=(stop,))
-        thread.start()
-        try:
+        with beside(offices.run, "offices"):
             yield
-        finally:
-            stop.set()
-            thread.join()
+        assert not offices.hindered
 
 
 @contextmanager
-def department_mesh(folder: Path, tables: Mapping[str, set[str]]) -> Iterator[tuple[RunningMesh, dict[str, str]]]:
-    """A mesh that captures these tables of these departments, has all flows, and delivers what the departments are granted."""
+def department_mesh(
+    folder: Path, tables: Mapping[str, set[str]], *, has_flows: bool = True
+) -> Iterator[tuple[RunningMesh, dict[str, str]]]:
+    """A mesh that captures these tables of these departments, has all flows, and delivers what the departments are granted.
+
+    Without flows it is a district's or the province's, which lends tables to the city's systems.
+    """
     directory = folder / "mesh"
     program = Program(
         name="up",
@@ -84,28 +84,28 @@ def department_mesh(folder: Path, tables: Mapping[str, set[str]]) -> Iterator[tu
                 with database(dsns[contract.agency]) as connection:
                     for statement in create_table(contract):
                         connection.execute(statement)
-        mesh.done("onboard", "--wait", 0, "--partitions", 1, _city(folder / "city", tables))
+        mesh.done("onboard", "--wait", 0, "--partitions", 1, _city(folder / "city", tables, has_flows=has_flows))
         yield mesh, dsns
     finally:
         running.stop()
 
 
-def _city(folder: Path, tables: Mapping[str, set[str]]) -> Path:
+def _city(folder: Path, tables: Mapping[str, set[str]], *, has_flows: bool) -> Path:
     """The part of the example city's folder that these departments are."""
     flows = {
         entry.parent.name
         for entry in GUANGZHOU.glob("*/agency.yaml")
-        if yaml.safe_load(entry.read_text())["sources"][0]["kind"] == "flow"
+        if has_flows and yaml.safe_load(entry.read_text())["sources"][0]["kind"] == "flow"
     }
     for flow in flows:  # whoever else reads these tables has to have where to write
         shutil.copytree(GUANGZHOU / flow, folder / flow)
     for agency, names in tables.items():
         if (GUANGZHOU / agency).exists():  # otherwise it only subscribes
-            (folder / agency).mkdir()
+            (folder / agency).mkdir(parents=True)
             for name in ("agency.yaml", *(f"{table}.avsc" for table in names)):
                 shutil.copy(GUANGZHOU / agency / name, folder / agency / name)
         subscriber = GUANGZHOU / "subscribers" / agency / "subscriber.yaml"
-        if not subscriber.exists():  # it only provides
+        if not has_flows or not subscriber.exists():  # it only provides
             continue
         entry = yaml.safe_load(subscriber.read_text())
         entry["grants"] = [grant for grant in entry["grants"] if _is_here(grant["feed"], tables, flows)]

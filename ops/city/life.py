@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
+from ops.city.beside import beside
 from ops.city.city import City, address
 from ops.city.events import EVENTS
 from ops.city.office.offices import Offices
@@ -42,7 +43,8 @@ class Life:
 
     One thread calls `run`; others may read `committed`.
 
-    A second life of the same city goes on where the first one was stopped.
+    A second life of the same city goes on where the first one was stopped. A department whose database is away, or refuses what the
+    city writes, is done without until it is back; `hindered` says, by feed or agency, what that is now.
 
     `rate` is in committed row changes a second, over all departments, and may be set while it runs.
     """
@@ -57,6 +59,7 @@ class Life:
         self.rate = rate
         self.committed: Counter[tuple[str, str]] = Counter()
         self._happenings = Happenings(city)
+        self._refused: dict[str, str] = {}
         self._offices = Offices(dsn_of_agency, city.agencies, seed=city.seed, clock=lambda: self._happenings.scene.now)
         self._dsns = {agency: address(dsn_of_agency, agency) for agency in city.agencies}
         self._clock = clock
@@ -73,11 +76,17 @@ class Life:
             counted[feed] += count
         return dict(counted)
 
+    @property
+    def hindered(self) -> dict[str, str]:
+        """What the city, or a department's program, cannot write now, and why."""
+        return {**self._offices.hindered.copy(), **self._refused.copy()}
+
     def run(self, stop: threading.Event) -> None:
-        """Live until `stop` is set; everything sent is committed on return. Raises Transient when a database is gone."""
-        with self._pipelines() as pipelines, self._at_work() as failures:
+        """Live until `stop` is set; everything sent is committed on return."""
+        with self._pipelines() as pipelines, beside(self._offices.run, "offices") as check:
             last, owed = self._clock(), 0.0
-            while not stop.is_set() and not failures:
+            while not stop.is_set():
+                check()
                 now = self._clock()
                 owed = min(owed + (now - last) * self.rate, self.rate * DEBT_SECONDS)
                 last = now
@@ -101,28 +110,6 @@ class Life:
         with ExitStack() as stack:
             pipelines: dict[str, Pipeline] = {}
             for agency, dsn in self._dsns.items():
-                pipelines[agency] = Pipeline(agency, dsn)
+                pipelines[agency] = Pipeline(agency, dsn, self._refused)
                 stack.callback(pipelines[agency].close)
             yield pipelines
-
-    @contextmanager
-    def _at_work(self) -> Iterator[list[BaseException]]:
-        """The departments' programs work within the block. What ends them is yielded, and raised at its end."""
-        stop = threading.Event()
-        failures: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                self._offices.run(stop)
-            except BaseException as error:  # noqa: BLE001 - raised below, by the thread that lives
-                failures.append(error)
-
-        working = threading.Thread(target=work, name="offices")
-        working.start()
-        try:
-            yield failures
-        finally:
-            stop.set()
-            working.join()
-        if failures:
-            raise failures[0]

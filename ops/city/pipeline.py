@@ -2,99 +2,162 @@
 
 libpq's own pipeline mode costs about a tenth of what the driver's cursors do, and the city is only the scenery of a
 measurement: its processor time is taken from what is measured.
+
+A city outlives its databases' bad days. What a database refuses, since somebody renamed a table or added a rule, is rolled back and
+left out, and so is what falls into the time in which it cannot be reached; `hindered` says which, for as long as it is so.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
+from typing import NamedTuple
 
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
+from psycopg.pq.abc import PGconn, PGresult
 
-from ops.city.statement import RowChange
-from schemas.errors import ContractBroken, Transient
+from ops.city.statement import RowChange, Statement
 
 UNREAD_MAX = 500
 """Statements sent without reading answers: their answers must fit the socket's buffers, or both sides wait for ever."""
+AGAIN_SECONDS = 1.0
+CONNECT_WITHIN_SECONDS = 3
 
 _SESSION = "-c synchronous_commit=off"
 """One connection stands here for a department's hundreds of clerks, whose commits its database writes to disk together. Alone it
 would wait for the disk at every commit, and the city's rate would be the disk's."""
 
+_AWAY = {"08", "57"}
+"""Classes of SQLSTATE that end the connection."""
+_SCHEMA = {"0A", "42"}
+"""Classes that say that a statement no longer fits its table, so that it is to be prepared again."""
+
+
+class _Sent(NamedTuple):
+    statement: Statement
+    is_change: bool
+    """Not where it is only prepared."""
+
+
+class _Away(Exception):
+    """The connection broke."""
+
 
 class Pipeline:
-    """Sends transactions without waiting; `answers` waits. Raises Transient when the database is gone."""
+    """Sends transactions without waiting; `answers` waits.
 
-    def __init__(self, agency: str, dsn: str) -> None:
+    `hindered` is told, by feed or, where its database is away, by agency, what the city cannot write now and why.
+    """
+
+    def __init__(self, agency: str, dsn: str, hindered: MutableMapping[str, str]) -> None:
         self.agency = agency
-        self._connection = pq.PGconn.connect(
-            make_conninfo(dsn, application_name="mesh-city", options=_SESSION).encode()
+        self._address = make_conninfo(
+            dsn, application_name="mesh-city", options=_SESSION, connect_timeout=CONNECT_WITHIN_SECONDS
         )
-        if self._connection.status != pq.ConnStatus.OK:
-            raise Transient(f"agency {agency}: cannot connect to its database", fix="see whether its server runs")
-        self._connection.enter_pipeline_mode()
-        self._prepared: set[bytes] = set()
-        self._sent: deque[tuple[str, str] | None] = deque()  # feed and op; None where a transaction ends
+        self._hindered = hindered
+        self._connection: PGconn | None = None
+        self._retry_at = 0.0
+        self._names: dict[bytes, bytes] = {}
+        """By statement, the name under which this connection has it prepared."""
+        self._prepared = 0
+        self._sent: deque[_Sent | None] = deque()  # None where a transaction ends
         self._counted: Counter[tuple[str, str]] = Counter()
 
     def send(self, transaction: Sequence[RowChange]) -> None:
         """Send one transaction: everything up to the sync commits together or not at all."""
-        connection = self._connection
+        connection = self._opened()
+        if connection is None:
+            return
         try:
             for statement, parameters in transaction:
-                if statement.name not in self._prepared:
-                    connection.send_prepare(statement.name, statement.text)
-                    self._prepared.add(statement.name)
-                    self._sent.append((statement.feed, ""))
-                connection.send_query_prepared(statement.name, parameters)
-                self._sent.append((statement.feed, statement.op))
+                name = self._names.get(statement.name)
+                if name is None:
+                    self._prepared += 1
+                    name = self._names[statement.name] = b"%s_%d" % (statement.name, self._prepared)
+                    connection.send_prepare(name, statement.text)
+                    self._sent.append(_Sent(statement, is_change=False))
+                connection.send_query_prepared(name, parameters)
+                self._sent.append(_Sent(statement, is_change=True))
             connection.pipeline_sync()
-        except psycopg.Error as error:
-            raise self._gone() from error
-        self._sent.append(None)
-        if len(self._sent) > UNREAD_MAX:
-            self._read()
+            self._sent.append(None)
+            if len(self._sent) > UNREAD_MAX:
+                self._read(connection)
+        except (psycopg.Error, _Away):
+            self._lose()
 
     def answers(self) -> Counter[tuple[str, str]]:
         """Wait until everything sent is committed; rows changed per feed and op since the last call."""
-        self._read()
+        if self._connection is not None:
+            try:
+                self._read(self._connection)
+            except (psycopg.Error, _Away):
+                self._lose()
         counted, self._counted = self._counted, Counter()
         return counted
 
-    def _read(self) -> None:
+    def _opened(self) -> PGconn | None:
+        if self._connection is None and time.monotonic() >= self._retry_at:
+            connection = pq.PGconn.connect(self._address.encode())
+            if connection.status != pq.ConnStatus.OK:
+                connection.finish()
+                self._lose()
+                return None
+            connection.enter_pipeline_mode()
+            self._connection = connection
+            self._hindered.pop(self.agency, None)
+        return self._connection
+
+    def _lose(self) -> None:
+        """What was not answered may or may not be committed."""
+        self.close()
+        self._names.clear()
+        self._sent.clear()
+        self._retry_at = time.monotonic() + AGAIN_SECONDS
+        self._hindered[self.agency] = "its database cannot be reached"
+
+    def _read(self, connection: PGconn) -> None:
         rows: Counter[tuple[str, str]] = Counter()
+        is_refused = False
         while self._sent:
             sent = self._sent.popleft()
-            result = self._connection.get_result()
+            result = connection.get_result()
             if result is None:
-                raise self._gone()
+                raise _Away
             if sent is None:
                 if result.status != pq.ExecStatus.PIPELINE_SYNC:
-                    raise self._gone()
-                self._counted += rows  # the sync's answer says that the transaction is committed
+                    raise _Away
+                if not is_refused:
+                    self._counted += rows  # the sync's answer says that the transaction is committed
+                    for feed, _ in rows if self._hindered else ():
+                        self._hindered.pop(feed, None)
                 rows.clear()
+                is_refused = False
                 continue
-            if result.status != pq.ExecStatus.COMMAND_OK:
-                raise self._refused(sent[0], result)
-            if sent[1]:
-                rows[sent] += result.command_tuples or 0
-            self._connection.get_result()  # the end of this statement's answer
+            if result.status == pq.ExecStatus.COMMAND_OK:
+                if sent.is_change:
+                    rows[sent.statement.feed, sent.statement.op] += result.command_tuples or 0
+            else:
+                is_refused = True
+                self._refused(sent, result)
+            connection.get_result()  # the end of this statement's answer
 
-    def _refused(self, feed: str, result: pq.abc.PGresult) -> Exception:
+    def _refused(self, sent: _Sent, result: PGresult) -> None:
+        """A statement failed, or the one before it in its transaction did."""
         state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
-        if not state or state[:2] in {"08", "57"}:
-            return self._gone()
-        constraint = (result.error_field(pq.DiagnosticField.CONSTRAINT_NAME) or b"").decode()
-        breach = f"its database refused a change (SQLSTATE {state} {constraint})"
-        return ContractBroken(feed, breach, fix="make the city's databases anew: they no longer hold what it remembers")
-
-    def _gone(self) -> Transient:
-        return Transient(
-            f"agency {self.agency}: the connection to its database broke", fix="see whether its server runs"
-        )
+        if result.status != pq.ExecStatus.PIPELINE_ABORTED:
+            if not state or state[:2] in _AWAY:
+                raise _Away
+            constraint = (result.error_field(pq.DiagnosticField.CONSTRAINT_NAME) or b"").decode()
+            what = f"SQLSTATE {state}, {constraint}" if constraint else f"SQLSTATE {state}"
+            self._hindered[sent.statement.feed] = f"its database refuses what the city writes ({what})"
+        if not sent.is_change or state[:2] in _SCHEMA:
+            self._names.pop(sent.statement.name, None)
 
     def close(self) -> None:
         """Let the connection go; what was not answered may or may not be committed."""
-        self._connection.finish()
+        if self._connection is not None:
+            self._connection.finish()
+            self._connection = None

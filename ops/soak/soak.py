@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 from rich.console import Console
 
+from ops.city.beside import beside
 from ops.city.city import GUANGZHOU
 from ops.city.life import Life
 from ops.control import read_directory
@@ -32,7 +33,6 @@ from ops.interruption import Interrupted, Interruption, raise_unless_interrupted
 from ops.lag import LagReader
 from ops.onboard import onboard
 from ops.settings import DELIVERY_TIMEOUT, Settings
-from ops.soak.living import Living
 from ops.soak.memory import Memory
 from ops.soak.tables import AGENCY, SUBSCRIBER, Tables
 from ops.soak.trouble import OUTAGE, Troubles
@@ -177,19 +177,19 @@ class _Soak:
         return tables
 
     def _soak(self, tables: Tables, interruption: Interruption) -> tuple[Troubles, int]:
-        living = Living(Life(self._play.city, self._stage.dsn_of_agency, self._rate))
-        troubles = self._troubles(tables, living)
+        life = Life(self._play.city, self._stage.dsn_of_agency, self._rate)
+        troubles = self._troubles(tables)
         for line in troubles.plan():
             self._say(line)
         started = time.monotonic()
         said = sampled = 0.0
         try:
-            with living.alive(), interruption.living():
+            with beside(life.run, "life") as check, interruption.living():
                 # What does not end in twice the time is named among what is left, and the rest is compared all the same.
                 while (elapsed := time.monotonic() - started) < self._seconds * (1 if troubles.is_over else 2):
                     if interruption.is_asked_to_rest:
                         raise Interrupted
-                    living.check()
+                    check()
                     troubles.advance(elapsed)
                     tables.write()
                     if elapsed - sampled >= self._seconds / SAMPLES:
@@ -198,13 +198,13 @@ class _Soak:
                     if elapsed - said >= SAY_SECONDS:
                         said = elapsed
                         self._play.read()
-                        self._say(f"{elapsed:6.0f} s of {self._seconds:.0f}  {self._play.headline(living.life)}")
+                        self._say(f"{elapsed:6.0f} s of {self._seconds:.0f}  {self._play.headline(life)}")
                     time.sleep(TICK_SECONDS)
         finally:
             troubles.close()
-        return troubles, living.life.total
+        return troubles, life.total
 
-    def _troubles(self, tables: Tables, living: Living) -> Troubles:
+    def _troubles(self, tables: Tables) -> Troubles:
         directory = read_directory(self._settings.kafka)
         codes = sorted(
             code
@@ -217,7 +217,6 @@ class _Soak:
             self._settings,
             self._subscribers,
             tables,
-            living,
             seed=self._seed,
             seconds=self._seconds,
             grants=grants,
@@ -229,7 +228,7 @@ class _Soak:
         """Wait until nothing is unwell and no incident is left, for as long as the flows catch up; what is left in the end."""
         directory = read_directory(self._settings.kafka)
         with closing(LagReader(self._settings.kafka)) as lags:
-            return self._left(troubles, Backlog(lags, directory.feeds))
+            return self._left(troubles, Backlog(lags, directory))
 
     def _left(self, troubles: Troubles, backlog: Backlog) -> list[str]:
         at_most = time.monotonic() + max(QUIET_WITHIN_SECONDS, self._seconds)

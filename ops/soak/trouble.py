@@ -24,7 +24,6 @@ from psycopg import sql
 from ops.embedded.postgres import Postgres
 from ops.incidents import read as read_incidents
 from ops.settings import Settings
-from ops.soak.living import Living
 from ops.soak.tables import FEEDS, Tables
 from ops.up import mesh_command
 from schemas.errors import Transient
@@ -56,7 +55,6 @@ class Troubles:
         settings: Settings,
         subscribers: Postgres,
         tables: Tables,
-        living: Living,
         *,
         seed: int,
         seconds: float,
@@ -67,7 +65,6 @@ class Troubles:
         self._settings = settings
         self._subscribers = subscribers
         self._tables = tables
-        self._living = living
         self._seconds = seconds
         self._say = say
         rng = Random(seed)  # noqa: S311 - reproducible on purpose, guards nothing
@@ -140,8 +137,7 @@ class Troubles:
         yield from self._until(lambda: self._pid("kafka") != pid)
 
     def _departments_restarted(self) -> Steps:
-        self._say("the departments' server restarts; the city rests meanwhile")
-        self._living.rest()
+        self._say("the departments' server restarts under the city's hands")
         pid = self._pid("postgres")
         os.kill(pid, signal.SIGINT)
 
@@ -151,10 +147,7 @@ class Troubles:
             psycopg.connect(self._settings.hub_database, connect_timeout=2).close()
             return True
 
-        try:
-            yield from self._until(is_back)
-        finally:
-            self._living.wake()
+        yield from self._until(is_back)
 
     def _subscribers_restarted(self) -> Steps:
         self._say("the subscribers' server restarts")

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from schemas.directory import Directory
+
 Row = Mapping[str, Any]
 
 QUEUE_KEY = ("conflict_id",)
@@ -198,8 +200,9 @@ class Flow:
     """One system: what it reads, how its subjects are folded, what it writes.
 
     `outputs` maps each derived feed to its key columns, as its contract has them. `queue` is the derived feed (one of
-    `outputs`) of rows and subjects that need a person: see `queue_item`. An input of no onboarded contract is left out;
-    for an output that is not onboarded the flows wait, and an incident says so: a row left out would be lost.
+    `outputs`) of rows and subjects that need a person: see `queue_item`. An input of no onboarded contract is left out, and so
+    is a flow of which no output is onboarded; where only some are, the flows wait for the others, and an incident says so: a row
+    left out would be lost.
     """
 
     name: str
@@ -207,6 +210,18 @@ class Flow:
     folds: Mapping[str, Fold]
     outputs: Mapping[str, Sequence[str]]
     queue: str
+
+
+def in_use(flows: Iterable[Flow], directory: Directory) -> list[Flow]:
+    """The flows that a mesh runs: those of which it has an output.
+
+    A district that lends a table to a system of the city's, and takes what the system makes of it, runs no such system.
+    """
+
+    def writes(feed: str) -> bool:
+        return feed in directory.feeds and not directory.is_captured(feed)
+
+    return [flow for flow in flows if any(map(writes, flow.outputs))]
 
 
 def keyed(kind: str, column: str) -> Callable[[Row], Iterable[str]]:

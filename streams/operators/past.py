@@ -36,10 +36,10 @@ class Progress(Protocol):
 
 
 class Past:
-    """The past that is still to be taken. `readers` maps a feed to the names of the flows that read it."""
+    """The past that is still to be taken. `readers` maps a feed to the names of the flows that read it; it may be set anew."""
 
     def __init__(self, readers: Mapping[str, Collection[str]], progress: Progress, replay: Replay) -> None:
-        self._readers = readers
+        self.readers = readers
         self._progress = progress
         self._replay = replay
         self._taken: dict[str, frozenset[str]] | None = None
@@ -53,7 +53,7 @@ class Past:
         if partition in self._open:
             return
         taken = self._taken.get(_key(partition), frozenset())
-        missing = frozenset(self._readers[partition[0]]) - taken
+        missing = frozenset(self.readers.get(partition[0], ())) - taken
         if not missing:
             return
         if next_offset == 0:

@@ -25,7 +25,7 @@ from schemas.errors import Rejected, Transient
 from streams.backfill import FLUSH_SECONDS
 from streams.operators.arrival import TRUNCATE, Arrival, Arrived
 from streams.operators.clock import Told, place_of
-from streams.operators.flow import Flow
+from streams.operators.flow import Flow, in_use
 from streams.operators.intake import Intake, Outgoing, feeds_of
 from streams.operators.message import HOLD, TICK, message_key, pack
 from streams.operators.past import Past, Progress, Replay, readers_of
@@ -95,7 +95,7 @@ class Runner:
         is_replay: bool = False,
     ) -> None:
         self._flows = flows
-        self._readers = feeds_of(flows)
+        self._readers: Mapping[str, Sequence[Flow]] = {}
         self._intakes = {flow.name: Intake(flow, is_replay=is_replay) for flow in flows}
         self._is_replay = is_replay
         self._stirred: set[str] = set()
@@ -123,19 +123,17 @@ class Runner:
         self._tasks: dict[int, Task] = {}
         self._outlet: Outlet | None = None
         self._seen: Directory | None = None
-        self._past = Past(readers_of(self._readers), progress, replay)
+        self._past = Past({}, progress, replay)
 
     def topics(self) -> frozenset[str]:
         """What the worker is to read: the inbox, and the input feeds that are onboarded."""
-        feeds = self._directory().feeds
-        return frozenset({self._ways.inbox, *(feed for feed in self._readers if feed in feeds)})
+        directory = self._directory()
+        read = feeds_of(in_use(self._flows, directory))
+        return frozenset({self._ways.inbox, *(feed for feed in read if feed in directory.feeds)})
 
     def handle(self, batches: Sequence[Batch]) -> None:
         """Take a group to its effects. Raises Transient: the same group comes again."""
-        directory = self._directory()
-        if directory is not self._seen:
-            self._arrivals.clear()
-            self._seen = directory
+        directory = self._known()
         feeds = [batch for batch in batches if batch.topic != self._ways.inbox]
         if feeds:
             for batch in feeds:
@@ -165,11 +163,21 @@ class Runner:
         while self._tasks:
             self._tasks.popitem()[1].close()
 
+    def _known(self) -> Directory:
+        """The directory as it is now; which flows read what changes with it."""
+        directory = self._directory()
+        if directory is not self._seen:
+            self._arrivals.clear()
+            self._readers = feeds_of(in_use(self._flows, directory))
+            self._past.readers = readers_of(self._readers)
+            self._seen = directory
+        return directory
+
     # ── intake ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _take_past(self, positions: Mapping[tuple[str, int], int]) -> None:
         """A slice of what flows missed that came later than their feeds."""
-        directory = self._directory()
+        directory = self._known()
         self._past.keep_only(positions.keys())
         try:
             for place, offset in positions.items():
@@ -190,7 +198,7 @@ class Runner:
                 return []
             raise Transient(f"feed {batch.topic} has records but is not in the directory", fix="onboard it")
         messages: list[Outgoing] = []
-        readers = (flow.name for flow in self._readers[batch.topic])
+        readers = (flow.name for flow in self._readers.get(batch.topic, ()))
         intakes = [self._intakes[name] for name in readers if only is None or name in only]
         contract = entry.contract
         for record in batch.records:

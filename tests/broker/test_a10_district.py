@@ -5,43 +5,16 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from tests.running_mesh import Ran, RunningMesh, contract, database, run
+from tests.peers import address, anchor, identity_of, mesh_subscriber, write
+from tests.running_mesh import RunningMesh, contract, database
 from tests.until import until
 
 FIELDS = {"id": "int", "name": "string", "region": "string"}
 OURS, OTHER = "440106", "440105"
-
-
-def write(folder: Path, name: str, value: dict[str, Any]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(json.dumps(value, ensure_ascii=False))
-    return folder
-
-
-def anchor(mesh: RunningMesh, *arguments: object, **options: str) -> Ran:
-    named = [text for name, value in options.items() for text in (f"--{name}", value)]
-    return run("anchor", arguments[0], "--dir", mesh.directory, "--json", *named, *arguments[1:])
-
-
-def mesh_subscriber(folder: Path, code: str, fingerprint: str, **grant: Any) -> Path:
-    """A subscriber that is another mesh."""
-    sink = {"name": "main", "kind": "mesh", "options": {"anchor": fingerprint}}
-    grants = [{"purpose": "社区网格化", "legal_basis": "示例依据", **grant}]
-    record = {"subscriber": code, "name": "网格", "sinks": [sink], "grants": grants}
-    return write(folder / code, "subscriber.yaml", record)
-
-
-def address(provider: RunningMesh, user: str) -> str:
-    """What the provider's people hand over: login, listener, registry."""
-    password = (provider.directory / "connections" / f"{user}.kafka").read_text()
-    endpoints = provider.endpoints
-    return f"mesh://{user}:{quote(password)}@{endpoints['kafka_sasl']}?registry={quote(endpoints['registry'])}"
 
 
 def positions(mesh: RunningMesh, topic: str) -> list[tuple[int, str, str]]:
@@ -96,7 +69,7 @@ def test_a10_a_district_is_accepted_by_its_anchor_only_and_stops_without_it(
     feed = f"{code}.grid"
     keys = {name: of.done("identity") for name, of in (("city", city), ("district", district))}
     for name, key in keys.items():
-        (tmp_path / f"{name}.pem").write_text(run_identity(city if name == "city" else district))
+        (tmp_path / f"{name}.pem").write_text(identity_of(city if name == "city" else district))
         assert key["fingerprint"] in (tmp_path / f"{name}.pem").read_text()
     assert keys["city"]["fingerprint"] != keys["district"]["fingerprint"]
 
@@ -173,9 +146,3 @@ def test_a10_a_district_is_accepted_by_its_anchor_only_and_stops_without_it(
         until(lambda: len(read_as(city, reader, served)) >= 69, 60, "and what the district missed")
     assert anchor(city, "remove", keys["district"]["fingerprint"]).status == 0
     assert anchor(district, "remove", keys["city"]["fingerprint"]).status == 0
-
-
-def run_identity(mesh: RunningMesh) -> str:
-    ran = mesh.run("identity")
-    assert ran.status == 0, ran.err
-    return ran.out

@@ -8,6 +8,7 @@ import time
 import psycopg
 import pytest
 
+from ops.city.beside import beside
 from ops.city.city import City
 from ops.city.life import Life
 from tests.until import until
@@ -93,3 +94,31 @@ def test_the_city_lives_at_the_rate_asked_for_and_remembers_what_it_did(city, ds
             for row in city.rolls[feed]
         }
         assert {tuple(rest): version for version, *rest in found} == remembered, feed
+
+
+def test_the_city_outlives_what_happens_to_its_databases_and_says_what_it_goes_without(city, dsns):
+    life = Life(city, dsns, rate=500)
+    with beside(life.run, "life") as check, psycopg.connect(dsns["fda"], autocommit=True) as fda:
+
+        def until_it_writes(feed):
+            before = life.per_feed()[feed]
+            until(lambda: check() or life.per_feed()[feed] > before, 60, f"the city writes {feed}")
+
+        until(lambda: life.per_feed().get("fda.penalty"), 60, "the city writes fda.penalty")
+        for change, back in (
+            ("ALTER TABLE penalty RENAME TO penalty_of_2016", "ALTER TABLE penalty_of_2016 RENAME TO penalty"),
+            (
+                "ALTER TABLE penalty ADD CONSTRAINT closed CHECK (false) NOT VALID",
+                "ALTER TABLE penalty DROP CONSTRAINT closed",
+            ),
+        ):
+            fda.execute(change)
+            until(lambda: check() or "SQLSTATE" in life.hindered.get("fda.penalty", ""), 60, "the city is hindered")
+            until_it_writes("police.resident")
+            fda.execute(back)
+            until_it_writes("fda.penalty")
+            until(lambda: not life.hindered, 60, "nothing is left out")
+        fda.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'mesh-%'")
+        for feed in ("police.resident", "fda.penalty"):
+            until_it_writes(feed)
+        until(lambda: check() or not life.hindered, 60, "every database is written to again")

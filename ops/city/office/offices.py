@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import datetime
 
 import psycopg
@@ -25,8 +23,8 @@ from ops.city.office.review import Review
 from ops.city.office.welfare_desk import WelfareDesk
 from ops.city.office.work import Connection, Work
 from ops.city.registration import CLAIMING, COORDINATOR
-from schemas.errors import Transient
 
+CONNECT_WITHIN_SECONDS = 3
 TURN_SECONDS = 1.0
 """Between two turns: offices look into their inboxes, so that what a day brings them costs one query and not one for each row."""
 
@@ -39,30 +37,53 @@ _PASSING = (
 """The mesh makes a table or a column of the inbox anew, or somebody else writes the same rows: the next turn looks again."""
 
 
-@dataclass(frozen=True, slots=True)
 class Office:
-    """One department's program: its own database, and what it does there."""
+    """One department's program: its own database, and what it does there. `hindered` is told when it cannot, and why."""
 
-    agency: str
-    works: Sequence[Work]
+    def __init__(self, agency: str, works: Sequence[Work], dsn: str, hindered: MutableMapping[str, str]) -> None:
+        self.agency = agency
+        self._works = works
+        self._dsn = dsn
+        self._hindered = hindered
+        self._connection: Connection | None = None
 
-    def turn(self, connection: Connection, now: datetime) -> int:
-        """Do everything that is due. Raises Transient when the database is gone."""
-        written = 0
-        for work in self.works:
+    def turn(self, now: datetime) -> int:
+        """Do everything that is due; how many rows were written. What its database refuses is left for the next turn."""
+        written, why = 0, ""
+        for work in self._works:
             try:
-                written += work.do(connection, now)
+                if self._connection is None:
+                    self._connection = psycopg.connect(
+                        self._dsn,
+                        autocommit=True,
+                        application_name=f"mesh-office-{self.agency}",
+                        options=_SESSION,
+                        connect_timeout=CONNECT_WITHIN_SECONDS,
+                    )
+                written += work.do(self._connection, now)
             except _PASSING:
                 continue
-            except psycopg.OperationalError as error:
-                raise Transient(
-                    f"agency {self.agency}: the connection to its database broke", fix="see whether its server runs"
-                ) from error
+            except psycopg.Error as error:
+                if self._connection is None or self._connection.closed:
+                    self.close()
+                    why = "its database cannot be reached"
+                    break
+                why = f"its database refuses what its program writes (SQLSTATE {error.sqlstate})"
+        if why:
+            self._hindered[self.agency] = why
+        else:
+            self._hindered.pop(self.agency, None)
         return written
 
+    def close(self) -> None:
+        """Let the connection go."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-def office(agency: str, seed: int, habits: Habits) -> Office:
-    """A department's program."""
+
+def works_of(agency: str, seed: int, habits: Habits) -> list[Work]:
+    """What a department's program does."""
     works: list[Work] = []
     if agency in REFUSALS:
         works.append(Review(agency, seed, habits))
@@ -82,11 +103,14 @@ def office(agency: str, seed: int, habits: Habits) -> Office:
         works.append(Counter(seed, habits))
     if agency == "civil":
         works.append(WelfareDesk(seed, habits))
-    return Office(agency, works)
+    return works
 
 
 class Offices:
-    """All departments' programs. `clock` is the city's own time; `written` are the rows that they have written."""
+    """All departments' programs. `clock` is the city's own time; `written` are the rows that they have written.
+
+    `hindered` says which of them cannot do their work now, and why.
+    """
 
     def __init__(
         self,
@@ -97,30 +121,23 @@ class Offices:
         clock: Callable[[], datetime],
         habits: Habits | None = None,
     ) -> None:
-        every = [office(agency, seed, habits or Habits()) for agency in agencies]
-        self._offices = [(each, address(dsn_of_agency, each.agency)) for each in every if each.works]
+        self.hindered: dict[str, str] = {}
+        self._offices = [
+            Office(agency, works, address(dsn_of_agency, agency), self.hindered)
+            for agency in agencies
+            if (works := works_of(agency, seed, habits or Habits()))
+        ]
         self._clock = clock
         self.written = 0
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set. Raises Transient when a database is gone."""
-        with self._connections() as connections:
+        """Work until `stop` is set."""
+        try:
             while not stop.wait(TURN_SECONDS):
-                for each, connection in connections:
+                for each in self._offices:
                     if stop.is_set():
                         break
-                    self.written += each.turn(connection, self._clock())
-
-    @contextmanager
-    def _connections(self) -> Iterator[list[tuple[Office, Connection]]]:
-        with ExitStack() as stack:
-            yield [(each, stack.enter_context(_connected(each.agency, dsn))) for each, dsn in self._offices]
-
-
-def _connected(agency: str, dsn: str) -> Connection:
-    try:
-        return psycopg.connect(dsn, autocommit=True, application_name=f"mesh-office-{agency}", options=_SESSION)
-    except psycopg.OperationalError as error:
-        raise Transient(
-            f"agency {agency}: cannot connect to its database", fix="see whether its server runs"
-        ) from error
+                    self.written += each.turn(self._clock())
+        finally:
+            for each in self._offices:
+                each.close()

@@ -9,6 +9,7 @@ from ops.city.compare import Comparison
 from ops.flow_backlog import Backlog
 from ops.lag import TopicLag
 from ops.verify import Verified
+from schemas.directory import Directory
 from schemas.errors import Transient
 from schemas.feed import FLOW_INBOX
 
@@ -70,7 +71,9 @@ class Broker:
 
 
 def test_flows_are_through_when_nothing_with_an_age_is_left() -> None:
-    backlog = Backlog(cast("Any", Broker((9, 4.0, 100), (9, 5.0, 100), None, (2, 1.0, 107), (1, 0.0, 108))), {})
+    backlog = Backlog(
+        cast("Any", Broker((9, 4.0, 100), (9, 5.0, 100), None, (2, 1.0, 107), (1, 0.0, 108))), Directory()
+    )
     seen: list[tuple[int | None, bool]] = []
     for _ in range(5):
         backlog.look()

@@ -89,10 +89,12 @@ class Rig:
             outputs={"rig.queue": ["conflict_id"]},
             queue="rig.queue",
         )
+        self.onboarded = {self.feed.feed: self.feed.entry, "rig.queue": self.feed.entry}
+        self.taken: list[tuple[int, int]] = []
         self.sent = Sent()
         self.runner = Runner(
             flows=[flow],
-            directory=lambda: Directory(feeds={self.feed.feed: self.feed.entry}),
+            directory=lambda: Directory(feeds=self.onboarded),
             schema_of=self.feed.schemas.__getitem__,
             open_outlet=lambda: cast("Any", self.sent),
             open_writer=lambda _: Written(),
@@ -100,11 +102,15 @@ class Rig:
             ways=Ways(1, INBOX, "state"),
             data_dir=folder,
             progress=Told(),
-            replay=lambda *_: iter(()),
+            replay=self._replay,
             observer=Quiet(),
             is_replay=is_replay,
         )
         self.following = {(self.feed.feed, number): 0 for number in (0, 1)}
+
+    def _replay(self, _topic: str, _partition: int, start: int, end: int) -> Iterator[Batch]:
+        self.taken.append((start, end))
+        return iter(())
 
     def commit(
         self, partition: int, second: int, born: int | None = None, written: int | None = None, op: str = "c"
@@ -146,6 +152,19 @@ class Rig:
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
+
+
+def test_a_flow_of_which_no_output_is_onboarded_reads_nothing_and_takes_the_past_once_one_is(rig: Rig) -> None:
+    queue = rig.onboarded.pop("rig.queue")
+    assert rig.runner.topics() == {INBOX}
+    rig.commit(0, 100)
+    assert rig.clock() is None
+    assert rig.taken == []
+    rig.onboarded["rig.queue"] = queue
+    assert rig.runner.topics() == {INBOX, rig.feed.feed}
+    rig.commit(0, 110)
+    assert rig.taken == [(0, 1)], "what it was not there for"
+    assert rig.clock() == 110
 
 
 def test_the_clock_is_the_newest_commit_where_nothing_is_left_to_read(rig: Rig) -> None:
