@@ -30,7 +30,7 @@ from ops.control import Follower, read_directory
 from ops.demo_outcome import Outcome, quantiles, tell
 from ops.demo_stage import Stage, make_room, running_mesh, set_up, subscribers_server
 from ops.feed_rows import feed_rows
-from ops.flow_backlog import Backlog, open_items
+from ops.flow_backlog import open_items, until_folded
 from ops.flows import BY_DATES, CLOCK, TASKS
 from ops.folder import load as load_folder
 from ops.incidents import IncidentReader
@@ -49,10 +49,8 @@ from streams.flows import FLOWS
 
 HOPS = ("capture", "streams", "flows", "delivery")
 SNAPSHOT_MOVES_WITHIN_SECONDS = 120.0
-FLOWS_MOVE_WITHIN_SECONDS = 120.0
 DRAIN_WITHIN_SECONDS = 180.0
 QUIET_SECONDS = 2.0
-REST_SECONDS = 4.0
 LATENCY = "mesh_delivery_latency_seconds"
 COUNTED = (
     "mesh_events_total",
@@ -204,9 +202,9 @@ class Play:
             def show(folded: float, left: int) -> None:
                 progress.update(task, completed=folded, total=folded + left)
 
-            if not self._are_flows_at_rest(show):
+            if not until_folded(self._stage.settings.kafka, self._folded, show):
                 raise Transient(
-                    f"the flows do not fold what was copied: nothing moved for {FLOWS_MOVE_WITHIN_SECONDS:g} s",
+                    "the flows do not fold what was copied: nothing moves any more",
                     fix=f"see {self._stage.settings.directory / 'log' / 'flows.log'}",
                 )
             progress.update(task, description="past folded")
@@ -254,29 +252,14 @@ class Play:
             receiver_log=self._stage.receiver_log,
             say=self._say,
         )
-        self._are_flows_at_rest()
+        until_folded(self._stage.settings.kafka, self._folded)
         self.lap("compare", started)
         return self._outcome(verified)
 
-    def _are_flows_at_rest(self, show: Callable[[float, int], None] = lambda _folded, _left: None) -> bool:
-        """Wait until the flows have nothing left to fold: their figures are then of all that happened. False: they stand still."""
-        seen, moved = -1.0, time.monotonic()
-        still_since: float | None = None
-        with closing(LagReader(self._stage.settings.kafka)) as lags:
-            backlog = Backlog(lags, read_directory(self._stage.settings.kafka))
-            while time.monotonic() - moved < FLOWS_MOVE_WITHIN_SECONDS:
-                self.read()
-                backlog.look()
-                folded = self._tally.total("mesh_flow_messages_total")
-                show(folded, backlog.records or 0)
-                is_still = folded == seen and backlog.records == 0
-                if folded != seen:
-                    seen, moved = folded, time.monotonic()
-                still_since = (still_since or time.monotonic()) if is_still else None
-                if still_since is not None and time.monotonic() - still_since >= REST_SECONDS:
-                    return True
-                time.sleep(0.3)
-        return False
+    def _folded(self) -> float:
+        """Messages that the flows have folded so far."""
+        self.read()
+        return self._tally.total("mesh_flow_messages_total")
 
     def _outcome(self, verified: Verified) -> Outcome:
         tally = self._tally

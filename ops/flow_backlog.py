@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import closing
+
 from ops.control import read_directory
 from ops.lag import FLOWS_GROUP, LagReader
 from ops.lag_watch import flow_topics
@@ -11,6 +15,10 @@ from schemas.directory import Directory
 from schemas.errors import Transient
 from streams.flows import FLOWS
 from streams.operators.flow import Flow
+
+LOOK_SECONDS = 0.3
+REST_SECONDS = 4.0
+MOVES_WITHIN_SECONDS = 120.0
 
 
 def open_items(settings: Settings, flow: Flow) -> int:
@@ -47,3 +55,28 @@ class Backlog:
         self.records = sum(topic.records for topic in topics if topic.seconds)
         confirmed = sum(topic.confirmed for topic in topics)
         self._confirmed, self.has_moved = confirmed, confirmed > self._confirmed
+
+
+def until_folded(
+    bootstrap: str, folded: Callable[[], float], show: Callable[[float, int], None] = lambda _folded, _left: None
+) -> bool:
+    """Wait until the flows have nothing left to fold: their figures are then of all that happened. False: they stand still.
+
+    `folded` counts messages folded so far; `show` is told these, and how many records are left as far as is known.
+    """
+    seen, moved = -1.0, time.monotonic()
+    still_since: float | None = None
+    with closing(LagReader(bootstrap)) as lags:
+        backlog = Backlog(lags, read_directory(bootstrap))
+        while time.monotonic() - moved < MOVES_WITHIN_SECONDS:
+            count = folded()
+            backlog.look()
+            show(count, backlog.records or 0)
+            is_still = count == seen and backlog.records == 0
+            if count != seen:
+                seen, moved = count, time.monotonic()
+            still_since = (still_since or time.monotonic()) if is_still else None
+            if still_since is not None and time.monotonic() - still_since >= REST_SECONDS:
+                return True
+            time.sleep(LOOK_SECONDS)
+    return False
