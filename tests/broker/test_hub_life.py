@@ -19,6 +19,7 @@ from tests.running_mesh import RunningMesh
 from tests.until import until
 
 WITHIN = 120
+REFUSED_WITHIN = 60
 FIRST = "44010619800101001"
 HOLDER = FIRST + citizen_check(FIRST)
 CARD = f"{HOLDER}42"
@@ -135,7 +136,7 @@ def test_a_certificate_of_the_provinces_is_refused_in_the_city_within_seconds_of
     province.run(
         "certs", "UPDATE certificate SET status = 'REVOKED', status_date = %s, updated_at = %s", later.date(), later
     )
-    until(lambda: standing() == ("REVOKED", "SOURCE"), 20, "it is refused")
+    until(lambda: standing() == ("REVOKED", "SOURCE"), REFUSED_WITHIN, "it is refused")
     until(lambda: heard()[-1:] == [("REVOKED", "SOURCE")], WITHIN, "and the province hears that, too")
 
 
