@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,11 +58,11 @@ class Departments:
 
 @contextmanager
 def department_mesh(
-    folder: Path, tables: Mapping[str, set[str]], *, has_flows: bool = True
+    folder: Path, flows: Collection[str], tables: Mapping[str, set[str]]
 ) -> Iterator[tuple[RunningMesh, dict[str, str]]]:
-    """A mesh that captures these tables of these departments, has all flows, and delivers what the departments are granted.
+    """A mesh that captures these tables of these departments, has these flows, and delivers what the departments are granted.
 
-    Without flows it is a district's or the province's, which lends tables to the city's systems.
+    Without a flow it is a district's or the province's, which lends tables to the city's systems.
     """
     directory = folder / "mesh"
     program = Program(
@@ -84,37 +84,35 @@ def department_mesh(
                 with database(dsns[contract.agency]) as connection:
                     for statement in create_table(contract):
                         connection.execute(statement)
-        mesh.done("onboard", "--wait", 0, "--partitions", 1, _city(folder / "city", tables, has_flows=has_flows))
+        mesh.done("onboard", "--wait", 0, "--partitions", 1, _city(folder / "city", flows, tables))
         yield mesh, dsns
     finally:
         running.stop()
 
 
-def _city(folder: Path, tables: Mapping[str, set[str]], *, has_flows: bool) -> Path:
-    """The part of the example city's folder that these departments are."""
-    flows = {
-        entry.parent.name
-        for entry in GUANGZHOU.glob("*/agency.yaml")
-        if has_flows and yaml.safe_load(entry.read_text())["sources"][0]["kind"] == "flow"
-    }
-    for flow in flows:  # whoever else reads these tables has to have where to write
+def _city(folder: Path, flows: Collection[str], tables: Mapping[str, set[str]]) -> Path:
+    """The part of the example city's folder that these departments and flows are."""
+    folder.mkdir()
+    for flow in flows:
         shutil.copytree(GUANGZHOU / flow, folder / flow)
     for agency, names in tables.items():
         if (GUANGZHOU / agency).exists():  # otherwise it only subscribes
-            (folder / agency).mkdir(parents=True)
+            (folder / agency).mkdir()
             for name in ("agency.yaml", *(f"{table}.avsc" for table in names)):
                 shutil.copy(GUANGZHOU / agency / name, folder / agency / name)
         subscriber = GUANGZHOU / "subscribers" / agency / "subscriber.yaml"
-        if not has_flows or not subscriber.exists():  # it only provides
+        if not subscriber.exists():  # it only provides
             continue
         entry = yaml.safe_load(subscriber.read_text())
         entry["grants"] = [grant for grant in entry["grants"] if _is_here(grant["feed"], tables, flows)]
+        if not entry["grants"]:
+            continue
         target = folder / "subscribers" / agency
         target.mkdir(parents=True)
         (target / "subscriber.yaml").write_text(json.dumps(entry, ensure_ascii=False, default=str))
     return folder
 
 
-def _is_here(feed: str, tables: Mapping[str, set[str]], flows: set[str]) -> bool:
+def _is_here(feed: str, tables: Mapping[str, set[str]], flows: Collection[str]) -> bool:
     agency, _, table = feed.partition(".")
     return agency in flows or table in tables.get(agency, ())

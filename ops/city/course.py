@@ -88,6 +88,29 @@ SYSTEMS: Mapping[str, System] = {
         told_at="local_tax",
         told="SELECT count(*) FROM mesh.tax_warning WHERE state NOT IN ('OPEN', 'DISPATCHED')",
     ),
+    "archive": System(
+        asks="base.person_event",
+        is_asked=lambda row: row["effect"] != "NONE",
+        agencies=("hrss",),
+        reached="SELECT count(*) FROM mesh.base_person_event WHERE effect <> 'NONE'",
+        answered="SELECT count(*) FROM public.pension_payment WHERE status = 'STOPPED'",
+        decides="base.person",
+        is_decided=lambda row: row["life_status"] == "DECEASED",
+        is_pending=lambda row: row["life_status"] == "UNKNOWN",
+        told_at="hrss",
+        told="SELECT count(*) FROM mesh.base_person_event",
+    ),
+    "certificate": System(
+        asks="certificate.status",
+        agencies=("certs", "disabled"),
+        reached="SELECT count(*) FROM mesh.certificate_status",
+        answered="SELECT count(*) FROM public.certificate_use",
+        decides="certificate.use",
+        is_decided=lambda row: row["status_at_use"] != "UNKNOWN",
+        is_pending=lambda row: row["status_at_use"] == "UNKNOWN",
+        told_at="certs",
+        told="SELECT count(*) FROM mesh.certificate_use",
+    ),
 }
 
 

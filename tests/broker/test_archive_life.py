@@ -95,7 +95,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         "hrss": {"pension_payment"},
         "certs": {"certificate"},
     }
-    with department_mesh(tmp_path_factory.mktemp("archive"), tables) as (mesh, dsns):
+    with department_mesh(tmp_path_factory.mktemp("archive"), ["base", "certificate"], tables) as (mesh, dsns):
         yield Town(mesh, dsns, datetime(2016, 11, 1, 2, 0, tzinfo=UTC))
 
 

@@ -65,7 +65,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         "certs": {"certificate", "certificate_use", "certificate_check", "certificate_type"},
         "disabled": {"card"},
     }
-    with department_mesh(tmp_path_factory.mktemp("certificate"), tables) as (mesh, dsns):
+    with department_mesh(tmp_path_factory.mktemp("certificate"), ["certificate"], tables) as (mesh, dsns):
         yield Town(mesh, dsns, datetime(2016, 11, 1, 2, 0, tzinfo=UTC))
 
 

@@ -84,7 +84,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         "hrss": {"pension_payment"},
         "police": {"vehicle"},
     }
-    with department_mesh(tmp_path_factory.mktemp("check"), tables) as (mesh, dsns):
+    with department_mesh(tmp_path_factory.mktemp("check"), ["check"], tables) as (mesh, dsns):
         yield Town(mesh, dsns, ACCEPTED + timedelta(hours=1))
 
 

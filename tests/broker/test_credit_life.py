@@ -63,7 +63,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         "fda": {"penalty"},
         "credit_centre": set[str](),
     }
-    with department_mesh(tmp_path_factory.mktemp("credit"), tables) as (mesh, dsns):
+    with department_mesh(tmp_path_factory.mktemp("credit"), ["credit"], tables) as (mesh, dsns):
         town = Town(mesh, dsns, datetime(2016, 11, 1, 2, 0, tzinfo=UTC))
         town.run(
             "aic",

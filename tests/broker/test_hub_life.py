@@ -91,8 +91,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     for place in places:
         place.mkdir()
     with (
-        department_mesh(places[0], own) as (city, city_dsns),
-        department_mesh(places[1], lent, has_flows=False) as (other, other_dsns),
+        department_mesh(places[0], ["certificate", "registration"], own) as (city, city_dsns),
+        department_mesh(places[1], [], lent) as (other, other_dsns),
     ):
         now = datetime(2016, 11, 1, 2, 0, tzinfo=UTC)
         for mine, theirs in ((city, other), (other, city)):

@@ -57,7 +57,7 @@ class Town(Departments):
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     tables = {"aic": {"enterprise"}, "fda": {"licence"}}
-    with department_mesh(tmp_path_factory.mktemp("open"), tables) as (mesh, dsns):
+    with department_mesh(tmp_path_factory.mktemp("open"), ["open"], tables) as (mesh, dsns):
         yield Town(mesh, dsns, datetime(2016, 11, 1, 2, 0, tzinfo=UTC))
 
 

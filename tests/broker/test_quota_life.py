@@ -80,7 +80,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     tables = {agency: {"quota_result"} for agency in AGENCIES}
     tables["police"].add("vehicle")
     tables["transport"] |= {"quota_application", "quota_review", "quota_award", "quota_draw"}
-    with department_mesh(tmp_path_factory.mktemp("quota"), tables) as (mesh, dsns):
+    with department_mesh(tmp_path_factory.mktemp("quota"), ["quota"], tables) as (mesh, dsns):
         yield Town(mesh, dsns, datetime(2016, 11, 1, 2, 0, tzinfo=UTC))
 
 

@@ -65,7 +65,7 @@ class Town(Departments):
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     tables = {agency: {"registration_claim"} for agency in ("aic", *CLAIMING)}
     tables["aic"] |= {"enterprise", "scope_item"}
-    with department_mesh(tmp_path_factory.mktemp("registration"), tables) as (mesh, dsns):
+    with department_mesh(tmp_path_factory.mktemp("registration"), ["registration"], tables) as (mesh, dsns):
         yield Town(mesh, dsns, datetime(2016, 11, 1, 2, 0, tzinfo=UTC))
 
 

@@ -61,7 +61,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         "state_tax": {"registration", "filing", "warning_feedback"},
         "local_tax": {"registration", "filing", "deed_tax", "warning_feedback"},
     }
-    with department_mesh(tmp_path_factory.mktemp("tax"), tables) as (mesh, dsns):
+    with department_mesh(tmp_path_factory.mktemp("tax"), ["tax"], tables) as (mesh, dsns):
         yield Town(mesh, dsns, datetime(2016, 6, 1, 2, 0, tzinfo=UTC))
 
 
