@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 
 from producers.postgres_admission import Widen, admission
@@ -78,15 +78,22 @@ class Copying:
     ) -> Generator[SourceBatch, None, Mapping[str, FeedEntry]]:
         """Admit what can be, and return it. What cannot is stopped, what is locked waits."""
         found = yield from admission(self._setting, feeds, self._widen)
-        for feed, (reason, fix) in {**found.refused, **self._gone(found.refused)}.items():
+        for feed, (reason, fix) in {
+            **found.refused,
+            **self._gone({feed: feeds[feed] for feed in found.refused}),
+        }.items():
             self._book.stop(feed, reason, fix, at)
         for feed, reason in found.locked.items():
             self._wait(feed, reason)
         return found.admitted
 
-    def _gone(self, refused: Iterable[str]) -> Mapping[str, tuple[str, str]]:
+    def _gone(self, refused: Mapping[str, FeedEntry]) -> Mapping[str, tuple[str, str]]:
         """Reason and fix where the table that was captured before has gone from its name: preflight knows nothing of it."""
-        former = {feed: was for feed in refused if (was := self._book.table(feed).captured) is not None}
+        former = {
+            feed: was
+            for feed, entry in refused.items()
+            if (was := self._book.table(feed).captured) is not None and was.name == entry.contract.table
+        }
         names, oids = [was.name for was in former.values()], [was.oid for was in former.values()]
         seen = look(self._slot.statements, self._slot.name, names, oids, source=self._name) if former else None
         gone = {feed: absent(feed, was, seen.now(was.name, was.oid)) for feed, was in former.items() if seen}

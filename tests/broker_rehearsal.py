@@ -30,7 +30,7 @@ from streams.operators.message import TICK, message_key, pack
 from streams.operators.runner import Runner
 from streams.operators.task import Ways
 from tests import feeds
-from tests.rehearsal import Rehearsal, micros
+from tests.rehearsal import Rehearsal, micros, writing
 from tests.until import until
 
 ROUNDS_MAX = 1000
@@ -70,7 +70,7 @@ class BrokerRehearsal(Rehearsal):
         )
         self._topics = [self._in, self._ways.inbox, self._out]
         self._reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in self._topics])
-        directory = Directory(feeds=self._entries)
+        directory = Directory(feeds=self._entries, agencies=writing(self.flow, self._entries))
         self._runner = Runner(
             flows=[self.flow],
             directory=lambda: directory,

@@ -15,6 +15,7 @@ from ops.flows import run_worker
 from schemas.directory import Directory, FeedEntry
 from streams.operators.task import Ways
 from tests.demo_flow import flow
+from tests.rehearsal import writing
 
 
 class Quiet:
@@ -47,7 +48,8 @@ def run(options: dict, stop: threading.Event) -> None:
     """Work until `stop`. Options: bootstrap, registry, prefix, partitions, group, name, data_dir, feeds."""
     prefix = options["prefix"]
     feeds = [FeedEntry.from_json(entry) for entry in options["feeds"]]
-    directory = Directory(feeds={entry.feed: entry for entry in feeds})
+    entries = {entry.feed: entry for entry in feeds}
+    directory = Directory(feeds=entries, agencies=writing(flow(prefix), entries))
     folder = Path(options["data_dir"])
     run_worker(
         [flow(prefix)],

@@ -19,9 +19,11 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from schemas.agency import Agency, SourceConfig
 from schemas.change import Change, Op
 from schemas.codec import Codec
 from schemas.contract import Contract, wire_fields
+from schemas.directory import FeedEntry
 from schemas.position import Position
 from streams.operators.effects import Effects, RowChange
 from streams.operators.flow import Flow, Row, row_id
@@ -40,6 +42,17 @@ def city_contracts() -> dict[str, Contract]:
         feed = f"{path.parent.name}.{path.stem}"
         found[feed] = Contract.parse(json.loads(path.read_text(encoding="utf-8")), feed)
     return found
+
+
+def writing(flow: Flow, feeds: Mapping[str, FeedEntry]) -> dict[str, Agency]:
+    """The agencies whose feeds a flow writes."""
+    written = [feeds[feed].contract for feed in flow.outputs if feed in feeds]
+    return {
+        each.agency: Agency(
+            agency=each.agency, name=each.agency, sources=(SourceConfig(name=each.source, kind="flow"),)
+        )
+        for each in written
+    }
 
 
 def days(text: str) -> int:

@@ -32,8 +32,8 @@ would wait for the disk at every commit, and the city's rate would be the disk's
 
 _AWAY = {"08", "57"}
 """Classes of SQLSTATE that end the connection."""
-_SCHEMA = {"0A", "42"}
-"""Classes that say that a statement no longer fits its table, so that it is to be prepared again."""
+_OUTDATED = {"0A000", "42804"}
+"""What a statement fails with that was prepared when its table's columns had other types; the server itself sees to all else."""
 
 
 class _Sent(NamedTuple):
@@ -153,7 +153,7 @@ class Pipeline:
             constraint = (result.error_field(pq.DiagnosticField.CONSTRAINT_NAME) or b"").decode()
             what = f"SQLSTATE {state}, {constraint}" if constraint else f"SQLSTATE {state}"
             self._hindered[sent.statement.feed] = f"its database refuses what the city writes ({what})"
-        if not sent.is_change or state[:2] in _SCHEMA:
+        if not sent.is_change or state in _OUTDATED:
             self._names.pop(sent.statement.name, None)
 
     def close(self) -> None:

@@ -217,11 +217,7 @@ def in_use(flows: Iterable[Flow], directory: Directory) -> list[Flow]:
 
     A district that lends a table to a system of the city's, and takes what the system makes of it, runs no such system.
     """
-
-    def writes(feed: str) -> bool:
-        return feed in directory.feeds and not directory.is_captured(feed)
-
-    return [flow for flow in flows if any(map(writes, flow.outputs))]
+    return [flow for flow in flows if any(map(directory.is_derived, flow.outputs))]
 
 
 def keyed(kind: str, column: str) -> Callable[[Row], Iterable[str]]:

@@ -36,7 +36,11 @@ class Progress(Protocol):
 
 
 class Past:
-    """The past that is still to be taken. `readers` maps a feed to the names of the flows that read it; it may be set anew."""
+    """The past that is still to be taken.
+
+    `readers` maps a feed to the names of the flows that read it now; it may be set anew, and a flow that comes back after others went
+    on reading takes all of the past again.
+    """
 
     def __init__(self, readers: Mapping[str, Collection[str]], progress: Progress, replay: Replay) -> None:
         self.readers = readers
@@ -52,8 +56,10 @@ class Past:
             self._taken = {key: frozenset(record["flows"]) for key, record in self._progress.load().items()}
         if partition in self._open:
             return
-        taken = self._taken.get(_key(partition), frozenset())
-        missing = frozenset(self.readers.get(partition[0], ())) - taken
+        taken, readers = self._taken.get(_key(partition), frozenset()), frozenset(self.readers.get(partition[0], ()))
+        if taken - readers:
+            self._note(partition, taken & readers)  # what comes from here on, these do not take
+        missing = readers - taken
         if not missing:
             return
         if next_offset == 0:
@@ -106,9 +112,13 @@ class Past:
 
     def _done(self, partition: Partition, flows: frozenset[str]) -> None:
         assert self._taken is not None, "loaded by begin"
-        whole = self._taken.get(_key(partition), frozenset()) | flows
-        self._progress.save(_key(partition), {"flows": sorted(whole)})
-        self._taken[_key(partition)] = whole
+        readers = frozenset(self.readers.get(partition[0], ()))
+        self._note(partition, (self._taken.get(_key(partition), frozenset()) | flows) & readers)
+
+    def _note(self, partition: Partition, flows: frozenset[str]) -> None:
+        assert self._taken is not None, "loaded by begin"
+        self._progress.save(_key(partition), {"flows": sorted(flows)})
+        self._taken[_key(partition)] = flows
 
 
 def _key(partition: Partition) -> str:

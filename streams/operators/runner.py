@@ -107,8 +107,13 @@ class Runner:
         self._reached: dict[tuple[str, Partition], int | None] = {}
         """By flow and partition, where a past is replayed: how far on its calendar the last record came (Intake.reached)."""
         self._unfolded: dict[str, float] = {}
-        """Where a past is replayed: flows that may not have folded all that follows from a copy, and when (seconds since 1970)
-        they took its last row in."""
+        """Where a past is replayed: flows that may not have folded all that follows from copied rows, and when (seconds since 1970)
+        the last of them was sent to the inbox. Right for one worker: none knows what another one has sent."""
+        self._copied: set[str] = set()
+        """Flows that were sent copied rows and are not in `_unfolded` yet."""
+        self._folded_at = 0.0
+        self._inboxes: set[Partition] = set()
+        """The inbox's partitions that are read here."""
         self._directory = directory
         self._open_outlet = open_outlet
         self._open_writer = open_writer
@@ -143,6 +148,7 @@ class Runner:
             if batch.topic == self._ways.inbox:
                 self.alive()
                 self._report(self._fold(batch, directory))
+                self._folded_at = time.time()
                 self._heard[batch.topic, batch.partition] = batch.records[-1].timestamp_ms
 
     def idle(self, positions: Mapping[Partition, int], behind: Set[Partition]) -> None:
@@ -150,6 +156,10 @@ class Runner:
         for partition in [number for number in self._tasks if (self._ways.inbox, number) not in positions]:
             self._tasks.pop(partition).close()
         self._take_past({place: offset for place, offset in positions.items() if place[0] != self._ways.inbox})
+        if self._is_replay and (news := {place for place in positions if place[0] == self._ways.inbox} - self._inboxes):
+            self._inboxes |= news
+            self._unfolded |= dict.fromkeys(self._intakes, time.time())
+        self._inboxes &= positions.keys()
         self._heard = {place: moment for place, moment in self._heard.items() if place in positions}
         self._reached = {key: moment for key, moment in self._reached.items() if key[1] in positions}
         try:
@@ -184,6 +194,7 @@ class Runner:
                 if place[0] in self._readers:
                     self._past.begin(place, offset)
             for batch, flows in self._past.slices():
+                self._copied |= flows if self._is_replay else set()
                 self._send(self._intake(batch, directory, flows))
         except BaseException:
             self._past.restart()
@@ -216,7 +227,7 @@ class Runner:
                         reached = 0 if op == SNAPSHOT and intake.reached is not None else intake.reached
                         self._reached[intake.name, (batch.topic, batch.partition)] = reached
                         if op == SNAPSHOT:
-                            self._unfolded[intake.name] = time.time()
+                            self._copied.add(intake.name)
         return messages
 
     def _arrived(self, record: Record, entry: FeedEntry) -> Arrived | None:
@@ -286,13 +297,15 @@ class Runner:
         """Whether a partition was read to within seconds of its end."""
         return self._heard.get(place, 0) > (time.time() - HEAD_SECONDS) * 1_000
 
-    def _is_folded(self, taken_at: float, behind: Set[Partition]) -> bool:
-        """Whether the inbox, as far as it is read here, has been read beyond what follows from a row taken in at that time."""
-        after_ms = (taken_at + HEAD_SECONDS) * 1_000
-        if time.time() - taken_at < LOOK_SECONDS:
-            return False  # what was sent this very moment is not known to be unread
+    def _is_folded(self, sent_at: float, behind: Set[Partition]) -> bool:
+        """Whether the inbox, as far as it is read here, has been read beyond what follows from a row sent at that time."""
         unread = [place for place in behind if place[0] == self._ways.inbox]
-        return all(self._is_near(place) and self._heard.get(place, 0) > after_ms for place in unread)
+        # What was sent, here or by a fold, this very moment is not known to be unread yet.
+        if not unread and time.time() - max(sent_at, self._folded_at) >= LOOK_SECONDS:
+            return True
+        after_ms = (sent_at + HEAD_SECONDS) * 1_000
+        heard = {place: at_ms for place, at_ms in self._heard.items() if place[0] == self._ways.inbox}
+        return bool(heard) and all(at_ms > after_ms for at_ms in heard.values()) and all(map(self._is_near, unread))
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
         if not messages:
@@ -303,6 +316,8 @@ class Runner:
                 for topic, key, value, partition, headers in spread(message, self._ways):
                     outlet.append(topic, key, value, partition=partition, headers=headers)
             outlet.flush(FLUSH_SECONDS)
+            self._unfolded |= dict.fromkeys(self._copied, time.time())
+            self._copied.clear()
         except BaseException:
             self._outlet = None  # a lane that failed stays so
             outlet.settle(FLUSH_SECONDS)
@@ -335,7 +350,7 @@ class Runner:
         self._observer.restored(partition, done, total)
 
     def _report(self, summary: Summary) -> None:
-        self._stirred |= summary.stirred
+        self._stirred |= summary.taken.keys()
         for flow, count in summary.taken.items():
             self._observer.taken(flow, count)
         for (flow, feed, op), (count, size_bytes) in summary.emitted.items():

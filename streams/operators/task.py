@@ -51,12 +51,10 @@ class Writer(Protocol):
 class Summary:
     """What a batch came to.
 
-    Messages taken per flow, row changes and their bytes per flow, feed and op (c, u, d), new queue items per flow and kind.
-
-    `stirred` are the flows that were told something, ticks aside.
+    Messages to subjects taken per flow, row changes and their bytes per flow, feed and op (c, u, d), new queue items per flow
+    and kind.
     """
 
-    stirred: set[str] = field(default_factory=set[str])
     taken: dict[str, int] = field(default_factory=dict[str, int])
     emitted: dict[tuple[str, str, str], tuple[int, int]] = field(
         default_factory=dict[tuple[str, str, str], tuple[int, int]]
@@ -163,8 +161,7 @@ def spread(message: Outgoing, ways: Ways) -> Iterator[Written]:
 def _taken(messages: Sequence[tuple[int, bytes, bytes]]) -> Summary:
     summary = Summary()
     for _, key, _ in messages:
-        flow = key.partition(b"\0")[0].decode()
-        summary.taken[flow] = summary.taken.get(flow, 0) + 1
         if not key.endswith(b"\0"):
-            summary.stirred.add(flow)
+            flow = key.partition(b"\0")[0].decode()
+            summary.taken[flow] = summary.taken.get(flow, 0) + 1
     return summary

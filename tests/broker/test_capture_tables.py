@@ -9,6 +9,7 @@ import psycopg
 
 from tests.captured_tables import FIELDS, add, make, truncates, until_equal, until_flowing
 from tests.capturing import Rig, contract
+from tests.until import until
 
 
 def open_to(dsn: str) -> psycopg.Connection[Any]:
@@ -191,5 +192,9 @@ def test_a_table_that_is_renamed_before_its_copy_is_over_is_told_as_renamed(rig:
             assert f"`mesh follow {feed} --table public.elsewhere --yes`" in stopped.fix
             assert "public.d was dropped" in rig.until_incident("feed", dropped, "stopped", 30).reason
             until_flowing(rig, db, other)
+            rig.enter(contract(feed, {**FIELDS, "wage": "long"}, table="public.elsewhere"))
+            until(
+                lambda: "wage" in rig.until_incident("feed", feed, "stopped").reason, 30, "what stands in its way now"
+            )
             rig.enter(contract(feed, FIELDS, table="public.elsewhere"))
             until_equal(rig, db, feed, "elsewhere")

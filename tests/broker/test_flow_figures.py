@@ -19,13 +19,12 @@ from ops.metric import DERIVED
 from ops.scrape import Samples, gather
 from ops.status import StatusReader
 from ops.status_table import reasons
-from schemas.agency import Agency
 from schemas.directory import Directory
 from streams.operators.task import Ways
 from tests import feeds
 from tests.chaos.test_kill_flows import City
 from tests.demo_flow import flow
-from tests.rehearsal import days
+from tests.rehearsal import days, writing
 from tests.until import until
 
 PEOPLE = 300
@@ -40,8 +39,7 @@ class Rig:
         self.flow = flow(city.prefix)
         self.group = f"{city.prefix}flows"
         self.inbox = f"{city.prefix}inbox"
-        record = {"agency": "demo", "name": "演示", "sources": [{"name": "flow", "kind": "flow"}]}
-        self.directory = Directory(feeds=city.entries, agencies={"demo": Agency.from_json(record)})
+        self.directory = Directory(feeds=city.entries, agencies=writing(self.flow, city.entries))
         self.folder = folder
         self._kafka = kafka
         self._registry = registry

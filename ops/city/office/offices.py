@@ -29,12 +29,8 @@ TURN_SECONDS = 1.0
 """Between two turns: offices look into their inboxes, so that what a day brings them costs one query and not one for each row."""
 
 _SESSION = "-c synchronous_commit=off"
-_PASSING = (
-    psycopg.errors.UndefinedTable,
-    psycopg.errors.UndefinedColumn,
-    psycopg.errors.DeadlockDetected,
-)
-"""The mesh makes a table or a column of the inbox anew, or somebody else writes the same rows: the next turn looks again."""
+MISSING_TURNS = 5
+"""The mesh makes a table or a column of the inbox anew: so long is no reason to say anything."""
 
 
 class Office:
@@ -46,10 +42,12 @@ class Office:
         self._dsn = dsn
         self._hindered = hindered
         self._connection: Connection | None = None
+        self._missing = 0
+        """For how many turns a table or a column was not there."""
 
     def turn(self, now: datetime) -> int:
         """Do everything that is due; how many rows were written. What its database refuses is left for the next turn."""
-        written, why = 0, ""
+        written, why, is_missing = 0, "", False
         for work in self._works:
             try:
                 if self._connection is None:
@@ -61,14 +59,19 @@ class Office:
                         connect_timeout=CONNECT_WITHIN_SECONDS,
                     )
                 written += work.do(self._connection, now)
-            except _PASSING:
-                continue
+            except psycopg.errors.DeadlockDetected:
+                continue  # somebody else writes the same rows: the next turn looks again
+            except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+                is_missing = True
             except psycopg.Error as error:
                 if self._connection is None or self._connection.closed:
                     self.close()
                     why = "its database cannot be reached"
                     break
                 why = f"its database refuses what its program writes (SQLSTATE {error.sqlstate})"
+        self._missing = self._missing + 1 if is_missing else 0
+        if self._missing >= MISSING_TURNS and not why:
+            why = "a table or a column that its program works on is not there"
         if why:
             self._hindered[self.agency] = why
         else:

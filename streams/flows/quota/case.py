@@ -60,6 +60,8 @@ def fold_case(subject: Subject) -> Outcome:
             _Judging(subject, Application.of(fact, fact.row), answers, outcome).judge()
             return outcome
     outcome.reasons[REQUEST] = "SOURCE_DELETED"
+    if waits := subject.memory.get("waits"):  # the application may come again
+        outcome.memory["waits"] = waits
     for row in subject.published.get(VERDICT, {}).values():
         if subject.now >= _closes_at(subject, period_of(row["period"])):
             outcome.publish(VERDICT, row)  # the source may forget an application; a frozen verdict stays
@@ -144,15 +146,18 @@ class _Judging:
         """Fill the outcome: verdicts of all periods that the case speaks of, then what follows from them."""
         period: Period | None = self.first
         last = self.first
+        waits: list[str] = []
         while period is not None:
             last = period
             self._claim(period)
             verdict, counted = self._verdict(period)
-            if not self._is_claim_known(period):
-                self.outcome.memory.setdefault("waits", []).append(period.name)
+            if counted is None and not self._is_claim_known(period):
+                waits.append(period.name)
             self.outcome.publish(VERDICT, verdict)
             _take_part(self.outcome, verdict)
             period = self._next(period, counted)
+        if waits:
+            self.outcome.memory["waits"] = waits
         refusal = self._refusal(self.first)
         if self.application.withdrawn_at is not None:
             refusal = WITHDRAWN

@@ -282,6 +282,23 @@ def test_e3_a_verdict_freezes_once_the_applicants_place_is_known_and_not_as_pend
     city.check_rows()
 
 
+def test_e3_a_frozen_verdict_stays_while_its_application_is_copied_anew() -> None:
+    city = Withheld()
+    city.is_withholding = False
+    city.tick("2016-10-01")
+    row = {"app_code": apply(city)}
+    pass_all(city, CODE)
+    city.tick("2016-10-22")
+    city.is_withholding = True
+    city.delete(APPLICATION, row)
+    apply(city)
+    second_answer(city, "police", "FAIL", "2016-10-06")
+    assert verdict_of(city)["verdict"] == "VALID"
+    city.is_withholding = False
+    city.tick("2016-10-23")
+    assert verdict_of(city)["verdict"] == "VALID", "whose the place is was known when it froze"
+
+
 def test_e3_the_missing_answer_after_the_freeze_makes_the_case_valid_in_the_next_period(city: Rehearsal) -> None:
     apply(city)
     pass_all(city, but=("qts",))

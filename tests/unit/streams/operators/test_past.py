@@ -53,6 +53,22 @@ def test_a_flow_that_comes_later_takes_the_past_once(monkeypatch: Any) -> None:
     assert not list(taking.slices())
 
 
+def test_a_flow_that_was_out_of_use_while_others_read_on_takes_the_past_again() -> None:
+    kept = Kept()
+    kept.records["a.t|0"] = {"flows": ["one", "two"]}
+    taking = Past({"a.t": {"one"}}, kept, replay)
+    taking.begin(("a.t", 0), 45)
+    assert kept.records["a.t|0"] == {"flows": ["one"]}
+    taking.readers = {"a.t": {"one", "two"}}
+    taking.begin(("a.t", 0), 60)
+    assert taking.behind() == {"two": {("a.t", 0)}}
+    taking.readers = {"a.t": {"one"}}
+    list(taking.slices())
+    list(taking.slices())
+    taking.settle()
+    assert kept.records["a.t|0"] == {"flows": ["one"]}, "it went again meanwhile"
+
+
 def test_a_past_that_failed_is_taken_from_its_start(monkeypatch: Any) -> None:
     monkeypatch.setattr(past, "SLICE_RECORDS", 20)
     kept = Kept()

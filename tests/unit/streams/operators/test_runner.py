@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from producers.log import Headers
+from schemas.agency import Agency, SourceConfig
 from schemas.change import Batch, Record
 from schemas.directory import Directory
 from streams.operators import runner
@@ -94,7 +95,7 @@ class Rig:
         self.sent = Sent()
         self.runner = Runner(
             flows=[flow],
-            directory=lambda: Directory(feeds=self.onboarded),
+            directory=self._directory,
             schema_of=self.feed.schemas.__getitem__,
             open_outlet=lambda: cast("Any", self.sent),
             open_writer=lambda _: Written(),
@@ -107,6 +108,10 @@ class Rig:
             is_replay=is_replay,
         )
         self.following = {(self.feed.feed, number): 0 for number in (0, 1)}
+
+    def _directory(self) -> Directory:
+        queue = Agency(agency="town", name="town", sources=(SourceConfig(name="main", kind="flow"),))
+        return Directory(feeds=self.onboarded, agencies={"town": queue})
 
     def _replay(self, _topic: str, _partition: int, start: int, end: int) -> Iterator[Batch]:
         self.taken.append((start, end))
@@ -253,6 +258,9 @@ def test_where_a_past_is_replayed_the_clock_waits_until_all_that_follows_from_a_
     rig.told(at=now[0])
     assert rig.clock(inbox=True) == 100, "what is seconds behind is live"
     rig.commit(0, round(now[0]), written=120, op="r")
+    now[0] += 2
+    rig.told(at=now[0])
+    assert rig.clock() == 100, "what a fold has just sent is not known to be unread"
     now[0] += 2
     assert rig.clock() == 120, "nothing is left to fold"
     rig.runner.close()
