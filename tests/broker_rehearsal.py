@@ -8,6 +8,7 @@ one topic in and one out, told apart by a header, so that a test of twenty feeds
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class BrokerRehearsal(Rehearsal):
     opened: list[BrokerRehearsal]
     _numbers: Iterator[int]
     _is_settled = True
+    _later = 0.0
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
@@ -84,6 +86,7 @@ class BrokerRehearsal(Rehearsal):
             replay=lambda *_: iter(()),
             observer=_Counting(self._queued),
             is_replay=self.is_replay,
+            now=lambda: time.time() + self._later,
         )
         self.opened.append(self)
 
@@ -138,7 +141,12 @@ class BrokerRehearsal(Rehearsal):
         """The worker looks at its clock, as it does about once a second; of these feeds it has more to read."""
         self.settle()
         places = {(feed, 0): 0 for feed in self.intake.feeds} | {(self._ways.inbox, 0): 0}
-        self._runner.idle(places, {(feed, 0) for feed in behind})
+        for later in (
+            (0.0, 2.0) if self.is_replay else (0.0,)
+        ):  # what was sent a moment ago is looked for at the second look
+            self._later = later
+            self._runner.idle(places, {(feed, 0) for feed in behind})
+        self._later = 0.0
         self._is_settled = False
         self.settle()
 

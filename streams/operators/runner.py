@@ -74,7 +74,7 @@ class Runner:
 
     `open_writer` opens and fences a task's transactional writer; `data_dir` is this worker's own. `alive`, set by
     whoever watches, is called while long work gets on.
-    `is_replay`: rows tell of another time than that of their commits (see Intake).
+    `is_replay`: rows tell of another time than that of their commits (see Intake). `now` is the time of day, seconds since 1970.
     `progress` keeps which flows have the past of which partitions, and `replay` reads it (streams/operators/past.py).
     """
 
@@ -93,7 +93,9 @@ class Runner:
         replay: Replay,
         observer: Observer,
         is_replay: bool = False,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        self._now = now
         self._flows = flows
         self._readers: Mapping[str, Sequence[Flow]] = {}
         self._intakes = {flow.name: Intake(flow, is_replay=is_replay) for flow in flows}
@@ -148,7 +150,7 @@ class Runner:
             if batch.topic == self._ways.inbox:
                 self.alive()
                 self._report(self._fold(batch, directory))
-                self._folded_at = time.time()
+                self._folded_at = self._now()
                 self._heard[batch.topic, batch.partition] = batch.records[-1].timestamp_ms
 
     def idle(self, positions: Mapping[Partition, int], behind: Set[Partition]) -> None:
@@ -158,7 +160,7 @@ class Runner:
         self._take_past({place: offset for place, offset in positions.items() if place[0] != self._ways.inbox})
         if self._is_replay and (news := {place for place in positions if place[0] == self._ways.inbox} - self._inboxes):
             self._inboxes |= news
-            self._unfolded |= dict.fromkeys(self._intakes, time.time())
+            self._unfolded |= dict.fromkeys(self._intakes, self._now())
         self._inboxes &= positions.keys()
         self._heard = {place: moment for place, moment in self._heard.items() if place in positions}
         self._reached = {key: moment for key, moment in self._reached.items() if key[1] in positions}
@@ -295,13 +297,13 @@ class Runner:
 
     def _is_near(self, place: Partition) -> bool:
         """Whether a partition was read to within seconds of its end."""
-        return self._heard.get(place, 0) > (time.time() - HEAD_SECONDS) * 1_000
+        return self._heard.get(place, 0) > (self._now() - HEAD_SECONDS) * 1_000
 
     def _is_folded(self, sent_at: float, behind: Set[Partition]) -> bool:
         """Whether the inbox, as far as it is read here, has been read beyond what follows from a row sent at that time."""
         unread = [place for place in behind if place[0] == self._ways.inbox]
         # What was sent, here or by a fold, this very moment is not known to be unread yet.
-        if not unread and time.time() - max(sent_at, self._folded_at) >= LOOK_SECONDS:
+        if not unread and self._now() - max(sent_at, self._folded_at) >= LOOK_SECONDS:
             return True
         after_ms = (sent_at + HEAD_SECONDS) * 1_000
         heard = {place: at_ms for place, at_ms in self._heard.items() if place[0] == self._ways.inbox}
@@ -316,7 +318,7 @@ class Runner:
                 for topic, key, value, partition, headers in spread(message, self._ways):
                     outlet.append(topic, key, value, partition=partition, headers=headers)
             outlet.flush(FLUSH_SECONDS)
-            self._unfolded |= dict.fromkeys(self._copied, time.time())
+            self._unfolded |= dict.fromkeys(self._copied, self._now())
             self._copied.clear()
         except BaseException:
             self._outlet = None  # a lane that failed stays so

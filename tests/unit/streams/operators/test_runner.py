@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -14,7 +13,6 @@ from producers.log import Headers
 from schemas.agency import Agency, SourceConfig
 from schemas.change import Batch, Record
 from schemas.directory import Directory
-from streams.operators import runner
 from streams.operators.flow import Flow, Fold, Input, Outcome
 from streams.operators.folding import Folding
 from streams.operators.message import FACT, HOLD, TICK, message_key, pack, unpack
@@ -92,6 +90,7 @@ class Rig:
         )
         self.onboarded = {self.feed.feed: self.feed.entry, "rig.queue": self.feed.entry}
         self.taken: list[tuple[int, int]] = []
+        self.later = 0.0
         self.sent = Sent()
         self.runner = Runner(
             flows=[flow],
@@ -106,6 +105,7 @@ class Rig:
             replay=self._replay,
             observer=Quiet(),
             is_replay=is_replay,
+            now=lambda: time.time() + self.later,
         )
         self.following = {(self.feed.feed, number): 0 for number in (0, 1)}
 
@@ -242,26 +242,23 @@ def test_where_a_past_is_replayed_the_clock_stands_still_while_a_table_is_copied
     assert rig.clock(1) is None, "the next row of the copy may have been written earlier"
 
 
-def test_where_a_past_is_replayed_the_clock_waits_until_all_that_follows_from_a_copy_is_folded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rig, now = Rig(tmp_path, is_replay=True), [time.time()]
-    monkeypatch.setattr(runner, "time", SimpleNamespace(time=lambda: now[0], monotonic=lambda: now[0]))
+def test_where_a_past_is_replayed_the_clock_waits_until_all_that_follows_from_a_copy_is_folded(tmp_path: Path) -> None:
+    rig, now = Rig(tmp_path, is_replay=True), time.time()
     rig.following[INBOX, 0] = 0
-    rig.commit(0, round(now[0]), written=100, op="r")
+    rig.commit(0, round(now), written=100, op="r")
     assert rig.clock() is None, "the inbox is not known to hold more yet"
-    rig.told(at=now[0])
-    now[0] += 2
+    rig.told(at=now)
+    rig.later = 2.0
     assert rig.clock(inbox=True) is None, "a case waits for its applicant's claim"
-    now[0] += 60
+    rig.later = 60.0
     assert rig.clock(inbox=True) is None
-    rig.told(at=now[0])
+    rig.told(at=now + 60)
     assert rig.clock(inbox=True) == 100, "what is seconds behind is live"
-    rig.commit(0, round(now[0]), written=120, op="r")
-    now[0] += 2
-    rig.told(at=now[0])
+    rig.commit(0, round(now + 60), written=120, op="r")
+    rig.later = 62.0
+    rig.told(at=now + 62)
     assert rig.clock() == 100, "what a fold has just sent is not known to be unread"
-    now[0] += 2
+    rig.later = 64.0
     assert rig.clock() == 120, "nothing is left to fold"
     rig.runner.close()
 
