@@ -93,7 +93,10 @@ SYSTEMS: Mapping[str, System] = {
         is_asked=lambda row: row["effect"] != "NONE",
         agencies=("hrss",),
         reached="SELECT count(*) FROM mesh.base_person_event WHERE effect <> 'NONE'",
-        answered="SELECT count(*) FROM public.pension_payment WHERE status = 'STOPPED'",
+        # Social security has dealt with a death once nothing is paid beyond its month.
+        answered="SELECT count(*) FROM mesh.base_person_event e WHERE effect = 'STOP' AND NOT EXISTS"
+        " (SELECT FROM public.pension_payment p WHERE p.citizen_id = e.id_no AND p.status = 'PAID'"
+        " AND p.period > to_char(e.occurred_on, 'YYYYMM'))",
         decides="base.person",
         is_decided=lambda row: row["life_status"] == "DECEASED",
         is_pending=lambda row: row["life_status"] == "UNKNOWN",
