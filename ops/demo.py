@@ -312,7 +312,8 @@ class Play:
         wanted = [entry for feed, entry in directory.feeds.items() if feed in counted_feeds()]
         rows = feed_rows(self._stage.settings, wanted)
         with closing(LagReader(self._stage.settings.kafka)) as lags:
-            return courses(self._stage.dsn_of_agency, rows, lags.first_at_ms(rows), lags.newest_at_ms(rows))
+            dsns = {**self._stage.dsn_of_subscriber, **self._stage.dsn_of_agency}
+            return courses(dsns, rows, lags.first_at_ms(rows), lags.newest_at_ms(rows))
 
     def _latency(self, **where: str) -> dict[str, float | None]:
         """From commit to acknowledgement in seconds, while the city lived."""

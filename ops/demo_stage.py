@@ -36,10 +36,14 @@ WATCHED_EVERY_SECONDS = 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """What the demo plays on. `receiver_log` holds the webhook bodies, one a line."""
+    """What the demo plays on. `receiver_log` holds the webhook bodies, one a line.
+
+    `dsn_of_subscriber` has the databases that subscribers keep for themselves, not those beside a department's tables.
+    """
 
     settings: Settings
     dsn_of_agency: dict[str, str]
+    dsn_of_subscriber: dict[str, str]
     receiver_log: Path
 
 
@@ -162,23 +166,27 @@ def set_up(settings: Settings, folder: Folder, subscribers: Postgres) -> Iterato
             _name(connection, dsns[code])
     secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
     received = directory / "received.jsonl"
+    targets: dict[str, str] = {}
     with closing(Receiver(received, secret)) as receiver:
         for subscriber in folder.subscribers:
             for sink in subscriber.subscriber.sinks:
-                if not lies_beside_source(sink):  # a department's own database has been named above
-                    _name_sink(subscriber, sink, directory, subscribers, receiver.url, secret)
-        yield Stage(settings=settings, dsn_of_agency=dsns, receiver_log=received)
+                if lies_beside_source(sink):
+                    continue  # a department's own database has been named above
+                if sink.kind == "postgres":
+                    code = subscriber.subscriber.subscriber
+                    targets[code] = subscribers.create_database(f"at_{code}")
+                    _name(subscriber.connections.get(sink.name, ""), targets[code])
+                else:
+                    _name_sink(subscriber, sink, directory, receiver.url, secret)
+        yield Stage(settings=settings, dsn_of_agency=dsns, dsn_of_subscriber=targets, receiver_log=received)
 
 
-def _name_sink(
-    folder: SubscriberFolder, sink: SinkConfig, directory: Path, server: Postgres, webhook: str, secret: str
-) -> None:
-    code = folder.subscriber.subscriber
+def _name_sink(folder: SubscriberFolder, sink: SinkConfig, directory: Path, webhook: str, secret: str) -> None:
     connection = folder.connections.get(sink.name, "")
-    if sink.kind == "postgres":
-        _name(connection, server.create_database(f"at_{code}"))
-    elif sink.kind == "files":
-        drops = directory / "drops" / code / sink.name  # one folder each: two sinks may not share one
+    if sink.kind == "files":
+        drops = (
+            directory / "drops" / folder.subscriber.subscriber / sink.name
+        )  # one folder each: two sinks may not share one
         drops.mkdir(parents=True, exist_ok=True)
         _name(connection, str(drops))
     elif sink.kind == "webhook":

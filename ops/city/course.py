@@ -26,7 +26,8 @@ def _all(_row: Mapping[str, Any]) -> bool:
 class System:
     """One system: the feed that asks, of whom, and what its answer, decision and notice are.
 
-    `reached` and `answered` count in the database of each of `agencies`; `told` in that of `told_at`.
+    `reached` and `answered` count in the database of each of `agencies`, which may be a subscriber's own; `told` in that of
+    `told_at`.
     """
 
     asks: str
@@ -114,6 +115,18 @@ SYSTEMS: Mapping[str, System] = {
         told_at="certs",
         told="SELECT count(*) FROM mesh.certificate_use",
     ),
+    "credit": System(
+        asks="credit.enterprise",
+        agencies=("credit_centre",),
+        reached="SELECT count(*) FROM credit_enterprise",
+        # What the record came to: repaired, expired, revoked or ended.
+        answered="SELECT count(*) FROM credit_enterprise WHERE state <> 'PUBLISHED'",
+        decides="credit.objection",
+        is_decided=lambda row: row["state"] not in {"OPEN", "PROVIDER_CHECKING"},
+        is_pending=lambda row: row["state"] in {"OPEN", "PROVIDER_CHECKING"},
+        told_at="credit_centre",
+        told="SELECT count(*) FROM credit_joint_punishment",
+    ),
 }
 
 
@@ -140,10 +153,10 @@ def counted_feeds() -> frozenset[str]:
 
 
 def courses(
-    dsn_of_agency: Mapping[str, str], rows: Rows, first_ms: Mapping[str, int], newest_ms: Mapping[str, int]
+    dsns: Mapping[str, str], rows: Rows, first_ms: Mapping[str, int], newest_ms: Mapping[str, int]
 ) -> dict[str, Course]:
-    """How far each system has got; the times are of the first and the newest record of each feed."""
-    return {flow: _course(system, dsn_of_agency, rows, first_ms, newest_ms) for flow, system in SYSTEMS.items()}
+    """How far each system has got. `dsns` lead to departments' and subscribers' databases; the times are of each feed's records."""
+    return {flow: _course(system, dsns, rows, first_ms, newest_ms) for flow, system in SYSTEMS.items()}
 
 
 def _course(
