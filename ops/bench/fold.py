@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +102,14 @@ def _entries(waiting: Backlog, out: str) -> tuple[FeedEntry, FeedEntry]:
     stage = waiting.stage
     source = read_directory(stage.kafka).feeds[waiting.feed]
     contract = merged_contract(source.contract, out)
-    client = RegistryClient(stage.settings.registry)
-    entry = FeedEntry(
-        contract=contract,
-        version=1,
-        key_schema_id=client.register(key_subject(out), key_schema(contract)),
-        value_schema_id=client.register(value_subject(out), value_schema(contract)),
-        partitions=PARTITIONS,
-    )
+    with closing(RegistryClient(stage.settings.registry)) as client:
+        entry = FeedEntry(
+            contract=contract,
+            version=1,
+            key_schema_id=client.register(key_subject(out), key_schema(contract)),
+            value_schema_id=client.register(value_subject(out), value_schema(contract)),
+            partitions=PARTITIONS,
+        )
     ensure_topics(stage.kafka, {out: TopicSpec(partitions=PARTITIONS)})
     return source, entry
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from ops.flows import run_worker
 from ops.run.hop import calm_collector
+from schemas.agency import Agency, SourceConfig
 from schemas.contract import Contract
 from schemas.directory import Directory, FeedEntry
 from streams.operators.flow import QUEUE_KEY, Flow, Fold, Input, Outcome, Subject
@@ -83,7 +84,9 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     calm_collector()
     entries = [FeedEntry.from_json(entry) for entry in job["feeds"]]
-    directory = Directory(feeds={entry.feed: entry for entry in entries})
+    merged = next(entry.contract for entry in entries if entry.feed == job["out"])
+    writer = Agency(agency=merged.agency, name=merged.agency, sources=(SourceConfig(name=merged.source, kind="flow"),))
+    directory = Directory(feeds={entry.feed: entry for entry in entries}, agencies={merged.agency: writer})
     run_worker(
         [flow(job["source"], job["out"], entries[0].contract.key[0])],
         stop,

@@ -24,12 +24,12 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_capture_and_egress_are_measured_and_nothing_is_left(temporary: Path) -> None:
+def test_capture_egress_and_merge_are_measured_and_nothing_is_left(temporary: Path) -> None:
     figures = Figures()
     console = Console(file=io.StringIO(), width=200)
     scale = Scale(runs=1, has_peers=False, patience_seconds=0, warm_up_records=0, changes=6_000, further_grants=(2,))
 
-    failed = measure(figures, scale, ["capture", "egress"], console)
+    failed = measure(figures, scale, ["capture", "egress", "stateful"], console)
 
     assert not failed
     medians = figures.medians()
