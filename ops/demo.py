@@ -38,6 +38,7 @@ from ops.interruption import Interrupted, Interruption, raise_unless_interrupted
 from ops.lag import LagReader
 from ops.metric import CAPTURED, DERIVED, origin_of
 from ops.onboard import onboard
+from ops.rest import Rest
 from ops.scrape import Samples, gather, quantile
 from ops.status import StatusReader
 from ops.status_table import reasons, render
@@ -167,9 +168,8 @@ class Play:
 
     def watch_snapshot(self) -> None:
         """Show the snapshots until every table is done and delivered on."""
-        started = moved = time.monotonic()
-        quiet_since: float | None = None
-        seen: Progressed = (0.0, 0.0, 0.0, 0.0)
+        started = time.monotonic()
+        rest = Rest(QUIET_SECONDS, SNAPSHOT_MOVES_WITHIN_SECONDS)
         with self._progress() as progress:
             task = progress.add_task("snapshot", total=None)
             while True:
@@ -178,13 +178,10 @@ class Play:
                 done = samples.total("mesh_snapshot_rows")
                 progress.update(task, completed=done, total=max(expected, done))
                 counted = self._counted(samples)
-                if counted != seen:
-                    seen, moved = counted, time.monotonic()
-                is_quiet = bool(expected) and done >= expected and _is_drained(counted)
-                quiet_since = (quiet_since or time.monotonic()) if is_quiet else None
-                if quiet_since is not None and time.monotonic() - quiet_since >= QUIET_SECONDS:
+                rest.has_moved(counted)
+                if rest.is_reached(is_through=bool(expected) and done >= expected and _is_drained(counted)):
                     break
-                if time.monotonic() - moved > SNAPSHOT_MOVES_WITHIN_SECONDS:
+                if rest.is_stuck:
                     raise Transient(
                         f"the snapshot is not delivered, and nothing moved for {SNAPSHOT_MOVES_WITHIN_SECONDS:g} s",
                         fix=f"see the logs in {self._stage.settings.directory / 'log'}",

@@ -9,6 +9,7 @@ from contextlib import closing
 from ops.control import read_directory
 from ops.lag import FLOWS_GROUP, LagReader
 from ops.lag_watch import flow_topics
+from ops.rest import Rest
 from ops.settings import Settings
 from ops.standing import read_standing
 from schemas.directory import Directory
@@ -64,19 +65,15 @@ def until_folded(
 
     `folded` counts messages folded so far; `show` is told these, and how many records are left as far as is known.
     """
-    seen, moved = -1.0, time.monotonic()
-    still_since: float | None = None
+    rest = Rest(REST_SECONDS, MOVES_WITHIN_SECONDS)
     with closing(LagReader(bootstrap)) as lags:
         backlog = Backlog(lags, read_directory(bootstrap))
-        while time.monotonic() - moved < MOVES_WITHIN_SECONDS:
+        while not rest.is_stuck:
             count = folded()
             backlog.look()
             show(count, backlog.records or 0)
-            is_still = count == seen and backlog.records == 0
-            if count != seen:
-                seen, moved = count, time.monotonic()
-            still_since = (still_since or time.monotonic()) if is_still else None
-            if still_since is not None and time.monotonic() - still_since >= REST_SECONDS:
+            has_moved = rest.has_moved(count)
+            if rest.is_reached(is_through=not has_moved and backlog.records == 0):
                 return True
             time.sleep(LOOK_SECONDS)
     return False

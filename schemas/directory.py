@@ -145,15 +145,17 @@ class Directory:
 
     def is_derived(self, feed: str) -> bool:
         """Whether a flow writes the feed, instead of a department's database."""
-        entry = self.feeds.get(feed)
-        agency = self.agencies.get(entry.contract.agency) if entry else None
-        return entry is not None and agency is not None and agency.has_flow(entry.contract.source)
+        return self._has_flow(feed) is True
 
     def is_captured(self, feed: str) -> bool:
         """Whether the feed comes from a department's database, or from another mesh."""
+        return self._has_flow(feed) is False
+
+    def _has_flow(self, feed: str) -> bool | None:
+        """Whether the feed's source is a flow; None where feed or agency is not known."""
         entry = self.feeds.get(feed)
         agency = self.agencies.get(entry.contract.agency) if entry else None
-        return entry is not None and agency is not None and not agency.has_flow(entry.contract.source)
+        return None if entry is None or agency is None else agency.has_flow(entry.contract.source)
 
     def endings_due(self, now: datetime) -> list[Ending]:
         """The ends that no sink has confirmed yet: those that were asked for, and those of grants that are over."""

@@ -42,6 +42,17 @@ def until_equal(rig: Rig, db: psycopg.Connection[Any], feed: str, table: str = "
     until(lambda: not difference(), within_seconds, f"{feed} equals {table}")
 
 
+def captured(rig: Rig, db: psycopg.Connection[Any], *tables: str) -> list[str]:
+    """Tables that capture has copied and streamed before it stopped; their feeds."""
+    make(db, *tables)
+    feeds = add(rig, *tables)
+    with rig.capturing():
+        for feed in feeds:
+            until_equal(rig, db, feed)
+        rig.until_streaming()
+    return feeds
+
+
 def until_flowing(rig: Rig, db: psycopg.Connection[Any], feed: str) -> None:
     """A change of the feed's table arrives."""
     table = feed.rsplit(".", 1)[1]

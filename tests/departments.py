@@ -26,6 +26,35 @@ from tests.conftest import Database
 from tests.running_mesh import RunningMesh, database
 from tests.until import until
 
+FIRM = {
+    "name": "广州粤达餐饮有限公司",
+    "kind": "ENTERPRISE",
+    "industry": "H62",
+    "scope_text": "餐饮",
+    "legal_rep_name": "张三",
+    "legal_rep_id_type": "CITIZEN_ID",
+    "legal_rep_id": "440199199001010017",
+    "capital": 10,
+    "currency": "CNY",
+    "registry": "天河分局",
+    "reg_region": "440106",
+    "address": "天河路1号",
+    "established": "2016-11-01",
+    "status": "ACTIVE",
+}
+CARD = {"name": "张三", "region": "440106", "valid_to": "2026-11-01", "status": "VALID"}
+DISABILITY = "44010001"
+CERTIFICATE = {
+    "type_code": DISABILITY,
+    "holder_id_type": "CITIZEN_ID",
+    "holder_name": "张三",
+    "issuer": "广州市电子证照管理中心",
+    "version": 1,
+    "items": "{}",
+    "file_digest": "ab",
+    "signature": b"\0",
+    "status": "VALID",
+}
 FLAWLESS = dict.fromkeys(("silent", "late", "wrong", "need_info", "misspelt", "contradicted"), 0.0)
 
 
@@ -45,6 +74,28 @@ class Departments:
             except psycopg.errors.UndefinedTable:
                 return []
             return cursor.fetchall() if cursor.description else []
+
+    def insert(self, feed: str, **columns: Any) -> None:
+        """A row of a department's table, written now; columns that are not given are as the table has them."""
+        agency, _, table = feed.partition(".")
+        row = {"updated_at": self.now, "source_row_version": 1, **columns}
+        names, places = ", ".join(row), ", ".join(["%s"] * len(row))
+        self.run(agency, f"INSERT INTO public.{table} ({names}) VALUES ({places})", *row.values())
+
+    def register_firm(self, ent_id: str, **columns: Any) -> None:
+        """An enterprise of Tianhe is registered."""
+        self.insert("aic.enterprise", **{**FIRM, "ent_id": ent_id, **columns})
+
+    def issue_card(self, card_no: str, holder: str) -> None:
+        """A disability card."""
+        told = {"kind": card_no[-2], "level": card_no[-1], "issue_date": self.now.date()}
+        self.insert("disabled.card", **{**CARD, "card_no": card_no, "citizen_id": holder, **told})
+
+    def issue_certificate(self, cert_id: str, cert_no: str, holder: str, **columns: Any) -> None:
+        """An electronic certificate."""
+        told = {"issue_date": self.now.date(), "valid_from": self.now.date()}
+        row = {"cert_id": cert_id, "cert_no": cert_no, "holder_id": holder, **told, **columns}
+        self.insert("certs.certificate", **{**CERTIFICATE, **row})
 
     @contextmanager
     def at_work(self, *agencies: str, **habits: float) -> Iterator[None]:

@@ -22,6 +22,14 @@ def _all(_row: Mapping[str, Any]) -> bool:
     return True
 
 
+def _is(column: str, *values: str) -> Where:
+    return lambda row: row[column] in values
+
+
+def _is_not(column: str, *values: str) -> Where:
+    return lambda row: row[column] not in values
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
     """One system: the feed that asks, of whom, and what its answer, decision and notice are.
@@ -49,20 +57,20 @@ SYSTEMS: Mapping[str, System] = {
         reached="SELECT count(*) FROM mesh.quota_review_request",
         answered="SELECT count(*) FROM mesh.quota_review_request JOIN public.quota_result USING (app_code, review_round, agency)",
         decides="quota.verdict",
-        is_decided=lambda row: row["verdict"] != "PENDING",
-        is_pending=lambda row: row["verdict"] == "PENDING",
+        is_decided=_is_not("verdict", "PENDING"),
+        is_pending=_is("verdict", "PENDING"),
         told_at="transport",
         told="SELECT count(*) FROM mesh.quota_verdict",
     ),
     "registration": System(
         asks="registration.push",
-        is_asked=lambda row: row["agency"] in {"fda", "health", "work_safety"},
+        is_asked=_is("agency", "fda", "health", "work_safety"),
         agencies=("fda", "health", "work_safety"),
         reached="SELECT count(*) FROM mesh.registration_push",
         answered="SELECT count(*) FROM mesh.registration_push JOIN public.registration_claim USING (ent_id, item_code, agency)",
         decides="registration.claim",
-        is_decided=lambda row: row["state"] in {"CLAIMED", "REFUSED", "REROUTED"},
-        is_pending=lambda row: row["state"] in {"PUSHED", "ESCALATED"},
+        is_decided=_is("state", "CLAIMED", "REFUSED", "REROUTED"),
+        is_pending=_is("state", "PUSHED", "ESCALATED"),
         told_at="aic",
         told="SELECT count(*) FROM mesh.registration_claim_pool",
     ),
@@ -73,8 +81,8 @@ SYSTEMS: Mapping[str, System] = {
         reached="SELECT count(*) FROM mesh.check_request",
         answered="SELECT count(*) FROM mesh.check_request JOIN public.check_answer USING (case_no, citizen_id, source)",
         decides="check.answer",
-        is_decided=lambda row: row["outcome"] != "TIMEOUT",
-        is_pending=lambda row: row["outcome"] == "TIMEOUT",
+        is_decided=_is_not("outcome", "TIMEOUT"),
+        is_pending=_is("outcome", "TIMEOUT"),
         told_at="civil",
         told="SELECT count(*) FROM mesh.check_report",
     ),
@@ -84,14 +92,14 @@ SYSTEMS: Mapping[str, System] = {
         reached="SELECT count(*) FROM mesh.tax_warning",
         answered="SELECT count(*) FROM mesh.tax_warning JOIN public.warning_feedback USING (warning_id)",
         decides="tax.warning",
-        is_decided=lambda row: row["state"] not in {"OPEN", "DISPATCHED"},
-        is_pending=lambda row: row["state"] in {"OPEN", "DISPATCHED"},
+        is_decided=_is_not("state", "OPEN", "DISPATCHED"),
+        is_pending=_is("state", "OPEN", "DISPATCHED"),
         told_at="local_tax",
         told="SELECT count(*) FROM mesh.tax_warning WHERE state NOT IN ('OPEN', 'DISPATCHED')",
     ),
     "archive": System(
         asks="base.person_event",
-        is_asked=lambda row: row["effect"] != "NONE",
+        is_asked=_is_not("effect", "NONE"),
         agencies=("hrss",),
         reached="SELECT count(*) FROM mesh.base_person_event WHERE effect <> 'NONE'",
         # Social security has dealt with a death once nothing is paid beyond its month.
@@ -99,8 +107,8 @@ SYSTEMS: Mapping[str, System] = {
         " (SELECT FROM public.pension_payment p WHERE p.citizen_id = e.id_no AND p.status = 'PAID'"
         " AND p.period > to_char(e.occurred_on, 'YYYYMM'))",
         decides="base.person",
-        is_decided=lambda row: row["life_status"] == "DECEASED",
-        is_pending=lambda row: row["life_status"] == "UNKNOWN",
+        is_decided=_is("life_status", "DECEASED"),
+        is_pending=_is("life_status", "UNKNOWN"),
         told_at="hrss",
         told="SELECT count(*) FROM mesh.base_person_event",
     ),
@@ -110,8 +118,8 @@ SYSTEMS: Mapping[str, System] = {
         reached="SELECT count(*) FROM mesh.certificate_status",
         answered="SELECT count(*) FROM public.certificate_use",
         decides="certificate.use",
-        is_decided=lambda row: row["status_at_use"] != "UNKNOWN",
-        is_pending=lambda row: row["status_at_use"] == "UNKNOWN",
+        is_decided=_is_not("status_at_use", "UNKNOWN"),
+        is_pending=_is("status_at_use", "UNKNOWN"),
         told_at="certs",
         told="SELECT count(*) FROM mesh.certificate_use",
     ),
@@ -122,8 +130,8 @@ SYSTEMS: Mapping[str, System] = {
         # What the record came to: repaired, expired, revoked or ended.
         answered="SELECT count(*) FROM credit_enterprise WHERE state <> 'PUBLISHED'",
         decides="credit.objection",
-        is_decided=lambda row: row["state"] not in {"OPEN", "PROVIDER_CHECKING"},
-        is_pending=lambda row: row["state"] in {"OPEN", "PROVIDER_CHECKING"},
+        is_decided=_is_not("state", "OPEN", "PROVIDER_CHECKING"),
+        is_pending=_is("state", "OPEN", "PROVIDER_CHECKING"),
         told_at="credit_centre",
         told="SELECT count(*) FROM credit_joint_punishment",
     ),

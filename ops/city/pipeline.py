@@ -26,7 +26,7 @@ UNREAD_MAX = 500
 AGAIN_SECONDS = 1.0
 CONNECT_WITHIN_SECONDS = 3
 
-_SESSION = "-c synchronous_commit=off"
+SESSION = "-c synchronous_commit=off"
 """One connection stands here for a department's hundreds of clerks, whose commits its database writes to disk together. Alone it
 would wait for the disk at every commit, and the city's rate would be the disk's."""
 
@@ -55,7 +55,7 @@ class Pipeline:
     def __init__(self, agency: str, dsn: str, hindered: MutableMapping[str, str]) -> None:
         self.agency = agency
         self._address = make_conninfo(
-            dsn, application_name="mesh-city", options=_SESSION, connect_timeout=CONNECT_WITHIN_SECONDS
+            dsn, application_name="mesh-city", options=SESSION, connect_timeout=CONNECT_WITHIN_SECONDS
         )
         self._hindered = hindered
         self._connection: PGconn | None = None

@@ -31,16 +31,13 @@ from streams.operators.message import HOLD, TICK, message_key, pack
 from streams.operators.past import Past, Progress, Replay, readers_of
 from streams.operators.state import Changelog
 from streams.operators.task import Summary, Task, Ways, Writer, spread
+from streams.operators.unfolded import Unfolded, is_near_end
 from streams.prefix import Partition
 from streams.route import Outlet
 
 MICROS = 1_000
 """In a millisecond."""
 SNAPSHOT = ord("r")
-LOOK_SECONDS = 1.0
-"""What is read of a partition, and how far it goes, is known so much later at most."""
-HEAD_SECONDS = 5.0
-"""What is behind by less is as good as read, where event time is not that of commits."""
 
 _logger = logging.getLogger(__name__)
 
@@ -108,14 +105,7 @@ class Runner:
         """By partition, the commit that its last record told of, milliseconds; for the inbox, when that was written."""
         self._reached: dict[tuple[str, Partition], int | None] = {}
         """By flow and partition, where a past is replayed: how far on its calendar the last record came (Intake.reached)."""
-        self._unfolded: dict[str, float] = {}
-        """Where a past is replayed: flows that may not have folded all that follows from copied rows, and when (seconds since 1970)
-        the last of them was sent to the inbox. Right for one worker: none knows what another one has sent."""
-        self._copied: set[str] = set()
-        """Flows that were sent copied rows and are not in `_unfolded` yet."""
-        self._folded_at = 0.0
-        self._inboxes: set[Partition] = set()
-        """The inbox's partitions that are read here."""
+        self._unfolded = Unfolded()
         self._directory = directory
         self._open_outlet = open_outlet
         self._open_writer = open_writer
@@ -150,7 +140,7 @@ class Runner:
             if batch.topic == self._ways.inbox:
                 self.alive()
                 self._report(self._fold(batch, directory))
-                self._folded_at = self._now()
+                self._unfolded.folded(self._now())
                 self._heard[batch.topic, batch.partition] = batch.records[-1].timestamp_ms
 
     def idle(self, positions: Mapping[Partition, int], behind: Set[Partition]) -> None:
@@ -158,10 +148,9 @@ class Runner:
         for partition in [number for number in self._tasks if (self._ways.inbox, number) not in positions]:
             self._tasks.pop(partition).close()
         self._take_past({place: offset for place, offset in positions.items() if place[0] != self._ways.inbox})
-        if self._is_replay and (news := {place for place in positions if place[0] == self._ways.inbox} - self._inboxes):
-            self._inboxes |= news
-            self._unfolded |= dict.fromkeys(self._intakes, self._now())
-        self._inboxes &= positions.keys()
+        if self._is_replay:
+            inboxes = [place for place in positions if place[0] == self._ways.inbox]
+            self._unfolded.read(inboxes, self._intakes, self._now())
         self._heard = {place: moment for place, moment in self._heard.items() if place in positions}
         self._reached = {key: moment for key, moment in self._reached.items() if key[1] in positions}
         try:
@@ -196,7 +185,8 @@ class Runner:
                 if place[0] in self._readers:
                     self._past.begin(place, offset)
             for batch, flows in self._past.slices():
-                self._copied |= flows if self._is_replay else set()
+                if self._is_replay:
+                    self._unfolded.take(*flows)
                 self._send(self._intake(batch, directory, flows))
         except BaseException:
             self._past.restart()
@@ -229,7 +219,7 @@ class Runner:
                         reached = 0 if op == SNAPSHOT and intake.reached is not None else intake.reached
                         self._reached[intake.name, (batch.topic, batch.partition)] = reached
                         if op == SNAPSHOT:
-                            self._copied.add(intake.name)
+                            self._unfolded.take(intake.name)
         return messages
 
     def _arrived(self, record: Record, entry: FeedEntry) -> Arrived | None:
@@ -250,9 +240,9 @@ class Runner:
         """By flow: how far time may go because of the partitions that are read here, as far as that is news; clocks that advanced."""
         messages: list[Outgoing] = []
         lacking_past = self._past.behind()
-        is_inbox_read = not any(topic == self._ways.inbox for topic, _ in behind)
+        unread = [place for place in behind if place[0] == self._ways.inbox]
         self._told.begin(time.monotonic())
-        self._unfolded = {name: at for name, at in self._unfolded.items() if not self._is_folded(at, behind)}
+        self._unfolded.look(unread, self._heard, self._now())
         for name, intake in self._intakes.items():
             key = message_key(name, "")
             bounds = self._bounds(intake, positions.keys() | behind, behind, lacking_past.get(name, frozenset()))
@@ -261,7 +251,7 @@ class Runner:
             clock = min([intake.clock, *(bound for bound in bounds.values() if bound is not None)])
             last = self._ticked[name]
             # Once nothing comes any more, what came after the last tick is owed one, though the time is still the same.
-            is_owed = last > 0 and name in self._stirred and is_inbox_read
+            is_owed = last > 0 and name in self._stirred and not unread
             if (clock > last or is_owed) and name not in lacking_past:
                 clock = self._ticked[name] = max(clock, last)
                 self._stirred.discard(name)
@@ -289,25 +279,10 @@ class Runner:
         """How far a flow's time may go, where a partition holds more, because of what was heard of it; None: as far as it likes."""
         if not self._is_replay:
             return self._heard.get(place, 0) * MICROS if is_behind else None
-        if (
-            place[0] == self._ways.inbox
-        ):  # what follows from a copied row is as old as that row, and says nothing of time
+        if place[0] == self._ways.inbox:
             return 0 if intake.name in self._unfolded else None
-        return self._reached.get((intake.name, place), 0) if is_behind and not self._is_near(place) else None
-
-    def _is_near(self, place: Partition) -> bool:
-        """Whether a partition was read to within seconds of its end."""
-        return self._heard.get(place, 0) > (self._now() - HEAD_SECONDS) * 1_000
-
-    def _is_folded(self, sent_at: float, behind: Set[Partition]) -> bool:
-        """Whether the inbox, as far as it is read here, has been read beyond what follows from a row sent at that time."""
-        unread = [place for place in behind if place[0] == self._ways.inbox]
-        # What was sent, here or by a fold, this very moment is not known to be unread yet.
-        if not unread and self._now() - max(sent_at, self._folded_at) >= LOOK_SECONDS:
-            return True
-        after_ms = (sent_at + HEAD_SECONDS) * 1_000
-        heard = {place: at_ms for place, at_ms in self._heard.items() if place[0] == self._ways.inbox}
-        return bool(heard) and all(at_ms > after_ms for at_ms in heard.values()) and all(map(self._is_near, unread))
+        is_read = not is_behind or is_near_end(self._heard.get(place, 0), self._now())
+        return None if is_read else self._reached.get((intake.name, place), 0)
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
         if not messages:
@@ -318,8 +293,7 @@ class Runner:
                 for topic, key, value, partition, headers in spread(message, self._ways):
                     outlet.append(topic, key, value, partition=partition, headers=headers)
             outlet.flush(FLUSH_SECONDS)
-            self._unfolded |= dict.fromkeys(self._copied, self._now())
-            self._copied.clear()
+            self._unfolded.sent(self._now())
         except BaseException:
             self._outlet = None  # a lane that failed stays so
             outlet.settle(FLUSH_SECONDS)

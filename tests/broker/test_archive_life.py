@@ -121,13 +121,15 @@ def test_five_departments_tell_one_life(town: Town) -> None:
 @pytest.mark.timeout(600)
 def test_a_death_stops_the_pension_and_a_wrong_one_restores_it_and_the_certificate(town: Town) -> None:
     town.register(OLD, "张伟", "1940-01-01")
-    town.run(
-        "certs",
-        "INSERT INTO certificate (cert_id, type_code, cert_no, holder_id_type, holder_id, holder_name, issuer, issue_date,"
-        " valid_from, version, items, file_digest, signature, status, updated_at, source_row_version) VALUES (%s, '44010022',"
-        " 'Z1', 'CITIZEN_ID', %s, '张伟', '中心', '2016-10-01', '2016-10-01', 1, '{}', 'ab', '\\x00', 'VALID', %s, 1)",
-        CERTIFICATE, OLD, town.now,
-    )  # fmt: skip
+    town.issue_certificate(
+        CERTIFICATE,
+        "Z1",
+        OLD,
+        type_code="44010022",
+        holder_name="张伟",
+        issue_date="2016-10-01",
+        valid_from="2016-10-01",
+    )
     town.pay("201610")
     with town.at_work("hrss", "certs"):
         until(lambda: town.life_status(OLD) == "ALIVE", WITHIN, "the archive has the person")

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from tests.captured_tables import FIELDS, add, make, truncates, until_equal, until_flowing
+from tests.captured_tables import FIELDS, add, captured, make, truncates, until_equal, until_flowing
 from tests.capturing import Rig, contract
 from tests.until import until
 
@@ -158,12 +158,7 @@ def test_a_dropped_table_ends_its_feed_alone_also_at_a_restart(rig: Rig, dsn: st
 
 def test_what_happened_while_capture_was_down_is_seen_at_its_start(rig: Rig, dsn: str) -> None:
     with open_to(dsn) as db:
-        make(db, "t", "o", "r")
-        feed, other, rewritten = add(rig, "t", "o", "r")
-        with rig.capturing():
-            for each in (feed, other, rewritten):
-                until_equal(rig, db, each)
-            rig.until_streaming()
+        feed, other, rewritten = captured(rig, db, "t", "o", "r")
         db.execute("ALTER TABLE t RENAME TO elsewhere")
         db.execute("INSERT INTO elsewhere VALUES (10, 'nobody looked')")
         db.execute("ALTER TABLE r ALTER name TYPE text USING upper(name)")
@@ -177,12 +172,7 @@ def test_what_happened_while_capture_was_down_is_seen_at_its_start(rig: Rig, dsn
 
 def test_a_table_that_is_renamed_before_its_copy_is_over_is_told_as_renamed(rig: Rig, dsn: str) -> None:
     with open_to(dsn) as db:
-        make(db, "t", "o", "d")
-        feed, other, dropped = add(rig, "t", "o", "d")
-        with rig.capturing():
-            for each in (feed, other, dropped):
-                until_equal(rig, db, each)
-            rig.until_streaming()
+        feed, other, dropped = captured(rig, db, "t", "o", "d")
         rig.resync(feed)  # both are to be copied again, so that they are admitted before the watch has seen them
         rig.resync(dropped)
         db.execute("ALTER TABLE t RENAME TO elsewhere; DROP TABLE d")

@@ -65,14 +65,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     }
     with department_mesh(tmp_path_factory.mktemp("credit"), ["credit"], tables) as (mesh, dsns):
         town = Town(mesh, dsns, datetime(2016, 11, 1, 2, 0, tzinfo=UTC))
-        town.run(
-            "aic",
-            "INSERT INTO enterprise (ent_id, uscc, name, kind, industry, scope_text, legal_rep_name, legal_rep_id_type,"
-            " legal_rep_id, capital, currency, registry, reg_region, address, established, status, updated_at,"
-            " source_row_version) VALUES ('E1', %s, '广州甲食品有限公司', 'ENTERPRISE', 'C14', '食品', '张三', 'CITIZEN_ID',"
-            " '440199199001010017', 10, 'CNY', '天河分局', '440106', '天河路1号', '2015-01-01', 'ACTIVE', %s, 1)",
-            USCC, town.now,
-        )  # fmt: skip
+        town.register_firm("E1", uscc=USCC, name="广州甲食品有限公司", industry="C14", established="2015-01-01")
         yield town
 
 
@@ -101,6 +94,7 @@ def test_a_penalty_is_in_one_database_and_three_views_until_it_is_repaired_or_ov
 
 @pytest.mark.timeout(600)
 def test_a_penalty_that_is_revoked_takes_with_it_what_followed(town: Town) -> None:
-    assert town.punished()
+    town.penalise("P4", "2018-11-01")
+    until(town.punished, WITHIN, "other departments are told what follows")
     town.run("fda", "UPDATE penalty SET revoked_date = '2016-11-26'")
     until(lambda: not town.punished(), WITHIN, "nothing is held against the firm")

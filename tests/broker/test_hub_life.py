@@ -24,7 +24,7 @@ FIRST = "44010619800101001"
 HOLDER = FIRST + citizen_check(FIRST)
 CARD = f"{HOLDER}42"
 CERTIFICATE = "00000000-0000-4000-8000-000000000001"
-DISABILITY, FOOD = "44010001", "H6201"
+FOOD = "H6201"
 TIANHE, YUEXIU = "440106", "440104"
 REVIEW = "先照后证：双告知"
 
@@ -105,19 +105,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 def test_a_certificate_of_the_provinces_is_refused_in_the_city_within_seconds_of_its_being_revoked(hub: Hub) -> None:
     city, province = hub.city, hub.other
     hub.lend("certs.certificate")
-    city.run(
-        "disabled",
-        "INSERT INTO card (card_no, citizen_id, name, kind, level, region, issue_date, valid_to, status, updated_at,"
-        " source_row_version) VALUES (%s, %s, '张三', %s, %s, '440106', %s, '2026-11-01', 'VALID', %s, 1)",
-        CARD, HOLDER, CARD[-2], CARD[-1], city.now.date(), city.now,
-    )  # fmt: skip
-    province.run(
-        "certs",
-        "INSERT INTO certificate (cert_id, type_code, cert_no, holder_id_type, holder_id, holder_name, issuer, issue_date,"
-        " valid_from, version, items, file_digest, signature, status, updated_at, source_row_version) VALUES"
-        " (%s, %s, %s, 'CITIZEN_ID', %s, '张三', '广东省电子证照中心', %s, %s, 1, '{}', 'ab', '\\x00', 'VALID', %s, 1)",
-        CERTIFICATE, DISABILITY, CARD, HOLDER, city.now.date(), city.now.date(), city.now,
-    )  # fmt: skip
+    city.issue_card(CARD, HOLDER)
+    province.issue_certificate(CERTIFICATE, CARD, HOLDER, issuer="广东省电子证照中心")
     columns = ["type_code", "status", "cause", "since"]
     hub.give("province", "certificate.status", columns)
 
@@ -147,15 +136,8 @@ def test_a_districts_bureau_is_told_of_its_own_firms_alone_and_its_claim_counts_
     columns = ["ent_id", "item_code", "agency", "district", "item_name", "name", "pushed_at", "due_at"]
     hub.give("tianhe", "registration.push", columns, row_filter=f"agency == 'fda' && district == '{TIANHE}'")
     for ent_id, region in (("E1", TIANHE), ("E2", YUEXIU)):
-        city.run(
-            "aic",
-            "INSERT INTO enterprise (ent_id, name, kind, industry, scope_text, legal_rep_name, legal_rep_id_type, legal_rep_id,"
-            " capital, currency, registry, reg_region, address, established, status, updated_at, source_row_version) VALUES"
-            " (%s, '广州粤达餐饮有限公司', 'ENTERPRISE', 'H62', '餐饮', '张三', 'CITIZEN_ID', '440199199001010017', 10, 'CNY',"
-            " '某分局', %s, '某路1号', '2016-11-01', 'ACTIVE', %s, 1)",
-            ent_id, region, city.now,
-        )  # fmt: skip
-        city.run("aic", "INSERT INTO scope_item VALUES (%s, %s, 'AFTER', %s, 1)", ent_id, FOOD, city.now)
+        city.register_firm(ent_id, reg_region=region)
+        city.insert("aic.scope_item", ent_id=ent_id, item_code=FOOD, permit_kind="AFTER")
 
     def told() -> set[str]:
         """The firms that the district's mesh was told of."""

@@ -21,16 +21,9 @@ class Town(Departments):
 
     def found(self, ent_id: str, *items: str) -> None:
         """An enterprise of Tianhe is registered, with items that need a permit afterwards."""
-        self.run(
-            "aic",
-            "INSERT INTO enterprise (ent_id, name, kind, industry, scope_text, legal_rep_name, legal_rep_id_type, legal_rep_id,"
-            " capital, currency, registry, reg_region, address, established, status, updated_at, source_row_version) VALUES"
-            " (%s, '广州粤达餐饮有限公司', 'ENTERPRISE', 'H62', '餐饮', '张三', 'CITIZEN_ID', '440199199001010017', 10, 'CNY',"
-            " '天河分局', '440106', '天河路1号', '2016-11-01', 'ACTIVE', %s, 1)",
-            ent_id, self.now,
-        )  # fmt: skip
+        self.register_firm(ent_id)
         for item in items:
-            self.run("aic", "INSERT INTO scope_item VALUES (%s, %s, 'AFTER', %s, 1)", ent_id, item, self.now)
+            self.insert("aic.scope_item", ent_id=ent_id, item_code=item, permit_kind="AFTER")
 
     def pushed(self, agency: str, ent_id: str) -> set[str]:
         """Which items of an enterprise a department was told of."""

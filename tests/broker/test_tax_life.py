@@ -24,14 +24,8 @@ class Town(Departments):
 
     def found(self, ent_id: str, established: str) -> None:
         """A firm of Tianhe that no tax office has heard of."""
-        self.run(
-            "aic",
-            "INSERT INTO enterprise (ent_id, uscc, name, kind, industry, scope_text, legal_rep_name, legal_rep_id_type,"
-            " legal_rep_id, capital, currency, registry, reg_region, address, established, status, updated_at,"
-            " source_row_version) VALUES (%s, %s, '广州粤达餐饮有限公司', 'ENTERPRISE', 'H62', '餐饮', '张三', 'CITIZEN_ID',"
-            " '440199199001010017', 10, 'CNY', '天河分局', '440106', '天河路1号', %s, 'ACTIVE', %s, 1)",
-            ent_id, self.numbers.uscc("91", self.numbers.org_code(True)), established, self.now,
-        )  # fmt: skip
+        uscc = self.numbers.uscc("91", self.numbers.org_code(True))
+        self.register_firm(ent_id, uscc=uscc, established=established)
 
     def sell(self, contract: str, transferred: str) -> None:
         """A home changes hands."""
@@ -90,6 +84,14 @@ def test_a_firm_without_registration_is_warned_of_answered_and_counted(town: Tow
 
 @pytest.mark.timeout(600)
 def test_late_evidence_retracts_the_warning_where_it_was_told(town: Town) -> None:
+    file_late(town)
+    town.mesh.verified("tax.warning")
+
+
+def file_late(town: Town) -> None:
+    """A home is sold, and its deed tax comes after the warning."""
+    if town.warnings("local_tax", "W3"):
+        return
     town.now = max(town.now, datetime(2016, 7, 16, 2, 0, tzinfo=UTC))
     town.sell("C1", "2016-07-16")
     town.now = datetime(2016, 11, 1, 2, 0, tzinfo=UTC)
@@ -97,12 +99,12 @@ def test_late_evidence_retracts_the_warning_where_it_was_told(town: Town) -> Non
     until(lambda: (town.only("local_tax", "W3") or [""])[0] in WAITING, WITHIN, "no deed tax has come")
     town.run("local_tax", "INSERT INTO deed_tax VALUES ('R1', 'C1', 27000, %s, %s, 1)", town.now, town.now)
     until(lambda: town.only("local_tax", "W3") == ("RETRACTED", "EVIDENCE"), WITHIN, "it is taken back")
-    town.mesh.verified("tax.warning")
 
 
 @pytest.mark.timeout(600)
 def test_an_answer_that_does_not_count_is_named_where_it_came_from(town: Town) -> None:
     answer = "INSERT INTO warning_feedback VALUES (%s, %s, NULL, %s, %s, 1) ON CONFLICT DO NOTHING"
+    file_late(town)
     [theirs] = town.warnings("local_tax", "W3")
     town.run("state_tax", answer, theirs, "FALSE_POSITIVE", town.now, town.now)
     town.run("local_tax", answer, "W9-0", "CONFIRMED", town.now, town.now)

@@ -22,13 +22,12 @@ from ops.city.office.register import REFUSALS
 from ops.city.office.review import Review
 from ops.city.office.welfare_desk import WelfareDesk
 from ops.city.office.work import Connection, Work
+from ops.city.pipeline import CONNECT_WITHIN_SECONDS, SESSION
 from ops.city.registration import CLAIMING, COORDINATOR
 
-CONNECT_WITHIN_SECONDS = 3
 TURN_SECONDS = 1.0
 """Between two turns: offices look into their inboxes, so that what a day brings them costs one query and not one for each row."""
 
-_SESSION = "-c synchronous_commit=off"
 MISSING_TURNS = 5
 """The mesh makes a table or a column of the inbox anew: so long is no reason to say anything."""
 
@@ -50,25 +49,17 @@ class Office:
         written, why, is_missing = 0, "", False
         for work in self._works:
             try:
-                if self._connection is None:
-                    self._connection = psycopg.connect(
-                        self._dsn,
-                        autocommit=True,
-                        application_name=f"mesh-office-{self.agency}",
-                        options=_SESSION,
-                        connect_timeout=CONNECT_WITHIN_SECONDS,
-                    )
-                written += work.do(self._connection, now)
+                written += work.do(self._connected(), now)
             except psycopg.errors.DeadlockDetected:
                 continue  # somebody else writes the same rows: the next turn looks again
             except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
                 is_missing = True
             except psycopg.Error as error:
-                if self._connection is None or self._connection.closed:
-                    self.close()
-                    why = "its database cannot be reached"
-                    break
                 why = f"its database refuses what its program writes (SQLSTATE {error.sqlstate})"
+                if self._connection is None or self._connection.closed:
+                    why = "its database cannot be reached"
+                    self.close()
+                    break
         self._missing = self._missing + 1 if is_missing else 0
         if self._missing >= MISSING_TURNS and not why:
             why = "a table or a column that its program works on is not there"
@@ -77,6 +68,17 @@ class Office:
         else:
             self._hindered.pop(self.agency, None)
         return written
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = psycopg.connect(
+                self._dsn,
+                autocommit=True,
+                application_name=f"mesh-office-{self.agency}",
+                options=SESSION,
+                connect_timeout=CONNECT_WITHIN_SECONDS,
+            )
+        return self._connection
 
     def close(self) -> None:
         """Let the connection go."""

@@ -10,7 +10,6 @@ from typing import Any, cast
 import pytest
 
 from producers.log import Headers
-from schemas.agency import Agency, SourceConfig
 from schemas.change import Batch, Record
 from schemas.directory import Directory
 from streams.operators.flow import Flow, Fold, Input, Outcome
@@ -20,7 +19,7 @@ from streams.operators.runner import Runner
 from streams.operators.task import Ways
 from tests.delivering import PERSON, OutFeed
 from tests.flow_process import Quiet
-from tests.rehearsal import MemoryStore
+from tests.rehearsal import MemoryStore, writing
 
 INBOX = "inbox"
 MOMENT = {"type": "long", "logicalType": "timestamp-micros"}
@@ -81,7 +80,7 @@ class Rig:
 
     def __init__(self, folder: Path, *, is_replay: bool = False, event_time: str | None = "born") -> None:
         self.feed = OutFeed("rig", "town.resident", [*PERSON, BORN, WRITTEN])
-        flow = Flow(
+        self.flow = Flow(
             name="rig",
             inputs=[Input(feed=self.feed.feed, subjects=lambda _: ["one:1"], event_time=event_time)],
             folds={"one": Fold(lambda _: Outcome())},
@@ -93,7 +92,7 @@ class Rig:
         self.later = 0.0
         self.sent = Sent()
         self.runner = Runner(
-            flows=[flow],
+            flows=[self.flow],
             directory=self._directory,
             schema_of=self.feed.schemas.__getitem__,
             open_outlet=lambda: cast("Any", self.sent),
@@ -110,8 +109,7 @@ class Rig:
         self.following = {(self.feed.feed, number): 0 for number in (0, 1)}
 
     def _directory(self) -> Directory:
-        queue = Agency(agency="town", name="town", sources=(SourceConfig(name="main", kind="flow"),))
-        return Directory(feeds=self.onboarded, agencies={"town": queue})
+        return Directory(feeds=self.onboarded, agencies=writing(self.flow, self.onboarded))
 
     def _replay(self, _topic: str, _partition: int, start: int, end: int) -> Iterator[Batch]:
         self.taken.append((start, end))
@@ -240,6 +238,8 @@ def test_where_a_past_is_replayed_the_clock_stands_still_while_a_table_is_copied
     rig.commit(0, now, written=100)
     rig.commit(1, now - 60, written=40, op="r")
     assert rig.clock(1) is None, "the next row of the copy may have been written earlier"
+    rig.later = 2.0
+    assert rig.clock() == 100
 
 
 def test_where_a_past_is_replayed_the_clock_waits_until_all_that_follows_from_a_copy_is_folded(tmp_path: Path) -> None:
