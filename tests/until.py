@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 Seen = TypeVar("Seen")
@@ -11,10 +11,19 @@ Seen = TypeVar("Seen")
 
 def until(condition: Callable[[], Seen], within_seconds: float, what: str) -> Seen:
     """Return the first truthy result of `condition`; fail with what was last seen once the time is up."""
+    return _until(condition, bool, within_seconds, what)
+
+
+def until_none(left: Callable[[], Collection[object]], within_seconds: float, what: str) -> None:
+    """Return once `left` is empty; fail with what it still holds once the time is up."""
+    _until(left, lambda seen: not seen, within_seconds, f"no {what}")
+
+
+def _until(look: Callable[[], Seen], is_it: Callable[[Seen], bool], within_seconds: float, what: str) -> Seen:
     deadline = time.monotonic() + within_seconds
     while True:
-        seen = condition()
-        if seen:
+        seen = look()
+        if is_it(seen):
             return seen
         if time.monotonic() >= deadline:
             raise AssertionError(f"not within {within_seconds} s: {what}; last seen: {seen!r}")

@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 
+from ops.embedded.aot import aot_cache
 from ops.embedded.jars import class_path
 from ops.embedded.program import Program, Running, free_ports, last_lines, launch, reaches, start_server, wait_ready
 from schemas.errors import Misconfigured
@@ -25,12 +27,10 @@ _READY_WITHIN_SECONDS = 90.0
 # Sized for one broker with several hundred small partitions on a laptop. An index file is mapped at its full size for every
 # active segment, hence small; 1 MiB still indexes 512 MiB of log at the default interval. In the new group protocol these
 # timeouts are the broker's (FIELD-NOTES KF-11): a granted feed is picked up, and a killed process replaced, within seconds
-# where the defaults take 5 and 45. A broker that stood still, as on a laptop that slept, is not to be fenced: see `_leave`.
+# where the defaults take 5 and 45.
 _SETTINGS = """\
-process.roles=broker,controller
 node.id=1
 controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
 sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
@@ -66,17 +66,16 @@ log.cleaner.io.buffer.size=524288
 message.max.bytes=8388608
 replica.fetch.max.bytes=8388608
 broker.heartbeat.interval.ms=250
-broker.session.timeout.ms={session_ms}
 auto.leader.rebalance.enable=false
-controlled.shutdown.enable=true
+controlled.shutdown.enable=false
 """
 _STARTED = Path("__cluster_metadata-0") / "quorum-state"
 """What Kafka keeps in its data once it has started."""
-_CLEAN = ".kafka_cleanshutdown"
-"""What Kafka leaves in its data when it has stopped in order, until it starts again."""
-
 _SESSION_MS = 7 * 24 * 3600 * 1000
-_LEAVING_SESSION_MS = 1_000
+_OVER_SESSION_MS = 1_000
+_IS_ACTIVE = "Performing controller activation"
+_FENCED = re.compile(r"for broker 1: .*\bfenced=(true|false|0|1)\b")
+"""What the controller says of the broker whenever it learns or decides that."""
 _LOGGING = """\
 status=error
 appenders=out
@@ -89,14 +88,17 @@ rootLogger.appenderRefs=out
 rootLogger.appenderRef.out.ref=out
 logger.server.name=kafka.server.KafkaRaftServer
 logger.server.level=info
+logger.brokers.name=org.apache.kafka.controller.ClusterControlManager
+logger.brokers.level=${sys:brokers:-warn}
 """
 
 
 class Kafka:
     """One embedded broker that lives in `directory`; the same directory keeps its topics over restarts.
 
-    `is_brief` trades the broker's top speed for half the time to start, for tests. Not safe for several threads; the broker
-    dies with the thread that called `start` (ops/embedded/program.py).
+    `is_brief` trades the broker's top speed for less work as it starts, for tests. `trains` is where the AOT cache is written
+    as it stops (ops/embedded/aot.py). Not safe for several threads; the broker dies with the thread that called `start`
+    (ops/embedded/program.py).
     """
 
     def __init__(
@@ -107,14 +109,15 @@ class Kafka:
         heap_mb: int = 512,
         is_brief: bool = False,
         console: Console | None = None,
+        trains: Path | None = None,
     ) -> None:
         self._directory = directory.absolute()
         self._log = log or self._directory / "kafka.log"
         self._heap_mb = heap_mb
         self._is_brief = is_brief
+        self._trains = trains
         self._console = console
         self._config = self._directory / "server.properties"
-        self._leaving = self._directory / "leaving.properties"
         self._data = self._directory / "data"
         self._ports: list[int] = []
         self._running: Running | None = None
@@ -143,8 +146,11 @@ class Kafka:
         memory = [f"-Xms{min(256, self._heap_mb)}m", f"-Xmx{self._heap_mb}m", "-XX:+UseSerialGC", "-Xss512k"]
         logging = self._directory / "log4j2.properties"
         logging.write_text(_LOGGING, encoding="utf-8")
-        options = [
+        learned = [] if self._trains else [f"-XX:AOTCache={aot_cache(LOCK_FILE, _train, self._console)}"]
+        java_line = [
+            runtime,
             *memory,
+            *learned,
             "-XX:-UsePerfData",
             *(("-XX:TieredStopAtLevel=1",) if self._is_brief else ()),
             "--enable-native-access=ALL-UNNAMED",
@@ -153,15 +159,15 @@ class Kafka:
             "-cp",
             ":".join(str(jar) for jar in jars),
         ]
-        self._format(runtime, options)
-        server = [runtime, *options, "kafka.Kafka"]
+        self._format(java_line)
+        learns = [f"-XX:AOTCacheOutput={self._trains}"] if self._trains else []
         return Program(
             name="kafka",
-            argv=[*server, str(self._config)],
+            argv=[*java_line, *learns, "kafka.Kafka", str(self._config)],
             log=self._log,
             lives_in=self._directory,
-            before_start=lambda: self._leave(server),
-            stop_within_seconds=20,
+            before_start=lambda: self._end_session(java_line),
+            stop_within_seconds=120 if self._trains else 20,
         )
 
     def start(self) -> Running:
@@ -185,42 +191,50 @@ class Kafka:
         if self._config.exists():
             known = [int(port) for port in re.findall(r"://127\.0\.0\.1:(\d+)", self._config.read_text("utf-8"))]
         self._ports = free_ports(len(_LISTENERS), known[: len(_LISTENERS)])
-        self._configure(self._config, self._ports, _SESSION_MS)
+        listeners = [f"{name}://127.0.0.1:{port}" for name, port in zip(_LISTENERS, self._ports, strict=True)]
+        own = {
+            "process.roles": "broker,controller",
+            "listeners": ",".join(listeners),
+            "advertised.listeners": ",".join(listeners[:2]),
+            "inter.broker.listener.name": "PLAINTEXT",
+        }
+        self._configure(self._config, own, self._ports[2], _SESSION_MS)
 
-    def _configure(self, config: Path, ports: list[int], session_ms: int) -> None:
-        listeners = [f"{name}://127.0.0.1:{port}" for name, port in zip(_LISTENERS, ports, strict=True)]
-        own = (
-            f"listeners={','.join(listeners)}\n"
-            f"advertised.listeners={','.join(listeners[:2])}\n"
-            f"controller.quorum.voters=1@127.0.0.1:{ports[2]}\n"
-            f"log.dirs={self._data}\n"
-        )
-        config.write_text(own + _SETTINGS.replace("{session_ms}", str(session_ms)), encoding="utf-8")
+    def _configure(self, config: Path, own: Mapping[str, str], controller_port: int, session_ms: int) -> None:
+        settings = {
+            **own,
+            "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+            "broker.session.timeout.ms": str(session_ms),
+            "log.dirs": str(self._data),
+        }
+        config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()) + _SETTINGS, "utf-8")
 
-    def _leave(self, server: list[str]) -> None:
-        """Let a broker that was killed leave in order, on ports of which nobody knows; one that stopped in order has left.
+    def _end_session(self, java_line: list[str]) -> None:
+        """Let the controller, alone, see that the broker of before is gone: only then does it take the next one.
 
-        The controller fences a broker that it has not heard of for a session, and one that stands still and goes on is fenced
-        for some milliseconds. Its partitions have no leader then, and Kafka 4.4 takes those for deleted: a transaction that
-        commits at that moment counts as committed without a marker in them, and nobody reads past it ever again. A single
-        broker has nobody to hand its partitions to, so its session lasts a week. But who was killed may come back only once
-        its session is over, or has left: therefore this, with a short one.
+        A broker that is fenced leads nothing, and Kafka 4.4 takes a partition without a leader for deleted: what commits at
+        that moment counts as committed without a marker in it, and nobody reads past it ever again. So while a coordinator
+        of transactions runs, the only broker must lead: its session lasts a week (one that stood still, as on a laptop that
+        slept, is not fenced), and it does not hand over its partitions as it stops, for there is nobody to take them.
         """
-        if not (self._data / _STARTED).exists() or (self._data / _CLEAN).exists():
+        if not (self._data / _STARTED).exists():
             return
-        ports = free_ports(len(_LISTENERS))
-        self._configure(self._leaving, ports, _LEAVING_SESSION_MS)
-        argv = [*server, str(self._leaving)]
-        running = launch(Program(name="kafka", argv=argv, log=self._log, stop_within_seconds=20))
-        wait_ready(running, lambda: all(reaches(f"127.0.0.1:{port}") for port in ports[:2]), _READY_WITHIN_SECONDS)
+        [port] = free_ports(1)
+        config, log = self._directory / "session.properties", self._directory / "session.log"
+        own = {"process.roles": "controller", "listeners": f"CONTROLLER://127.0.0.1:{port}"}
+        self._configure(config, own, port, _OVER_SESSION_MS)
+        log.unlink(missing_ok=True)
+        argv = [*java_line, "-Dbrokers=info", "kafka.Kafka", str(config)]
+        running = launch(Program(name="kafka", argv=argv, log=log, stop_within_seconds=20))
+        wait_ready(running, lambda: _is_fenced(log.read_text("utf-8")), _READY_WITHIN_SECONDS)
         running.stop()
 
-    def _format(self, java: str, options: list[str]) -> None:
+    def _format(self, java_line: list[str]) -> None:
         if (self._data / "meta.properties").exists():
             return
         # One in 64 of these begins with a dash, which must not read as an option.
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = [java, *options, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._config)]
+        tool = [*java_line, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._config)]
         program = Program(name="kafka", argv=tool, log=self._log, lives_in=self._directory)
         if launch(program).wait() != 0:
             raise Misconfigured(
@@ -228,6 +242,18 @@ class Kafka:
                 f"Kafka cannot prepare it; its last lines:\n{last_lines(self._log)}",
                 fix="choose a directory on a disk that can be written to and has room",
             )
+
+
+def _train(directory: Path, cache: Path) -> None:
+    kafka = Kafka(directory, trains=cache)
+    kafka.start()
+    kafka.stop()
+
+
+def _is_fenced(said: str) -> bool:
+    """Whether the controller, which knows all that was written, holds the broker for gone; from its log."""
+    states = _FENCED.findall(said) if _IS_ACTIVE in said else []
+    return bool(states) and states[-1] in ("true", "1")
 
 
 def java() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -65,6 +65,59 @@ def test_broker_that_stood_still_leads_on_and_one_that_was_killed_comes_back(tmp
         assert kafka.bootstrap in (tmp_path / "server.properties").read_text()
     finally:
         kafka.stop()
+
+
+def test_broker_starts_from_what_an_earlier_one_learned_and_also_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned = Kafka(tmp_path / "learned", is_brief=True)
+    running = learned.start()
+    try:
+        assert ".aot" in Path(f"/proc/{running.pid}/maps").read_text()
+    finally:
+        learned.stop()
+    damaged = tmp_path / "damaged.aot"
+    damaged.write_bytes(b"\0" * 4096)
+    monkeypatch.setattr("ops.embedded.kafka.aot_cache", lambda *_: damaged)
+    without = Kafka(tmp_path / "without", is_brief=True)
+    without.start()
+    without.stop()
+
+
+def test_what_was_committing_as_the_broker_was_killed_is_marked_once_it_is_back(tmp_path: Path, unique: str) -> None:
+    kafka = Kafka(tmp_path, is_brief=True)
+    running = kafka.start()
+    try:
+        ensure_topics(kafka.bootstrap, {unique: TopicSpec(partitions=1)})
+        producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": unique, "log_level": 0})
+        producer.init_transactions(60)
+        producer.begin_transaction()
+        producer.produce(unique, b"value", b"key", 0)
+        producer.commit_transaction(60)
+        marked, state = (tmp_path / "data" / name / f"{0:020}.log" for name in (f"{unique}-0", "__transaction_state-0"))
+        until(lambda: len(batches(state)) == 4, 30, "it begins, has a partition, commits, and is complete")
+        running.kill()
+        for log in (marked, state):  # as if it had been killed before anybody was told of the commit
+            os.truncate(log, batches(log)[-1])
+        kafka.start()
+        until(lambda: readable(kafka.bootstrap, unique) == 2, 30, "it is marked again")
+    finally:
+        kafka.stop()
+
+
+def batches(log: Path) -> list[int]:
+    """Where each batch of records begins in a partition's only file."""
+    data, at = log.read_bytes(), [0]
+    while at[-1] < len(data):  # its offset, how many bytes follow, and those
+        at.append(at[-1] + 12 + int.from_bytes(data[at[-1] + 8 : at[-1] + 12]))
+    return at[:-1]
+
+
+def readable(bootstrap: str, topic: str) -> int:
+    """How far a reader gets in the topic's partition."""
+    admin, place = AdminClient({"bootstrap.servers": bootstrap}), TopicPartition(topic, 0)
+    latest: Any = OffsetSpec.latest()
+    return admin.list_offsets({place: latest}, isolation_level=IsolationLevel.READ_COMMITTED)[place].result(30).offset
 
 
 def leader_epoch(bootstrap: str, topic: str) -> int | None:
