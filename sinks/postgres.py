@@ -144,7 +144,7 @@ class PostgresSink:
         self._pipe.collect()
 
     def _recover(self) -> None:
-        self._pipe.close()
+        self._pipe.abandon()
         self._awaited.clear()
         self._targets.clear()
         self._place.doubt()

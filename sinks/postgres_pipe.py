@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,6 +140,17 @@ class Pipe:
         if failure is not None:
             self.close()  # what was prepared in a failed transaction may or may not exist
             raise failure
+
+    def abandon(self) -> None:
+        """Close the connection once all transactions that were ended have been decided; what was not ended is rolled back.
+
+        Else the server may still be committing them while the next connection reads how far it is.
+        """
+        while self._pending and self._pending[-1] is not None:
+            self._pending.pop()
+        with suppress(MeshError):
+            self.collect()
+        self.close()
 
     def close(self) -> None:
         """Close the connection; what was not committed is rolled back."""

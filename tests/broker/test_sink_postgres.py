@@ -353,6 +353,23 @@ def test_broken_bytes_are_rejected_and_nothing_is_written(dsn: str, unique: str,
     assert [number for number, _, _ in rows(dsn)] == [1]
 
 
+def test_what_commits_slowly_as_a_later_record_is_rejected_is_known_to_the_next_write(dsn: str, unique: str) -> None:
+    feed = OutFeed(unique, "police.person")
+    sink = sink_of(dsn, feed)
+    sink.write([feed.batch(feed.record("c", person(1)))])
+    run(
+        dsn,
+        "CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END'",
+    )
+    late = "AFTER INSERT ON police_person DEFERRABLE INITIALLY DEFERRED"  # as the transaction commits
+    run(dsn, f"CREATE CONSTRAINT TRIGGER late {late} FOR EACH ROW EXECUTE FUNCTION pause()")
+    good, record = feed.record("c", person(2)), feed.record("c", person(3))
+    with pytest.raises(Rejected):  # of another schema, so that what came before it is sent
+        sink.write([feed.batch(good, record._replace(value=b"\1" + (record.value or b"")[1:]))])
+    sink.write([feed.batch(good)])
+    assert [number for number, _, _ in rows(dsn)] == [1, 2]
+
+
 def test_a_wrong_address_says_what_to_do(dsn: str, unique: str) -> None:
     feed = OutFeed(unique, "police.person")
     batch = feed.batch(feed.record("c", person(1)))
