@@ -1,4 +1,4 @@
-"""Anchors (锚): which other meshes are trusted here. Uploading one and removing one are audit lines (DOMAIN A10).
+"""Anchors (锚): which other meshes are trusted here. Uploading one and removing one are audit lines (HANDBOOK A10).
 
 The hops follow `mesh.anchors` by themselves. What is done here besides is the broker's side: a mesh that reads our topics loses
 the right to, and gets it back.

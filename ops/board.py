@@ -2,7 +2,7 @@
 
 A derived feed whose contract names number or boolean columns under `gov.board` is a board: rules with their precision, topics
 with their balance, checks by district and kind. Its rows are few and their keys are codes; a contract that names a board
-promises that no key of it is a person (FIELD-NOTES OP-01). The newest row of each key counts, a deleted one is shown no more.
+promises that no key of it is a person (OP-01). The newest row of each key counts, a deleted one is shown no more.
 """
 
 from __future__ import annotations

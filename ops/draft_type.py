@@ -1,4 +1,4 @@
-"""From a live table's columns to a contract's fields: names, types, and what a column's name gives away (FIELD-NOTES §1.4)."""
+"""From a live table's columns to a contract's fields: names, types, and what a name gives away (producers/RULES.md, Values)."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@
         sink: main
 
 A connection names an environment variable, `${NAME}`, and never travels further than the loader's caller: it is kept apart
-from what goes to the control topics (FIELD-NOTES SE-04). A date without time means its midnight in Asia/Shanghai (DOMAIN §2.4).
+from what goes to the control topics (SE-04). A date without time means its midnight in Asia/Shanghai (HANDBOOK §2.4).
 """
 
 from __future__ import annotations

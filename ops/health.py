@@ -1,4 +1,4 @@
-"""Health is progress (FIELD-NOTES OP-03): a process that lives and does not move is unwell.
+"""Health is progress (OP-03): a process that lives and does not move is unwell.
 
 An entity (a source, a grant's delivery, a sink) is stuck when it has lag and its watermark stands still: the moment up to
 which it has done everything. It is judged whenever somebody asks, so that a loop that hangs with lag shows too.

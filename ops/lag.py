@@ -1,4 +1,4 @@
-"""Lag (积压): how far a consumer group is behind, in records and in seconds (FIELD-NOTES OP-02).
+"""Lag (积压): how far a consumer group is behind, in records and in seconds (OP-02).
 
 Seconds come from a real record: the age of the oldest one that the group has not confirmed. That is right under compaction,
 where a difference of offsets counts records that no longer exist, and it says when retention has passed the group.
@@ -48,7 +48,7 @@ class TopicLag:
 
     `records` counts offsets, an upper bound on a compacted topic, and nothing where no record follows; `seconds` is the age of
     the oldest unconfirmed record, 0 when there is none; `confirmed` is the sum of the committed offsets: it grows when the group
-    moves. `is_passed`: records that the group had not read are gone (FIELD-NOTES KF-12). `by_partition`: records and seconds.
+    moves. `is_passed`: records that the group had not read are gone (KF-12). `by_partition`: records and seconds.
     `held_up`: partitions in which an open transaction stands before the next record, and from which offset on.
     """
 

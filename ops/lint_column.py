@@ -11,7 +11,7 @@ from schemas.compatibility import describe
 from schemas.contract import Field
 
 CARRIED = frozenset({"decimal", "uuid", "date", "time-micros", "timestamp-micros", "local-timestamp-micros"})
-"""Logical types that sources fill and sinks understand (DESIGN §4)."""
+"""Logical types that sources fill and sinks understand."""
 INTERVAL = [("months", "int"), ("days", "int"), ("micros", "long")]
 """The fields of the one record that a table's column becomes."""
 

@@ -1,7 +1,7 @@
 """Metric names: the whole list of what the mesh exports, by name.
 
 `ops/measure.py` exports exactly these, and dashboards and alerts are tested against them. Labels are codes of feeds, grants,
-subscribers, sources and reasons: bounded, and never a key, an address or a message (FIELD-NOTES OP-01).
+subscribers, sources and reasons: bounded, and never a key, an address or a message (OP-01).
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ from schemas.registry.client import RegistryClient
 from schemas.subscriber import Subscriber
 
 PARTITIONS = 4
-"""Of a new feed, for life (FIELD-NOTES KF-07): as many stream workers, and delivery processes, can share its work."""
+"""Of a new feed, for life (KF-07): as many stream workers, and delivery processes, can share its work."""
 
 _Entry = Agency | FeedEntry | Subscriber | GrantEntry
 

@@ -1,6 +1,6 @@
 """`mesh status`: feeds, subscriptions and processes at one moment, from what the processes export and the brokers know.
 
-Health is progress (FIELD-NOTES OP-03): what lags and does not move is unwell, however alive its process is, and says why.
+Health is progress (OP-03): what lags and does not move is unwell, however alive its process is, and says why.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`mesh tail`: the changes of a feed or of an `out.` topic, a line each, as they come.
 
-Columns tagged PII stay hidden unless asked for (FIELD-NOTES SE-06), and the first line says so. Values come from other
-people's databases: control characters are shown, never sent to the terminal (FIELD-NOTES SE-09).
+Columns tagged PII stay hidden unless asked for (SE-06), and the first line says so. Values come from other
+people's databases: control characters are shown, never sent to the terminal (SE-09).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`mesh tail dlq.<topic>`: dead letters, a line each: why, where, and which columns the row has, without its values.
 
 A dead letter is set aside because something about its values is wrong; whoever looks for the cause needs the reason and the place
-first. Values stay hidden, all of them, unless they are asked for (FIELD-NOTES SE-06).
+first. Values stay hidden, all of them, unless they are asked for (SE-06).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Topics: creation, read and write rights, and credentials; done by onboarding and by nobody else (FIELD-NOTES SE-01).
+"""Topics: creation, read and write rights, and credentials; done by onboarding and by nobody else (SE-01).
 
-Nothing here removes or grows a topic: partitions are for life (FIELD-NOTES KF-07).
+Nothing here removes or grows a topic: partitions are for life (KF-07).
 """
 
 # pyright: reportPrivateImportUsage=false
@@ -56,7 +56,7 @@ class TopicSpec:
 
     `retention_ms` counts for topics that are not compacted; FOREVER keeps all. `replication_factor` and
     `min_insync_replicas` None leave it to the brokers' defaults. `tombstone_ms` is how long a delete stays readable: longer
-    than the longest outage that a subscriber may have (FIELD-NOTES KF-08).
+    than the longest outage that a subscriber may have (KF-08).
     `compaction_lag_ms` is how long every change stays, the same unless said otherwise.
     """
 

@@ -7,7 +7,7 @@ it starts over on a new lane, and gets another producer with it when the first o
 single records, `Log.append` and `Log.flush` for whoever fills and then flushes.
 
 The watermark. Deliveries of different partitions are reported out of order, so the highest delivered record says nothing;
-what may be confirmed upstream is the contiguous prefix (invariant 1, FIELD-NOTES PG-01). Every record carries a delivery
+what may be confirmed upstream is the contiguous prefix (invariant 1, PG-01). Every record carries a delivery
 callback that counts down the run of records it was appended in, and the watermark is the end of the leading runs that
 are complete. Measured with librdkafka 2.16 at 450-byte values: produce alone 0.8 us, with this callback 1.1 us,
 `produce_batch` with it 1.0 us; the 0.3 us buy a proof that needs no assumption about partitions.

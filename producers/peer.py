@@ -1,6 +1,6 @@
 """The source kind `mesh`: feeds that another mesh (district 区, province 省) provides, read from our `out` topics there.
 
-Nothing is taken before three things agree (invariant 6, DOMAIN A10): the anchor (锚) that the source names is uploaded here, the
+Nothing is taken before three things agree (invariant 6, HANDBOOK A10): the anchor (锚) that the source names is uploaded here, the
 other mesh says on its `mesh.identity` that it has that key and signed so, and it stands on the Kafka cluster that it names.
 The anchor is looked at before every batch, the statement whenever it changes.
 

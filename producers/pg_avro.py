@@ -2,7 +2,7 @@
 
 `encoder` pairs a column's type with a field of the contract. What does not pair is refused before the first change, with
 the reason; what pairs but cannot hold one value exactly (NaN, infinity, a year BC) raises Misfit for that value, which is
-then carried verbatim by a lossless field's `string` branch or rejects its row (FIELD-NOTES §1.4). Nothing is rounded,
+then carried verbatim by a lossless field's `string` branch or rejects its row (RULES.md, Values). Nothing is rounded,
 clipped or nulled.
 """
 

@@ -1,7 +1,7 @@
 """PostgreSQL's binary values as PostgreSQL's own text, byte for byte.
 
 Needed where a contract keeps a value as `string`: types without an Avro counterpart, and values that the typed branch of a
-lossless column cannot hold (FIELD-NOTES §1.4). Text is what the server prints with the settings of our connections
+lossless column cannot hold (RULES.md, Values). Text is what the server prints with the settings of our connections
 (DateStyle ISO, IntervalStyle postgres, TimeZone UTC, lc_monetary C, extra_float_digits 1; PG-21). The broker test
 compares every function here with the real database.
 """

@@ -61,7 +61,7 @@ def begin(message: bytes) -> Begin:
 
 
 def commit_end(message: bytes) -> int:
-    """The end LSN in `C`: the only position that may ever be confirmed (FIELD-NOTES PG-01, PG-02)."""
+    """The end LSN in `C`: the only position that may ever be confirmed (PG-01, PG-02)."""
     return _COMMIT(message, HEADER + 1)[2]
 
 

@@ -1,6 +1,6 @@
 """The source kind `postgres`: one database of an agency, followed through one slot and one publication.
 
-Order matters and is fixed (FIELD-NOTES PG-13): publication, slot, snapshot, stream. `producers/postgres_place.py` says what is
+Order matters and is fixed (PG-13): publication, slot, snapshot, stream. `producers/postgres_place.py` says what is
 kept of it in `Progress`. One feed's trouble is one feed's (invariant 10): a table that is not what its feed was made from stops
 that feed, or is copied anew, while the others flow (producers/postgres_verdict.py).
 

@@ -1,6 +1,6 @@
 """Connections to a captured PostgreSQL: one for statements, one for replication, both with the same fixed settings.
 
-The settings decide how values without a binary form print, so they are the same on both connections (FIELD-NOTES PG-21).
+The settings decide how values without a binary form print, so they are the same on both connections (PG-21).
 Failures leave this door as Transient or Misconfigured, with the statement that mends them.
 """
 

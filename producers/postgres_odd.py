@@ -1,4 +1,4 @@
-"""Row changes outside the hot loop: key changes, values that were not sent or fit no branch of their field (FIELD-NOTES §1.4)."""
+"""Row changes outside the hot loop: key changes, values that were not sent or fit no branch of their field (RULES.md, Values)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Preflight: what must be true of a database before its tables can be captured, and the statement that makes it so.
 
-`mesh check` and `mesh onboard` show all findings; capture itself refuses to start on any error among them (FIELD-NOTES §1.9).
+`mesh check` and `mesh onboard` show all findings; capture itself refuses to start on any error among them.
 """
 
 from __future__ import annotations

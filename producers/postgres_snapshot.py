@@ -1,7 +1,7 @@
 """Snapshots: the rows that a table had before its changes are followed, read once, resumable range by range.
 
 A snapshot's position is the consistent point of a replication slot that exported it: everything committed before is in the
-rows, everything after comes through the stream, nothing is in neither (FIELD-NOTES PG-15). A first snapshot comes with the
+rows, everything after comes through the stream, nothing is in neither (PG-15). A first snapshot comes with the
 source's own slot; a resumed one, or that of a table added later, with a temporary slot that is dropped once its snapshot
 is imported (PG-16, PG-24).
 """

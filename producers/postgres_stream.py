@@ -2,7 +2,7 @@
 
 One `read` takes what the server has sent, up to a batch, and turns each row change into a framed key and a framed envelope
 by the relation's generated transcoder. Transactions pass through; they are never collected (protocol version 1 sends them
-after commit, FIELD-NOTES PG-40). What is rare or odd leaves the loop: `OddChanges`, `_rare`.
+after commit, PG-40). What is rare or odd leaves the loop: `OddChanges`, `_rare`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Transaction: the writer of a stateful task, whose records of one batch appear together or not at all.
 
 A transactional id belongs to one task. Opening fences whoever used it before: what that one had under way is aborted, and
-it cannot write any more (DESIGN §7). Readers of what is written here read committed records only.
+it cannot write any more. Readers of what is written here read committed records only.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The transcoder: one generated function per relation version, from PostgreSQL's binary tuples to Avro bytes.
 
-Transcode, don't decode: text is copied, integers become varints, no dict and no object in between (DESIGN §6). The function
+Transcode, don't decode: text is copied, integers become varints, no dict and no object in between. The function
 is straight-line Python written for exactly these columns: fixed-width neighbours are unpacked by one struct call together
 with the header of the column behind them, small results come from tables, recurring numerics and dates from a bounded memo.
 `Transcoder.source` is the text of what runs. The same templates serve both dialects in which PostgreSQL sends a row, the
-log's and the snapshot's, so that both give the same bytes (FIELD-NOTES PG-21):
+log's and the snapshot's, so that both give the same bytes (PG-21):
 
 | dialect  | a value                                         | null       | not sent   |
 |----------|-------------------------------------------------|------------|------------|
@@ -137,7 +137,7 @@ class Transcoder:
     """The two generated functions for one relation version under one contract; `tuples` mends what they do not take.
 
     `columns` are the relation's, in its order; columns that the contract does not name are skipped. Raises ContractBroken
-    when a field has no column, or a column no exact mapping (FIELD-NOTES PG-46).
+    when a field has no column, or a column no exact mapping (PG-46).
     """
 
     def __init__(self, contract: Contract, columns: Sequence[Column], key_schema_id: int, *, codec: str = "") -> None:

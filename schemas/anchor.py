@@ -1,7 +1,7 @@
 """Anchor (锚): the public key of another mesh, uploaded by a person who got it from that mesh's people.
 
 A source or sink of kind `mesh` names its anchor by fingerprint; without that anchor nothing is taken from there, and nothing
-is given (invariant 6, DOMAIN A10).
+is given (invariant 6, HANDBOOK A10).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is wrong with an Avro schema: every fault with its place and what to write instead.
 
 The rules are those of the Avro 1.12 specification, stricter in two places where readers differ from it: a default must
-fit the first branch of a union, and a logical type must stand on its own base type (FIELD-NOTES SR-05).
+fit the first branch of a union, and a logical type must stand on its own base type (SR-05).
 """
 
 from __future__ import annotations

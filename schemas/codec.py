@@ -1,7 +1,7 @@
 """The Avro codec: the one door to fastavro.
 
 Inside the mesh values are raw: dates and times stay integers, decimals stay bytes, because a reader that turns them into
-Python objects fails on legal Avro (dates outside the years 1 to 9999, a time of 24:00; FIELD-NOTES PG-38).
+Python objects fails on legal Avro (dates outside the years 1 to 9999, a time of 24:00; PG-38).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Compatibility of contract versions: what a new schema would break, in human words.
 
 Avro's own rules (the `avro` package) are the authority; the rules beside them close what those let pass and what corrupts
-values or breaks readers in practice (FIELD-NOTES SR-05): changes of logical type, precision or scale, renames (by alias or
+values or breaks readers in practice (SR-05): changes of logical type, precision or scale, renames (by alias or
 otherwise), string read as bytes, defaults that do not fit, and at the FULL levels any Avro enum, since feeds are FULL and a
 new symbol breaks every reader that is not told first.
 

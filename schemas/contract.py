@@ -15,7 +15,7 @@ The text registers unchanged in any Confluent-compatible registry; what we add a
 | `pg.type`, `pg.typmod`, `pg.notnull` | field | what `mesh draft` saw in the database                              |
 
 The wire row differs from the contract in one thing: every non-key field is nullable with default null, whatever the
-contract says of the column, because a delete may know only the key (DESIGN §4).
+contract says of the column, because a delete may know only the key (SR-05).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """DeadLetter: the original bytes, the reason, the hop and the place: enough to replay.
 
 The record on `dlq.<topic>` has the original key and value untouched and these headers: Kafka Connect's names (KIP-298),
-so that existing tools read them, then our own. No header carries a value of the row (invariant 3; FIELD-NOTES SK-10).
+so that existing tools read them, then our own. No header carries a value of the row (invariant 3; SK-10).
 """
 
 from __future__ import annotations

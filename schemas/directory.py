@@ -167,7 +167,7 @@ class Directory:
         return due
 
     def trusted(self) -> Directory:
-        """Without the grants of meshes whose anchor is not here: what the hops go by (invariant 6, DOMAIN A10)."""
+        """Without the grants of meshes whose anchor is not here: what the hops go by (invariant 6, HANDBOOK A10)."""
         served = {grant_id: entry for grant_id, entry in self.grants.items() if self._is_trusted(entry.grant)}
         return self if len(served) == len(self.grants) else replace(self, grants=served)
 

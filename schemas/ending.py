@@ -15,7 +15,7 @@ from typing import Any
 from schemas.grant import AtEnd
 
 GRANT_ENDED = "GRANT_ENDED"
-"""The reason of the record that tells a subscriber of it (DOMAIN §2: header `reason`)."""
+"""The reason of the record that tells a subscriber of it (HANDBOOK §2.1: header `reason`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

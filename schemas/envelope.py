@@ -54,7 +54,7 @@ MARK_FIELDS: list[dict[str, Any]] = [
 
 
 def key_schema(contract: Contract) -> dict[str, Any]:
-    """The key's schema: frozen for the life of the feed, since its id is part of the key bytes (FIELD-NOTES KF-09)."""
+    """The key's schema: frozen for the life of the feed, since its id is part of the key bytes (KF-09)."""
     fields = [{"name": name, "type": contract.by_name[name].wire_type()} for name in contract.key]
     return {"type": "record", "name": "Key", "namespace": contract.feed, "fields": fields}
 

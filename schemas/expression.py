@@ -1,4 +1,4 @@
-"""Expressions over one row: the row filters of grants and the rules of contracts (FIELD-NOTES SK-17).
+"""Expressions over one row: the row filters of grants and the rules of contracts (SK-17).
 
     uscc == null || valid_uscc(uscc)
     status == 'ACTIVE' && reg_region in ['440106', '440104']

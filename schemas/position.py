@@ -2,7 +2,7 @@
 
 On the wire a position is the envelope's `source.sequence`: a JSON array of three zero-padded hexadecimal texts
 `["<epoch>","<major>","<minor>"]`, of fixed width, so that comparing the bytes compares the positions. That is the shape
-Debezium gives the field, and the token by which every sink decides what is newer (FIELD-NOTES SK-01).
+Debezium gives the field, and the token by which every sink decides what is newer (SK-01).
 
 | source     | epoch                         | major                     | minor                            |
 |------------|-------------------------------|---------------------------|----------------------------------|

@@ -1,7 +1,7 @@
 """Trace: what may be written of an error that nobody foresaw: its kind and the places, never its text.
 
 The text of a KeyError is a key, that of a database's error may quote the whole row, so neither reaches a log, a header or a
-page (FIELD-NOTES SK-10). The mesh's own errors are written so that they name no value; they speak for themselves.
+page (SK-10). The mesh's own errors are written so that they name no value; they speak for themselves.
 """
 
 from __future__ import annotations

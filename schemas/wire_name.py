@@ -1,4 +1,4 @@
-"""Names on the wire: what Avro does not allow in a name is escaped there, and there alone (FIELD-NOTES PG-39)."""
+"""Names on the wire: what Avro does not allow in a name is escaped there, and there alone (PG-39)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Options: see sinks/postgres_options.py.
 
-One write is one or more transactions, each holding rows and offsets together (FIELD-NOTES SK-06). Statements are pipelined: while
+One write is one or more transactions, each holding rows and offsets together (SK-06). Statements are pipelined: while
 the server works on one transaction, the next rows are read from their Avro bytes. A resend changes nothing (SK-01, invariant 2).
 """
 

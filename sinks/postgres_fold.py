@@ -1,4 +1,4 @@
-"""Fold: the newest state per key of a run of changes, since one statement may touch a row once (FIELD-NOTES SK-02)."""
+"""Fold: the newest state per key of a run of changes, since one statement may touch a row once (SK-02)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 """PostgreSQL statements of one delivered table: pure text, from a contract's columns.
 
 Beside the delivered tables, in the same schema, are three of ours. `_mesh_offsets` says per partition how far this database is,
-and who writes (FIELD-NOTES SK-06). `_mesh_removed` keeps for every removed key the token of its removal, so that an older upsert
+and who writes (SK-06). `_mesh_removed` keeps for every removed key the token of its removal, so that an older upsert
 which comes again does not bring the row back (SK-04); its entry with the empty key is a truncate. `_mesh_tables` says what we
 made (postgres_tables.py).
 
@@ -40,7 +40,7 @@ def does_hold(name: str) -> bool:
 
 
 def quote(name: str) -> str:
-    """An identifier, quoted (FIELD-NOTES SE-09)."""
+    """An identifier, quoted (SE-09)."""
     return '"' + name.replace('"', '""').replace("\0", "") + '"'
 
 
@@ -121,7 +121,7 @@ class Table:
         return statements + [self._comment(column) for column in self.columns if column.doc]
 
     def add(self, column: Column) -> list[str]:
-        """One more nullable column: what FIELD-NOTES SK-12 lets happen by itself."""
+        """One more nullable column: what SK-12 lets happen by itself."""
         name = quote(column.name)
         added = f"ALTER TABLE {self.path} ADD COLUMN IF NOT EXISTS {name} {sql_type(column.kind)}"
         return [added, *([self._comment(column)] if column.doc else [])]

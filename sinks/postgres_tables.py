@@ -1,5 +1,5 @@
 # ruff: noqa: S608  -- identifiers are quoted, values are always parameters
-"""Tables: brings the delivered tables into the shape that their contracts need, as far as that is safe (FIELD-NOTES SK-12).
+"""Tables: brings the delivered tables into the shape that their contracts need, as far as that is safe (SK-12).
 
 Beside them stands what we made (`_mesh_tables`). So a table or a column that is gone is told from one that was never there: it is
 made again **and filled again**, by reading its topic from the beginning. Its offsets go back in the transaction that makes it. The

@@ -1,6 +1,6 @@
 """Reader: the one place outside Faust that reads Kafka.
 
-Consumer groups speak the new protocol (KIP-848, FIELD-NOTES KF-11), so a lane that joins or leaves stops nobody else.
+Consumer groups speak the new protocol (KIP-848, KF-11), so a lane that joins or leaves stops nobody else.
 Offsets move only when the lane says that a batch is durable (invariant 1).
 """
 
@@ -321,7 +321,7 @@ class Reader:
 
 
 def _gap(place: str, breach: str) -> ContractBroken:
-    # Invariant 9, FIELD-NOTES KF-12: neither a gap nor a topic made anew passes silently.
+    # Invariant 9, KF-12: neither a gap nor a topic made anew passes silently.
     topic = first_edition(place.partition(" ")[0])
     grant = topic.removeprefix("out.")
     again = "`mesh resync <feed>` copies the feed anew, or what a derived one is made from"

@@ -1,4 +1,4 @@
-"""Target: where a webhook may connect to, checked at every attempt (FIELD-NOTES SK-14, ASVS 5.0 1.3.6).
+"""Target: where a webhook may connect to, checked at every attempt (SK-14, ASVS 5.0 1.3.6).
 
 A name is resolved once, every address it has is judged, and the connection goes to the judged address with the original Host and
 TLS name: a name that resolves differently the next moment (DNS rebinding) changes nothing.

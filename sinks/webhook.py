@@ -1,4 +1,4 @@
-"""Webhook sink: signed HTTP deliveries by Standard Webhooks 1.0 (FIELD-NOTES SK-13).
+"""Webhook sink: signed HTTP deliveries by Standard Webhooks 1.0 (SK-13).
 
 Options: see sinks/webhook_options.py. Its keys stand beside the connection in the subscriber's folder: `signing_key`, and while it is
 being replaced `previous_signing_key`; both sign then. A key is `whsec_` and base64, or several separated by spaces.

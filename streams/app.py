@@ -4,7 +4,7 @@ Faust keeps the group membership, the assignment and the positions; `streams/tra
 gathers everything that waits, across partitions, into one group, gives it to `handle` in a thread, and acknowledges the
 group once `handle` has returned: with a hundred partitions of a few records each, one round trip to the broker serves all.
 
-`handle` decides (STYLE §2): it returns when all outputs of the group are durable; Transient gives it the same group again;
+`handle` decides: it returns when all outputs of the group are durable; Transient gives it the same group again;
 anything else ends the process before an acknowledgement, by `os._exit`, since an orderly end of Faust acknowledges what
 was in work (FA-01, FA-02). Upholds invariants 1, 4 and 7; a group may come again after a crash or a rebalance, never not at all.
 """

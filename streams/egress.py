@@ -41,7 +41,7 @@ from streams.scan import Extras, Mark, Scanner, Shape
 from streams.spans import write_long, write_text
 
 HashKey = Callable[[str], bytes]
-"""The secret with which one subscriber's HASH columns are keyed (FIELD-NOTES SE-06)."""
+"""The secret with which one subscriber's HASH columns are keyed (SE-06)."""
 
 _MEMO_MAX = 4096
 
@@ -73,7 +73,7 @@ def cutting(
     `held` is the row filter by which the subscriber was served before the grant was redefined (None: every row,
     "false": none): rows that it holds by that and that the present filter excludes are removed. `is_snapshot` makes rows of
     the past what a snapshot's are: op r, without before; a sink takes such a row again at an equal position, which a grant
-    with more columns than before relies on (FIELD-NOTES SK-15).
+    with more columns than before relies on (SK-15).
 
     Raises Misconfigured for a grant that cannot be applied: a key column MASKed or DROPped, a filter that does not fit, a
     column whose written type does not fit the out schema.

@@ -1,7 +1,7 @@
 """Pins: refuse a library whose private methods are no longer those that our code was written against.
 
 Each method is named as `module:Class.method`, with the first 16 hexadecimal digits of the SHA-256 of its source text: those
-that streams/transport.py overrides or leans on (FIELD-NOTES FA-24).
+that streams/transport.py overrides or leans on (FA-24).
 """
 
 from __future__ import annotations

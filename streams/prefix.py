@@ -1,6 +1,6 @@
 """Prefix: which runs of a partition are under way, and how far the finished ones reach without a hole.
 
-Faust's own bookkeeping can step over a record that is still in flight at the committed head (FIELD-NOTES FA-03), and it
+Faust's own bookkeeping can step over a record that is still in flight at the committed head (FA-03), and it
 takes a failed commit for a done one (FA-04). Here an offset is due only when every run opened before it is finished
 (invariant 1), and it stays due until the broker has it.
 """

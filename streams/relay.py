@@ -3,7 +3,7 @@
 `handle` returns only when every output of the group is durable on `out.<grant>` or `dlq.<feed>`; otherwise it raises, and
 the same group comes again. Upholds invariants 1, 3, 6, 8 and 9. Nothing is read from the directory that is older than the
 call, and validity is judged by the clock at each call, so that a revocation or an expiry stops a running feed at once
-(DOMAIN A6).
+(HANDBOOK A6).
 """
 
 from __future__ import annotations

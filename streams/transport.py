@@ -1,6 +1,6 @@
 """The run transport for Faust: one event carries a whole fetched run of records of one partition.
 
-Stock Faust 0.15.3 spends its time per record; here a record costs one tuple (FIELD-NOTES §4.6). Registered under the
+Stock Faust 0.15.3 spends its time per record; here a record costs one tuple. Registered under the
 entry point `faust.transports` as `meshrun`, so that the broker address `meshrun://host:port` selects it. What differs
 from the stock transport, besides the runs:
 

@@ -112,7 +112,7 @@ class Attempt:
 
 
 class Watch:
-    """Ends the process when it makes no progress although there is work (FIELD-NOTES FA-13).
+    """Ends the process when it makes no progress although there is work (FA-13).
 
     A thread, so that it also sees an event loop that hangs. `alive` is called for every finished group, for every try,
     and whenever there is found to be nothing to do.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.metadata
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,9 +108,21 @@ IMPORTED_AS = {
 }
 UNSEEN = {"cramjam": "aiokafka loads it for lz4"}
 LINES_MAX = 400
+# Folder to the prefixes of the rules that its RULES.md has.
+RULED = {"producers": ["PG"], "streams": ["FA"], "sinks": ["SK"], "schemas": ["KF", "SR"], "ops": ["OP", "SE"]}
+RULE = re.compile(rf"(?<![\w-])(?:{'|'.join(prefix for prefixes in RULED.values() for prefix in prefixes)})-\d\d\b")
+SECTION = re.compile(r"§\d(?:\.\d)?(?: [A-L]\b)?")
+CHECK = re.compile(r"HANDBOOK ([A-L]\d+)")
+INVARIANTS = re.compile(r"\binvariants? ((?:\d+|, | and )+)", re.IGNORECASE)
 
 FILES = sorted(path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
+FOLDERS = [ROOT / folder for folder in (*MAY_IMPORT, "tests")]
+TEXTS = {
+    path: path.read_text("utf-8")
+    for path in [*ROOT.glob("*.*"), *(path for folder in FOLDERS for path in folder.rglob("*.*"))]
+    if path.suffix in {".py", ".md", ".yaml", ".toml"}
+}
 
 
 def name_of(path: Path) -> str:
@@ -181,6 +194,35 @@ def test_no_file_outgrows_one_noun() -> None:
 def test_no_file_is_a_drawer_for_everything() -> None:
     drawers = {"utils", "util", "common", "helpers", "helper", "manager", "base", "misc"}
     assert not [name_of(path) for path in [*FILES, *TESTS] if path.stem in drawers]
+
+
+def test_every_rule_that_is_cited_can_be_opened_and_every_one_that_stands_is_cited() -> None:
+    rules = {folder: TEXTS[ROOT / folder / "RULES.md"] for folder in RULED}
+    stated = {
+        rule
+        for folder, text in rules.items()
+        for rule in re.findall(r"^### (\S+) ", text, re.MULTILINE)
+        if rule[:2] in RULED[folder]
+    }
+    lost = {
+        f"{name_of(path)}: {rule}" for path, text in TEXTS.items() for rule in RULE.findall(text) if rule not in stated
+    }
+    assert not lost, f"the RULES.md of its folder has no such heading: {sorted(lost)}"
+    dead = stated - {rule for path, text in TEXTS.items() if path.name != "RULES.md" for rule in RULE.findall(text)}
+    assert not dead, f"nothing cites them any more: {sorted(dead)}"
+    kept = {name for text in rules.values() for name in re.findall(r"`(\w+/[\w/.]+)`", text)}
+    assert not [name for name in sorted(kept) if not (ROOT / name).is_file()]
+
+
+def test_every_section_check_and_invariant_that_is_cited_can_be_opened() -> None:
+    handbook, invariants = TEXTS[ROOT / "schemas/guangzhou/HANDBOOK.md"], TEXTS[ROOT / "ops/INVARIANTS.md"]
+    stated = {f"§{section}" for section in re.findall(r"^#+ §(\S+(?: [A-L]\b)?)", handbook, re.MULTILINE)}
+    stated |= set(re.findall(r"^- \*\*([A-L]\d+)\*\* ", handbook, re.MULTILINE))
+    stated |= {f"invariant {number}" for number in re.findall(r"^(\d+)\. ", invariants, re.MULTILINE)}
+    for path, text in TEXTS.items():
+        numbers = [number for run in INVARIANTS.findall(text) for number in re.findall(r"\d+", run)]
+        cited = {*SECTION.findall(text), *CHECK.findall(text), *(f"invariant {number}" for number in numbers)}
+        assert not cited - stated, f"{name_of(path)}: {sorted(cited - stated)}"
 
 
 @pytest.mark.parametrize("path", [path for path in TESTS if path.name.startswith("test_")], ids=name_of)

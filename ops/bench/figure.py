@@ -13,7 +13,7 @@ from ops.bench.machine import QUIET
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """What DESIGN §12 asks of a figure: `at_least` or `at_most` (below). `unit` is that of both sides, of `ours` alone if no peer."""
+    """What is asked of a figure: `at_least` or `at_most` (below). `unit` is that of both sides, of `ours` alone if no peer."""
 
     title: str
     unit: str

@@ -1,4 +1,4 @@
-"""`mesh bench`: the table of DESIGN §12, the mesh and its peers side by side on the same machine in the same run.
+"""`mesh bench`: the mesh and its peers side by side on the same machine in the same run, with the bars of `figure.py`.
 
 A figure is the median over the runs of each run's own ratio. Everything runs in a temporary directory, which is gone at the end,
 as is every process, also after Ctrl-C. The exit status is 0 if all that was asked for could be measured, bars met or not.

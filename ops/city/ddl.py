@@ -44,7 +44,7 @@ def _type_of(branch: AvroType) -> str | None:
 
 
 def column_type(contract: Contract, field: Field) -> str:
-    """The PostgreSQL type of a contract's column: `pg.type` if it says so, otherwise FIELD-NOTES 1.4 read backwards."""
+    """The PostgreSQL type of a contract's column: `pg.type` if it says so, otherwise producers/RULES.md, Values, backwards."""
     found = field.properties.get("pg.type") or _type_of(field.branches[0])
     if found is None:
         raise Misconfigured(

@@ -1,7 +1,7 @@
 """Household checks (居民家庭经济状况核对): cases with members, authorisations, declarations, answers and decisions.
 
 The figures are those of the brief at the city's scale, for 2013-01 to 2016-10: accepted 63,816 cases, completed 67,704, found
-ineligible 9,642. More was completed than accepted because some of it had waited since before 2013 (DOMAIN §1.3, N1).
+ineligible 9,642. More was completed than accepted because some of it had waited since before 2013 (HANDBOOK §1.3, N1).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The overview dashboard (交换总览). `python -m ops.dashboards.overview` rewrites `overview.json` beside this file.
 
-A panel is an entry in ROWS: title, what it shows, unit, and its queries. The lint of FIELD-NOTES OP-05 is a test
+A panel is an entry in ROWS: title, what it shows, unit, and its queries. The lint of OP-05 is a test
 (tests/unit/ops/test_dashboard.py), and so is that the committed JSON is what this file generates.
 """
 

@@ -26,7 +26,7 @@ _READY_WITHIN_SECONDS = 90.0
 
 # Sized for one broker with several hundred small partitions on a laptop. An index file is mapped at its full size for every
 # active segment, hence small; 1 MiB still indexes 512 MiB of log at the default interval. In the new group protocol these
-# timeouts are the broker's (FIELD-NOTES KF-11): a granted feed is picked up, and a killed process replaced, within seconds
+# timeouts are the broker's (KF-11): a granted feed is picked up, and a killed process replaced, within seconds
 # where the defaults take 5 and 45.
 _SETTINGS = """\
 node.id=1

@@ -1,4 +1,4 @@
-"""Disagreements (不一致): rules that numbers must keep to agree with each other, N1 to N11 of DOMAIN §1.3.
+"""Disagreements (不一致): rules that numbers must keep to agree with each other, N1 to N11 of HANDBOOK §1.3.
 
 The same rule is held against the brief and against the mesh, and gives the arithmetic beside its verdict. It gives nothing while
 there is nothing to count.

@@ -1,4 +1,4 @@
-"""Open data: the portal's API (数据统一开放平台, DOMAIN §4 K) over HTTP, beside the mesh.
+"""Open data: the portal's API (数据统一开放平台, HANDBOOK §4 K) over HTTP, beside the mesh.
 
     open.* feeds ──▶ Follow ──▶ Store (one SQLite file) ──▶ Answers, dcat ──▶ server (HTTP)
 

@@ -1,6 +1,6 @@
 """The records of the registry's topic, in Confluent's format, so that their tools read ours and ours reads theirs.
 
-Key and value are JSON. The order of a key's attributes is part of it: compaction compares bytes (FIELD-NOTES SR-03).
+Key and value are JSON. The order of a key's attributes is part of it: compaction compares bytes (SR-03).
 
 | keytype        | key                                       | value                                                       |
 |----------------|-------------------------------------------|-------------------------------------------------------------|

@@ -1,6 +1,6 @@
 """Refusal: what the REST interface answers when it cannot do what was asked.
 
-Never a 5xx for a client's mistake: clients retry those (FIELD-NOTES SR-06).
+Never a 5xx for a client's mistake: clients retry those (SR-06).
 """
 
 from __future__ import annotations

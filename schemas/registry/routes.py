@@ -1,4 +1,4 @@
-"""The REST interface, as Confluent's clients speak it (FIELD-NOTES SR-02). Each handler reads a request and shows an answer."""
+"""The REST interface, as Confluent's clients speak it (SR-02). Each handler reads a request and shows an answer."""
 
 from __future__ import annotations
 

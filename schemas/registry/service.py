@@ -1,7 +1,7 @@
 """What may be registered, deleted and configured: the registry's rules, between its state and its REST interface.
 
 Reads answer from the state. A write is judged and appended under one lock, and answered only after its own record came back
-from the topic (FIELD-NOTES SR-03), so that an id that was handed out is durable and unique (invariant 5).
+from the topic (SR-03), so that an id that was handed out is durable and unique (invariant 5).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Configuration with a beginning and an end: the pack of the event's date decides, not the newest one (DOMAIN §6.4).
+"""Configuration with a beginning and an end: the pack of the event's date decides, not the newest one (HANDBOOK §6.4).
 
 A YAML file is a list of mappings, a CSV file has a header line; both carry `valid_from` and `valid_to`. A date means midnight
 in Asia/Shanghai; the end is exclusive, as in a grant, and an empty one is open. Without a beginning an entry was always valid.

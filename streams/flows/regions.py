@@ -1,4 +1,4 @@
-"""Regions over time (行政区划, GB/T 2260): which codes there were on a day, and what became of them (DOMAIN §2.7).
+"""Regions over time (行政区划, GB/T 2260): which codes there were on a day, and what became of them (HANDBOOK §2.7).
 
 Days are raw Avro dates. A code may have several versions, one after the other: each change of a boundary ends one and begins
 the next, with the same code or another. A code that was abolished stays readable for ever, as in an ID number's prefix.

@@ -1,4 +1,4 @@
-"""Derived: the records of a feed that a flow writes: envelope and key, and a tombstone behind a delete (DESIGN §4)."""
+"""Derived: the records of a feed that a flow writes: envelope and key, and a tombstone behind a delete (KF-08)."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Subject:
         return [fact.row for fact in self.of(f"~{tag}") if fact.row is not None]
 
     def as_of(self, moment: int) -> Subject:
-        """The subject as its facts stood at an event time: each row's newest version not after it (DOMAIN C7)."""
+        """The subject as its facts stood at an event time: each row's newest version not after it (HANDBOOK C7)."""
         facts: dict[str, dict[str, Fact]] = {}
         for feed, rows in self.facts.items():
             for row_id, fact in rows.items():
@@ -180,7 +180,7 @@ class Input:
     `subjects` gives the keys of the subjects that a row is evidence for, or raises Unfit. A row that no longer names a subject
     is withdrawn there. `columns` are what travels to the subject (empty: all); the feed's key columns always do.
     `event_time` names the column of the row's business date or time; without one, or where it is null, the source commit counts.
-    `written` names the column in which its department notes when it wrote the row (DOMAIN §3): where a past is replayed, that is
+    `written` names the column in which its department notes when it wrote the row (HANDBOOK §3): where a past is replayed, that is
     the commit on the past's calendar. A plain long is milliseconds. A feed without such a column has the flow's clock instead.
     `keeps_history`: older versions of the row stay with the subject, for `Subject.as_of`. `stays`: `subjects` looks at the feed's
     key columns alone, so that an update never moves the row to another subject; it spares reading the row as it was.
@@ -246,7 +246,7 @@ def queue_item(
     detail: str = "",
     values: Callable[[Fact], str | None] = lambda _: None,
 ) -> Row:
-    """A row of a flow's queue, in the shape of `base.conflict` (DOMAIN §3.3). `values` picks what of a claim is shown.
+    """A row of a flow's queue, in the shape of `base.conflict` (HANDBOOK §3.4). `values` picks what of a claim is shown.
 
     `conflict_id` must be deterministic: the same conflict has the same id after any replay.
     """

@@ -1,6 +1,6 @@
 """Merge: many feeds, one record: for each field the best source that says something, and where the value came from.
 
-Pure functions that folds are made of (base archives, DOMAIN §4 C and D; credit, I). Three of them carry a fold:
+Pure functions that folds are made of (base archives, HANDBOOK §4 C and D; credit, I). Three of them carry a fold:
 
     rules = sources({"employer": ["hrss.insurance_month:employer_name"], …}, reads={…})      once, from configuration
     merged = merge(subject.of(*feeds), rules)          merged.values["employer"], merged.provenance["employer"]

@@ -1,6 +1,6 @@
 """Message: what travels on the inbox of the flows, and under which key.
 
-The inbox is one topic for all flows; its partitions are the tasks (DESIGN §7). A message's key is flow and subject, so that
+The inbox is one topic for all flows; its partitions are the tasks. A message's key is flow and subject, so that
 everything of a subject meets in one partition, in order. Values are MessagePack arrays: internal, short-lived, never granted.
 
 | kind  | value                                                                            | from            |

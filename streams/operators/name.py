@@ -1,6 +1,6 @@
 """Name (姓名、名称): how names of different registers are compared. For comparing only: what is stored stays byte for byte.
 
-`comparable` is the normal form of DOMAIN §2.5: NFKC, no spaces, one middle dot, traditional characters simplified.
+`comparable` is the normal form of HANDBOOK §2.5: NFKC, no spaces, one middle dot, traditional characters simplified.
 `loose` goes further, for a variant spelling (tier P2): variant characters (异体字) and the case of Latin letters are one.
 """
 

@@ -191,7 +191,7 @@ class Release:
 
 
 def release(present: Mapping[str, int], published: Mapping[str, int], k: int) -> Release:
-    """What a quasi-identifier group may publish: nothing under k rows, and no difference under k rows (DOMAIN K2).
+    """What a quasi-identifier group may publish: nothing under k rows, and no difference under k rows (HANDBOOK K2).
 
     Both are multisets: content of a row to how many rows have it. A difference counts as its larger side, the least number
     of people it can be about: five changed rows are five withdrawn and five new ones, but no more than five people. A group

@@ -1,6 +1,6 @@
 """Task: one partition of the inbox, folded exactly once.
 
-A batch's outputs, changed entries and input position are one transaction of the broker (DESIGN §7); the local store takes
+A batch's outputs, changed entries and input position are one transaction of the broker; the local store takes
 the same entries afterwards. A task that fails anywhere is closed, and opening it again fences the former writer and reads back
 what was committed: so nothing is lost and nothing happens twice, whatever was killed when (invariant 7).
 """

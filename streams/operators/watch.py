@@ -1,6 +1,6 @@
 """Watch: what should have come by a date and has not: a warning (预警), once, withdrawn when the evidence is there after all.
 
-Pure functions that folds are made of (tax warnings, DOMAIN §4 F; unclaimed permits, H; whatever runs out, E and I):
+Pure functions that folds are made of (tax warnings, HANDBOOK §4 F; unclaimed permits, H; whatever runs out, E and I):
 
     cause at ──────── window ────────▶ deadline ── grace ──▶ due            evidence in time: dated before the deadline
       a row says                         event time, never a wall clock      grace: how long rows may be under way

@@ -1,4 +1,4 @@
-"""DOMAIN A10 between two whole meshes, each with a Kafka and a registry of its own: the city's and a district's."""
+"""HANDBOOK A10 between two whole meshes, each with a Kafka and a registry of its own: the city's and a district's."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a10_a_district_is_accepted_by_its_anchor_only_and_stops_without_it(
     with database(town) as table:
         table.execute("UPDATE grid SET name = 'changed' WHERE id = 2; DELETE FROM grid WHERE id = 4")
         until(lambda: len(positions(city, feed)) == 62, 60, "what changed")
-        assert positions(city, feed) == positions(district, out)  # DOMAIN A10, invariant 2: the same positions
+        assert positions(city, feed) == positions(district, out)  # HANDBOOK A10, invariant 2: the same positions
 
         # The district asks the city for its own rows, and gets no other's.
         reader = f"{city.unique}e"

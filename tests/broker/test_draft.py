@@ -1,4 +1,4 @@
-"""Drafts from a live database: what comes out can be checked, onboarded, and captured (FIELD-NOTES §1.4)."""
+"""Drafts from a live database: what comes out can be checked, onboarded, and captured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every check of the handbook (DOMAIN §4) that a flow's unit tests make in memory, once more through the real broker."""
+"""Every check of the handbook (HANDBOOK §4) that a flow's unit tests make in memory, once more through the real broker."""
 
 from __future__ import annotations
 

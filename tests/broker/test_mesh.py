@@ -41,7 +41,7 @@ def test_a_department_joins_from_its_live_database(mesh: RunningMesh) -> None:
     mesh.done("draft", f"${{MESH_{agency.upper()}_DSN}}", "--agency", agency, "--into", folder)
     assert mesh.done("check", folder)["feeds"][0]["standing"] == "new"
     outcome = mesh.done("onboard", folder)
-    assert 0 < outcome["feeds"][feed]["first_record_seconds"] < ARRIVES_WITHIN_SECONDS  # DOMAIN A1
+    assert 0 < outcome["feeds"][feed]["first_record_seconds"] < ARRIVES_WITHIN_SECONDS  # HANDBOOK A1
 
     grant = {"feed": feed, "columns": COLUMNS}
     mesh.done("check", mesh.subscriber(first, grant))
@@ -110,7 +110,7 @@ def test_a_column_that_comes_later_reaches_nobody_until_it_is_granted(mesh: Runn
         lambda: any((seen.value or {}).get("after", {}).get("secret") == "tell" for seen in mesh.seen(feed)), 30, "it"
     )
 
-    # DOMAIN A3: {a} and the key, in the registry, on the topic, at the subscriber.
+    # HANDBOOK A3: {a} and the key, in the registry, on the topic, at the subscriber.
     assert registered(mesh, out) == [["id", "a"]]
     for seen in mesh.seen(out):
         for row in (seen.value["before"], seen.value["after"]) if seen.value else ():
@@ -184,7 +184,7 @@ def test_an_ended_grant_stops_its_running_feed_within_seconds(mesh: RunningMesh)
         town.execute("CREATE TABLE t (id int PRIMARY KEY, a text, b text); ALTER TABLE t REPLICA IDENTITY FULL")
         town.execute("INSERT INTO t VALUES (0, 'a', 'b')")
     mesh.done("onboard", mesh.folder)
-    # DOMAIN A5: a second purpose is a grant of its own, with its own topic and table.
+    # HANDBOOK A5: a second purpose is a grant of its own, with its own topic and table.
     mesh.verified(feed, 1)
     assert rows(target, f"{agency}_t") == [(0, "a")]
     assert rows(target, f"{agency}_t_audit") == [(0, "b")]
@@ -197,7 +197,7 @@ def test_an_ended_grant_stops_its_running_feed_within_seconds(mesh: RunningMesh)
         ends = max(ends_at.timestamp(), time.time())  # on a slow machine it is over before the mesh knows of it
         ran = mesh.run("grant", revoked, "REVOKED")
         assert (ran.status, ran.out.strip()) == (0, f"{revoked} is REVOKED")
-        # DOMAIN A6: five seconds later at most, while the third goes on.
+        # HANDBOOK A6: five seconds later at most, while the third goes on.
         latest = {revoked: time.time() + 5, expires: ends + 5}
         until(lambda: newest(mesh, f"out.{stays}") > max(latest.values()) + 1, 60, "the third grant goes on")
         for grant, stopped in latest.items():

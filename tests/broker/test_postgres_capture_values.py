@@ -1,4 +1,4 @@
-"""Snapshot and log give the same Avro bytes, and say what the database itself says (FIELD-NOTES PG-21), for any value."""
+"""Snapshot and log give the same Avro bytes, and say what the database itself says (PG-21), for any value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry, spoken to by confluent-kafka's own client, serializer and deserializer (FIELD-NOTES SR-06)."""
+"""The registry, spoken to by confluent-kafka's own client, serializer and deserializer (SR-06)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry's topic: what a restart keeps, who may write, what a foreign or broken record does (FIELD-NOTES SR-03)."""
+"""The registry's topic: what a restart keeps, who may write, what a foreign or broken record does (SR-03)."""
 
 from __future__ import annotations
 

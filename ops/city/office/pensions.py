@@ -1,6 +1,6 @@
 """Pensions (养老金): social security stops what is paid to somebody who died, and restores it when the death was a mistake.
 
-It goes by the archive's word, in which police and health agree (DOMAIN C5), and not by any single paper.
+It goes by the archive's word, in which police and health agree (HANDBOOK C5), and not by any single paper.
 """
 
 from __future__ import annotations

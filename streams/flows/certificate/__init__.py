@@ -1,4 +1,4 @@
-"""Electronic certificates (电子证照, DOMAIN §4 J): one standing that every counter sees, and every use judged by it.
+"""Electronic certificates (电子证照, HANDBOOK §4 J): one standing that every counter sees, and every use judged by it.
 
     certs.certificate, _check, _use ──▶ certificate:<cert_id> ──asks──▶ holder:<citizen ID> ◀── base.person
                                             │        ▲    └──────asks──▶ card:<card_no>      ◀── disabled.card

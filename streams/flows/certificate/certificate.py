@@ -70,7 +70,7 @@ def _known(subject: Subject, own: Fact, row: Row, outcome: Outcome) -> Known | N
 
 
 def _number_fault(row: Row) -> str | None:
-    """The first step that a certificate's number fails (DOMAIN J3, §5.4), where its type has a rule for numbers."""
+    """The first step that a certificate's number fails (HANDBOOK J3, §5.4), where its type has a rule for numbers."""
     if TYPES[row["type_code"]].number_rule != "DISABILITY_CARD":
         return None
     holder = validate_citizen_id(row["holder_id"]).normalised or row["holder_id"]

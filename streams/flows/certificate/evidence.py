@@ -47,7 +47,7 @@ def card_key(number: str) -> str:
 
 
 def fold_card(subject: Subject) -> Outcome:
-    """A card's own check (DOMAIN J3): characters 1-18 are the citizen ID, then the digits of kind and level."""
+    """A card's own check (HANDBOOK J3): characters 1-18 are the citizen ID, then the digits of kind and level."""
     outcome = Outcome()
     answer: dict[str, Any] = {"fault": "UNKNOWN", "status": None, "citizen_id": None}
     for fact in subject.of(CARD_FEED):

@@ -1,4 +1,4 @@
-"""The standing of a certificate at a moment: what every counter must see, from all that is known (DOMAIN §4 J).
+"""The standing of a certificate at a moment: what every counter must see, from all that is known (HANDBOOK §4 J).
 
 | status    | cause                                                                                              |
 |-----------|----------------------------------------------------------------------------------------------------|

@@ -1,7 +1,7 @@
 """Uses of certificates (用证): each judged by the certificate's standing at that time, and listed where somebody must follow up.
 
 A case of small reimbursement for disabled persons (残疾人零星报销) opens from a use alone: identity card at the counter, the
-disability certificate by reference, no paper (DOMAIN J4).
+disability certificate by reference, no paper (HANDBOOK J4).
 """
 
 from __future__ import annotations

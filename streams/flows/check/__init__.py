@@ -1,4 +1,4 @@
-"""Household economic-status check (居民家庭经济状况核对, DOMAIN §4 G): 28 sources answer for a household that consented.
+"""Household economic-status check (居民家庭经济状况核对, HANDBOOK §4 G): 28 sources answer for a household that consented.
 
     authorised case ──▶ check.request ──▶ check.answer per member and source ──▶ check.report ──▶ decision, objection, re-check
                                      └──▶ check.refusal (of an answer that does not count, to the agency that sent it)

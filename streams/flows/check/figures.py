@@ -1,7 +1,7 @@
 """Figures (统计): cases and persons per window, district and kind; and how well each source answers.
 
 Every figure is kept by case (宗) and by person (人次). A ratio always says its unit and its base and carries numerator and
-denominator. A statistic is red unless completed <= accepted + opening backlog (DOMAIN §1.3, N1): more cannot be finished
+denominator. A statistic is red unless completed <= accepted + opening backlog (HANDBOOK §1.3, N1): more cannot be finished
 than there were.
 """
 

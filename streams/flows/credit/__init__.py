@@ -1,4 +1,4 @@
-"""Public credit (公共信用, DOMAIN §4 I): records of many departments, in five databases (五库) and three views (三系统).
+"""Public credit (公共信用, HANDBOOK §4 I): records of many departments, in five databases (五库) and three views (三系统).
 
     gathered feed ──▶ record:<record_id> ──ask──▶ identifier:<type>|<number> ◀── registers
                           │    ▲                        │

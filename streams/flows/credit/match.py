@@ -1,4 +1,4 @@
-"""Whose record is it: the subject of a credit record, found on validated numbers only (DOMAIN §2.6, tiers O0 to O2).
+"""Whose record is it: the subject of a credit record, found on validated numbers only (HANDBOOK §2.6, tiers O0 to O2).
 
 A person is known by the canonical citizen ID (公民身份号码). An organisation is known by what its home register calls it, so
 that the same enterprise is one subject whether a department writes its unified social credit code, its organisation code or
@@ -54,7 +54,7 @@ def _person(texts: Sequence[str]) -> Claim:
             method = "P0" if result.status is Status.VALID else "P1"
             return Claim("PERSON", person=result.normalised, method=method)
     if any(result.status is Status.AMBIGUOUS_CENTURY for result in results):
-        return Claim("PERSON", reason="AMBIGUOUS")  # never merges by itself (DOMAIN §2.5)
+        return Claim("PERSON", reason="AMBIGUOUS")  # never merges by itself (HANDBOOK §2.5)
     is_organisation = any(identifier_of(text) for text in texts)
     return Claim("PERSON", reason="KIND_MISMATCH" if is_organisation else "ID_INVALID")
 

@@ -1,4 +1,4 @@
-"""Objections (疑义) to credit records: OPEN → PROVIDER_CHECKING → REJECTED, or UPHELD → CORRECTED (DOMAIN §6.3).
+"""Objections (疑义) to credit records: OPEN → PROVIDER_CHECKING → REJECTED, or UPHELD → CORRECTED (HANDBOOK §6.3).
 
 The provider says whether an objection is upheld; that it is *corrected* is what we see: the record has ended, or the field no
 longer has the value that was seen. Until then the record stays disputed.

@@ -1,4 +1,4 @@
-"""What follows from black records: joint punishment (联合惩戒) of a subject; and the figures by feed (DOMAIN I1, I5)."""
+"""What follows from black records: joint punishment (联合惩戒) of a subject; and the figures by feed (HANDBOOK I1, I5)."""
 
 from __future__ import annotations
 

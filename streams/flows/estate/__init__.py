@@ -1,4 +1,4 @@
-"""Real-estate early warning (房地产预警预报, DOMAIN §1.4): prices and sales of each month and district, and where they move too fast.
+"""Real-estate early warning (房地产预警预报, HANDBOOK §1.4): prices and sales by month and district, and where they move too fast.
 
 land.property_sale, land.property ──▶ unit ──counts──▶ region ──▶ estate.index, estate.warning    by the dated limits of limits.yaml
                                         └──▶ estate.queue

@@ -1,4 +1,4 @@
-"""Price-capped housing (限价房申购, DOMAIN §1.4, with §4 G as template): may this household apply for such a home?
+"""Price-capped housing (限价房申购, HANDBOOK §1.4, with §4 G as template): may this household apply for such a home?
 
 application, members ──▶ case ──questions──▶ person, name ◀── registers of sources.csv
                           │  ▲──────────evidence───┘

@@ -1,4 +1,4 @@
-"""Identity: which person a register's row is about, and how sure that is (matching ladder for persons, DOMAIN §2.5).
+"""Identity: which person a register's row is about, and how sure that is (matching ladder for persons, HANDBOOK §2.5).
 
 A row with a valid identity number (公民身份号码) goes to that person; one without goes to everybody of its name, where it is
 at best a candidate. Tiers P0 to P2 are evidence; P3 is a conflict; P4 to P6 only ever ask for a person's eye.

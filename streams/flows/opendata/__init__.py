@@ -1,4 +1,4 @@
-"""Open data (数据开放, DOMAIN §4 K): rows by allow-list, in groups of at least k, and what follows from published rows.
+"""Open data (数据开放, HANDBOOK §4 K): rows by allow-list, in groups of at least k, and what follows from published rows.
 
     feed ──▶ group:<dataset>|<quasi-identifiers> ──▶ open.dataset, open.delta
         │            ├──counts──▶ profile:<dataset> ──▶ open.profile

@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 _PERSONAL = {"PII", "QUASI_ID", "SENSITIVE"}
 _K_PERSONAL = 10
 _SHOWN_IN_GROUPS = {"base.person"}
-"""Feeds that are not open row by row, and are published in groups of k all the same: DOMAIN §4 K names the archive of persons."""
+"""Feeds that are not open row by row, and are published in groups of k all the same: HANDBOOK §4 K names the archive of persons."""
 
 STANDINGS = ("OWN", "ISSUER", "NAMED")
 """How a department comes to publish a set: the feed is its own; it or its offices issued what the rows are about; it is named as
@@ -210,12 +210,12 @@ def sets_of(dataset: Dataset, group: Sequence[Any]) -> list[str]:
 
 
 def columns_of(dataset: Dataset) -> list[str]:
-    """All that travels of a row to its group: the allow-list. A column that appears upstream stays closed (DOMAIN K1)."""
+    """All that travels of a row to its group: the allow-list. A column that appears upstream stays closed (HANDBOOK K1)."""
     return list(dataset.table.columns)
 
 
 def faults(dataset: Dataset, contract: Contract) -> list[str]:
-    """Why a data set must not be published under its feed's contract: the gate before the first row (DOMAIN §6.4)."""
+    """Why a data set must not be published under its feed's contract: the gate before the first row (HANDBOOK §6.4)."""
     found: list[str] = []
     is_personal = False
     for column, treatment in dataset.table.columns.items():

@@ -1,4 +1,4 @@
-"""A group of rows with equal quasi-identifiers: what of it is published, and when a difference is large enough (DOMAIN K2).
+"""A group of rows with equal quasi-identifiers: what of it is published, and when a difference is large enough (HANDBOOK K2).
 
 A published row has no identity but its content: its number is a digest of what it shows, counted up where several rows show
 the same. So a number tells nothing of the source's key, and a changed row is one that goes and one that comes.

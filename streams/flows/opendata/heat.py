@@ -1,4 +1,4 @@
-"""The map of a data set (区位及热度, DOMAIN K6): points in cells and in regions, in one coordinate system, none below k.
+"""The map of a data set (区位及热度, HANDBOOK K6): points in cells and in regions, in one coordinate system, none below k.
 
 Where a cell has too few points, the area that it lies in, AREA_CELLS cells wide and high, shows them with those of its other
 such cells: so a thinly settled part of the map, or a small set, is coarse but not empty. A point is so shown once, but for

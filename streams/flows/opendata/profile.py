@@ -1,4 +1,4 @@
-"""Statistics of a data set (统计, DOMAIN K4) and its state (K7): from published rows only, so that they tell no more than those.
+"""Statistics of a data set (统计, HANDBOOK K4) and its state (K7): from published rows only, so that they tell no more than those.
 
 Cells below k are blank. So are the least and greatest value and the quantiles where fewer than k rows have that value: the
 oldest person of a district is one person. Of numbers hardly two rows have the same, so those are first rounded down, no

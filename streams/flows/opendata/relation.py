@@ -1,4 +1,4 @@
-"""Relations between data sets (关联分析, DOMAIN K5): columns of one data element, and how many values of one occur in the other."""
+"""Relations between data sets (关联分析, HANDBOOK K5): columns of one data element, and how many values of one occur in the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Online samples (在线抽样, DOMAIN K3): reproducible from a stated number, limited in size, of published rows and nothing else."""
+"""Online samples (在线抽样, HANDBOOK K3): reproducible from a stated number, limited in size, of published rows and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Base organisation archive (法人基础档案): old and new numbers, four kinds of register, one entity (DOMAIN §4 D).
+"""Base organisation archive (法人基础档案): old and new numbers, four kinds of register, one entity (HANDBOOK §4 D).
 
     aic, civil, staffing ──▶ org ◀──claim, standing──▶ id ◀──ask, answer──▶ tax ◀── state_tax, local_tax
                               ▲ ▲                       ▲ └──ask, answer: organisation code to registration number
@@ -6,7 +6,7 @@
                               └───────link──── tax      └── qts
 
 An organisation is a row of its home registry, and its id says which. Everything else is matched to it by the ladder of
-§2.6; what cannot be matched, contradicts itself, or is claimed twice, waits on the queue. Periods end before `valid_to`.
+HANDBOOK §2.6; what cannot be matched, contradicts itself, or is claimed twice, waits on the queue. Periods end before `valid_to`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Coverage (覆盖率): how many of a declared population have a unified social credit code (subjects `population:<code>`).
 
 Each organisation counts itself into the populations it belongs to; a share is never shown without its two numbers and the
-definition of whom it counts (DOMAIN §1.3, N2 to N4). `with_uscc` are those whose registry has written down a code; those among
+definition of whom it counts (HANDBOOK §1.3, N2 to N4). `with_uscc` are those whose registry has written down a code; those among
 them whose code fails GB 32100-2015 are missing in `with_valid_uscc`, and each is an item USCC_INVALID of the queue.
 """
 

@@ -63,7 +63,7 @@ class TaxNumbers:
 
 
 def tax_numbers(row: Row, rules: Rules) -> TaxNumbers:
-    """Read the columns `tax_no`, `uscc` and `org_code`; the tax number itself may be or hold one of three numbers (§5.4)."""
+    """Read the columns `tax_no`, `uscc` and `org_code`; the tax number itself may be or hold one of three numbers (HANDBOOK §5.4)."""
     tax_no = normalise(row["tax_no"])
     owner_id = _owner_id(tax_no)
     uscc = valid_number(USCC, row["uscc"])

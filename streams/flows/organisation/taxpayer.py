@@ -1,6 +1,6 @@
 """Taxpayer: one tax number at both tax offices, matched to its organisation (subjects `tax:<number>`); and the last rung.
 
-The ladder (DOMAIN §2.6): O0 by unified social credit code, O1 by organisation code, O2 by that code's certificate and the
+The ladder (HANDBOOK §2.6): O0 by unified social credit code, O1 by organisation code, O2 by that code's certificate and the
 registration number on it. Only where a tax number holds nothing but its owner's citizen ID is O3 asked, by name, region and
 owner (subjects `name:…`); what it finds is PROBABLE: a person decides, nothing is linked.
 """

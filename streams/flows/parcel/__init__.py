@@ -1,4 +1,4 @@
-"""Land-transfer payments (土地出让金, DOMAIN §1.4): is each parcel paid for by its date, what is outstanding, and where.
+"""Land-transfer payments (土地出让金, HANDBOOK §1.4): is each parcel paid for by its date, what is outstanding, and where.
 
 land.parcel_sale ──▶ contract ──counts──▶ region          by the dated terms of terms.yaml
                         └──▶ parcel.payment, parcel.queue    └──▶ parcel.statistic

@@ -1,4 +1,4 @@
-"""Base person archive (公民基础档案): one versioned record per person, from eight departments' tables (DOMAIN §2.5, §4 C).
+"""Base person archive (公民基础档案): one versioned record per person, from eight departments' tables (HANDBOOK §2.5, §4 C).
 
 evidence    which subjects a row speaks of, and what it says in the archive's words
 move        identity numbers that changed: what is known of the old number goes to the new one

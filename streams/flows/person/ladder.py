@@ -1,4 +1,4 @@
-"""Ladder (匹配阶梯), tiers P0 to P3: whether rows under a subject's number are really that person's (DOMAIN §2.5).
+"""Ladder (匹配阶梯), tiers P0 to P3: whether rows under a subject's number are really that person's (HANDBOOK §2.5).
 
 The name decides. The reference is the name of the best source that gives one; a row whose name is unrelated to it is P3: it
 stays out of the record and goes to the queue, so nothing is overwritten (C3). A table without names has only its number to

@@ -1,4 +1,4 @@
-"""Name index, tiers P4 to P7: rows without a usable number ask who has their name and birth date (DOMAIN §2.5).
+"""Name index, tiers P4 to P7: rows without a usable number ask who has their name and birth date (HANDBOOK §2.5).
 
 Every person whom the register keeps tells the index of its name and birth date. A row there is
 

@@ -4,7 +4,7 @@
     quota_result ─▶ case ─▶ refusal (of an answer that does not count)
     quota_result ─▶ case ─▶ verdict; VALID ─▶ draw ─▶ roster, draw_result ─▶ case ─▶ person (death, new vehicle) ─▶ alert
 
-cycle.yaml and departments.yaml hold what the city may decide otherwise. DOMAIN §4 E.
+cycle.yaml and departments.yaml hold what the city may decide otherwise. HANDBOOK §4 E.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Commercial registration (商事登记): licence first, permits after (先照后证, DOMAIN §4 H).
+"""Commercial registration (商事登记): licence first, permits after (先照后证, HANDBOOK §4 H).
 
 A registration is pushed to every department that its items require (双告知), the departments claim it, refuse it or pass it on,
 permits and penalties join by the numbers of the entity, and the public page shows what may be shown.

@@ -1,4 +1,4 @@
-"""Holder: the number under which departments know an entity: where permits and penalties find it (DOMAIN §2.6, O0 to O2).
+"""Holder: the number under which departments know an entity: where permits and penalties find it (HANDBOOK §2.6, O0 to O2).
 
 One live entity under the number: its page shows them. Several, or another unified code under the same organisation code: a
 conflict for a person, and nothing is shown. None: they wait, and after the configured working days a person is asked. What

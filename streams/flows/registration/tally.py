@@ -1,4 +1,4 @@
-"""Tally: each source row in exactly one place of its data topic (对账): published, rejected or in flight (DOMAIN H6).
+"""Tally: each source row in exactly one place of its data topic (对账): published, rejected or in flight (HANDBOOK H6).
 
 Rows count at the subject that decides about them, topics sum the counts, and the board shows every configured topic, also
 those that no feed fills yet: configured against connected.

@@ -1,4 +1,4 @@
-"""City statistics (城市运行统计): a real-time reflection of the city's state (DOMAIN §1.1 item 6, §4 L).
+"""City statistics (城市运行统计): a real-time reflection of the city's state (HANDBOOK §1.1 item 6, §4 L).
 
 | kind              | subject                                                   | fold            |
 |-------------------|-----------------------------------------------------------|-----------------|

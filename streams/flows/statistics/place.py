@@ -1,4 +1,4 @@
-"""Place: where something is counted, in the boundaries of its time (AS_THEN) and in those of today (TODAY), DOMAIN L1.
+"""Place: where something is counted, in the boundaries of its time (AS_THEN) and in those of today (TODAY), HANDBOOK L1.
 
 A code is read as of the day on which it was recorded. What became of it, or what it had been before, comes from the table of
 regions; where that is not one code, the place is unknown rather than guessed.

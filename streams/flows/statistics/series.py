@@ -1,7 +1,7 @@
 """Series: the rows of `city.statistic` (城市运行统计), from what the subjects have entered.
 
 Cells with nothing in them have no row. Figures are exact: what is published beyond the government is suppressed where it is
-published (DOMAIN K2, K4).
+published (HANDBOOK K2, K4).
 """
 
 from __future__ import annotations

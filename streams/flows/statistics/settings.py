@@ -21,7 +21,7 @@ UNKNOWN = "UNKNOWN"
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """One statistic: its unit, and the population that it counts (no figure without its definition, DOMAIN §1.3)."""
+    """One statistic: its unit, and the population that it counts (no figure without its definition, HANDBOOK §1.3)."""
 
     unit: str
     population: str

@@ -1,4 +1,4 @@
-"""Comprehensive tax governance (综合治税): warnings about what should have reached the tax offices (DOMAIN §4 F).
+"""Comprehensive tax governance (综合治税): warnings about what should have reached the tax offices (HANDBOOK §4 F).
 
 Rules W1 to W9 are rows of rules.yaml and a small function each; absence is judged by streams/operators/watch.py.
 

@@ -4,7 +4,7 @@
     taxpayer  ──here──▶  id:ORG_CODE|…
     permit    ──here──▶  id:REGISTRATION_NO|…   ──known──▶  and the organisation code that quality supervision knows for it
 
-The ladder (DOMAIN §2.6): O0 by unified social credit code, O1 by organisation code, O2 by registration number through the
+The ladder (HANDBOOK §2.6): O0 by unified social credit code, O1 by organisation code, O2 by registration number through the
 registry's mapping (`qts.organisation_code`), O3 by the owner's citizen ID, name and region, which suffices to spare somebody a
 warning and for nothing else. Only valid numbers meet. Each side tells once what it is and hears at most `known_max` others.
 """

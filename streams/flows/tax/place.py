@@ -1,4 +1,4 @@
-"""Place: which office is in charge (主管税务机关) of a region on the date of a cause event (DOMAIN F4).
+"""Place: which office is in charge (主管税务机关) of a region on the date of a cause event (HANDBOOK F4).
 
 The table is dated, since districts merge and offices with them. An office that is gone by the time the warning fires has
 nobody to read it: then its region's successor counts, and where even that has no office, the city's.

@@ -1,4 +1,4 @@
-"""What a successor of a contract may change, and what it would break: the matrix of FIELD-NOTES SR-04 and SR-05."""
+"""What a successor of a contract may change, and what it would break: the matrix of SR-04 and SR-05."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from streams.enrich import Enrichment
 from streams.scan import Scanner, Shape
 from tests.unit.streams.test_egress import envelope_of
 
-CITIZEN = "440199199001010017"  # male, DOMAIN §5.2
+CITIZEN = "440199199001010017"  # male, HANDBOOK §5.2
 
 
 def contract_of(fields: dict[str, Any], *rules: dict[str, Any]) -> Contract:

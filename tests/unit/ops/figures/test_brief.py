@@ -1,4 +1,4 @@
-"""The brief's own numbers: each disagreement of DOMAIN §1.3 is found by computing, and each quoted figure follows."""
+"""The brief's own numbers: each disagreement of HANDBOOK §1.3 is found by computing, and each quoted figure follows."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from tests.rehearsal import Rehearsal, city_contracts, days, micros
 CONTRACTS = city_contracts()
 DAY = 86_400_000_000
 RUN_BY = {"quota": "transport"}
-"""The transport commission runs the quota platform (DOMAIN §1.2)."""
+"""The transport commission runs the quota platform (HANDBOOK §1.2)."""
 
 
 def test_the_catalogue_has_the_portals_size() -> None:

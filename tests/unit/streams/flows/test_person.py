@@ -1,4 +1,4 @@
-"""The base person archive (DOMAIN §2.5, §4 C). All numbers are of county codes that were never allocated."""
+"""The base person archive (HANDBOOK §2.5, §4 C). All numbers are of county codes that were never allocated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Car quota, DOMAIN §4 E: one test per check at least, in memory."""
+"""Car quota, HANDBOOK §4 E: one test per check at least, in memory."""
 
 from __future__ import annotations
 
