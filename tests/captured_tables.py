@@ -9,7 +9,7 @@ import psycopg
 
 from schemas.change import Op
 from tests.capturing import Rig, contract
-from tests.until import until
+from tests.until import until_none
 
 FIELDS = {"id": "long", "name": "string"}
 
@@ -39,7 +39,7 @@ def until_equal(rig: Rig, db: psycopg.Connection[Any], feed: str, table: str = "
         here: Mapping[Any, Any] = rig.fold(feed)
         return "" if here == there else f"the feed has {sorted(here)}, the table {sorted(there)}"
 
-    until(lambda: not difference(), within_seconds, f"{feed} equals {table}")
+    until_none(difference, within_seconds, f"{feed} equals {table}")
 
 
 def captured(rig: Rig, db: psycopg.Connection[Any], *tables: str) -> list[str]:

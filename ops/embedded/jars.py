@@ -14,6 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -73,6 +74,21 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pearlmesh"
 
 
+@contextmanager
+def held(name: str) -> Iterator[Path]:
+    """A folder of the cache, while no other process works in it. Raises Misconfigured where this user may not write to it."""
+    folder = cache_directory() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = (folder / ".lock").open("a")
+    except OSError as error:
+        fix = "set MESH_CACHE to a directory that this user may write to"
+        raise Misconfigured(str(folder), f"cannot be written to ({error.strerror})", fix=fix) from error
+    with opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield folder
+
+
 def repositories(settings_xml: Path | None = None) -> list[str]:
     """Base addresses to try, in order: jgo's settings, Maven's own mirror of Central, Maven Central."""
     configured = list(GlobalSettings.load().repositories.values())
@@ -104,15 +120,7 @@ def class_path(
     and Misconfigured when no repository has the jar as it was locked. `pause` waits between attempts.
     """
     jars = read_lock(lock_file)
-    folder = cache_directory() / "jars"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        opened = (folder / ".lock").open("a")
-    except OSError as error:
-        fix = "set MESH_CACHE to a directory that this user may write to"
-        raise Misconfigured(str(folder), f"cannot be written to ({error.strerror})", fix=fix) from error
-    with opened:
-        fcntl.flock(opened, fcntl.LOCK_EX)
+    with held("jars") as folder:
         files = [folder / jar.path for jar in jars]
         seal = folder / f"{lock_file.stem}-{hashlib.sha256(lock_file.read_bytes()).hexdigest()[:16]}.verified"
         if not _is_sealed(seal, jars, files):

@@ -18,7 +18,7 @@ from streams.operators.derived import DerivedFeed
 from streams.operators.effects import RowChange
 from streams.operators.flow import Row
 from tests import feeds
-from tests.until import until
+from tests.until import until, until_none
 
 
 def test_figures_follow_a_board(kafka: str, unique: str) -> None:
@@ -59,7 +59,7 @@ def test_figures_follow_a_board(kafka: str, unique: str) -> None:
         write(3, None, {"rule": "W2", "open": None})
         until(lambda: figures() == {"W1": 4.0}, 30, "the newest figure, and none for null")
         write(4, {"rule": "W1", "open": 4}, None)
-        until(lambda: not figures(), 30, "no figure of a deleted row")
+        until_none(figures, 30, "no figure of a deleted row")
     finally:
         stop.set()
         thread.join(10)

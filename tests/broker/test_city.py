@@ -11,7 +11,7 @@ import pytest
 from ops.city.beside import beside
 from ops.city.city import City
 from ops.city.life import Life
-from tests.until import until
+from tests.until import until, until_none
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_the_city_outlives_what_happens_to_its_databases_and_says_what_it_goes_w
             until_it_writes("police.resident")
             fda.execute(back)
             until_it_writes("fda.penalty")
-            until(lambda: not life.hindered, 60, "nothing is left out")
+            until_none(lambda: life.hindered, 60, "nothing is left out")
         fda.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'mesh-%'")
         for feed in ("police.resident", "fda.penalty"):
             until_it_writes(feed)

@@ -11,7 +11,7 @@ import pytest
 from ops.city.numbers import Numbers
 from streams.flows.credit.record import record_id_of
 from tests.departments import Departments, department_mesh
-from tests.until import until
+from tests.until import until, until_none
 
 WITHIN = 120
 NUMBERS = Numbers()
@@ -97,4 +97,4 @@ def test_a_penalty_that_is_revoked_takes_with_it_what_followed(town: Town) -> No
     town.penalise("P4", "2018-11-01")
     until(town.punished, WITHIN, "other departments are told what follows")
     town.run("fda", "UPDATE penalty SET revoked_date = '2016-11-26'")
-    until(lambda: not town.punished(), WITHIN, "nothing is held against the firm")
+    until_none(town.punished, WITHIN, "nothing is held against the firm")

@@ -7,7 +7,7 @@ import json
 from ops.scrape import Samples, gather
 from tests.broker.test_console import console, get
 from tests.running_mesh import RunningMesh, contract, database
-from tests.until import until
+from tests.until import until, until_none
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
@@ -62,7 +62,7 @@ def test_a_dead_subscriber_s_revoked_grant_takes_its_gauges_and_incident_along(m
                 }
                 return [name for name, value in told.items() if value is not None]
 
-            until(lambda: not left(), 60, f"nothing is left of it: {left()}")
+            until_none(left, 60, "nothing is left of it")
             report = mesh.done("status")
             assert {entry["grant_id"]: entry for entry in report["subscriptions"]}[grant_id]["health"] == "off"
             assert sink not in [incident["name"] for incident in report["incidents"]]

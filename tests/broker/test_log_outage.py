@@ -35,7 +35,7 @@ from schemas.registry.client import RegistryClient
 from schemas.registry.server import RegistryServer
 from tests import feeds
 from tests.broker.conftest import running_registry
-from tests.until import until
+from tests.until import until, until_none
 
 ROOT = Path(__file__).parent.parent.parent
 ANCHOR = Anchor(public_key=b"\1" * 32, name="district")
@@ -241,7 +241,7 @@ def test_grants_that_cannot_be_read_for_long_are_told_and_read_once_kafka_answer
         log.flush(30)
         until(lambda: directory().anchors, 30, "what is agreed is read again")
         until(lambda: "grants are read again" in caplog.text, 60, "and the log says that too")
-        until(lambda: not incidents.present(), 60, "and the incident ends")
+        until_none(incidents.present, 60, "and the incident ends")
 
 
 def test_a_process_that_can_no_longer_hear_of_revocations_ends(broker: Kafka) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ops.settings import variable_of
 from tests.running_mesh import RunningMesh, contract, database, rows
-from tests.until import until
+from tests.until import until, until_none
 
 
 def test_a_missing_hash_key_stops_the_grant_alone_and_is_never_made_anew(mesh: RunningMesh, tmp_path: Path) -> None:
@@ -64,4 +64,4 @@ def test_a_missing_hash_key_stops_the_grant_alone_and_is_never_made_anew(mesh: R
     after = rows(target, f"{agency}_t")
     assert [pseudonym for pseudonym, _ in after] == [pseudonym for pseudonym, _ in before]
     assert {note for _, note in after} == {"m"}
-    until(lambda: not reason(), 60, "the incident has ended")
+    until_none(reason, 60, "the incident has ended")

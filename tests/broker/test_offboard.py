@@ -17,7 +17,7 @@ from ops.scrape import gather
 from schemas.feed import AUDIT
 from tests.broker.test_mesh_grant_ends import can_read
 from tests.running_mesh import Ran, RunningMesh, contract, database, rows
-from tests.until import until
+from tests.until import until, until_none
 
 FIELDS = {"id": "int", "name": "string"}
 TABLE = "CREATE TABLE {0} (id int PRIMARY KEY, name text); ALTER TABLE {0} REPLICA IDENTITY FULL; "
@@ -113,7 +113,7 @@ def test_an_agency_that_was_a_mistake_leaves_and_its_names_never_come_back(mesh:
         told = [gather(mesh.directory)[0].latest("mesh_capture_connected", source=f"{town.agency}.main")]
         return [str(value) for value in told if value is not None]
 
-    until(lambda: not gauges(), 30, "its gauges are gone")
+    until_none(gauges, 30, "its gauges are gone")
     refused = mesh.run("onboard", town.folder)
     assert refused.status == 1
     assert f"agency {town.agency} was offboarded on" in refused.out
@@ -130,7 +130,7 @@ def test_a_dropped_tables_feed_leaves_alone_and_the_last_one_takes_the_slot_alon
         stopped = until(lambda: town.incident(town.t), 60, "the feed of the dropped table is stopped")
         words = re.findall(r"`mesh offboard ([^`]+)`", stopped["fix"])[0].split()
         assert mesh.done("offboard", *words)["waits_for"] == []
-        until(lambda: not town.incident(town.t), 60, "its incident is gone")
+        until_none(lambda: town.incident(town.t), 60, "its incident is gone")
         until(lambda: town.delivered(town.t) == 0, 60, "its rows are gone at the subscriber")
         db.execute("INSERT INTO o VALUES (3, 'flows')")
         mesh.verified(town.o, 3)
@@ -182,8 +182,8 @@ def test_a_database_that_is_away_has_its_slot_dropped_later_or_by_its_own_people
         assert statement in said["fix"]
         assert f"mesh offboard source {name} --yes --abandon" in said["fix"]
         (mesh.directory / "connections" / "source" / name).stat()
-    until(lambda: not town.slot(), 120, "the slot is dropped once the database is back")
-    until(lambda: not town.incident(name), 60, "and nothing is said any more")
+    until_none(town.slot, 120, "the slot is dropped once the database is back")
+    until_none(lambda: town.incident(name), 60, "and nothing is said any more")
 
     other = Town(mesh, "b")
     name = f"{other.agency}.main"
@@ -191,7 +191,7 @@ def test_a_database_that_is_away_has_its_slot_dropped_later_or_by_its_own_people
         assert other.offboard("agency", other.agency, "--yes", "--wait", "1").status == 1
         abandoned = mesh.done("offboard", "agency", other.agency, "--yes", "--abandon")
         assert abandoned["waits_for"] == []
-        until(lambda: not other.incident(name), 60, "nothing is said any more")
+        until_none(lambda: other.incident(name), 60, "nothing is said any more")
         other.server.execute(f"SELECT pg_drop_replication_slot('mesh_{other.agency}_main')".encode())
     assert not other.slot()
 

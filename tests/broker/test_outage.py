@@ -166,7 +166,7 @@ def goes_on(mesh: RunningMesh, endpoint: Endpoint) -> None:
     def standing() -> list[Any]:
         return [each for each in mesh.done("status")["incidents"] if each["state"] != "notice"]
 
-    until_none(standing, WITHIN_SECONDS, "incident that stands")
+    until_none(standing, WITHIN_SECONDS, "nothing stands still")
 
 
 @pytest.mark.timeout(900)

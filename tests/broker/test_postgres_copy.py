@@ -14,7 +14,7 @@ from producers import postgres_snapshot
 from schemas.change import Op
 from tests import feeds
 from tests.capturing import DECIMAL, Rig, contract, copyists
-from tests.until import until
+from tests.until import until, until_none
 
 ROWS = 200_000
 FIELDS = {"id": "long", "name": "string", "amount": DECIMAL, "big": "string"}
@@ -67,7 +67,7 @@ def test_every_row_arrives_once_and_what_does_not_fit_is_told_apart(rig: Rig, ds
         with rig.capturing():
             until(lambda: len(copyists(os.getpid())) == 2, 60, "two processes copy")
             until_live(rig)
-            until(lambda: not copyists(os.getpid()), 30, "they are gone")
+            until_none(lambda: copyists(os.getpid()), 30, "they are gone")
             db.execute("INSERT INTO t VALUES (0, 'after', 1)")
             until(lambda: rig.seen.events[feed, "c"], 60, "the stream")
         expected = held(db)
@@ -91,7 +91,7 @@ def test_a_killed_copying_process_costs_no_row(rig: Rig, dsn: str, caplog: pytes
         with rig.capturing():
             until(lambda: rig.seen.snapshots.get(feed), 60, "rows are being copied")
             os.kill(copyists(os.getpid())[0], signal.SIGKILL)
-            until(lambda: not copyists(os.getpid()), 30, "the others were stopped")
+            until_none(lambda: copyists(os.getpid()), 30, "the others were stopped")
             until_live(rig)
         expected = held(db)
     assert copied(rig, feed) == expected

@@ -24,7 +24,7 @@ from streams.app import StreamWorker
 from streams.run_thread import Lost
 from tests import feeds
 from tests.capturing import Schemas, contract
-from tests.until import until
+from tests.until import until, until_none
 
 WITHIN_SECONDS = 60
 
@@ -113,7 +113,7 @@ def test_what_goes_under_a_running_worker_stops_its_partition_too(
             return desk.numbers[cut][-1] == 1_000
 
         until(goes_on, WITHIN_SECONDS, "a request is the word to go on with what is left")
-        until(lambda: not desk.incidents.present(), WITHIN_SECONDS, "the incident ends")
+        until_none(desk.incidents.present, WITHIN_SECONDS, "the incident ends")
         assert desk.numbers[cut][: len(read)] == read
 
 
@@ -150,5 +150,5 @@ def test_a_gap_stops_its_partition_alone_until_the_feed_is_copied_anew(kafka: st
             until(desk.incidents.present, WITHIN_SECONDS, "the gap is told")
             desk.directory = replace(desk.directory, resyncs={f"{unique}.main": "asked for"})
             until(lambda: desk.numbers[cut] == [*range(10), *range(20, 30)], WITHIN_SECONDS, "what is left is read")
-            until(lambda: not desk.incidents.present(), WITHIN_SECONDS, "the incident ends")
+            until_none(desk.incidents.present, WITHIN_SECONDS, "the incident ends")
     assert feeds.committed_offsets(kafka, unique)[cut, 0] == 30

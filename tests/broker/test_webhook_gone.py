@@ -17,7 +17,7 @@ from schemas.subscriber import SinkConfig
 from tests.delivering import Desk, OutFeed, delivering, directory_of
 from tests.feeds import create
 from tests.running_mesh import RunningMesh, contract, database
-from tests.until import until
+from tests.until import until, until_none
 from tests.webhooks import KINDS, SECRET, Endpoint, append, person
 
 
@@ -110,7 +110,7 @@ def test_what_the_incident_says_resumes_a_receiver_that_is_back_or_has_moved(
             endpoint.answer = lambda _body: 200
             assert mesh.run(*command.split()[1:]).status == 0
             until(lambda: sorted(endpoint.ids()) == list(range(1, 11)), 60, "the receiver is back, and gets all")
-            until(lambda: not incident(), 30, "nothing stands still")
+            until_none(incident, 30, "nothing stands still")
 
             endpoint.answer = lambda _body: 410
             town.execute("UPDATE t SET note = 'm'")
@@ -119,6 +119,6 @@ def test_what_the_incident_says_resumes_a_receiver_that_is_back_or_has_moved(
             assert told["fix"].split("`")[1] == "mesh onboard"
             assert mesh.run("onboard", folder, "--wait", "0").status == 0
             until(lambda: sorted(moved.ids()) == list(range(1, 11)), 60, "its new address gets all")
-            until(lambda: not incident(), 30, "nothing stands still")
+            until_none(incident, 30, "nothing stands still")
     finally:
         moved.close()

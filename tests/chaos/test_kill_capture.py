@@ -21,7 +21,7 @@ import pytest
 from tests import feeds
 from tests.capturing import Rig, copyists
 from tests.chaos.capture_process import feed_contract
-from tests.until import until
+from tests.until import until, until_none
 
 ROWS = 40_000
 SEED = 20261123
@@ -141,7 +141,7 @@ def test_a_kill_in_mid_copy_takes_the_copying_processes_along(rig: Rig, tmp_path
     with child(rig, tmp_path, dies_at=1_000) as process:
         until(lambda: len(copyists(process.pid)) == 2, 60, "two processes copy")
         until(lambda: process.poll() is not None, 60, "a part is copied")
-    until(lambda: not copyists(process.pid), 30, "no process copies any more")
+    until_none(lambda: copyists(process.pid), 30, "no process copies any more")
     assert 0 < reached_block(rig, tmp_path) < WHOLE, "killed too late"
     with child(rig, tmp_path):
         until(lambda: reached_block(rig, tmp_path) == WHOLE, 120, "the copy is complete")
