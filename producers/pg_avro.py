@@ -17,8 +17,8 @@ from producers.pg_floats import halves
 from producers.pg_nested import array_parts
 from producers.pg_text import DAY_MICROS, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, Text, uuid
 from producers.pg_type import OIDS, PgType
-from producers.varint import long_bytes, text_bytes
 from schemas.contract import AvroType, Field
+from schemas.wire.varint import long_bytes, text_bytes
 
 Encode = Callable[[bytes], bytes]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from producers.varint import LAST, long_bytes, text_bytes, varint
 from schemas.envelope import frame
 from schemas.position import Position
+from schemas.wire.varint import LAST, long_bytes, text_bytes, varint
 
 ORDINALS: list[bytes] = [b"%08X" % ordinal for ordinal in range(len(LAST) // 2)]
 """The ordinal as it stands in a position."""

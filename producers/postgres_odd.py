@@ -12,8 +12,8 @@ from producers.postgres_refetch import Refetch
 from producers.postgres_relation import Tracked
 from producers.rejected import rejected
 from producers.source import SourceBatch
-from producers.varint import varint
 from schemas.errors import Rejected
+from schemas.wire.varint import varint
 
 _OID = struct.Struct(">I").unpack_from
 

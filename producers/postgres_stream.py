@@ -28,8 +28,8 @@ from producers.postgres_refetch import Refetch
 from producers.postgres_relation import Relations, Tracked
 from producers.source import SourceBatch
 from producers.transcode import Unsent
-from producers.varint import LAST, varint
 from schemas.errors import ContractBroken, Rejected, Transient
+from schemas.wire.varint import LAST, varint
 
 BATCH_MESSAGES = 1_000
 STATUS_SECONDS = 5.0

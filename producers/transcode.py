@@ -3,8 +3,8 @@
 Transcode, don't decode: text is copied, integers become varints, no dict and no object in between. The function
 is straight-line Python written for exactly these columns: fixed-width neighbours are unpacked by one struct call together
 with the header of the column behind them, small results come from tables, recurring numerics and dates from a bounded memo.
-`Transcoder.source` is the text of what runs. The same templates serve both dialects in which PostgreSQL sends a row, the
-log's and the snapshot's, so that both give the same bytes (PG-21):
+The same templates serve both dialects in which PostgreSQL sends a row, the log's and the snapshot's, so that both give the
+same bytes (PG-21):
 
 | dialect  | a value                                         | null       | not sent   |
 |----------|-------------------------------------------------|------------|------------|
@@ -14,7 +14,6 @@ log's and the snapshot's, so that both give the same bytes (PG-21):
 
 from __future__ import annotations
 
-import linecache
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +22,11 @@ from typing import Any
 from producers.pg_avro import Encode, Misfit, Unmapped, encoder
 from producers.pg_encoding import reason_of, to_utf8
 from producers.pg_tuple import TEXTUAL_TYPES, Column, Tuples
-from producers.varint import LAST, LAST_IN_UNION, MORE, MORE_IN_UNION, varint, varint_in_union
 from schemas.contract import Contract, Field
 from schemas.envelope import frame
 from schemas.errors import ContractBroken, Rejected
+from schemas.wire.code import Code
+from schemas.wire.varint import LAST, LAST_IN_UNION, MORE, MORE_IN_UNION, varint, varint_in_union
 
 Row = Callable[[bytes, int], tuple[bytes, bytes, int]]
 """From a message and the offset of its first column to the Avro row, the framed key, and where the tuple ends.
@@ -144,16 +144,17 @@ class Transcoder:
         self.columns = tuple(columns)
         self._contract = contract
         self.codec = codec
-        self._names: dict[str, Any] = {
-            "LAST": LAST,
-            "LAST_IN_UNION": LAST_IN_UNION,
-            "MORE": MORE,
-            "MORE_IN_UNION": MORE_IN_UNION,
-            "NULL": b"\0",
-            "FRAME": frame(key_schema_id),
-            "Unsent": Unsent,
-            "join": b"".join,
-        }
+        code = Code(
+            LAST=LAST,
+            LAST_IN_UNION=LAST_IN_UNION,
+            MORE=MORE,
+            MORE_IN_UNION=MORE_IN_UNION,
+            NULL=b"\0",
+            FRAME=frame(key_schema_id),
+            Unsent=Unsent,
+            join=b"".join,
+        )
+        self._names = code.names
         fields = {field.column: field for field in contract.fields}
         if missing := sorted(set(fields) - {column.name for column in columns}):
             raise ContractBroken(
@@ -163,12 +164,8 @@ class Transcoder:
             )
         self._plans = [self._plan(i, column, fields.get(column.name)) for i, column in enumerate(columns)]
         self.tuples = Tuples(contract, self.columns)
-        self.source = "\n\n\n".join(self._function(dialect) for dialect in _DIALECTS) + "\n"
-        name = f"<transcoder of {contract.feed} {id(self):x}>"
-        linecache.cache[name] = (len(self.source), None, self.source.splitlines(keepends=True), name)
-        exec(compile(self.source, name, "exec"), self._names)  # noqa: S102 - text generated above, from templates alone
-        self.row: Row = self._names["pgoutput"]
-        self.copied_row: Row = self._names["copy"]
+        self.row: Row = code.build(self._function("pgoutput"), "pgoutput")
+        self.copied_row: Row = code.build(self._function("copy"), "copy")
 
     def _plan(self, i: int, column: Column, field: Field | None) -> _Plan:
         if field is None:
@@ -210,7 +207,7 @@ class Transcoder:
         lines = template or ("c{i} = far{i}(v{i})",)
         return _Plan(i, code, tuple(line.format(**tables) for line in lines), (null,), (f"c{i}",))
 
-    def _function(self, dialect: str) -> str:
+    def _function(self, dialect: str) -> list[str]:
         lines = [f"def {dialect}(m, p):"]
         for group in _groups(self._plans):
             lines += (f"    {line}" for line in self._group(dialect, group))
@@ -220,7 +217,7 @@ class Transcoder:
             part for name in self._contract.key for part in by_column[self._contract.by_name[name].column].parts
         ]
         lines.append(f"    return join(({', '.join(parts)},)), join((FRAME, {', '.join(key_parts)})), p")
-        return "\n".join(lines)
+        return lines
 
     def _group(self, dialect: str, group: Sequence[_Plan]) -> Iterator[str]:
         """Fixed-width neighbours and the header behind them by one unpack; one by one when any of them is no value."""

@@ -15,9 +15,11 @@ import fastavro
 from fastavro.types import Schema
 
 from schemas.change import Change, Op, Record
+from schemas.contract import AvroType
 from schemas.envelope import frame, unframe
 from schemas.errors import Rejected
 from schemas.position import Position
+from schemas.wire.row_writer import row_writer
 
 SchemaOf = Callable[[int], Mapping[str, Any]]
 """Looks a schema up by its registry id; raises Rejected for an id nobody knows, Transient when it cannot ask."""
@@ -38,11 +40,17 @@ def parse_raw(schema: Mapping[str, Any]) -> Schema:
 
 
 class RowCodec:
-    """Reads and writes the row of one envelope schema by itself: the bytes of its `before` or `after`."""
+    """Reads and writes records of one schema by themselves, without a frame: a key, or an envelope's `before` or `after`."""
 
-    def __init__(self, envelope: Mapping[str, Any]) -> None:
-        row = envelope["fields"][0]["type"][1]
-        self._schema = parse_raw({"type": "record", "name": "Row", "fields": row["fields"]})
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        self._schema = parse_raw({"type": "record", "name": "Row", "fields": record["fields"]})
+        self._names: dict[str, Any] = {}
+        self._write = row_writer(record, self._slow)
+
+    @classmethod
+    def of_envelope(cls, envelope: Mapping[str, Any]) -> RowCodec:
+        """For the rows in envelopes of this schema."""
+        return cls(envelope["fields"][0]["type"][1])
 
     def read(self, data: bytes) -> dict[str, Any]:
         """The row in exactly these bytes. Raises Rejected when they are none."""
@@ -54,12 +62,23 @@ class RowCodec:
 
     def write(self, row: Mapping[str, Any]) -> bytes:
         """The row's bytes. Raises Rejected when it does not fit the schema."""
-        out = io.BytesIO()
         try:
-            fastavro.schemaless_writer(out, self._schema, row)
+            return self._write(row)
         except (ValueError, TypeError, OverflowError, KeyError) as error:
             raise Rejected("not_encodable", f"a row: {type(error).__name__}") from error
-        return out.getvalue()
+
+    def _slow(self, column: AvroType) -> Callable[[Any], bytes]:
+        """The general writer, for one column of a kind that has no straight lines. It knows the types named by columns before it."""
+        record = {"type": "record", "name": "Column", "fields": [{"name": "value", "type": column}]}
+        self._names.pop("Column", None)
+        schema = fastavro.parse_schema(without_logical_types(record), named_schemas=self._names)
+
+        def write(value: Any) -> bytes:
+            out = io.BytesIO()
+            fastavro.schemaless_writer(out, schema, {"value": value})
+            return out.getvalue()
+
+        return write
 
 
 class Codec:

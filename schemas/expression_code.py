@@ -18,6 +18,7 @@ from schemas import identifiers
 from schemas.contract import AvroType
 from schemas.errors import Misconfigured
 from schemas.expression import Among, Both, Call, Column, Compare, Constant, Expression, Literal, Node, Not
+from schemas.wire.code import Code
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"millis": 1_000, "micros": 1_000_000, "nanos": 1_000_000_000}
@@ -322,16 +323,8 @@ def row_loader(avro_type: AvroType) -> Callable[[Any], Any]:
 
 def row_function(expression: Expression, types: Mapping[str, AvroType]) -> Callable[[Mapping[str, Any]], bool]:
     """The expression as a function of a decoded row."""
-    namespace: dict[str, Any] = {}
-
-    def keep(value: Any) -> str:
-        name = f"k{len(namespace)}"
-        namespace[name] = value
-        return name
-
-    binding = RowBinding(types, keep)
-    source = source_of(expression, types, binding, keep)
+    code = Code()
+    binding = RowBinding(types, code.keep)
+    source = source_of(expression, types, binding, code.keep)
     lines = ["def holds(row):", *(f"    {line}" for _, line in binding.loads.values()), f"    return {source}"]
-    # Built from checked nodes: names and constants in it are ours alone.
-    exec(compile("\n".join(lines), "<expression>", "exec"), namespace)  # noqa: S102
-    return namespace["holds"]
+    return code.build(lines, "holds")

@@ -11,6 +11,8 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from schemas.wire.code import Code
+
 AvroType = Any
 Take = Callable[["Walk", AvroType, str], None]
 
@@ -147,9 +149,7 @@ class Walk:
 
     def compile(self, name: str, result: str) -> Callable[..., Any]:
         """The function `name(m, p)` that returns `result`."""
-        source = "\n".join([f"def {name}(m, p):", *self.lines, f"    return {result}"])
-        exec(compile(source, f"<walk {name}>", "exec"), self.scope)  # noqa: S102 -- our own lines; no text of a schema is in them
-        return self.scope[name]
+        return Code(**self.scope).build([f"def {name}(m, p):", *self.lines, f"    return {result}"], name)
 
 
 def decode(walk: Walk, kind: AvroType) -> Callable[[bytes, int], tuple[Any, int]]:  # noqa: C901, PLR0911

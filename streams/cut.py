@@ -13,6 +13,7 @@ from typing import Any
 from schemas.errors import Rejected
 from schemas.expression import Expression
 from schemas.expression_code import source_of
+from schemas.wire.code import Code
 from streams.piece import Piece
 from streams.row_binding import SpanBinding
 from streams.scan import Scanner, Shape, Spans
@@ -69,22 +70,8 @@ class CutPlan:
         return self._built(scanner, "withdraw", _Writer.withdrawal)
 
     def _built(self, scanner: Scanner, name: str, lines_of: Callable[[_Writer], list[str]]) -> Cut:
-        namespace: dict[str, Any] = {
-            "join": b"".join,
-            "Removal": Removal,
-            "scope_unknown": scope_unknown,
-            "misshapen": misshapen,
-        }
-
-        def keep(value: Any) -> str:
-            name = f"k{len(namespace)}"
-            namespace[name] = value
-            return name
-
-        lines = lines_of(_Writer(self, scanner, keep))
-        # The source is made of boundaries, our own names and constants in the namespace; no author's word is in it.
-        exec(compile("\n".join(lines), "<cut>", "exec"), namespace)  # noqa: S102
-        return namespace[name]
+        code = Code(join=b"".join, Removal=Removal, scope_unknown=scope_unknown, misshapen=misshapen)
+        return code.build(lines_of(_Writer(self, scanner, code.keep)), name)
 
 
 class _Writer:

@@ -27,6 +27,7 @@ from schemas.contract import Contract, Field, Rule
 from schemas.errors import Rejected
 from schemas.expression import parse
 from schemas.expression_code import source_of
+from schemas.wire.code import Code
 from streams.row_binding import Load, SpanBinding, encode, loader
 from streams.scan import Mark, Scanner, Shape
 from streams.spans import far_text, read_long
@@ -76,13 +77,8 @@ class Enrichment:
 
     def build(self, scanner: Scanner) -> Check:
         """Generate the checks against the boundaries of this scanner."""
-        namespace: dict[str, Any] = {}
-
-        def keep(value: Any) -> str:
-            name = f"k{len(namespace)}"
-            namespace[name] = value
-            return name
-
+        code = Code()
+        keep = code.keep
         lines = ["def check(b, y, src):", "    marks = ()"]
         for field in self._elements:
             lines += self._element(field, scanner, keep)
@@ -91,9 +87,7 @@ class Enrichment:
         for rule in self._rules:
             lines += self._rule(rule, scanner, keep)
         lines.append("    return marks")
-        # The source is made of boundaries, our own names and constants in the namespace; no author's word is in it.
-        exec(compile("\n".join(lines), "<check>", "exec"), namespace)  # noqa: S102
-        return namespace["check"]
+        return code.build(lines, "check")
 
     def _companions(self, field: Field) -> list[str]:
         declared = _VALIDATORS[field.gov["element"]][1]

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from schemas.contract import AvroType
 from schemas.errors import Rejected
+from schemas.wire.code import Code
 from streams.spans import VARINT, Types, far_text, malformed, read_array, read_long, read_text
 
 PATTERNS_MAX = 16
@@ -104,18 +105,9 @@ class Scanner:
         self._skip_times = [types.skip(shape.section(name)) for name in ("ts_ms", "transaction")]
         self._tails: list[Callable[[bytes, int], re.Match[bytes] | None]] = []
         self._learned = 0
-        self._namespace: dict[str, Any] = {
-            "S1": _STEP_1,
-            "S2": _STEP_2,
-            "far": far_text,
-            "malformed": malformed,
-            "slow": self._slow,
-            "tail": re.compile(rb"(?!)").match,
-        }
-        source = "\n".join(self._lines())
-        # The source is made of numbers and our own names; the columns' names are not in it.
-        exec(compile(source, "<scanner>", "exec"), self._namespace)  # noqa: S102
-        self.scan: Callable[[bytes], Spans] = self._namespace["scan"]
+        no_tail = re.compile(rb"(?!)").match
+        self._code = Code(S1=_STEP_1, S2=_STEP_2, far=far_text, malformed=malformed, slow=self._slow, tail=no_tail)
+        self.scan: Callable[[bytes], Spans] = self._code.build(self._lines(), "scan")
 
     def _lines(self) -> list[str]:
         reported = "(" + "".join(f"a{boundary}, " for boundary in self.wanted) + ")"
@@ -174,7 +166,7 @@ class Scanner:
         return lines
 
     def _walk_pattern(self, lines: list[str], pattern: bytes) -> None:
-        name = self._name(re.compile(pattern, re.DOTALL).match)
+        name = self._code.keep(re.compile(pattern, re.DOTALL).match)
         lines += [f"m = {name}(b, p)", "if m is None:", "    raise malformed()", "p = m.end()"]
 
     def _walk_column(self, lines: list[str], avro_type: AvroType) -> None:
@@ -190,7 +182,7 @@ class Scanner:
                 lines += [f"    {line}" for line in self._branch(kind[index])]
             lines += ["else:", "    raise malformed()"]
         else:
-            lines.append(f"p = {self._name(self.shape.types.skip(avro_type))}(b, p)")
+            lines.append(f"p = {self._code.keep(self.shape.types.skip(avro_type))}(b, p)")
 
     def _branch(self, branch: AvroType) -> list[str]:
         kind = self.shape.types.resolve(branch)
@@ -198,19 +190,14 @@ class Scanner:
             return ["p += 1"]
         if kind in ("string", "bytes"):
             return ["n = S2[b[p + 1]]", "if n:", "    p += n", "else:", "    p = far(b, p + 1)"]
-        return [f"p = {self._name(self.shape.types.skip(branch))}(b, p + 1)"]
-
-    def _name(self, value: Any) -> str:
-        name = f"f{len(self._namespace)}"
-        self._namespace[name] = value
-        return name
+        return [f"p = {self._code.keep(self.shape.types.skip(branch))}(b, p + 1)"]
 
     def _slow(self, b: bytes, x: tuple[int, ...] | None, y: tuple[int, ...] | None, src: int) -> Spans:
         """The full walk of the tail; learns a pattern from it."""
         for tail in self._tails:
             found = tail(b, src)
             if found is not None:
-                self._namespace["tail"] = tail
+                self._code.names["tail"] = tail
                 op_at = found.start(1)
                 return b[op_at + 1], x, y, src, op_at, found.end(), None
         op_at = self._skip_source(b, src)
@@ -230,7 +217,7 @@ class Scanner:
             self._learned += 1
             tail = re.compile(self._pattern(b, src), re.DOTALL).match
             self._tails = [tail, *self._tails[:3]]
-            self._namespace["tail"] = tail
+            self._code.names["tail"] = tail
         return b[op_at + 1], x, y, src, op_at, end, Extras() if p != end + 2 else None
 
     def _pattern(self, b: bytes, p: int) -> bytes:

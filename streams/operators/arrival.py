@@ -36,7 +36,9 @@ class Arrival:
         self._scan = scanner.scan
         self._first, self._last = scanner.slot[0], scanner.slot[width]
         self._check: Check | None = enrichment.build(scanner) if enrichment else None
-        self._rows = RowCodec(schema)
+        self._rows = RowCodec.of_envelope(schema)
+        self._origin = b""
+        self._committed_at_ms = 0
         names = [field["name"] for field in shape.types.resolve(shape.section("source"))["fields"]]
         if names[:7] != ["version", "connector", "name", "ts_ms", "snapshot", "db", "sequence"]:
             raise Rejected("not_an_envelope", "the source block has another beginning than ours")
@@ -48,14 +50,19 @@ class Arrival:
         if after is not None and self._check is not None:
             self._check(value, after, source)
         row = None if after is None else self._rows.read(value[after[self._first] : after[self._last]])
+        if not value.startswith(self._origin, source) or not self._origin:
+            self._read_origin(value, source)
+        _, place = read_long(value, source + len(self._origin))
+        position = read_text(value, place)[0].decode()
+        return op, partial(self._row, value, before), row, position, self._committed_at_ms
+
+    def _read_origin(self, value: bytes, source: int) -> None:
+        """Read the source block up to `db`: the changes of one transaction have the same, byte for byte."""
         place = far_text(value, far_text(value, far_text(value, source)))
-        committed_at_ms, place = read_long(value, place)
+        self._committed_at_ms, place = read_long(value, place)
         branch, place = read_long(value, place)
         place = far_text(value, place) if branch else place  # snapshot
-        place = far_text(value, place)  # db
-        _, place = read_long(value, place)
-        position = read_text(value, place)[0].decode()
-        return op, partial(self._row, value, before), row, position, committed_at_ms
+        self._origin = value[source : far_text(value, place)]
 
     def _row(self, value: bytes, boundaries: tuple[int, ...] | None) -> Any:
         return None if boundaries is None else self._rows.read(value[boundaries[self._first] : boundaries[self._last]])

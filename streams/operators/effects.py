@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from schemas.position import Position
 from streams.operators.flow import Row
 from streams.operators.intake import Outgoing
 
 
-@dataclass(frozen=True, slots=True)
-class RowChange:
+class RowChange(msgspec.Struct, frozen=True):
     """A row of a derived feed that came, changed or went. `row_id` is its key as text."""
 
     flow: str

@@ -15,8 +15,10 @@ Entries of a subject lie side by side, one scan reads them:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from streams.operators.flow import Fact, Flow, Fold, Row, Subject
 from streams.operators.message import pack, unpack
@@ -86,7 +88,10 @@ def due_of(key: bytes, start: int) -> int:
 def fact_entry(fact: Fact) -> bytes:
     """A fact as an entry's value. The source's own commit comes last, and only where the flow's clock has another."""
     earlier = [[e.position, e.event_at, e.committed_at_ms, e.row, *_apart(e)] for e in fact.earlier]
-    return pack([fact.position, fact.event_at, fact.committed_at_ms, fact.row, earlier, fact.seen, *_apart(fact)])
+    content = [fact.position, fact.event_at, fact.committed_at_ms, fact.row, earlier, fact.seen]
+    if fact.source_ms is not None:
+        content.append(fact.source_ms)
+    return pack(content)
 
 
 def _apart(fact: Fact) -> list[int]:

@@ -18,8 +18,11 @@ Values are raw Avro, as everywhere in the mesh: dates are days, timestamps micro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from schemas.directory import Directory
 
@@ -40,8 +43,7 @@ class Unfit(Exception):
         self.detail = detail
 
 
-@dataclass(slots=True)
-class Fact:
+class Fact(msgspec.Struct):
     """One row of one feed, as the subject last heard of it. `row` is None once the source deleted it.
 
     `committed_at_ms` is when the row was committed, by the flow's clock: where a past is replayed, when its department wrote it
@@ -67,6 +69,10 @@ class Fact:
     def caused_ms(self) -> int:
         """The source's own commit: what the envelopes of derived rows bear, and no fold may reckon with."""
         return self.committed_at_ms if self.source_ms is None else self.source_ms
+
+    def with_earlier(self, earlier: tuple[Fact, ...]) -> Fact:
+        """This version with these before it."""
+        return replace(self, earlier=earlier)
 
 
 @dataclass(slots=True)
@@ -116,7 +122,7 @@ class Subject:
                 if versions:
                     newest = max(versions, key=lambda version: version.position)
                     earlier = tuple(version for version in versions if version.position < newest.position)
-                    facts.setdefault(feed, {})[row_id] = replace(newest, earlier=earlier)
+                    facts.setdefault(feed, {})[row_id] = newest.with_earlier(earlier)
         return Subject(key=self.key, now=moment, facts=facts)
 
 

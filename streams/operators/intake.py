@@ -7,8 +7,9 @@ position and is refused by the fact it would replace, so at least once is enough
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from schemas.change import Change, Op
 from schemas.contract import Contract
@@ -22,8 +23,7 @@ DAY_MICROS = 86_400_000_000
 _BEIJING_MICROS = 8 * 3_600_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """A message for the inbox. `key` without a subject goes to every partition."""
 
     key: bytes

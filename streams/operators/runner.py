@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from schemas.change import Batch, Record
-from schemas.codec import Codec, SchemaOf
+from schemas.codec import SchemaOf
 from schemas.directory import Directory, FeedEntry
 from schemas.envelope import unframe
 from schemas.errors import Rejected, Transient
@@ -114,7 +114,6 @@ class Runner:
         self._data_dir = data_dir
         self._observer = observer
         self.alive: Callable[[], None] = lambda: None
-        self._codec = Codec(schema_of)
         self._schema_of = schema_of
         self._arrivals: dict[tuple[str, bytes], Arrival] = {}
         self._tasks: dict[int, Task] = {}
@@ -289,9 +288,10 @@ class Runner:
             return
         outlet = self._outlet = self._outlet or self._open_outlet()
         try:
+            append = outlet.append
             for message in messages:
                 for topic, key, value, partition, headers in spread(message, self._ways):
-                    outlet.append(topic, key, value, partition=partition, headers=headers)
+                    append(topic, key, value, partition=partition, headers=headers)
             outlet.flush(FLUSH_SECONDS)
             self._unfolded.sent(self._now())
         except BaseException:
@@ -312,7 +312,6 @@ class Runner:
                     self._data_dir,
                     self._changelog,
                     self._open_writer,
-                    self._codec,
                     self._restored,
                 )
             return task.handle(batch, directory.feeds, self.alive)

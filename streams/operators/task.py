@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Protocol
 
 from schemas.change import Batch
-from schemas.codec import Codec
 from schemas.directory import FeedEntry
 from schemas.errors import Transient
 from schemas.feed import FLOW_INBOX, FLOW_STATE
@@ -73,12 +72,10 @@ class Task:
         folder: Path,
         changelog: Changelog,
         open_writer: Callable[[str], Writer],
-        codec: Codec,
         restored: Callable[[int, int, int], None],
     ) -> None:
         self._partition = partition
         self._ways = ways
-        self._codec = codec
         self._derived: dict[str, DerivedFeed] = {}
         # First fence, then read: nothing may be added behind our back.
         self._writer = open_writer(f"{ways.inbox}-{partition}")
@@ -136,26 +133,26 @@ class Task:
                 )
             feed = self._derived.get(change.feed)
             if feed is None or feed.entry is not entry:
-                feed = self._derived[change.feed] = DerivedFeed(entry, self._codec)
-            records = tuple(feed.records(change))
+                feed = self._derived[change.feed] = DerivedFeed(entry)
+            size_bytes = 0
+            for record in feed.records(change):
+                size_bytes += len(record[1] or b"") + len(record[2] or b"")
+                yield record
             place = (change.flow, change.feed, change.op)
-            count, size_bytes = summary.emitted.get(place, (0, 0))
-            size_bytes += sum(len(key or b"") + len(value or b"") for _, key, value, _, _ in records)
-            summary.emitted[place] = (count + 1, size_bytes)
-            yield from records
+            count, former_bytes = summary.emitted.get(place, (0, 0))
+            summary.emitted[place] = (count + 1, former_bytes + size_bytes)
         for message in effects.messages:
             yield from spread(message, self._ways)
         for key, value in logged(effects.changes):
             yield self._ways.state, key, value, self._partition, None
 
 
-def spread(message: Outgoing, ways: Ways) -> Iterator[Written]:
+def spread(message: Outgoing, ways: Ways) -> Sequence[Written]:
     """A message as records of the inbox: to its subject's partition, or to all when it names none."""
-    if message.key.endswith(b"\0"):
-        for partition in range(ways.partitions):
-            yield ways.inbox, message.key, message.value, partition, None
-    else:
-        yield ways.inbox, message.key, message.value, -1, None
+    key, value = message.key, message.value
+    if not key.endswith(b"\0"):
+        return ((ways.inbox, key, value, -1, None),)
+    return [(ways.inbox, key, value, partition, None) for partition in range(ways.partitions)]
 
 
 def _taken(messages: Sequence[tuple[int, bytes, bytes]]) -> Summary:

@@ -9,7 +9,6 @@ from ops.board import Boards, following
 from ops.flow_metrics import BoardMetrics
 from ops.measure import Exporter
 from producers.log import Log
-from schemas.codec import Codec
 from schemas.contract import Contract
 from schemas.directory import Directory, FeedEntry
 from schemas.envelope import key_schema, value_schema
@@ -30,7 +29,7 @@ def test_figures_follow_a_board(kafka: str, unique: str) -> None:
     schemas = {1: key_schema(contract), 2: value_schema(contract)}
     feeds.create(kafka, feed, partitions=1)
     exporter = Exporter(clock=lambda: 0.0)
-    derived = DerivedFeed(entry, Codec(schemas.__getitem__))
+    derived = DerivedFeed(entry)
     present = [Directory()]
     stop = threading.Event()
     thread = following(Boards(kafka, lambda: present[0], schemas.__getitem__, BoardMetrics(exporter)), stop)

@@ -74,7 +74,7 @@ class Mesh:
         )
         self.mesh.grant(self.grant)
         self._relay = self.mesh.relay()
-        self._flow = DerivedFeed(self.mesh.feed, self.mesh.codec)
+        self._flow = DerivedFeed(self.mesh.feed)
         self._log = Log(kafka, client_id="test")
         self._count = 0
 

@@ -73,7 +73,7 @@ def test_a_tick_of_thousands_survives_a_kill_between_its_slices(kafka: str, uniq
             return writers[-1]
 
         changelog = StateChangelog(kafka, ways.state)
-        return Task(0, ways, [flow(prefix)], tmp_path / folder, changelog, writer, codec, lambda *_: None)
+        return Task(0, ways, [flow(prefix)], tmp_path / folder, changelog, writer, lambda *_: None)
 
     registered = micros("2016-01-01")
     facts = [

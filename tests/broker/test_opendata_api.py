@@ -22,7 +22,6 @@ from ops.opendata.follow import FEEDS, Follow
 from ops.opendata.server import OpenData
 from ops.opendata.store import Store
 from producers.log import Log
-from schemas.codec import Codec
 from schemas.contract import Contract
 from schemas.directory import Directory, FeedEntry
 from schemas.envelope import key_schema, value_schema
@@ -59,8 +58,7 @@ class Portal:
 
     def write(self, changes: Iterable[RowChange]) -> None:
         """Append what the flow wrote since the last time, as its feeds have it."""
-        codec = Codec(self._schemas.__getitem__)
-        derived = {feed: DerivedFeed(entry, codec) for feed, entry in self._entries.items()}
+        derived = {feed: DerivedFeed(entry) for feed, entry in self._entries.items()}
         fresh = list(changes)[self._written :]
         self._written += len(fresh)
         with closing(Log(self._kafka, client_id="tests")) as log:

@@ -99,7 +99,7 @@ class City:
         self._number += 1
         committed = int(time.time() * 1000)
         change = RowChange("city", feed, identity, before, after, Position(1, self._number, 1), committed, None)
-        for topic, key, value, _, _ in DerivedFeed(self.entries[feed], self._codec).records(change):
+        for topic, key, value, _, _ in DerivedFeed(self.entries[feed]).records(change):
             self._log.append(topic, key, value)
         table = self.tables.setdefault(feed, {})
         if after is None:

@@ -47,7 +47,7 @@ def fold_certificate(subject: Subject) -> Outcome:
 
 def _known(subject: Subject, own: Fact, row: Row, outcome: Outcome) -> Known | None:
     """Ask the holder and the card; what is known once they have answered, else None."""
-    versions = [replace(fact, earlier=()) for fact in (*own.earlier, own) if fact.row is not None]
+    versions = [fact.with_earlier(()) for fact in (*own.earlier, own) if fact.row is not None]
     successors = [fact for fact in subject.of(CERTIFICATE_FEED) if fact.row_id != own.row_id]
     forged = {
         fact.row["version"]

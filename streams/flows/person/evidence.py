@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import date
 from typing import Any
+
+from msgspec.structs import replace
 
 from schemas.identifiers import normalise, validate_citizen_id, validate_disability_card
 from streams.operators.flow import Fact, Input, Row, Subject, Unfit

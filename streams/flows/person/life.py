@@ -10,7 +10,7 @@ that any interleaving of the feeds gives the same deaths and restorations. Each 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
 from typing import Any
@@ -102,7 +102,7 @@ def spans(facts: Sequence[Fact], believed: Callable[[Sequence[Fact]], Death], fe
     if not any(_ever_stated(fact, feeds) for fact in facts):
         return []
     versions = [
-        replace(version, earlier=fact.earlier[:number])
+        version.with_earlier(fact.earlier[:number])
         for fact in facts
         for number, version in enumerate((*fact.earlier, fact))
     ]

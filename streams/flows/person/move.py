@@ -8,7 +8,7 @@ of a number the latest counts, by date, then by sequence number: in a ring of mi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from streams.flows.configuration import midnight
 from streams.flows.person.evidence import as_evidence, holder, number_of
@@ -61,7 +61,7 @@ def gather(subject: Subject) -> Gathered:
         if not feed.startswith("~"):
             for fact in rows.values():
                 for version in (*fact.earlier, fact):
-                    _keep(versions, replace(version, earlier=()))
+                    _keep(versions, version.with_earlier(()))
     known = {(*place, position) for place, found in versions.items() for position in found}
     lent: set[tuple[str, str, str]] = set()
     for row in subject.told("moved"):
@@ -95,7 +95,7 @@ def _keep(versions: dict[tuple[str, str], dict[str, Fact]], version: Fact) -> No
 
 def _newest(versions: dict[str, Fact]) -> Fact:
     ordered = [versions[position] for position in sorted(versions)]
-    return replace(ordered[-1], earlier=tuple(ordered[:-1]))
+    return ordered[-1].with_earlier(tuple(ordered[:-1]))
 
 
 def _changes(facts: Iterable[Fact]) -> Iterable[Change]:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from producers.pg_tuple import PADDING, Column
 from producers.pg_type import PgType
 from producers.transcode import Transcoder, Unsent
-from producers.varint import long_bytes, varint_in_union
 from schemas.codec import parse_raw
 from schemas.contract import Contract, wire_fields
 from schemas.errors import ContractBroken, Rejected
+from schemas.wire.varint import long_bytes, varint_in_union
 
 DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}
 TYPES = {"id": "int8", "name": "text", "grade": "int4", "amount": "numeric", "is_open": "bool"}

@@ -67,7 +67,7 @@ class Feed:
         )
         self.mesh.grant(grant)
         self.relay = self.mesh.relay()
-        self.flow = DerivedFeed(self.mesh.feed, self.mesh.codec)
+        self.flow = DerivedFeed(self.mesh.feed)
 
     def say(self, before: Any, after: Any, reason: str | None = None) -> Any:
         """What comes of a change of the flow: op, row and reason of each record; tombstones are left out."""

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from schemas.errors import Misconfigured
 from streams.operators.flow import Fact, Row
@@ -47,7 +47,7 @@ def test_provenance_names_the_commit_that_brought_the_value_not_the_last_touch()
     first = fact("police.resident", "1", {"hukou_address": "甲"}, at=1, position="p1")
     second = fact("police.resident", "1", {"hukou_address": "乙"}, at=2, position="p2")
     third = fact("police.resident", "1", {"hukou_address": "乙", "mobile": "1"}, at=3, position="p3")
-    merged = merge([replace(third, earlier=(first, second))], RULES)
+    merged = merge([third.with_earlier((first, second))], RULES)
     assert merged.provenance["address"]["position"] == "p2"
 
 
