@@ -13,16 +13,16 @@ from typing import Any, NoReturn
 
 import click
 
-from ops import process
-from ops.follow_command import follow
-from ops.offboard_command import offboard
-from ops.options import dir_option, json_option, print_outcome
-from ops.quota import quota
-from ops.redelivery import dlq, replay
+from ops.command.follow import follow
+from ops.command.offboard import offboard
+from ops.command.options import dir_option, json_option, print_outcome
+from ops.command.quota import quota
+from ops.command.redelivery import dlq, replay
+from ops.command.trust import anchor, identity
+from ops.command.works import works
+from ops.host import process
 from ops.settings import load
 from ops.soak.command import soak
-from ops.trust import anchor, identity
-from ops.works_command import works
 from schemas.errors import MeshError
 
 
@@ -70,8 +70,8 @@ def up(directory: Path) -> None:
     Servers of your own are used instead by settings alone: MESH_KAFKA, MESH_REGISTRY, MESH_DATABASE.
     Addresses are in <dir>/endpoints.json, logs in <dir>/log/.
     """
+    from ops.host.up import up as start
     from ops.run.processes import processes
-    from ops.up import up as start
 
     sys.exit(start(directory, processes))
 
@@ -80,7 +80,7 @@ def up(directory: Path) -> None:
 @dir_option
 def down(directory: Path) -> None:
     """Stop what `mesh up` started in this directory, and nothing else."""
-    from ops.up import down as stop
+    from ops.host.up import down as stop
 
     sys.exit(stop(directory))
 
@@ -160,7 +160,7 @@ def draft(
     SOURCE is the database's address, such as postgresql://user:password@host:5432/name, or the name of an environment
     variable that holds it, written ${NAME}.
     """
-    from ops.draft import draft as write
+    from ops.onboarding.draft import draft as write
 
     written = write(
         source, tables, into or Path(agency), agency, lossless=lossless, force=force, text_encoding=text_encoding
@@ -177,7 +177,7 @@ def check(folder: Path, directory: Path, as_json: bool) -> None:
 
     Where a mesh runs in --dir, also says what the change would break there, and for whom. Nothing is registered.
     """
-    from ops.onboard import inspect
+    from ops.onboarding.onboard import inspect
 
     report = inspect(folder, directory)
     print_outcome(report, as_json)
@@ -203,7 +203,7 @@ def onboard(folder: Path, directory: Path, wait_seconds: float, partitions: int,
 
     Safe to repeat: what is already as the folder says stays as it is.
     """
-    from ops.onboard import onboard as take
+    from ops.onboarding.onboard import onboard as take
 
     outcome = take(folder, load(directory), wait_seconds=wait_seconds, say=_say(as_json), partitions=partitions)
     print_outcome(outcome, as_json)
@@ -220,7 +220,7 @@ def onboard(folder: Path, directory: Path, wait_seconds: float, partitions: int,
 @json_option
 def status(directory: Path, watch: bool | None, as_json: bool) -> None:
     """Show feeds, subscriptions and processes: volume, lag, latency, dead letters."""
-    from ops.status_shown import show_status
+    from ops.command.status import show_status
 
     show_status(load(directory), watch=sys.stdout.isatty() if watch is None else watch, as_json=as_json)
 
@@ -237,7 +237,7 @@ def status(directory: Path, watch: bool | None, as_json: bool) -> None:
 @json_option
 def catalogue(words: tuple[str, ...], directory: Path, sharing: str | None, as_json: bool) -> None:
     """List what can be subscribed to: owner, sharing class, freshness, subscribers. WORDS narrow it, such as `tax 税`."""
-    from ops.catalogue import catalogue as compiled
+    from ops.show.catalogue import catalogue as compiled
 
     print_outcome(compiled(load(directory), words, sharing), as_json)
 
@@ -268,7 +268,7 @@ def tail(feed: str, directory: Path, from_start: bool, count: int | None, reveal
 
     `dlq.` before either shows what was set aside there: the reason and the place of each dead letter, its values hidden.
     """
-    from ops.show_tail import show_tail
+    from ops.command.tail import show_tail
 
     show_tail(load(directory), feed, from_start=from_start, count=count, reveal=reveal, as_json=as_json)
 
@@ -286,7 +286,7 @@ def tail(feed: str, directory: Path, from_start: bool, count: int | None, reveal
 @json_option
 def verify(name: str, directory: Path, within_seconds: float, as_json: bool) -> None:
     """Compare a subscription with its source, row for row. NAME is a grant's id, or a feed for all its grants."""
-    from ops.verify import verify as compare
+    from ops.proof.verify import verify as compare
 
     outcome = compare(name, load(directory), within_seconds=within_seconds)
     print_outcome(outcome, as_json)
@@ -302,7 +302,7 @@ def grant(grant_id: str, status: str, directory: Path) -> None:
 
     ACTIVE also resumes the grant's webhook after it answered 410 (gone), whatever the grant was before.
     """
-    from ops.grant_status import set_grant_status
+    from ops.trust.grant_status import set_grant_status
 
     set_grant_status(load(directory), grant_id, status)
     click.echo(f"{grant_id} is {status}")
@@ -317,7 +317,7 @@ def resync(name: str, directory: Path) -> None:
     Subscribers are first told that the feed's rows are gone, so that none stays that was deleted within a gap, then get the rows
     that are there. A feed is copied while the source's other feeds flow; a source accepts the gap that had stopped it.
     """
-    from ops.resync import ask
+    from ops.onboarding.resync import ask
 
     asked = ask(load(directory), name)
     click.echo(f"{asked} will be copied anew; capture begins within seconds: `mesh status`")
@@ -342,7 +342,7 @@ def demo(directory: Path, for_seconds: float | None, rate: float, report: Path |
 
     Exits 0 only if every committed row reached every subscriber that its grants entitle, by comparing the databases.
     """
-    from ops.demo import demo as play
+    from ops.demo.demo import demo as play
 
     sys.exit(play(directory, for_seconds=for_seconds, rate=rate, report=report, seed=seed, kills=kills))
 

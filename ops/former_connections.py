@@ -10,7 +10,7 @@ import logging
 from contextlib import suppress
 from pathlib import Path
 
-from schemas.directory import Directory
+from schemas.agreement.directory import Directory
 
 _MINTED = ("hash-key", "identity-key", "kafka")
 _logger = logging.getLogger(__name__)

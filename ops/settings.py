@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from schemas.errors import Misconfigured
-from sinks.target import NETWORKS, Network, networks_of
+from sinks.http.target import NETWORKS, Network, networks_of
 
 DEFAULT_DIRECTORY = ".mesh"
 DELIVERY_TIMEOUT = "MESH_DELIVERY_TIMEOUT_SECONDS"
@@ -46,7 +46,7 @@ class Settings:
     hub_database: str = field(repr=False)
     kafka_sasl: str | None = None
     producer: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What the hops' producers are to have beside their own settings (producers/log.py)."""
+    """What the hops' producers are to have beside their own settings (schemas/log/writer.py)."""
     webhook_networks: tuple[Network, ...] = ()
 
 

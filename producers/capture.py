@@ -18,17 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from producers.log import Lane, Log
 from producers.missing_topic import MissingTopics
 from producers.oversize import append_or_point
 from producers.release import Holding, Releases
 from producers.source import OpenSource, Progress, Source, SourceBatch, SourceObserver, SourceSetting, StandingBy
-from schemas.agency import Agency, SourceConfig
-from schemas.anchor import Anchor
-from schemas.directory import Directory, FeedEntry
+from schemas.agreement.agency import Agency, SourceConfig
+from schemas.agreement.anchor import Anchor
+from schemas.agreement.directory import Directory, FeedEntry
+from schemas.agreement.offboarding import Offboarding
 from schemas.errors import MeshError, Misconfigured, Move, next_move
 from schemas.incident import Incidents, MemoryIncidents, begin_for
-from schemas.offboarding import Offboarding
+from schemas.log.writer import Lane, Log
 
 LOOK_SECONDS = 1.0
 PAUSE_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)

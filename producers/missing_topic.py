@@ -9,11 +9,11 @@ import logging
 import time
 from collections.abc import Mapping
 
-from producers.log import Log, NoTopic
-from schemas.directory import FeedEntry
+from schemas.agreement.directory import FeedEntry
 from schemas.errors import Transient
 from schemas.feed import dead_letter_topic
 from schemas.incident import Incidents
+from schemas.log.writer import Log, NoTopic
 
 LOOK_SECONDS = 5.0
 

@@ -1,7 +1,8 @@
 """Release: what a source holds in its department's database is given back once its last feed was offboarded.
 
-A slot that nobody reads makes the database keep its log until the disk is full. So giving it back is tried until it is done, and
-said while it is not; no kill forgets it, since its record in the directory (schemas/offboarding.py) stands until it is done.
+A slot that nobody reads makes the database keep its log until the disk is full. So giving it back is tried until it is done,
+and said while it is not; no kill forgets it, since its record in the directory (schemas/agreement/offboarding.py) stands
+until it is done.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from producers.source import Progress, SourceObserver, SourceSetting, StandingBy
-from schemas.agency import Agency
-from schemas.directory import Directory
+from schemas.agreement.agency import Agency
+from schemas.agreement.directory import Directory
+from schemas.agreement.offboarding import Offboarding
 from schemas.errors import MeshError
 from schemas.incident import Incidents
-from schemas.offboarding import Offboarding
 
 PAUSE_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 LOOK_SECONDS = 0.5

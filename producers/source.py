@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from producers.log import LogSetting, Outgoing
-from schemas.agency import Agency, SourceConfig
-from schemas.anchor import Anchor
-from schemas.directory import FeedEntry
+from schemas.agreement.agency import Agency, SourceConfig
+from schemas.agreement.anchor import Anchor
+from schemas.agreement.directory import FeedEntry
 from schemas.errors import Transient
 from schemas.form import read
 from schemas.incident import Incidents, MemoryIncidents
+from schemas.log.writer import LogSetting, Outgoing
 
 _Options = TypeVar("_Options")
 
@@ -134,7 +134,7 @@ class SourceSetting:
     incidents: Incidents = field(default_factory=MemoryIncidents)
     """Where the source says which of its feeds stand still."""
     resyncs: Callable[[], Mapping[str, str]] = dict
-    """What people asked to be copied anew: a feed or a source, and which request that is (ops/resync.py)."""
+    """What people asked to be copied anew: a feed or a source, and which request that is (ops/onboarding/resync.py)."""
     log: LogSetting | None = None
     """How processes of a source's own reach the log that its batches go to; None if it may have none."""
 

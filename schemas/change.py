@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 
 from schemas.position import Position
 
+Partition = tuple[str, int]
+"""A topic, and the number of one of its partitions."""
+
 
 class Op(StrEnum):
     """What happened to the row, in Debezium's letters."""

@@ -88,7 +88,7 @@ class Contract:
 
     @classmethod
     def parse(cls, record: Mapping[str, Any], feed: str) -> Contract:
-        """Check what every hop relies on; `mesh check` (ops/check.py) explains the rest. Raises Misconfigured."""
+        """Check what every hop relies on; `mesh check` (ops/lint/check.py) explains the rest. Raises Misconfigured."""
         check_feed(feed)
         if record.get("type") != "record" or not record.get("fields"):
             raise Misconfigured(

@@ -28,16 +28,18 @@ CAPTURE = "mesh.capture"  # how far each source is durably captured (producers)
 EGRESS = "mesh.egress"  # from which offset each grant is live (streams)
 FLOW_INBOX = "mesh.flows"  # messages to the subjects of flows; a partition is a task (streams/operators)
 FLOW_STATE = "mesh.flow_state"  # the changelog of the tasks' state, same partitions
-FLOW_INTAKE = "mesh.flow_intake"  # which flows have the past of which partitions (streams/operators/past.py)
-ANCHORS = "mesh.anchors"  # the keys of other meshes that are trusted here (schemas/anchor.py)
-IDENTITY = "mesh.identity"  # what this mesh says of itself to others (schemas/identity.py)
+FLOW_INTAKE = "mesh.flow_intake"  # which flows have the past of which partitions (streams/engine/time/past.py)
+ANCHORS = "mesh.anchors"  # the keys of other meshes that are trusted here (schemas/agreement/anchor.py)
+IDENTITY = "mesh.identity"  # what this mesh says of itself to others (schemas/agreement/identity.py)
 INCIDENTS = "mesh.incidents"  # what stands still, since when, why, and what to do (schemas/incident.py)
-RESYNCS = "mesh.resyncs"  # the last request to copy a feed, or a source, anew (ops/resync.py)
-LETTERS = "mesh.letters"  # what became of dead letters: delivered again, superseded, dropped (ops/dlq.py)
-STANDSTILLS = "mesh.standstills"  # sinks that only a person resumes (sinks/standstill.py)
-REPLAYS = "mesh.replays"  # requests to deliver a grant again, until they are under way (ops/replay.py)
-ENDINGS = "mesh.endings"  # ends of grants, and that they were applied at the subscriber (schemas/ending.py)
-OFFBOARDED = "mesh.offboarded"  # what left for good, and what is left to be done for it (schemas/offboarding.py)
+RESYNCS = "mesh.resyncs"  # the last request to copy a feed, or a source, anew (ops/onboarding/resync.py)
+LETTERS = "mesh.letters"  # what became of dead letters: delivered again, superseded, dropped (ops/redelivery/dlq.py)
+STANDSTILLS = "mesh.standstills"  # sinks that only a person resumes (sinks/lane/standstill.py)
+REPLAYS = "mesh.replays"  # requests to deliver a grant again, until they are under way (ops/redelivery/replay.py)
+ENDINGS = "mesh.endings"  # ends of grants, and that they were applied at the subscriber (schemas/agreement/ending.py)
+OFFBOARDED = (
+    "mesh.offboarded"  # what left for good, and what is left to be done for it (schemas/agreement/offboarding.py)
+)
 AUDIT = "mesh.audit"  # who did what and when; never compacted
 CONTROL = (
     AGENCIES,

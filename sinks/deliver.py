@@ -9,22 +9,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from schemas.codec import SchemaOf
+from schemas.agreement.directory import Directory
+from schemas.agreement.ending import Ending
+from schemas.agreement.grant import AtEnd
+from schemas.agreement.subscriber import SinkConfig
 from schemas.dead_letter import DeadLetter
-from schemas.directory import Directory
-from schemas.ending import Ending
-from schemas.grant import AtEnd
 from schemas.incident import Incidents, MemoryIncidents
-from schemas.subscriber import SinkConfig
+from schemas.wire.codec import SchemaOf
 from sinks.addresses import Addresses
 from sinks.ending import Acknowledge, Endings
-from sinks.lane import Lane
-from sinks.lane_report import DeliveryObserver, LaneReport
-from sinks.patience import Patience
-from sinks.rewind import Replays, Rewinds
+from sinks.http.target import Network
+from sinks.lane.lane import Lane
+from sinks.lane.patience import Patience
+from sinks.lane.report import DeliveryObserver, LaneReport
+from sinks.lane.rewind import Replays, Rewinds
+from sinks.lane.standstill import MemoryStandstills, Standstill, Standstills, name_of
 from sinks.sink import AddressOf, SinkKind, SinkSetup
-from sinks.standstill import MemoryStandstills, Standstill, Standstills, name_of
-from sinks.target import Network
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 from schemas.change import Change, Op, Record
-from schemas.codec import Codec, SchemaOf
-from schemas.envelope import unframe
 from schemas.errors import Rejected
 from schemas.feed import first_edition
+from schemas.wire.codec import Codec, SchemaOf
+from schemas.wire.envelope import unframe
 from sinks.row import EPOCH, RowView, row_record
 
 
@@ -34,7 +34,7 @@ class Document:
         return str(self.change.position)
 
     def json(self) -> dict[str, Any]:
-        """The change as a JSON object; its shape is told in sinks/webhook.py."""
+        """The change as a JSON object; its shape is told in sinks/http/webhook.py."""
         change, headers = self.change, self.change.headers
         return {
             "feed": change.feed,

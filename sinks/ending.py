@@ -1,4 +1,4 @@
-"""Endings at a lane: what its grants delivered is taken back, and confirmed, once they are over (schemas/ending.py).
+"""Endings at a lane: what its grants delivered is taken back, and confirmed, once they are over (schemas/agreement/ending.py).
 
 A sink that holds rows removes them itself (`Ender`), in one transaction with the mark that nothing of the topic is taken any more.
 Any other is given one record, op `t` with the reason GRANT_ENDED, by which its subscriber learns that everything the grant
@@ -13,13 +13,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Protocol, runtime_checkable
 
+from schemas.agreement.ending import GRANT_ENDED, Ending
+from schemas.agreement.grant import AtEnd
 from schemas.change import Batch, Record
-from schemas.codec import Codec, SchemaOf
-from schemas.ending import GRANT_ENDED, Ending
 from schemas.errors import MeshError, Transient
-from schemas.grant import AtEnd
 from schemas.incident import Incidents, State
 from schemas.position import Position
+from schemas.wire.codec import Codec, SchemaOf
 from sinks.sink import AnsweringSink, Fenced, Gone, Sink
 
 AGAIN_SECONDS = 15.0

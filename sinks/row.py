@@ -27,7 +27,7 @@ from decimal import Decimal
 from typing import Any
 
 from schemas.errors import Rejected
-from schemas.wire_name import column_name
+from schemas.wire.name import column_name
 
 AvroType = Any
 Convert = Callable[[Any], Any]

@@ -7,18 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
-from schemas.change import Batch, Record
-from schemas.codec import SchemaOf
+from schemas.agreement.subscriber import SinkConfig
+from schemas.change import Batch, Partition, Record
 from schemas.errors import ContractBroken, MeshError, Rejected, Transient
 from schemas.feed import first_edition
 from schemas.form import NoOptions, Written, read
-from schemas.subscriber import SinkConfig
-from sinks.target import Network
+from schemas.wire.codec import SchemaOf
+from sinks.http.target import Network
 
 _Options = TypeVar("_Options")
 
-Partition = tuple[str, int]
-"""Topic and partition number."""
 
 BEGINNING = -2
 """Where a partition is of which a target has nothing: Kafka's own number for its beginning."""
@@ -84,7 +82,7 @@ class Terms:
 
 @runtime_checkable
 class AnsweringSink(Protocol):
-    """A sink whose receiver answers for each change by itself, perhaps slowly: a webhook. Its lane calls it by sinks/dispatch.py.
+    """A sink whose receiver answers for each change by itself, perhaps slowly: a webhook. Its lane calls it by lane/dispatch.py.
 
     The same change may be sent again: after a crash, or when an answer was lost. Its id is then the same.
     """

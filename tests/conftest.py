@@ -18,9 +18,9 @@ import psycopg
 import pytest
 
 from ops.embedded.postgres import ensure_database
-from tests import server_host
-from tests.running_mesh import RunningMesh, dropped
-from tests.until import until
+from tests.stage import server_host
+from tests.stage.running_mesh import RunningMesh, dropped
+from tests.stage.until import until
 
 _RUN = "MESH_TEST_RUN"
 _users_key = pytest.StashKey[IO[str]]()

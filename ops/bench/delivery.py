@@ -18,8 +18,8 @@ from ops.bench.machine import Others, told
 from ops.bench.scale import Scale
 from ops.bench.sink import measure_limit, measure_sink
 from ops.bench.stage import Stage
+from ops.metrics.scrape import Samples, gather, increase, quantile
 from ops.run.hop import calm_collector
-from ops.scrape import Samples, gather, increase, quantile
 from schemas.errors import Transient
 
 LATENCY = "mesh_delivery_latency_seconds"

@@ -1,6 +1,6 @@
 """What cutting costs: records a second through one batch of a 12-column feed, with 1, 2, 5, 10 grants.
 
-Measures `streams/route.py` alone: records are in memory, and the outlet counts. Broker and transport are measured in
+Measures `streams/egress/route.py` alone: records are in memory, and the outlet counts. Broker and transport are measured in
 `ops/bench/run.py` against Quix Streams.
 """
 
@@ -10,14 +10,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from schemas.agreement.directory import FeedEntry, GrantEntry
+from schemas.agreement.grant import Grant
 from schemas.change import Batch, Record
-from schemas.codec import Codec
 from schemas.contract import Contract
-from schemas.directory import FeedEntry, GrantEntry
-from schemas.envelope import key_schema, out_key_schema, out_value_schema, value_schema
-from schemas.grant import Grant
-from streams.plan import Plans, Serving
-from streams.route import Router
+from schemas.wire.codec import Codec
+from schemas.wire.envelope import key_schema, out_key_schema, out_value_schema, value_schema
+from streams.egress.plan import Plans, Serving
+from streams.egress.route import Router
 
 FEED = "aic.enterprise"
 DISTRICTS = (

@@ -14,21 +14,22 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ops.bench import quix, subject
+from ops.bench import subject
 from ops.bench.capture import PARTITIONS, Backlog, backlog, by_mesh
 from ops.bench.figure import Figures
 from ops.bench.fold_worker import merged_contract
 from ops.bench.growth import Drained, committed, drain
+from ops.bench.peers import quix
 from ops.bench.scale import Scale
 from ops.bench.stage import Stage
-from ops.control import read_directory
-from ops.flows import topic_specs
-from ops.topics import TopicSpec, ensure_topics
-from schemas.codec import without_logical_types
-from schemas.directory import FeedEntry
-from schemas.envelope import key_schema, value_schema
+from ops.run.flow_worker import topic_specs
+from schemas.agreement.directory import FeedEntry
 from schemas.feed import key_subject, value_subject
+from schemas.log.control import read_directory
+from schemas.log.topics import TopicSpec, ensure_topics
 from schemas.registry.client import RegistryClient
+from schemas.wire.codec import without_logical_types
+from schemas.wire.envelope import key_schema, value_schema
 
 
 def measure_stateful(stage: Stage, figures: Figures, scale: Scale) -> None:

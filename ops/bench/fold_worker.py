@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.flows import run_worker
+from ops.run.flow_worker import run_worker
 from ops.run.hop import calm_collector
-from schemas.agency import Agency, SourceConfig
+from schemas.agreement.agency import Agency, SourceConfig
+from schemas.agreement.directory import Directory, FeedEntry
 from schemas.contract import Contract
-from schemas.directory import Directory, FeedEntry
+from streams.engine.task import Ways
 from streams.operators.flow import QUEUE_KEY, Flow, Fold, Input, Outcome, Subject
-from streams.operators.task import Ways
 
 QUEUE = "bench.queue"
 """Where items that nobody can fold would go; there are none."""

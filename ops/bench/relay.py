@@ -13,17 +13,18 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from ops.bench import quix, subject
+from ops.bench import subject
 from ops.bench.capture import PARTITIONS, backlog, by_mesh
 from ops.bench.figure import Figures
 from ops.bench.growth import Drained, Growth, drain
+from ops.bench.peers import quix
 from ops.bench.scale import Scale
 from ops.bench.stage import Stage
-from ops.control import read_directory
-from ops.topics import TopicSpec, end_offsets, ensure_topics
-from producers.log import Log
-from schemas.directory import Directory
+from schemas.agreement.directory import Directory
 from schemas.errors import Transient
+from schemas.log.control import read_directory
+from schemas.log.topics import TopicSpec, end_offsets, ensure_topics
+from schemas.log.writer import Log
 
 _FRAME = 5  # magic byte and schema id
 

@@ -18,20 +18,20 @@ from uuid import uuid4
 import psycopg
 from confluent_kafka.admin import AdminClient, NewTopic  # pyright: ignore[reportPrivateImportUsage]  -- documented there
 
-from producers.log import Log
-from schemas.codec import Codec
+from schemas.agreement.directory import Directory, GrantEntry
+from schemas.agreement.grant import Grant
+from schemas.agreement.subscriber import SinkConfig, Subscriber
 from schemas.contract import Contract
 from schemas.dead_letter import DeadLetter
-from schemas.directory import Directory, GrantEntry
-from schemas.envelope import key_schema, out_value_schema
 from schemas.feed import out_topic
-from schemas.grant import Grant
+from schemas.log.writer import Log
 from schemas.position import Position
-from schemas.subscriber import SinkConfig, Subscriber
+from schemas.wire.codec import Codec
+from schemas.wire.envelope import key_schema, out_value_schema
 from sinks.deliver import Delivery
-from sinks.postgres import POSTGRES
-from sinks.postgres_row import row_reader
-from sinks.postgres_table import TOKEN, Table
+from sinks.postgresql.sink import POSTGRES
+from sinks.postgresql.table.row import row_reader
+from sinks.postgresql.table.table import TOKEN, Table
 from sinks.row import columns_of
 
 FEED = "bench.subject"

@@ -25,18 +25,18 @@ from rich.console import Console
 
 from ops.bench.machine import settle
 from ops.bench.subject import write_agency, write_subscriber
-from ops.control import read_directory
 from ops.embedded.kafka import Kafka
 from ops.embedded.postgres import Postgres
 from ops.embedded.program import Program, Running, free_ports, launch, reaches, wait_ready
-from ops.onboard import onboard
+from ops.host.up import mesh_command
+from ops.onboarding.onboard import onboard
 from ops.settings import Settings
-from ops.topics import TopicSpec, end_offsets, ensure_control_topics, ensure_topics
-from ops.up import mesh_command
-from producers.log import Log
 from schemas.errors import Misconfigured
 from schemas.feed import CONTRACTS, GRANTS, dead_letter_topic, out_topic
-from sinks.reader import read_range
+from schemas.log.control import read_directory
+from schemas.log.reader import read_range
+from schemas.log.topics import TopicSpec, end_offsets, ensure_control_topics, ensure_topics
+from schemas.log.writer import Log
 
 _DSN_VARIABLE = "MESH_BENCH_DSN"
 

@@ -1,4 +1,4 @@
-"""City: the departments' tables, and what stands in them on the day the demo begins."""
+"""City: the departments' tables as rows in memory; what stands in them at first is told by opening_day.py."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import psycopg
-from psycopg import sql
-
 import schemas
 from ops.city.chance import BEIJING, OPENED_AT
-from ops.city.ddl import create_table, table_of
 from ops.city.numbers import Numbers
-from ops.city.roll import Roll, Row
-from ops.folder import load
+from ops.city.people.roll import Roll, Row
+from ops.lint.folder import load
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
 
@@ -35,7 +31,7 @@ class City:
     """One city, made from a seed: the same seed and scale give the same rows, to the last character.
 
     `scale` is the share of the real figures: 1/1000 makes 17,080 citizens and 1,930 legal entities and other organisations.
-    The population is made when first needed, in about two seconds at that scale. Not safe for several threads.
+    Not safe for several threads.
     """
 
     def __init__(self, seed: int, scale: float = 1 / 1000, folder: Path = GUANGZHOU) -> None:
@@ -50,7 +46,8 @@ class City:
         self.memory: dict[str, Any] = {}  # what a kind of event keeps from one time to the next
         self.changes = 0  # row changes since the opening day
         self._blanks = {feed: dict.fromkeys(contract.by_name) for feed, contract in self.contracts.items()}
-        self._is_settled = False
+        self.is_settled = False
+        """Whether the opening day has been (opening_day.settle)."""
 
     @property
     def agencies(self) -> tuple[str, ...]:
@@ -73,76 +70,6 @@ class City:
         row["updated_at"] = now or _written(row, OPENED_AT - timedelta(seconds=int(self.rng.random() * 86400 * 30)))
         row["source_row_version"] = 1
         return row
-
-    def settle(self) -> None:
-        """Make the population, once."""
-        if self._is_settled:
-            return
-        self._is_settled = True
-        from ops.city import (  # noqa: PLC0415 - they are written in terms of City
-            assets,
-            certificates,
-            credit,
-            firms,
-            homes,
-            household,
-            livelihood,
-            papers,
-            people,
-            quota,
-            registration,
-            taxes,
-            welfare,
-        )
-
-        people.settle(self)
-        firms.found(self)
-        livelihood.work_and_study(self)
-        welfare.provide(self)
-        assets.own(self)
-        firms.file_taxes(self)
-        papers.issue(self)
-        taxes.levy(self)
-        registration.claim(self)
-        credit.keep(self)
-        household.check(self)
-        homes.apply(self)
-        certificates.issue(self)
-        quota.apply(self)
-
-    def create(self, dsn_of_agency: Mapping[str, str]) -> None:
-        """Make every department's tables in its own, empty database."""
-        for agency in self.agencies:
-            with psycopg.connect(address(dsn_of_agency, agency), autocommit=True) as connection:
-                for contract in self.contracts.values():
-                    if contract.agency == agency:
-                        for statement in create_table(contract):
-                            connection.execute(statement)
-
-    def fill(self, dsn_of_agency: Mapping[str, str], progress: Progress | None = None) -> dict[str, int]:
-        """Load the population by COPY, a transaction per department; rows loaded per feed."""
-        self.settle()
-        total = sum(map(len, self.rolls.values()))
-        loaded: dict[str, int] = {}
-        done = 0
-        for agency in self.agencies:
-            with psycopg.connect(address(dsn_of_agency, agency)) as connection:
-                for feed, contract in self.contracts.items():
-                    if contract.agency != agency:
-                        continue
-                    self._copy(connection, contract)
-                    loaded[feed] = len(self.rolls[feed])
-                    done += loaded[feed]
-                    if progress:
-                        progress(feed, done, total)
-        return loaded
-
-    def _copy(self, connection: psycopg.Connection[Any], contract: Contract) -> None:
-        columns = sql.SQL(", ").join(sql.Identifier(field.column) for field in contract.fields)
-        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(table_of(contract), columns)
-        with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in self.rolls[contract.feed]:
-                copy.write_row(tuple(row.values()))
 
 
 _MONTH = timedelta(days=30)

@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import date
 from random import Random
 
-from schemas.identifiers import citizen_check, org_code_check, registration_check, uscc_check
+from schemas.expression.identifiers import citizen_check, org_code_check, registration_check, uscc_check
 
 COUNTIES = ("440199", "440198")
 """County codes that GB/T 2260 never allocated: a number with one of them is nobody's."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, date, datetime, timedelta
 
-from ops.city.assets import adult, firm_id
 from ops.city.chance import OPENING, days_ago, moment_of
 from ops.city.city import City
-from ops.city.roll import Row
+from ops.city.people.assets import adult, firm_id
+from ops.city.people.roll import Row
 
 APPLICATION, DRAW, AWARD = "transport.quota_application", "transport.quota_draw", "transport.quota_award"
 PERSONS = 6_630_000

@@ -9,7 +9,7 @@ from typing import Any
 
 from ops.city.chance import OPENED_AT, OPENING
 from ops.city.city import City
-from ops.city.roll import Row
+from ops.city.people.roll import Row
 from ops.city.statement import RowChange, Statements
 
 CHANGES_A_DAY = 4000

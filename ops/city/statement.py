@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from psycopg import sql
 
-from ops.city.ddl import table_of
-from ops.city.roll import Row
+from ops.city.people.roll import Row
+from ops.proof.ddl import table_of
 from schemas.contract import Contract
 
 Parameters = Sequence[bytes | None]

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ops.entity_health import entities
-from ops.status_report import Status
-from ops.web import serve
+from ops.watch.entity_health import entities
+from ops.watch.status_report import Status
+from ops.web.web import serve
 from schemas.registry.door import guard
 
 PAGE = Path(__file__).with_name("page.html")

@@ -14,7 +14,7 @@ from typing import Any
 from ops.dashboards import flows
 from ops.dashboards.panel import WHO, Panel, dashboard
 from ops.dashboards.query import ALARM, FEED, FROM_SOURCES, LAG, SUBSCRIBER, UP, latency, rates
-from ops.metric import DERIVED
+from ops.metrics.metric import DERIVED
 
 OUTPUT = Path(__file__).with_name("overview.json")
 

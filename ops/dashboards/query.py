@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ops.dashboards.panel import WHO
-from ops.metric import CAPTURED
+from ops.metrics.metric import CAPTURED
 
 
 def rates(metric: str, by: str, where: str = "") -> str:

@@ -26,7 +26,7 @@ from ops.figures.numbers import (
     Term,
 )
 from ops.figures.ratio import percent
-from schemas.directory import Directory
+from schemas.agreement.directory import Directory
 from streams.flows.check.figures import ALL
 from streams.flows.check.sources import SOURCES
 from streams.flows.quota.cycle import agencies, first_days

@@ -12,17 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.city.city import GUANGZHOU
-from ops.control import read_directory
-from ops.feed_rows import feed_rows
+from ops.command.terminal import report_console
 from ops.figures.brief import Brief, the_brief
 from ops.figures.disagreements import Finding, Rule, findings
 from ops.figures.figure import FIGURES, Figure, Value, values
 from ops.figures.numbers import Listed, Numbers
 from ops.figures.observed import FEEDS, observe
-from ops.lag import LagReader
+from ops.onboarding.work import load_works
+from ops.proof.feed_rows import feed_rows
 from ops.settings import Settings
-from ops.terminal import report_console
-from ops.work import load_works
+from ops.watch.lag import LagReader
+from schemas.log.control import read_directory
 
 NOTHING_YET = "nothing to count yet"
 

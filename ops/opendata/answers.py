@@ -16,7 +16,7 @@ from typing import Any
 from ops.opendata.query import Query
 from ops.opendata.refusal import Refusal
 from ops.opendata.store import ALL, Store
-from schemas.directory import Directory
+from schemas.agreement.directory import Directory
 from streams.flows.configuration import SHANGHAI
 from streams.flows.opendata.catalogue import DATASETS, LISTED, PUBLISHERS, Dataset, Part
 from streams.flows.opendata.heat import AREA_CELLS

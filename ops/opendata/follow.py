@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from ops.opendata.store import News, Place, Store
-from schemas.change import Batch, Record
-from schemas.codec import Codec
-from schemas.directory import Directory
+from ops.opendata.store import News, Store
+from schemas.agreement.directory import Directory
+from schemas.change import Batch, Partition, Record
 from schemas.errors import ContractBroken, Transient
-from sinks.reader import Reader
+from schemas.log.reader import Reader
+from schemas.wire.codec import Codec
 
 FEEDS: Mapping[str, str] = {f"open.{kind}": kind for kind in ("dataset", "profile", "relation", "heat")}
 """What is read, and as what. The flow's queue is not among them: it is no open feed."""
@@ -66,7 +66,7 @@ class Follow:
     def _reader(self) -> Reader:
         return Reader(self._bootstrap, f"mesh.opendata.{self._store.id}", starts_of=self._starts, has_headers=False)
 
-    def _starts(self, places: Sequence[Place]) -> Mapping[Place, int]:
+    def _starts(self, places: Sequence[Partition]) -> Mapping[Partition, int]:
         return self._store.starts(places)
 
     def _topics(self) -> frozenset[str]:

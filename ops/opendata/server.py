@@ -22,7 +22,7 @@ from ops.opendata import dcat
 from ops.opendata.answers import Answers, Table
 from ops.opendata.query import Query
 from ops.opendata.refusal import Refusal
-from ops.web import serve
+from ops.web.web import serve
 from schemas.registry.door import guard
 from schemas.trace import described
 

@@ -17,10 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from schemas.change import Partition
 from streams.flows.opendata.catalogue import DATASETS, Dataset, Part, sets_of
-
-Place = tuple[str, int]
-"""A topic and one of its partitions."""
 
 ALL = "*"
 TREND_POINTS = 1_000
@@ -91,7 +89,7 @@ class Store:
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def take(self, news: Sequence[News], following: Mapping[Place, int]) -> None:
+    def take(self, news: Sequence[News], following: Mapping[Partition, int]) -> None:
         """Make news durable together with the offsets that follow them."""
         with self._lock, self._transaction() as writer:
             for one in news:
@@ -101,7 +99,7 @@ class Store:
                 [(topic, partition, offset) for (topic, partition), offset in following.items()],
             )
 
-    def starts(self, places: Collection[Place]) -> Mapping[Place, int]:
+    def starts(self, places: Collection[Partition]) -> Mapping[Partition, int]:
         """Where to go on reading; a place that was never read is left out."""
         with self._lock:
             known = self._writer.execute("SELECT topic, partition, next FROM place").fetchall()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ops.measure import CaptureMetrics
-from ops.offboarded import Finished
+from ops.metrics.measure import CaptureMetrics
+from ops.offboarding.offboarded import Finished
 from ops.run.parts import Parts
 from ops.run.source_kinds import HOLDINGS, SOURCES
 from ops.settings import Connections

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from contextlib import closing
 
-from ops.board import Boards, following
 from ops.console.server import Console as StatusPage
-from ops.flow_metrics import BoardMetrics
-from ops.incidents import IncidentReader
-from ops.lag import LagReader
-from ops.present import Tidy, tidying
+from ops.metrics.board import Boards, following
+from ops.metrics.flow_metrics import BoardMetrics
+from ops.onboarding.present import Tidy, tidying
 from ops.run.parts import Parts
-from ops.status import StatusReader
+from ops.watch.incidents import IncidentReader
+from ops.watch.lag import LagReader
+from ops.watch.status import StatusReader
 from schemas.registry.client import RegistryClient
 
 

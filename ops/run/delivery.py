@@ -5,18 +5,18 @@ from __future__ import annotations
 from contextlib import closing
 from functools import partial
 
-from ops.access import keep_access
-from ops.control import read_directory
-from ops.dead_letter_log import DeadLetterLog
-from ops.endings import EndingLog
-from ops.measure import DeliveryMetrics
-from ops.offboarded import Finished, Leaving
-from ops.replay import ReplayRequests
+from ops.metrics.measure import DeliveryMetrics
+from ops.offboarding.endings import EndingLog
+from ops.offboarding.offboarded import Finished, Leaving
+from ops.redelivery.dead_letter_log import DeadLetterLog
+from ops.redelivery.replay import ReplayRequests
 from ops.run.parts import Parts
 from ops.run.sink_kinds import SINKS
 from ops.settings import Connections
-from ops.standstills import StandstillLog
+from ops.trust.access import keep_access
+from ops.watch.standstills import StandstillLog
 from schemas.feed import REPLAYS, STANDSTILLS
+from schemas.log.control import read_directory
 from schemas.registry.client import RegistryClient
 from sinks.deliver import Delivery
 

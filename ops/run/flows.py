@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 
-from ops.flow_metrics import FlowMetrics
-from ops.flows import BY_COMMITS, BY_DATES, CLOCK, TASKS, TASKS_DEFAULT, ensure_flow_topics, run_worker
-from ops.gaps import gaps_on
-from ops.held_up import HeldUpGroup
-from ops.instance import instance_of
-from ops.lag import FLOWS_GROUP
-from ops.lag_watch import LagWatch, flow_report, flow_topics, watching
-from ops.open_transactions import OpenTransactions
+from ops.host.instance import instance_of
+from ops.metrics.flow_metrics import FlowMetrics
+from ops.metrics.lag_watch import LagWatch, flow_report, flow_topics, watching
+from ops.redelivery.gaps import gaps_on
+from ops.run.flow_worker import BY_COMMITS, BY_DATES, CLOCK, TASKS, TASKS_DEFAULT, ensure_flow_topics, run_worker
 from ops.run.parts import HopProgress, Parts
+from ops.watch.held_up import HeldUpGroup
+from ops.watch.lag import FLOWS_GROUP
+from ops.watch.open_transactions import OpenTransactions
 from schemas.errors import Misconfigured
 from schemas.feed import FLOW_INTAKE
+from streams.engine.task import Ways
 from streams.flows import FLOWS
-from streams.operators.task import Ways
 
 
 def run_flows(parts: Parts) -> None:

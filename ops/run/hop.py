@@ -8,13 +8,13 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from ops.control import read_directory
 from ops.former_connections import settle
-from ops.kafka_away import wait_for_kafka
-from ops.measure import serve
-from ops.private import keep_private
+from ops.host.private import keep_private
+from ops.metrics.measure import serve
 from ops.run.parts import Parts
 from ops.settings import load
+from schemas.log.away import wait_for_kafka
+from schemas.log.control import read_directory
 
 
 def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: frozenset[str], name: str) -> None:

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Mapping
 from contextlib import closing
 
-from ops.lag import FLOWS_GROUP, TopicLag
-from ops.lag_watch import LagWatch, flow_topics, staleness, watching
+from ops.metrics.lag_watch import LagWatch, flow_topics, staleness, watching
 from ops.opendata.answers import Answers
 from ops.opendata.follow import Follow
 from ops.opendata.server import OpenData
 from ops.opendata.store import Store
 from ops.run.parts import Parts
+from ops.watch.lag import FLOWS_GROUP, TopicLag
 from schemas.registry.client import RegistryClient
 from streams.flows.opendata import FLOW
 

@@ -8,15 +8,15 @@ from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ops.control import ControlStore, Follower
-from ops.deafness import Deafness
-from ops.incident_metrics import CountedIncidents
-from ops.incidents import IncidentLog
-from ops.present import Tidy, tidying
+from ops.metrics.incident_metrics import CountedIncidents
+from ops.onboarding.present import Tidy, tidying
 from ops.settings import Settings
-from producers.log import Log
+from ops.watch.deafness import Deafness
+from ops.watch.incidents import IncidentLog
 from schemas.feed import INCIDENTS
 from schemas.incident import Incidents
+from schemas.log.control import ControlStore, Follower
+from schemas.log.writer import Log
 
 Part = TypeVar("Part")
 
@@ -51,7 +51,7 @@ class Parts:
         return ControlStore(self.settings.kafka, topic, log)
 
     def incidents(self, directory: Follower) -> Incidents:
-        """Where the hop says what stands still; of what ended, nothing is said any more, and its gauges go (ops/present.py)."""
+        """Where the hop says what stands still; of what ended nothing, and its gauges go (ops/onboarding/present.py)."""
         written = self.enter(closing(IncidentLog(self.store(INCIDENTS))))
         incidents = CountedIncidents(written)
         tidying(Tidy(directory, incidents), self.stop)
@@ -61,7 +61,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class HopProgress:
-    """`streams.liveness.Progress`, and that of the flows' past, on a control topic."""
+    """`streams.egress.liveness.Progress`, and that of the flows' past, on a control topic."""
 
     store: ControlStore
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ops.host.up import mesh_command
 from ops.prometheus.configuration import write_prometheus_config
-from ops.up import mesh_command
 
 _YIELDING = ("nice", "-n", "10")
 """On one machine, what is derived from changes must not delay the changes: it works on when the other hops have had theirs."""

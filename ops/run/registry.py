@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ops.held_subjects import held_by
+from ops.onboarding.held_subjects import held_by
 from ops.run.parts import Parts
 from schemas.registry.server import RegistryServer
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sinks.files import FILES
-from sinks.postgres import POSTGRES
+from sinks.drops.sink import FILES
+from sinks.http.webhook import WEBHOOK
+from sinks.postgresql.sink import POSTGRES
 from sinks.sink import SinkKind
-from sinks.webhook import WEBHOOK
 
 SINKS: Mapping[str, SinkKind] = {"postgres": POSTGRES, "webhook": WEBHOOK, "files": FILES}

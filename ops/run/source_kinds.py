@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from producers.peer import PeerSource
-from producers.postgres import PostgresSource
-from producers.postgres_release import POSTGRES_HOLDING
+from producers.mesh.source import PeerSource
+from producers.postgresql.release import POSTGRES_HOLDING
+from producers.postgresql.source import PostgresSource
 from producers.release import Holding
 from producers.source import OpenSource
 

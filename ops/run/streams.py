@@ -5,22 +5,22 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 
-from ops.gaps import gaps_on
-from ops.hash_key import HashKeys
-from ops.held_up import HeldUpGroup
-from ops.instance import instance_of
-from ops.lag import STREAMS_GROUP
-from ops.lag_watch import LagWatch, watching
-from ops.measure import StreamMetrics
-from ops.open_transactions import OpenTransactions
+from ops.host.instance import instance_of
+from ops.metrics.lag_watch import LagWatch, watching
+from ops.metrics.measure import StreamMetrics
+from ops.redelivery.gaps import gaps_on
 from ops.run.parts import HopProgress, Parts
 from ops.settings import Connections
-from ops.standing import read_standing
+from ops.trust.hash_key import HashKeys
+from ops.watch.held_up import HeldUpGroup
+from ops.watch.lag import STREAMS_GROUP
+from ops.watch.open_transactions import OpenTransactions
 from schemas.feed import EGRESS
+from schemas.log.reader import read_range
+from schemas.log.standing import read_standing
 from schemas.registry.client import RegistryClient
-from sinks.reader import read_range
-from streams.app import StreamWorker
-from streams.relay import Relay
+from streams.egress.relay import Relay
+from streams.worker.app import StreamWorker
 
 
 def run_streams(parts: Parts) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ops.options import dir_option
+from ops.command.options import dir_option
 
 
 @click.command()

@@ -20,25 +20,25 @@ from rich.console import Console
 
 from ops.city.beside import beside
 from ops.city.city import GUANGZHOU
-from ops.city.life import Life
-from ops.control import read_directory
-from ops.demo import DRAIN_WITHIN_SECONDS, PARTITIONS, Play
-from ops.demo_stage import Stage, lies_beside_source, make_room, running_mesh, set_up, subscribers_server
+from ops.city.people.life import Life
+from ops.demo.demo import DRAIN_WITHIN_SECONDS, PARTITIONS, Play
+from ops.demo.interruption import Interrupted, Interruption, raise_unless_interrupted
+from ops.demo.stage import Stage, lies_beside_source, make_room, running_mesh, set_up, subscribers_server
 from ops.embedded.postgres import Postgres, ensure_database
-from ops.entity_health import entities
-from ops.flow_backlog import Backlog
-from ops.flows import BY_DATES, CLOCK, TASKS
-from ops.folder import load as load_folder
-from ops.interruption import Interrupted, Interruption, raise_unless_interrupted
-from ops.lag import LagReader
-from ops.onboard import onboard
+from ops.lint.folder import load as load_folder
+from ops.onboarding.onboard import onboard
+from ops.proof.verify import compare_until_exact
+from ops.run.flow_worker import BY_DATES, CLOCK, TASKS
 from ops.settings import DELIVERY_TIMEOUT, Settings
 from ops.soak.memory import Memory
 from ops.soak.tables import AGENCY, SUBSCRIBER, Tables
 from ops.soak.trouble import OUTAGE, Troubles
-from ops.status import status
-from ops.verify import compare_until_exact
+from ops.watch.entity_health import entities
+from ops.watch.flow_backlog import Backlog
+from ops.watch.lag import LagReader
+from ops.watch.status import status
 from schemas.errors import MeshError, Transient
+from schemas.log.control import read_directory
 
 TICK_SECONDS = 0.5
 SAY_SECONDS = 10.0

@@ -22,10 +22,10 @@ import psycopg
 from psycopg import sql
 
 from ops.embedded.postgres import Postgres
-from ops.incidents import read as read_incidents
+from ops.host.up import mesh_command
 from ops.settings import Settings
 from ops.soak.tables import FEEDS, Tables
-from ops.up import mesh_command
+from ops.watch.incidents import read as read_incidents
 from schemas.errors import Transient
 
 Steps = Iterator[float]

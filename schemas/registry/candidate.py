@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.avro_fault import faults
-from schemas.avro_schema import AvroSchema, canonical_text, with_references
-from schemas.compatibility import parse_avro
 from schemas.registry.refusal import Code, Refusal
 from schemas.registry.state import State, Version, identity
+from schemas.wire.compatibility import parse_avro
+from schemas.wire.fault import faults
+from schemas.wire.schema import AvroSchema, canonical_text, with_references
 
 CANDIDATE_BYTES_MAX = 900_000  # below the broker's default limit for one record
 _EXTRAS: Mapping[str, type] = {"references": list, "metadata": dict, "ruleSet": dict}

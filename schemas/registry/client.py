@@ -66,7 +66,7 @@ class RegistryClient:
         return list(self._good(answer, subject)["messages"])
 
     def set_compatibility(self, subject: str, level: str) -> None:
-        """Set a subject's level, one of `schemas.compatibility.LEVELS`. Raises ContractBroken for another, Transient."""
+        """Set a subject's level, one of `schemas.wire.compatibility.LEVELS`. Raises ContractBroken for another, Transient."""
         answer = self._ask("PUT", f"/config/{quote(subject, safe='')}", {"compatibility": level})
         self._good(answer, subject)
 

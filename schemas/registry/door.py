@@ -1,4 +1,4 @@
-"""The door (schemas/door.py) as a middleware of aiohttp."""
+"""The door (schemas/agreement/door.py) as a middleware of aiohttp."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from schemas.door import judge
+from schemas.agreement.door import judge
 
 Explain = Callable[[int, str, str], web.StreamResponse]
 """Makes the answer of a refusal: status, what is wrong, what to do."""

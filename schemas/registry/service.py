@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from schemas.compatibility import LEVELS, breaches
 from schemas.registry.candidate import (
     CANDIDATE_BYTES_MAX,
     Candidate,
@@ -24,6 +23,7 @@ from schemas.registry.candidate import (
 from schemas.registry.record import Entry, config_entry, id_entry, mode_entry, schema_entry
 from schemas.registry.refusal import Code, Refusal
 from schemas.registry.state import DEFAULT_LEVEL, DEFAULT_MODE, State, Version
+from schemas.wire.compatibility import LEVELS, breaches
 
 MODES = ("READWRITE", "READONLY", "IMPORT")
 Append = Callable[[Sequence[Entry]], Awaitable[None]]

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from schemas.avro_schema import canonical_text
 from schemas.registry.record import parse
+from schemas.wire.schema import canonical_text
 
 DEFAULT_LEVEL = "BACKWARD"
 DEFAULT_MODE = "READWRITE"

@@ -40,4 +40,4 @@ FLOWS: Sequence[Flow] = (
     parcel.FLOW,
     estate.FLOW,
 )
-"""All of them run in every worker of the flows (ops/flows.py). A feed is written by one flow alone: a test holds that."""
+"""All of them run in every worker of the flows (ops/run/flow_worker.py). A feed is written by one flow alone: a test holds that."""

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from schemas.directory import Directory
+from schemas.agreement.directory import Directory
 
 Row = Mapping[str, Any]
 

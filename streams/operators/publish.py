@@ -23,8 +23,8 @@ from enum import StrEnum
 from typing import Any
 
 from schemas.errors import Misconfigured
+from streams.engine.intake import DAY_MICROS
 from streams.operators.flow import Row
-from streams.operators.intake import DAY_MICROS
 
 _BEIJING_MICROS = 8 * 3_600_000_000
 _EPOCH = date(1970, 1, 1)

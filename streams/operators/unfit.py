@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from streams.operators.entry import Live
+from streams.engine.entry import Live
+from streams.engine.intake import UNFIT
 from streams.operators.flow import Flow, Fold, Outcome, Row, Subject, Tell, queue_item
-from streams.operators.intake import UNFIT
 
 
 def unfolded(live: Live, error: Exception) -> tuple[Outcome, Mapping[str, Mapping[str, Row]]]:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from schemas.registry.server import RegistryServer
-from tests.broker_rehearsal import BrokerRehearsal, on
-from tests.capturing import Rig
+from tests.stage.broker_rehearsal import BrokerRehearsal, on
+from tests.stage.capturing import Rig
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def rig(kafka: str, dsn: str, unique: str) -> Rig:
 
 @pytest.fixture
 def rehearsal(kafka: str, unique: str) -> Iterator[type[BrokerRehearsal]]:
-    """What rehearses a flow through the broker, in place of tests/rehearsal.py."""
+    """What rehearses a flow through the broker, in place of tests/stage/rehearsal.py."""
     bound = on(kafka, unique)
     yield bound
     for opened in bound.opened:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ops.up import up
+from ops.host.up import up
 
 REGISTRY = """
 import http.server, sys

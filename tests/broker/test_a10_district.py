@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from tests.peers import address, anchor, identity_of, mesh_subscriber, write
-from tests.running_mesh import RunningMesh, contract, database
-from tests.until import until
+from tests.stage.peers import address, anchor, identity_of, mesh_subscriber, write
+from tests.stage.running_mesh import RunningMesh, contract, database
+from tests.stage.until import until
 
 FIELDS = {"id": "int", "name": "string", "region": "string"}
 OURS, OTHER = "440106", "440105"

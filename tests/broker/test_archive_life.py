@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from schemas.identifiers import citizen_check
-from tests.departments import Departments, department_mesh
-from tests.until import until
+from schemas.expression.identifiers import citizen_check
+from tests.stage.departments import Departments, department_mesh
+from tests.stage.until import until
 
 WITHIN = 120
 CERTIFICATE = "00000000-0000-4000-8000-000000000001"

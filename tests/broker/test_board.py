@@ -5,19 +5,19 @@ from __future__ import annotations
 import threading
 from contextlib import closing
 
-from ops.board import Boards, following
-from ops.flow_metrics import BoardMetrics
-from ops.measure import Exporter
-from producers.log import Log
+from ops.metrics.board import Boards, following
+from ops.metrics.flow_metrics import BoardMetrics
+from ops.metrics.measure import Exporter
+from schemas.agreement.directory import Directory, FeedEntry
 from schemas.contract import Contract
-from schemas.directory import Directory, FeedEntry
-from schemas.envelope import key_schema, value_schema
+from schemas.log.writer import Log
 from schemas.position import Position
-from streams.operators.derived import DerivedFeed
-from streams.operators.effects import RowChange
+from schemas.wire.envelope import key_schema, value_schema
+from streams.engine.derived import DerivedFeed
+from streams.engine.effects import RowChange
 from streams.operators.flow import Row
-from tests import feeds
-from tests.until import until, until_none
+from tests.stage import feeds
+from tests.stage.until import until, until_none
 
 
 def test_figures_follow_a_board(kafka: str, unique: str) -> None:

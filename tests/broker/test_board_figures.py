@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ops.control import read_directory
-from ops.feed_rows import feed_rows
+from ops.proof.feed_rows import feed_rows
 from ops.settings import load
-from tests.running_mesh import RunningMesh, contract, database
-from tests.until import until
+from schemas.log.control import read_directory
+from tests.stage.running_mesh import RunningMesh, contract, database
+from tests.stage.until import until
 
 
 def test_the_report_stands_beside_the_briefs_and_rows_are_those_of_now(mesh: RunningMesh) -> None:

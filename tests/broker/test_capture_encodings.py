@@ -11,16 +11,16 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ops.city.compare import entitled
-from ops.draft import draft
-from producers.pg_encoding import _OWN, to_utf8
-from producers.postgres_preflight import preflight
-from producers.postgres_text import TextConnection
+from ops.onboarding.draft import draft
+from ops.proof.compare import entitled
+from producers.postgresql.link.text import TextConnection
+from producers.postgresql.preflight import preflight
+from producers.postgresql.value.encoding import _OWN, to_utf8
+from schemas.agreement.grant import Grant
 from schemas.contract import Contract
-from schemas.grant import Grant
-from tests import feeds
-from tests.capturing import Rig, contract
-from tests.until import until
+from tests.stage import feeds
+from tests.stage.capturing import Rig, contract
+from tests.stage.until import until
 
 FIELDS = {
     "id": "long",

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from producers.postgres_link import command, connect, connect_replication, translated
+from producers.postgresql.link.link import command, connect, connect_replication, translated
 from schemas.errors import MeshError
-from tests.captured_tables import add, make, until_flowing
-from tests.capturing import Rig, contract
-from tests.until import until
+from tests.stage.captured_tables import add, make, until_flowing
+from tests.stage.capturing import Rig, contract
+from tests.stage.until import until
 
 CANARY = "440106199001010018"
 TABLE = f"""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.captured_tables import FIELDS, add, make, truncates, until_equal, until_flowing
-from tests.capturing import Rig, contract
-from tests.until import until
+from tests.stage.captured_tables import FIELDS, add, make, truncates, until_equal, until_flowing
+from tests.stage.capturing import Rig, contract
+from tests.stage.until import until
 
 
 def test_a_column_of_another_type_stops_its_feed_until_the_contract_follows(rig: Rig, dsn: str) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from producers.postgres import PostgresSource
+from producers.postgresql.source import PostgresSource
 from producers.source import SourceBatch, SourceSetting
-from tests.capturing import Rig, contract
-from tests.until import until
+from tests.stage.capturing import Rig, contract
+from tests.stage.until import until
 
 FIELDS = {"id": "long", "name": "string"}
 SECRET = "440106199001011234"

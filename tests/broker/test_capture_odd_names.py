@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.running_mesh import RunningMesh, contract, database
+from tests.stage.running_mesh import RunningMesh, contract, database
 
 TABLES = ("envelope", "key", "value", "source", "row", "t")
 COLUMNS = (

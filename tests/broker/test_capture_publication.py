@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import psycopg
 
-from tests.captured_tables import add, make, until_equal, until_flowing
-from tests.capturing import Rig
+from tests.stage.captured_tables import add, make, until_equal, until_flowing
+from tests.stage.capturing import Rig
 
 
 def test_a_table_taken_out_of_the_publication_stops_its_feed_and_comes_back_whole(rig: Rig, dsn: str) -> None:

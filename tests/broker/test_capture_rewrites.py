@@ -5,9 +5,9 @@ from __future__ import annotations
 import psycopg
 
 from schemas.change import Op
-from tests.captured_tables import add, make, truncates, until_equal, until_flowing
-from tests.capturing import Rig
-from tests.until import until
+from tests.stage.captured_tables import add, make, truncates, until_equal, until_flowing
+from tests.stage.capturing import Rig
+from tests.stage.until import until
 
 
 def test_a_rewritten_table_is_copied_anew_while_the_others_flow(rig: Rig, dsn: str) -> None:

@@ -10,13 +10,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ops.city.copies import reading
-from producers import postgres_snapshot
-from producers.postgres_preflight import preflight
-from producers.postgres_slot import slot_name
+from ops.proof.copies import reading
+from producers.postgresql.preflight import preflight
+from producers.postgresql.slot import slot_name
+from producers.postgresql.snapshot import snapshot as postgres_snapshot
 from schemas.contract import Contract
-from tests.capturing import TIMESTAMPTZ, Rig, contract
-from tests.until import until
+from tests.stage.capturing import TIMESTAMPTZ, Rig, contract
+from tests.stage.until import until
 
 SETTINGS = {
     "default_transaction_read_only": "on",

@@ -7,9 +7,9 @@ from typing import Any
 
 import psycopg
 
-from tests.captured_tables import FIELDS, add, captured, make, truncates, until_equal, until_flowing
-from tests.capturing import Rig, contract
-from tests.until import until
+from tests.stage.captured_tables import FIELDS, add, captured, make, truncates, until_equal, until_flowing
+from tests.stage.capturing import Rig, contract
+from tests.stage.until import until
 
 
 def open_to(dsn: str) -> psycopg.Connection[Any]:

@@ -8,11 +8,11 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from producers import postgres_snapshot
-from tests.captured_tables import add, make, until_equal
-from tests.capturing import Rig
-from tests.running_mesh import changing
-from tests.until import until
+from producers.postgresql.snapshot import snapshot as postgres_snapshot
+from tests.stage.captured_tables import add, make, until_equal
+from tests.stage.capturing import Rig
+from tests.stage.running_mesh import changing
+from tests.stage.until import until
 
 WITHIN_SECONDS = 60
 

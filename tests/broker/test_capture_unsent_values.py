@@ -9,11 +9,11 @@ from typing import Any
 import psycopg
 
 from schemas.change import Op
-from tests import feeds
-from tests.capturing import Rig, contract
-from tests.running_mesh import RunningMesh, database
-from tests.running_mesh import contract as written
-from tests.until import until
+from tests.stage import feeds
+from tests.stage.capturing import Rig, contract
+from tests.stage.running_mesh import RunningMesh, database
+from tests.stage.running_mesh import contract as written
+from tests.stage.until import until
 
 TABLE = """
 CREATE TABLE t (id bigint PRIMARY KEY, note text, big text, wide text);

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from schemas.identifiers import citizen_check
-from tests.departments import Departments, department_mesh
-from tests.until import until
+from schemas.expression.identifiers import citizen_check
+from tests.stage.departments import Departments, department_mesh
+from tests.stage.until import until
 
 WITHIN = 120
 FIRST = "44010619800101001"

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from schemas.identifiers import citizen_check
-from tests.departments import Departments, department_mesh
-from tests.running_mesh import database
-from tests.until import until
+from schemas.expression.identifiers import citizen_check
+from tests.stage.departments import Departments, department_mesh
+from tests.stage.running_mesh import database
+from tests.stage.until import until
 
 WITHIN = 120
 ANSWERING = ("construction", "housing_fund")

@@ -10,8 +10,9 @@ import pytest
 
 from ops.city.beside import beside
 from ops.city.city import City
-from ops.city.life import Life
-from tests.until import until, until_none
+from ops.city.opening_day import create, fill
+from ops.city.people.life import Life
+from tests.stage.until import until, until_none
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +23,9 @@ def city():
 @pytest.fixture(scope="module")
 def dsns(postgres, city):
     dsn_of_agency = {agency: postgres.create_database(f"city_{agency}") for agency in city.agencies}
-    city.create(dsn_of_agency)
+    create(city, dsn_of_agency)
     steps = []
-    loaded = city.fill(dsn_of_agency, lambda feed, done, total: steps.append((feed, done, total)))
+    loaded = fill(city, dsn_of_agency, lambda feed, done, total: steps.append((feed, done, total)))
     assert [feed for feed, _, _ in steps] == list(loaded)
     assert steps[-1][1] == steps[-1][2] == sum(loaded.values())
     return dsn_of_agency

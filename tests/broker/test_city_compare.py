@@ -12,15 +12,16 @@ import psycopg
 import pytest
 
 from ops.city.city import City
-from ops.city.compare import compare, entitled
-from ops.city.copies import FileCopy, TableCopy, WebhookCopy
-from ops.city.ddl import create_table
-from schemas.grant import Grant, Mask
+from ops.city.opening_day import create, fill
+from ops.proof.compare import compare, entitled
+from ops.proof.copies import FileCopy, TableCopy, WebhookCopy
+from ops.proof.ddl import create_table
+from schemas.agreement.grant import Grant, Mask
 from sinks.document import Documents
-from sinks.file_format import format_of
-from sinks.files import FileSink
-from sinks.postgres import PostgresSink
-from tests.delivering import OutFeed, decimal
+from sinks.drops.format import format_of
+from sinks.drops.sink import FileSink
+from sinks.postgresql.sink import PostgresSink
+from tests.stage.delivering import OutFeed, decimal
 
 
 def logical(base: str, name: str, **more: Any) -> dict[str, Any]:
@@ -181,8 +182,8 @@ def test_what_a_grant_entitles_to_is_what_plain_sql_says(postgres: Any) -> None:
     """Filter, rejected rows, projection and masks of one grant, against a query written by hand."""
     city = City(3, scale=1 / 4000)
     dsns = {agency: postgres.create_database(f"small_{agency}") for agency in city.agencies}
-    city.create(dsns)
-    city.fill(dsns)
+    create(city, dsns)
+    fill(city, dsns)
     contract = city.contracts["police.resident"]
     grant = Grant(
         grant_id="hrss.police.resident",

@@ -12,26 +12,26 @@ from typing import Any
 import psycopg
 import pytest
 
-from ops.city.compare import Comparison, compare
-from ops.city.copies import Copy, FileCopy, TableCopy, WebhookCopy
-from ops.city.derived import standing
-from ops.topics import bounds
-from producers.log import Log
-from schemas.agency import FLOW, Agency, SourceConfig
+from ops.proof.compare import Comparison, compare
+from ops.proof.copies import Copy, FileCopy, TableCopy, WebhookCopy
+from ops.proof.derived import standing
+from schemas.agreement.agency import FLOW, Agency, SourceConfig
+from schemas.agreement.directory import Directory
+from schemas.agreement.grant import Grant, Mask
 from schemas.change import Batch, Record
 from schemas.contract import Contract
-from schemas.directory import Directory
-from schemas.grant import Grant, Mask
+from schemas.log.reader import read_range
+from schemas.log.topics import bounds
+from schemas.log.writer import Log
 from schemas.position import Position
 from sinks.document import Documents
-from sinks.file_format import format_of
-from sinks.files import FileSink
-from sinks.postgres import PostgresSink
-from sinks.reader import read_range
-from streams.operators.derived import DerivedFeed
-from streams.operators.effects import RowChange
+from sinks.drops.format import format_of
+from sinks.drops.sink import FileSink
+from sinks.postgresql.sink import PostgresSink
+from streams.engine.derived import DerivedFeed
+from streams.engine.effects import RowChange
 from tests.broker.test_sink_nested import BARE, FIELDS, RAW
-from tests.feeds import create
+from tests.stage.feeds import create
 from tests.unit.streams.memory import MemoryMesh
 
 CONTRACT = {

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.running_mesh import RunningMesh, contract, database
-from tests.until import until
+from tests.stage.running_mesh import RunningMesh, contract, database
+from tests.stage.until import until
 
 
 @contextmanager

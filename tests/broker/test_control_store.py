@@ -11,17 +11,17 @@ from contextlib import closing
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from ops.control import ControlStore
-from producers.log import Log
-from tests import feeds
+from schemas.log.control import ControlStore
+from schemas.log.writer import Log
+from tests.stage import feeds
 
 SAVES, SOURCES = 20_000, 24
 RESIDENT_MIB_MAX = 500
 LOADING = """
 import sys, threading
 from contextlib import closing
-from ops.control import ControlStore
-from producers.log import Log
+from schemas.log.control import ControlStore
+from schemas.log.writer import Log
 kafka, topic, sources = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with closing(Log(kafka, client_id="loads")) as log:
     store, found = ControlStore(kafka, topic, log), []

@@ -10,8 +10,8 @@ import pytest
 
 from ops.city.numbers import Numbers
 from streams.flows.credit.record import record_id_of
-from tests.departments import Departments, department_mesh
-from tests.until import until, until_none
+from tests.stage.departments import Departments, department_mesh
+from tests.stage.until import until, until_none
 
 WITHIN = 120
 NUMBERS = Numbers()

@@ -11,15 +11,15 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from producers.log import Log
-from schemas.grant import Status
-from schemas.subscriber import SinkConfig
-from sinks.postgres import build_postgres
-from sinks.reader import read_range
+from schemas.agreement.grant import Status
+from schemas.agreement.subscriber import SinkConfig
+from schemas.log.reader import read_range
+from schemas.log.writer import Log
+from sinks.postgresql.sink import build_postgres
 from sinks.sink import SinkKind
-from tests.delivering import OutFeed, decimal, delivering, directory_of
-from tests.feeds import committed_offsets, create
-from tests.until import until
+from tests.stage.delivering import OutFeed, decimal, delivering, directory_of
+from tests.stage.feeds import committed_offsets, create
+from tests.stage.until import until
 
 KINDS = {"postgres": SinkKind(build=build_postgres)}
 

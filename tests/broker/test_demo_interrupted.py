@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ops.demo_stage import running_mesh
-from ops.interruption import Interrupted, Interruption, raise_unless_interrupted
-from ops.up import mesh_command
+from ops.demo.interruption import Interrupted, Interruption, raise_unless_interrupted
+from ops.demo.stage import running_mesh
+from ops.host.up import mesh_command
 from tests.broker.test_up import alive
-from tests.until import until
+from tests.stage.until import until
 
 
 class Demo:

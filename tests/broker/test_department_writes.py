@@ -9,15 +9,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from ops.city.compare import entitled
-from ops.draft import draft
-from producers.postgres_link import connect
-from producers.postgres_preflight import Finding, preflight
-from producers.postgres_slot import Slot, slot_name
+from ops.onboarding.draft import draft
+from ops.proof.compare import entitled
+from producers.postgresql.link.link import connect
+from producers.postgresql.preflight import Finding, preflight
+from producers.postgresql.slot import Slot, slot_name
+from schemas.agreement.grant import Grant
 from schemas.errors import Misconfigured
-from schemas.grant import Grant
-from tests.capturing import Rig, contract
-from tests.until import until
+from tests.stage.capturing import Rig, contract
+from tests.stage.until import until
 
 WRITES = ("UPDATE {} SET note = note || '!' WHERE id = 1", "DELETE FROM {} WHERE id = 2")
 

@@ -13,18 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ops.check import check
-from ops.draft import draft
 from ops.embedded.postgres import _binaries
-from ops.folder import load
-from producers.postgres_preflight import preflight
-from schemas.avro_schema import NAME
-from schemas.compatibility import breaches
+from ops.lint.check import check
+from ops.lint.folder import load
+from ops.onboarding.draft import draft
+from producers.postgresql.preflight import preflight
 from schemas.contract import Contract
-from schemas.envelope import key_schema, value_schema
 from schemas.errors import Misconfigured
 from schemas.registry.client import RegistryClient
-from schemas.wire_name import avro_name, column_name
+from schemas.wire.compatibility import breaches
+from schemas.wire.envelope import key_schema, value_schema
+from schemas.wire.name import avro_name, column_name
+from schemas.wire.schema import NAME
 
 
 def execute(dsn, *statements):

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ops.draft import draft
+from ops.onboarding.draft import draft
 
 
 def test_the_folder_names_the_variable_that_was_given(

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
+from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import ContractBroken, Transient
-from schemas.subscriber import SinkConfig
-from sinks.file_format import format_of
-from sinks.files import FileSink, build_files, files_pace
+from sinks.drops.format import format_of
+from sinks.drops.sink import FileSink, build_files, files_pace
 from sinks.sink import Fenced, SinkKind
-from tests.delivering import Desk, OutFeed, decimal, delivering, directory_of
-from tests.feeds import create
-from tests.until import until
-from tests.webhooks import append
+from tests.stage.delivering import Desk, OutFeed, decimal, delivering, directory_of
+from tests.stage.feeds import create
+from tests.stage.until import until
+from tests.stage.webhooks import append
 
 FILES = {"files": SinkKind(build=build_files, pace=files_pace)}
 

@@ -12,19 +12,19 @@ from typing import Any
 
 import pytest
 
-from ops.control import ControlStore
-from producers.log import Log
-from schemas.codec import Codec
+from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
+from schemas.agreement.grant import Grant, Status
 from schemas.contract import Contract
-from schemas.directory import Directory, FeedEntry, GrantEntry
-from schemas.envelope import key_schema, out_key_schema, out_value_schema, value_schema
 from schemas.feed import dead_letter_topic, out_topic
-from schemas.grant import Grant, Status
-from sinks.reader import read_range
-from streams.app import StreamWorker
-from streams.relay import Relay
-from tests import feeds
-from tests.until import until
+from schemas.log.control import ControlStore
+from schemas.log.reader import read_range
+from schemas.log.writer import Log
+from schemas.wire.codec import Codec
+from schemas.wire.envelope import key_schema, out_key_schema, out_value_schema, value_schema
+from streams.egress.relay import Relay
+from streams.worker.app import StreamWorker
+from tests.stage import feeds
+from tests.stage.until import until
 
 WITHIN_SECONDS = 60
 PARTITIONS = 2

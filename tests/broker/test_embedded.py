@@ -33,11 +33,11 @@ from ops.embedded import postgres as module
 from ops.embedded.kafka import Kafka
 from ops.embedded.postgres import SUPERUSER
 from ops.embedded.program import Program, launch, wait_ready
-from ops.topics import TopicSpec, bounds, ensure_topics
-from producers.log import Log
 from schemas.errors import Transient
+from schemas.log.topics import TopicSpec, bounds, ensure_topics
+from schemas.log.writer import Log
 from tests.conftest import Database
-from tests.until import until
+from tests.stage.until import until
 
 STANDS_STILL_SECONDS = 12
 

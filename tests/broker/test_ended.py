@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from ops.scrape import Samples, gather
+from ops.metrics.scrape import Samples, gather
 from tests.broker.test_console import console, get
-from tests.running_mesh import RunningMesh, contract, database
-from tests.until import until, until_none
+from tests.stage.running_mesh import RunningMesh, contract, database
+from tests.stage.until import until, until_none
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.running_mesh import Ran, RunningMesh, contract, database, rows
-from tests.until import until
+from tests.stage.running_mesh import Ran, RunningMesh, contract, database, rows
+from tests.stage.until import until
 
 TABLE = contract(["id"], {"id": "int", "note": "string"})
 COLUMNS = ["id", "note"]

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from schemas.agreement.identity import Identity
 from schemas.contract import Contract
-from schemas.envelope import frame
-from schemas.identity import Identity
-from tests import feeds
+from schemas.wire.envelope import frame
 from tests.broker.conftest import running_registry
-from tests.capturing import contract, record_of
-from tests.far_side import MOMENT_MS, FarSide, NearRig, grid_contract
-from tests.until import until
+from tests.stage import feeds
+from tests.stage.capturing import contract, record_of
+from tests.stage.far_side import MOMENT_MS, FarSide, NearRig, grid_contract
+from tests.stage.until import until
 
 WITHIN = 30
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.broker_rehearsal import BrokerRehearsal
+from tests.stage.broker_rehearsal import BrokerRehearsal
 
 FOLDER = Path(__file__).parent.parent / "unit" / "streams" / "flows"
 CHECK = re.compile(r"test_[a-l]\d+_", re.IGNORECASE)

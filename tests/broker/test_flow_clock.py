@@ -16,8 +16,8 @@ import pytest
 from ops.city.numbers import Numbers
 from streams.flows import check, opendata
 from streams.operators.flow import Flow
-from tests.broker_rehearsal import BrokerRehearsal
-from tests.rehearsal import days, micros
+from tests.stage.broker_rehearsal import BrokerRehearsal
+from tests.stage.rehearsal import days, micros
 from tests.unit.streams.flows.test_check import CONTRACTS
 
 NUMBERS, RNG = Numbers(), Random(5)

@@ -10,22 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from ops.flow_metrics import FlowMetrics
-from ops.flows import run_worker
-from ops.lag import LagReader
-from ops.lag_watch import LagWatch, behind, flow_report, flow_topics, staleness, watching
-from ops.measure import Exporter, serve
-from ops.metric import DERIVED
-from ops.scrape import Samples, gather
-from ops.status import StatusReader
-from ops.status_table import reasons
-from schemas.directory import Directory
-from streams.operators.task import Ways
-from tests import feeds
+from ops.metrics.flow_metrics import FlowMetrics
+from ops.metrics.lag_watch import LagWatch, behind, flow_report, flow_topics, staleness, watching
+from ops.metrics.measure import Exporter, serve
+from ops.metrics.metric import DERIVED
+from ops.metrics.scrape import Samples, gather
+from ops.run.flow_worker import run_worker
+from ops.watch.lag import LagReader
+from ops.watch.status import StatusReader
+from ops.watch.status_table import reasons
+from schemas.agreement.directory import Directory
+from streams.engine.task import Ways
 from tests.chaos.test_kill_flows import City
-from tests.demo_flow import flow
-from tests.rehearsal import days, writing
-from tests.until import until
+from tests.stage import feeds
+from tests.stage.demo_flow import flow
+from tests.stage.rehearsal import days, writing
+from tests.stage.until import until
 
 PEOPLE = 300
 PARTITIONS = 4

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from streams.flows.quota import FLOW
-from tests.broker_rehearsal import BrokerRehearsal
-from tests.rehearsal import city_contracts
+from tests.stage.broker_rehearsal import BrokerRehearsal
+from tests.stage.rehearsal import city_contracts
 from tests.unit.streams.flows import test_quota as quota
 
 APPLICATIONS = 3_000

@@ -8,23 +8,23 @@ from typing import Any
 
 import pytest
 
-from ops.flows import StateChangelog, topic_specs
-from ops.topics import ensure_topics
-from producers.log import Outgoing
-from producers.transaction import TransactionWriter
+from ops.run.flow_worker import StateChangelog, topic_specs
+from schemas.agreement.directory import FeedEntry
 from schemas.change import Batch, Record
-from schemas.codec import Codec
 from schemas.contract import Contract
-from schemas.directory import FeedEntry
-from schemas.envelope import key_schema, value_schema
 from schemas.errors import Transient
+from schemas.log.topics import ensure_topics
+from schemas.log.transaction import TransactionWriter
+from schemas.log.writer import Outgoing
 from schemas.position import Position
-from streams.operators.message import FACT, TICK, message_key, pack
-from streams.operators.sweep import SLICE_SUBJECTS
-from streams.operators.task import Task, Ways
-from tests import feeds
-from tests.demo_flow import contracts, flow
-from tests.rehearsal import micros
+from schemas.wire.codec import Codec
+from schemas.wire.envelope import key_schema, value_schema
+from streams.engine.message import FACT, TICK, message_key, pack
+from streams.engine.task import Task, Ways
+from streams.engine.time.sweep import SLICE_SUBJECTS
+from tests.stage import feeds
+from tests.stage.demo_flow import contracts, flow
+from tests.stage.rehearsal import micros
 
 VEHICLES = 2 * SLICE_SUBJECTS + 500
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ops.flows import StateChangelog, topic_specs
-from ops.topics import ensure_topics
-from producers.log import Log
-from producers.transaction import TransactionWriter
+from ops.run.flow_worker import StateChangelog, topic_specs
 from schemas.errors import Transient
-from streams.operators.message import pack
-from streams.operators.state import POSITION, State
+from schemas.log.topics import ensure_topics
+from schemas.log.transaction import TransactionWriter
+from schemas.log.writer import Log
+from streams.engine.message import pack
+from streams.engine.state import POSITION, State
 
 ENTRIES = 200_000
 A_SECOND = 33_000  # ten million in five minutes, on a machine that does other things as well

@@ -11,10 +11,10 @@ from typing import Any
 
 import psycopg
 
-from ops.control import read_all
 from schemas.feed import AUDIT
-from tests.running_mesh import RunningMesh, contract, database, rows
-from tests.until import until
+from schemas.log.control import read_all
+from tests.stage.running_mesh import RunningMesh, contract, database, rows
+from tests.stage.until import until
 
 MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}
 PLAIN = {"id": "int", "name": "string"}

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from ops.city.city import GUANGZHOU
-from schemas.identifiers import citizen_check
-from tests.departments import Departments, department_mesh
-from tests.peers import address, anchor, identity_of, mesh_subscriber, write
-from tests.running_mesh import RunningMesh
-from tests.until import until
+from schemas.expression.identifiers import citizen_check
+from tests.stage.departments import Departments, department_mesh
+from tests.stage.peers import address, anchor, identity_of, mesh_subscriber, write
+from tests.stage.running_mesh import RunningMesh
+from tests.stage.until import until
 
 WITHIN = 120
 REFUSED_WITHIN = 60

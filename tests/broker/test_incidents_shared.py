@@ -6,14 +6,14 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from ops import incidents
-from ops.control import ControlStore
-from ops.incidents import IncidentLog, read
-from ops.topics import ensure_control_topics
-from producers.log import Log
+from ops.watch import incidents
+from ops.watch.incidents import IncidentLog, read
 from schemas.feed import INCIDENTS
 from schemas.incident import key_of
-from tests.until import until
+from schemas.log.control import ControlStore
+from schemas.log.topics import ensure_control_topics
+from schemas.log.writer import Log
+from tests.stage.until import until
 
 WITHIN_SECONDS = 60
 

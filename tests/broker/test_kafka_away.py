@@ -12,12 +12,12 @@ import pytest
 
 from ops.embedded.kafka import Kafka
 from ops.embedded.program import Program, launch
-from ops.lag import LagReader
-from ops.up import mesh_command
-from producers.log import Log
+from ops.host.up import mesh_command
+from ops.watch.lag import LagReader
 from schemas.errors import Transient
-from tests import feeds
-from tests.until import until
+from schemas.log.writer import Log
+from tests.stage import feeds
+from tests.stage.until import until
 
 WITHIN_SECONDS = 60
 

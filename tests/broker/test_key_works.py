@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.broker_rehearsal import BrokerRehearsal
+from tests.stage.broker_rehearsal import BrokerRehearsal
 from tests.unit.streams.flows import test_estate as estate
 from tests.unit.streams.flows import test_parcel as parcel
 

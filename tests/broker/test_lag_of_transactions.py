@@ -7,11 +7,11 @@ from contextlib import closing
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from ops.lag import LagReader
-from ops.open_transactions import OPEN_SECONDS, OpenTransactions
-from producers.transaction import TransactionWriter
+from ops.watch.lag import LagReader
+from ops.watch.open_transactions import OPEN_SECONDS, OpenTransactions
 from schemas.incident import MemoryIncidents
-from tests import feeds
+from schemas.log.transaction import TransactionWriter
+from tests.stage import feeds
 
 
 def test_a_group_that_has_read_all_is_not_behind(kafka: str, unique: str) -> None:

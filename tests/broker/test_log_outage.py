@@ -17,32 +17,32 @@ import pytest
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 
-from ops import control
-from ops.control import ControlStore, Follower, publish
-from ops.dead_letter_log import DeadLetterLog
-from ops.deafness import Deafness
 from ops.embedded.kafka import Kafka
-from ops.process import EXIT_CRASHED
-from ops.topics import ensure_control_topics
-from producers.log import Log
-from schemas.anchor import Anchor
+from ops.host.process import EXIT_CRASHED
+from ops.redelivery.dead_letter_log import DeadLetterLog
+from ops.watch.deafness import Deafness
+from schemas.agreement.anchor import Anchor
 from schemas.dead_letter import DeadLetter
 from schemas.errors import Transient
 from schemas.feed import ANCHORS, GRANTS, dead_letter_topic
 from schemas.incident import MemoryIncidents
+from schemas.log import control
+from schemas.log.control import ControlStore, Follower, publish
+from schemas.log.topics import ensure_control_topics
+from schemas.log.writer import Log
 from schemas.registry import topic as topic_module
 from schemas.registry.client import RegistryClient
 from schemas.registry.server import RegistryServer
-from tests import feeds
 from tests.broker.conftest import running_registry
-from tests.until import until, until_none
+from tests.stage import feeds
+from tests.stage.until import until, until_none
 
 ROOT = Path(__file__).parent.parent.parent
 ANCHOR = Anchor(public_key=b"\1" * 32, name="district")
 FOLLOWING = """
 import sys, time
-from ops import process
-from ops.control import Follower
+from ops.host import process
+from schemas.log.control import Follower
 process.log_to(sys.stderr, "INFO")
 process.watch_threads()
 Follower(sys.argv[1])

@@ -10,9 +10,9 @@ from typing import Any
 
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
-from tests import feeds
-from tests.running_mesh import ARRIVES_WITHIN_SECONDS, RunningMesh, changing, contract, database, rows
-from tests.until import until
+from tests.stage import feeds
+from tests.stage.running_mesh import ARRIVES_WITHIN_SECONDS, RunningMesh, changing, contract, database, rows
+from tests.stage.until import until
 
 TOWN = """
 CREATE TABLE enterprise (ent_id text PRIMARY KEY, trade text, district text NOT NULL, capital numeric(18,2), founded date,

@@ -25,10 +25,10 @@ from confluent_kafka import Message, Producer
 from ops.cli import main
 from ops.prometheus.configuration import targets
 from schemas.trace import described
-from tests.feeds import read_all
-from tests.running_mesh import RunningMesh, contract, database, rows
-from tests.until import until
-from tests.webhooks import SECRET
+from tests.stage.feeds import read_all
+from tests.stage.running_mesh import RunningMesh, contract, database, rows
+from tests.stage.until import until
+from tests.stage.webhooks import SECRET
 
 WITHIN_SECONDS = 60
 DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}

@@ -7,12 +7,12 @@ from typing import Any
 import yaml
 from confluent_kafka.admin import AdminClient
 
-from ops.control import read_directory
+from schemas.log.control import read_directory
 from tests.broker.test_mesh_grant_ends import joined
 from tests.broker.test_outage import remove_all
 from tests.broker.test_redelivery import done, listed
-from tests.running_mesh import RunningMesh, database, rows
-from tests.until import until
+from tests.stage.running_mesh import RunningMesh, database, rows
+from tests.stage.until import until
 
 
 def test_a_grant_moved_to_another_sink_leaves_the_former_and_comes_back(mesh: RunningMesh) -> None:

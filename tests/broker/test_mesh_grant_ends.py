@@ -8,10 +8,10 @@ from typing import Any
 
 from confluent_kafka import Consumer
 
-from ops.control import read_all, read_directory
 from schemas.feed import AUDIT
-from tests.running_mesh import RunningMesh, contract, database, rows
-from tests.until import until
+from schemas.log.control import read_all, read_directory
+from tests.stage.running_mesh import RunningMesh, contract, database, rows
+from tests.stage.until import until
 
 FIELDS = {"id": "int", "name": "string", "score": "int"}
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, score int); ALTER TABLE t REPLICA IDENTITY FULL"

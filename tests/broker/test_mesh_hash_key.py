@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ops.settings import variable_of
-from tests.running_mesh import RunningMesh, contract, database, rows
-from tests.until import until, until_none
+from tests.stage.running_mesh import RunningMesh, contract, database, rows
+from tests.stage.until import until, until_none
 
 
 def test_a_missing_hash_key_stops_the_grant_alone_and_is_never_made_anew(mesh: RunningMesh, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.running_mesh import RunningMesh, contract, database, rows
-from tests.until import until
+from tests.stage.running_mesh import RunningMesh, contract, database, rows
+from tests.stage.until import until
 
 FIELDS = {"id": "int", "name": "string", "phone": "string", "score": "int"}
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, phone text, score int); ALTER TABLE t REPLICA IDENTITY FULL"

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ops.topics import end_offsets
 from schemas.feed import CONTROL
-from tests.running_mesh import Ran, RunningMesh, contract, database
+from schemas.log.topics import end_offsets
+from tests.stage.running_mesh import Ran, RunningMesh, contract, database
 
 TABLE = contract(["id"], {"id": "int", "note": "string"})
 

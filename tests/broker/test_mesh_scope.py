@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.running_mesh import RunningMesh, contract, database, rows
-from tests.until import until
+from tests.stage.running_mesh import RunningMesh, contract, database, rows
+from tests.stage.until import until
 
 FIELDS = {"id": "int", "district": "string", "note": "string"}
 

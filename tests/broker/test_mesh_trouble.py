@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from confluent_kafka import Message, Producer
 
-from tests.running_mesh import ARRIVES_WITHIN_SECONDS, RunningMesh, contract, database, dropped, rows
-from tests.until import until
+from tests.stage.running_mesh import ARRIVES_WITHIN_SECONDS, RunningMesh, contract, database, dropped, rows
+from tests.stage.until import until
 
 DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.running_mesh import RunningMesh, contract, database
-from tests.until import until
+from tests.stage.running_mesh import RunningMesh, contract, database
+from tests.stage.until import until
 
 
 def test_one_that_cannot_be_read_is_told_and_the_others_are_compared_csv_too(mesh: RunningMesh, tmp_path: Path) -> None:

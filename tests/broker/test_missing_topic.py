@@ -8,11 +8,11 @@ import psycopg
 from confluent_kafka.admin import AdminClient
 
 from schemas.feed import dead_letter_topic
-from tests import feeds
-from tests.captured_tables import add, make, until_equal, until_flowing
-from tests.capturing import Rig
-from tests.running_mesh import RunningMesh, contract, database
-from tests.until import until
+from tests.stage import feeds
+from tests.stage.captured_tables import add, make, until_equal, until_flowing
+from tests.stage.capturing import Rig
+from tests.stage.running_mesh import RunningMesh, contract, database
+from tests.stage.until import until
 
 
 def delete(kafka: str, topic: str) -> None:

@@ -12,12 +12,12 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
-from ops.control import read_all, read_directory
-from ops.scrape import gather
+from ops.metrics.scrape import gather
 from schemas.feed import AUDIT
+from schemas.log.control import read_all, read_directory
 from tests.broker.test_mesh_grant_ends import can_read
-from tests.running_mesh import Ran, RunningMesh, contract, database, rows
-from tests.until import until, until_none
+from tests.stage.running_mesh import Ran, RunningMesh, contract, database, rows
+from tests.stage.until import until, until_none
 
 FIELDS = {"id": "int", "name": "string"}
 TABLE = "CREATE TABLE {0} (id int PRIMARY KEY, name text); ALTER TABLE {0} REPLICA IDENTITY FULL; "

@@ -21,19 +21,19 @@ from ops.opendata.answers import Answers
 from ops.opendata.follow import FEEDS, Follow
 from ops.opendata.server import OpenData
 from ops.opendata.store import Store
-from producers.log import Log
+from schemas.agreement.directory import Directory, FeedEntry
 from schemas.contract import Contract
-from schemas.directory import Directory, FeedEntry
-from schemas.envelope import key_schema, value_schema
+from schemas.log.writer import Log
+from schemas.wire.envelope import key_schema, value_schema
+from streams.engine.derived import DerivedFeed
+from streams.engine.effects import RowChange
 from streams.flows.opendata import FLOW
 from streams.flows.opendata.sample import draw
-from streams.operators.derived import DerivedFeed
-from streams.operators.effects import RowChange
-from tests import feeds
-from tests.broker_rehearsal import BrokerRehearsal, on
-from tests.open_city import CONTRACTS, fill, published, resident, tick
-from tests.running_mesh import RunningMesh
-from tests.until import until
+from tests.stage import feeds
+from tests.stage.broker_rehearsal import BrokerRehearsal, on
+from tests.stage.open_city import CONTRACTS, fill, published, resident, tick
+from tests.stage.running_mesh import RunningMesh
+from tests.stage.until import until
 
 
 class Portal:

@@ -12,8 +12,8 @@ import pytest
 
 from ops.city.numbers import Numbers
 from streams.flows.opendata.sample import draw
-from tests.departments import Departments, department_mesh
-from tests.until import until
+from tests.stage.departments import Departments, department_mesh
+from tests.stage.until import until
 
 WITHIN = 120
 CHANGE_WITHIN = 60

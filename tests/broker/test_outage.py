@@ -21,15 +21,15 @@ from confluent_kafka.admin import (
 )
 
 from ops.city.city import GUANGZHOU
-from ops.city.ddl import create_table
 from ops.embedded.program import Program, last_lines, launch
-from ops.up import mesh_command
+from ops.host.up import mesh_command
+from ops.proof.ddl import create_table
 from schemas.contract import Contract
-from tests import feeds
 from tests.conftest import Database
-from tests.running_mesh import RunningMesh, changing, database
-from tests.until import until, until_none
-from tests.webhooks import SECRET, Endpoint
+from tests.stage import feeds
+from tests.stage.running_mesh import RunningMesh, changing, database
+from tests.stage.until import until, until_none
+from tests.stage.webhooks import SECRET, Endpoint
 
 WITHIN_SECONDS = 120
 DELIVERY_TIMEOUT_SECONDS = 3

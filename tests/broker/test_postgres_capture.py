@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from schemas.change import Op
-from tests import feeds
-from tests.capturing import DECIMAL, Rig, contract
-from tests.until import until
+from tests.stage import feeds
+from tests.stage.capturing import DECIMAL, Rig, contract
+from tests.stage.until import until
 
 FIELDS = {"id": "long", "name": "string", "amount": DECIMAL}
 

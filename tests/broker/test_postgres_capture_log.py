@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from producers.log import Bulk, Log, LogSetting
 from schemas.errors import Misconfigured, Rejected
-from tests import feeds
-from tests.until import until
+from schemas.log.writer import Bulk, Log, LogSetting
+from tests.stage import feeds
+from tests.stage.until import until
 
 
 def test_the_watermark_is_the_whole_once_everything_is_acknowledged(kafka: str, unique: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from tests.value_oracle import Kind, Oracle, literal, texts
+from tests.stage.value_oracle import Kind, Oracle, literal, texts
 
 PREPARED = (
     "CREATE EXTENSION vector",

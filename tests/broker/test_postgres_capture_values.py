@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from producers.pg_avro import EPOCH_DAYS
-from tests.capturing import DATE, TIME, TIMESTAMP, TIMESTAMPTZ, UUID
-from tests.value_oracle import Kind, Oracle, literal, texts
+from producers.postgresql.value.avro import EPOCH_DAYS
+from tests.stage.capturing import DATE, TIME, TIMESTAMP, TIMESTAMPTZ, UUID
+from tests.stage.value_oracle import Kind, Oracle, literal, texts
 
 DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 4}
 INTERVAL = {

@@ -10,11 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from producers import postgres_snapshot
+from producers.postgresql.snapshot import snapshot as postgres_snapshot
 from schemas.change import Op
-from tests import feeds
-from tests.capturing import DECIMAL, Rig, contract, copyists
-from tests.until import until, until_none
+from tests.stage import feeds
+from tests.stage.capturing import DECIMAL, Rig, contract, copyists
+from tests.stage.until import until, until_none
 
 ROWS = 200_000
 FIELDS = {"id": "long", "name": "string", "amount": DECIMAL, "big": "string"}

@@ -7,10 +7,10 @@ from typing import Any
 
 import psycopg
 
-from tests.captured_tables import add, make, until_equal, until_flowing
-from tests.capturing import Rig, Seen, contract
-from tests.slow_link import slow_link
-from tests.until import until
+from tests.stage.captured_tables import add, make, until_equal, until_flowing
+from tests.stage.capturing import Rig, Seen, contract
+from tests.stage.slow_link import slow_link
+from tests.stage.until import until
 
 FIELDS = {"id": "long", "note": "string"}
 

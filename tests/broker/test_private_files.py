@@ -7,8 +7,8 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
-from tests.running_mesh import RunningMesh, contract, database, rows
-from tests.until import until
+from tests.stage.running_mesh import RunningMesh, contract, database, rows
+from tests.stage.until import until
 
 TABLE = contract(["id"], {"id": "int", "note": "string"})
 OF_THE_TESTS = {"in-use.lock"}

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from ops.city.office.register import REFUSALS
-from schemas.identifiers import citizen_check
+from schemas.expression.identifiers import citizen_check
 from streams.flows.quota.draw import commitment
-from tests.departments import Departments, department_mesh
-from tests.running_mesh import database
-from tests.until import until
+from tests.stage.departments import Departments, department_mesh
+from tests.stage.running_mesh import database
+from tests.stage.until import until
 
 AGENCIES = tuple(REFUSALS)
 ANSWERED = 120

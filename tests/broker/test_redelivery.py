@@ -6,8 +6,8 @@ from typing import Any
 
 import psycopg
 
-from tests.running_mesh import Ran, RunningMesh, contract, database, run
-from tests.until import until
+from tests.stage.running_mesh import Ran, RunningMesh, contract, database, run
+from tests.stage.until import until
 
 
 def values(dsn: str, table: str) -> dict[int, str]:

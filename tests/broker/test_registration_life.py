@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.departments import Departments, department_mesh
-from tests.until import until
+from tests.stage.departments import Departments, department_mesh
+from tests.stage.until import until
 
 WITHIN = 120
 CLAIMING = ("fda", "health", "work_safety")

@@ -16,7 +16,7 @@ from schemas.registry.client import RegistryClient
 from schemas.registry.server import RegistryServer
 from schemas.registry.topic import Unsettled
 from tests.broker.conftest import running_registry
-from tests.until import until
+from tests.stage.until import until
 
 
 def record(name, *fields):

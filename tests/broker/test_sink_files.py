@@ -13,15 +13,15 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from producers.log import Log
+from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import ContractBroken
-from schemas.subscriber import SinkConfig
-from sinks.file_format import format_of
-from sinks.files import FileSink, build_files, files_pace
+from schemas.log.writer import Log
+from sinks.drops.format import format_of
+from sinks.drops.sink import FileSink, build_files, files_pace
 from sinks.sink import SinkKind
-from tests.delivering import OutFeed, decimal, delivering, directory_of
-from tests.feeds import create
-from tests.until import until
+from tests.stage.delivering import OutFeed, decimal, delivering, directory_of
+from tests.stage.feeds import create
+from tests.stage.until import until
 
 
 def logical(base: str, name: str, **more: Any) -> dict[str, Any]:

@@ -12,15 +12,15 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 
-from ops.tail import View, tail
+from ops.show.tail import View, tail
 from schemas.errors import Rejected
-from sinks.file_format import format_of
-from sinks.files import FileSink
-from sinks.postgres import PostgresSink
+from sinks.drops.format import format_of
+from sinks.drops.sink import FileSink
+from sinks.http.webhook import WebhookSink, signing_keys
+from sinks.postgresql.sink import PostgresSink
 from sinks.sink import TopicTrouble
-from sinks.webhook import WebhookSink, signing_keys
 from tests.broker.test_sink_webhook import LOOPBACK, SECRET, Receiver
-from tests.delivering import OutFeed, decimal
+from tests.stage.delivering import OutFeed, decimal
 
 DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 2}
 PERMIT: dict[str, Any] = {

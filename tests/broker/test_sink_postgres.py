@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from schemas.errors import Misconfigured, Rejected, Transient
-from sinks.postgres import PostgresSink
+from sinks.postgresql.sink import PostgresSink
 from sinks.sink import BEGINNING, Fenced, TopicTrouble
-from tests.delivering import PERSON, OutFeed, decimal
+from tests.stage.delivering import PERSON, OutFeed, decimal
 
 OPEN: list[PostgresSink] = []
 

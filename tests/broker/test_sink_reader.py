@@ -10,11 +10,11 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from producers.log import Log
 from schemas.errors import ContractBroken, Transient
-from sinks.reader import read_range, tail
-from tests.feeds import create, fill
-from tests.until import until
+from schemas.log.reader import read_range, tail
+from schemas.log.writer import Log
+from tests.stage.feeds import create, fill
+from tests.stage.until import until
 
 
 def test_a_range_is_exact_and_may_end_behind_the_topic(kafka: str, unique: str) -> None:

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from producers.log import Log
+from schemas.agreement.subscriber import SinkConfig
 from schemas.change import Record
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
-from schemas.subscriber import SinkConfig
+from schemas.log.writer import Log
+from sinks.http.webhook import WebhookSink, build_webhook, signing_keys
 from sinks.sink import Busy, Gone, SinkKind
-from sinks.webhook import WebhookSink, build_webhook, signing_keys
-from tests.delivering import OutFeed, decimal, delivering, directory_of
-from tests.feeds import create
-from tests.until import until
+from tests.stage.delivering import OutFeed, decimal, delivering, directory_of
+from tests.stage.feeds import create
+from tests.stage.until import until
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 LOOPBACK = [ip_network("127.0.0.0/8")]

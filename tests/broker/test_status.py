@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from ops.health import OK, STUCK
-from ops.lag import STREAMS_GROUP, LagReader, delivery_group
-from ops.measure import DeliveryMetrics, Exporter, serve
+from ops.metrics.measure import DeliveryMetrics, Exporter, serve
 from ops.settings import Settings
-from ops.status import status
-from ops.topics import TopicSpec, ensure_control_topics, ensure_topics
+from ops.watch.health import OK, STUCK
+from ops.watch.lag import STREAMS_GROUP, LagReader, delivery_group
+from ops.watch.status import status
+from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
+from schemas.agreement.grant import Grant
 from schemas.contract import Contract
-from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.feed import out_topic
-from schemas.grant import Grant
+from schemas.log.topics import TopicSpec, ensure_control_topics, ensure_topics
 
 
 def city(unique: str) -> Directory:

@@ -13,18 +13,18 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from ops.gaps import Gaps
-from producers.log import Log
-from schemas.agency import Agency, SourceConfig
+from ops.redelivery.gaps import Gaps
+from schemas.agreement.agency import Agency, SourceConfig
+from schemas.agreement.directory import Directory
 from schemas.change import Batch
-from schemas.directory import Directory
 from schemas.incident import MemoryIncidents
-from streams import run_thread
-from streams.app import StreamWorker
-from streams.run_thread import Lost
-from tests import feeds
-from tests.capturing import Schemas, contract
-from tests.until import until, until_none
+from schemas.log.writer import Log
+from streams.worker import run_thread
+from streams.worker.app import StreamWorker
+from streams.worker.run_thread import Lost
+from tests.stage import feeds
+from tests.stage.capturing import Schemas, contract
+from tests.stage.until import until, until_none
 
 WITHIN_SECONDS = 60
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.running_mesh import RunningMesh, contract, database
+from tests.stage.running_mesh import RunningMesh, contract, database
 
 
 def test_the_dead_letters_of_a_feed_can_be_followed_without_their_values(mesh: RunningMesh) -> None:

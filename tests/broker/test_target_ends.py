@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-from producers.log import Log
-from schemas.directory import Directory
-from schemas.ending import Ending
-from schemas.grant import Status
+from schemas.agreement.directory import Directory
+from schemas.agreement.ending import Ending
+from schemas.agreement.grant import Status
+from schemas.agreement.subscriber import SinkConfig
 from schemas.incident import MemoryIncidents
-from schemas.subscriber import SinkConfig
+from schemas.log.writer import Log
 from sinks.ending import AGAIN_SECONDS, Endings
-from sinks.postgres import POSTGRES
+from sinks.postgresql.sink import POSTGRES
 from sinks.sink import SinkSetup
 from tests.broker.test_target_moved import Target, person, rows, run
-from tests.delivering import OutFeed, delivering, directory_of
-from tests.feeds import create
-from tests.until import until
+from tests.stage.delivering import OutFeed, delivering, directory_of
+from tests.stage.feeds import create
+from tests.stage.until import until
 
 ENDED = "police_firm"
 

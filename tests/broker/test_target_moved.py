@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from producers.log import Log
-from schemas.subscriber import SinkConfig
-from sinks.postgres import POSTGRES
-from tests.delivering import OutFeed, decimal, delivering, directory_of
-from tests.feeds import create
-from tests.until import until
+from schemas.agreement.subscriber import SinkConfig
+from schemas.log.writer import Log
+from sinks.postgresql.sink import POSTGRES
+from tests.stage.delivering import OutFeed, decimal, delivering, directory_of
+from tests.stage.feeds import create
+from tests.stage.until import until
 
 KINDS = {"postgres": POSTGRES}
 

@@ -10,11 +10,11 @@ from typing import Any
 import psycopg
 import yaml
 
-from schemas.wire_name import avro_name
-from sinks.postgres import PostgresSink
+from schemas.wire.name import avro_name
+from sinks.postgresql.sink import PostgresSink
 from sinks.sink import Moved
-from tests.delivering import OutFeed
-from tests.running_mesh import RunningMesh, contract, database
+from tests.stage.delivering import OutFeed
+from tests.stage.running_mesh import RunningMesh, contract, database
 
 ID, NAME, SHARE = avro_name("编号"), avro_name("名称"), avro_name("占比%")
 FIELDS = [

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from schemas.errors import Rejected
-from sinks.postgres import PostgresSink
-from tests.delivering import OutFeed, decimal
-from tests.pooler import CONNECTIONS, Pooler, pooler
+from sinks.postgresql.sink import PostgresSink
+from tests.stage.delivering import OutFeed, decimal
+from tests.stage.pooler import CONNECTIONS, Pooler, pooler
 
 
 @pytest.fixture(params=[True, False], ids=["refuses options", "ignores options"])

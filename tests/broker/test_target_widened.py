@@ -8,7 +8,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from tests.broker.test_target_names import sink_of
-from tests.delivering import OutFeed
+from tests.stage.delivering import OutFeed
 
 NARROW = [{"name": "id", "type": "int"}, {"name": "a", "type": ["null", "string"]}]
 WIDE = [*NARROW, {"name": "b", "type": ["null", "string"]}]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ops.city.numbers import Numbers
-from tests.departments import Departments, department_mesh
-from tests.until import until
+from tests.stage.departments import Departments, department_mesh
+from tests.stage.until import until
 
 WITHIN = 120
 WAITING = {"OPEN", "DISPATCHED"}

@@ -13,8 +13,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from ops.embedded.kafka import Kafka
-from ops.lag import LagReader, delivery_group
-from ops.topics import (
+from ops.watch.lag import LagReader, delivery_group
+from schemas.errors import Misconfigured, Transient
+from schemas.feed import AUDIT, CONTROL, PROGRESS
+from schemas.log.topics import (
     Access,
     TopicSpec,
     allow_read,
@@ -24,9 +26,7 @@ from ops.topics import (
     ensure_topics,
     withdraw_read,
 )
-from schemas.errors import Misconfigured, Transient
-from schemas.feed import AUDIT, CONTROL, PROGRESS
-from tests.until import until
+from tests.stage.until import until
 
 ROOT = Path(__file__).parent.parent.parent
 PASSWORD = "a-password-of-some-length"
@@ -149,7 +149,7 @@ def test_control_topics_have_one_compacted_partition(kafka: str, admin: AdminCli
 
 
 def test_brokers_that_do_not_answer_are_transient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ops.topics.WITHIN_SECONDS", 1.0)
+    monkeypatch.setattr("schemas.log.topics.WITHIN_SECONDS", 1.0)
     with pytest.raises(Transient, match="bootstrap address"):
         ensure_topics("127.0.0.1:1", {"a.b": TopicSpec()})
 
@@ -254,7 +254,7 @@ def test_lag_counts_records_and_the_age_of_the_oldest_unread_one(
 
 def test_lag_is_told_of_a_broker_that_just_started(tmp_path: Path) -> None:
     ask = (
-        "import sys; from ops.lag import LagReader; reader = LagReader(sys.argv[1])\n"
+        "import sys; from ops.watch.lag import LagReader; reader = LagReader(sys.argv[1])\n"
         "print(reader.read({f'sub.s{n}.main': ['t'] for n in range(20)})['sub.s7.main']['t'].records)"
     )
     kafka = Kafka(tmp_path / "kafka", is_brief=True)
@@ -295,7 +295,7 @@ def test_the_first_record_of_a_topic_is_dated_over_all_its_partitions(
 
 
 def test_an_unreachable_broker_leaves_lag_transient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ops.lag.WITHIN_SECONDS", 1.0)
+    monkeypatch.setattr("ops.watch.lag.WITHIN_SECONDS", 1.0)
     reader = LagReader("127.0.0.1:1")
     with pytest.raises(Transient):
         reader.read({"mesh.streams": ["a.b"]})

@@ -17,14 +17,14 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from producers.log import Log
 from schemas.change import Batch
 from schemas.errors import Misconfigured, Transient
 from schemas.feed import out_topic
-from streams.app import StreamWorker
-from streams.worker import EXIT_CRASHED, EXIT_STALLED
-from tests import feeds
-from tests.until import until
+from schemas.log.writer import Log
+from streams.worker.app import StreamWorker
+from streams.worker.worker import EXIT_CRASHED, EXIT_STALLED
+from tests.stage import feeds
+from tests.stage.until import until
 
 WITHIN_SECONDS = 60
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from ops.instance import instance_of
-from producers.log import Log
+from ops.host.instance import instance_of
 from schemas.change import Batch
-from streams.app import StreamWorker
-from tests import feeds
-from tests.until import until
+from schemas.log.writer import Log
+from streams.worker.app import StreamWorker
+from tests.stage import feeds
+from tests.stage.until import until
 
 WITHIN_SECONDS = 60
 

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.until import until
+from tests.stage.until import until
 
 ROOT = Path(__file__).parent.parent.parent
 STARTS_WITHIN_SECONDS = 120
@@ -71,7 +71,7 @@ def start(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def down(directory: Path) -> str:
-    code = "import sys; from pathlib import Path; from ops.up import down; sys.exit(down(Path(sys.argv[1])))"
+    code = "import sys; from pathlib import Path; from ops.host.up import down; sys.exit(down(Path(sys.argv[1])))"
     done = subprocess.run(
         [sys.executable, "-c", code, str(directory)], cwd=ROOT, capture_output=True, text=True, check=False
     )

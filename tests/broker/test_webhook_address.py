@@ -12,13 +12,13 @@ from ipaddress import ip_network
 
 import pytest
 
+from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import Transient
-from schemas.subscriber import SinkConfig
-from sinks.webhook import WebhookSink, signing_keys
-from tests.delivering import OutFeed, delivering, directory_of
-from tests.feeds import create
-from tests.until import until
-from tests.webhooks import KINDS, SECRET, Endpoint, append, person
+from sinks.http.webhook import WebhookSink, signing_keys
+from tests.stage.delivering import OutFeed, delivering, directory_of
+from tests.stage.feeds import create
+from tests.stage.until import until
+from tests.stage.webhooks import KINDS, SECRET, Endpoint, append, person
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
 

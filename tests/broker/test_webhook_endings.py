@@ -7,14 +7,14 @@ from ipaddress import ip_network
 
 import pytest
 
-from schemas.ending import Ending
-from schemas.grant import AtEnd
+from schemas.agreement.ending import Ending
+from schemas.agreement.grant import AtEnd
 from schemas.incident import MemoryIncidents
 from sinks.ending import AGAIN_SECONDS, Endings
+from sinks.http.webhook import WebhookSink, signing_keys
 from sinks.sink import Gone
-from sinks.webhook import WebhookSink, signing_keys
-from tests.delivering import OutFeed
-from tests.webhooks import SECRET, Endpoint
+from tests.stage.delivering import OutFeed
+from tests.stage.webhooks import SECRET, Endpoint
 
 NOW = 1_700_000_000.0
 

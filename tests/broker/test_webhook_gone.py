@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.control import ControlStore
-from ops.standstills import StandstillLog
-from producers.log import Log
-from schemas.subscriber import SinkConfig
-from tests.delivering import Desk, OutFeed, delivering, directory_of
-from tests.feeds import create
-from tests.running_mesh import RunningMesh, contract, database
-from tests.until import until, until_none
-from tests.webhooks import KINDS, SECRET, Endpoint, append, person
+from ops.watch.standstills import StandstillLog
+from schemas.agreement.subscriber import SinkConfig
+from schemas.log.control import ControlStore
+from schemas.log.writer import Log
+from tests.stage.delivering import Desk, OutFeed, delivering, directory_of
+from tests.stage.feeds import create
+from tests.stage.running_mesh import RunningMesh, contract, database
+from tests.stage.until import until, until_none
+from tests.stage.webhooks import KINDS, SECRET, Endpoint, append, person
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from schemas.directory import Directory
-from schemas.grant import Status
-from tests.delivering import Desk, OutFeed
-from tests.until import until
-from tests.webhooks import Endpoint, append, hooked, person
+from schemas.agreement.directory import Directory
+from schemas.agreement.grant import Status
+from tests.stage.delivering import Desk, OutFeed
+from tests.stage.until import until
+from tests.stage.webhooks import Endpoint, append, hooked, person
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.running_mesh import RunningMesh, contract, database, rows
-from tests.until import until
+from tests.stage.running_mesh import RunningMesh, contract, database, rows
+from tests.stage.until import until
 
 TEMPLATE = """\
 work: grid

@@ -16,13 +16,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from producers import postgres_book, postgres_snapshot
 from producers.capture import Capture
-from producers.log import Log
-from producers.postgres import PostgresSource
-from producers.postgres_place import COPYING
+from producers.postgresql import book as postgres_book
+from producers.postgresql.place import COPYING
+from producers.postgresql.snapshot import snapshot as postgres_snapshot
+from producers.postgresql.source import PostgresSource
 from schemas.contract import Contract
-from tests.capturing import DECIMAL, Rig, contract
+from schemas.log.writer import Log
+from tests.stage.capturing import DECIMAL, Rig, contract
 
 
 def feed_contract(agency: str) -> Contract:

@@ -14,10 +14,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from producers.log import Log
 from schemas.change import Batch
 from schemas.feed import out_topic
-from streams.app import StreamWorker
+from schemas.log.writer import Log
+from streams.worker.app import StreamWorker
 
 
 def main(options: dict) -> None:

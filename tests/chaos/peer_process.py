@@ -11,10 +11,10 @@ import threading
 from pathlib import Path
 
 from producers.capture import Capture
-from producers.log import Log
-from schemas.anchor import Anchor
+from schemas.agreement.anchor import Anchor
+from schemas.log.writer import Log
 from tests.chaos.capture_process import FileProgress
-from tests.far_side import NearRig, grid_contract
+from tests.stage.far_side import NearRig, grid_contract
 
 
 def main(kafka: str, address: str, agency: str, key: str, directory: str) -> None:

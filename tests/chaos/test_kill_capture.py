@@ -18,10 +18,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests import feeds
-from tests.capturing import Rig, copyists
 from tests.chaos.capture_process import feed_contract
-from tests.until import until, until_none
+from tests.stage import feeds
+from tests.stage.capturing import Rig, copyists
+from tests.stage.until import until, until_none
 
 ROWS = 40_000
 SEED = 20261123
@@ -151,7 +151,7 @@ def test_a_kill_in_mid_copy_takes_the_copying_processes_along(rig: Rig, tmp_path
 
 def test_a_copying_process_dies_with_its_parent_whatever_it_does(tmp_path: Path) -> None:
     busy = (
-        "import os, time; from producers.postgres_copyist import die_with; "
+        "import os, time; from producers.postgresql.snapshot.copyist import die_with; "
         "die_with(os.getppid()); print(os.getpid(), flush=True); time.sleep(60)"
     )
     parent = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"

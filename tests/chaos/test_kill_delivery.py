@@ -16,12 +16,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from producers.log import Log
-from tests.delivering import OutFeed, decimal
-from tests.feeds import create
-from tests.until import until
+from schemas.log.writer import Log
+from tests.stage.delivering import OutFeed, decimal
+from tests.stage.feeds import create
+from tests.stage.until import until
 
-CHILD = Path(__file__).parent.parent / "delivery_child.py"
+CHILD = Path(__file__).parents[1] / "stage" / "delivery_child.py"
 DEATHS = ("before", "half", "within", "after")
 
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import psycopg
 
-from producers.log import Log
-from schemas.subscriber import SinkConfig
-from sinks.postgres import POSTGRES
-from tests.delivering import OutFeed, delivering, directory_of
-from tests.feeds import create
-from tests.until import until
+from schemas.agreement.subscriber import SinkConfig
+from schemas.log.writer import Log
+from sinks.postgresql.sink import POSTGRES
+from tests.stage.delivering import OutFeed, delivering, directory_of
+from tests.stage.feeds import create
+from tests.stage.until import until
 
-CHILD = Path(__file__).parent.parent / "ending_child.py"
+CHILD = Path(__file__).parents[1] / "stage" / "ending_child.py"
 
 
 @contextmanager

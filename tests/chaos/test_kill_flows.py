@@ -20,26 +20,26 @@ from typing import Any
 
 import pytest
 
-from ops.flows import StateChangelog
-from producers.log import Log
-from schemas.codec import Codec
+from ops.run.flow_worker import StateChangelog
+from schemas.agreement.directory import FeedEntry
 from schemas.contract import Contract
-from schemas.directory import FeedEntry
-from schemas.envelope import key_schema, value_schema
 from schemas.feed import key_subject, value_subject
+from schemas.log.writer import Log
 from schemas.position import Position
 from schemas.registry.client import RegistryClient
-from streams.operators.derived import DerivedFeed
-from streams.operators.effects import RowChange
-from streams.operators.entry import TIMER_PREFIX
+from schemas.wire.codec import Codec
+from schemas.wire.envelope import key_schema, value_schema
+from streams.engine.derived import DerivedFeed
+from streams.engine.effects import RowChange
+from streams.engine.entry import TIMER_PREFIX
+from streams.engine.folding import Folding
+from streams.engine.message import TICK, message_key, pack
+from streams.engine.state import POSITION, State
 from streams.operators.flow import Row, row_id
-from streams.operators.folding import Folding
-from streams.operators.message import TICK, message_key, pack
-from streams.operators.state import POSITION, State
-from tests import feeds
-from tests.demo_flow import contracts, flow
-from tests.rehearsal import MemoryStore, days, micros
-from tests.until import until
+from tests.stage import feeds
+from tests.stage.demo_flow import contracts, flow
+from tests.stage.rehearsal import MemoryStore, days, micros
+from tests.stage.until import until
 
 ROUNDS = int(os.environ.get("MESH_CHAOS_ROUNDS", "1"))
 SEED = int(os.environ.get("MESH_CHAOS_SEED", "0")) or random.randrange(1, 1 << 30)
@@ -155,7 +155,7 @@ class Worker:
 
     def start(self) -> None:
         with self._output.open("ab") as output:
-            argv = [sys.executable, "-m", "tests.flow_process", json.dumps(self._options)]
+            argv = [sys.executable, "-m", "tests.stage.flow_process", json.dumps(self._options)]
             self._process = subprocess.Popen(argv, stdout=output, stderr=output)
 
     def end(self, number: signal.Signals) -> None:

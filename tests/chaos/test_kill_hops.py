@@ -14,8 +14,8 @@ import time
 import psycopg
 import pytest
 
-from tests.running_mesh import RunningMesh, changing, contract, database
-from tests.until import until
+from tests.stage.running_mesh import RunningMesh, changing, contract, database
+from tests.stage.until import until
 
 ROUNDS = int(os.environ.get("MESH_CHAOS_ROUNDS", "1"))
 SEED = int(os.environ.get("MESH_CHAOS_SEED", "0")) or random.randrange(1, 1 << 30)

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests import feeds
 from tests.broker.conftest import running_registry
-from tests.capturing import record_of
-from tests.far_side import FarSide, NearRig, grid_contract
-from tests.until import until
+from tests.stage import feeds
+from tests.stage.capturing import record_of
+from tests.stage.far_side import FarSide, NearRig, grid_contract
+from tests.stage.until import until
 
 SEED = 20261123
 KILLS = 6

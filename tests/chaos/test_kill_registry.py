@@ -11,7 +11,7 @@ import threading
 import httpx
 
 from schemas.registry.client import RegistryClient
-from tests.until import until
+from tests.stage.until import until
 
 SERVE = """
 import sys, threading

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from producers.log import Log
 from schemas.feed import out_topic
-from tests import feeds
-from tests.until import until
+from schemas.log.writer import Log
+from tests.stage import feeds
+from tests.stage.until import until
 
 ROUNDS = int(os.environ.get("MESH_CHAOS_ROUNDS", "1"))
 SEED = int(os.environ.get("MESH_CHAOS_SEED", "0")) or random.randrange(1, 1 << 30)

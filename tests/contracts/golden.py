@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ops.folder import load
-from schemas.codec import Codec
+from ops.lint.folder import load
 from schemas.contract import Contract
-from schemas.envelope import key_schema, value_schema
+from schemas.wire.codec import Codec
+from schemas.wire.envelope import key_schema, value_schema
 
 CITY = Path(__file__).parents[2] / "schemas" / "guangzhou"
 GOLDEN = Path(__file__).parent / "golden"

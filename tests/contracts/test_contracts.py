@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import pytest
 
-from ops.check import check
-from schemas.avro_fault import faults
-from schemas.avro_schema import canonical_text
-from schemas.compatibility import FEED_LEVEL, breaches, parse_avro
-from schemas.envelope import key_schema, value_schema
+from ops.lint.check import check
+from schemas.wire.compatibility import FEED_LEVEL, breaches, parse_avro
+from schemas.wire.envelope import key_schema, value_schema
+from schemas.wire.fault import faults
+from schemas.wire.schema import canonical_text
 from tests.contracts.golden import CITY, GOLDEN, codec, contracts, read, shown, versions
 
 CONTRACTS = {contract.feed: contract for contract in contracts()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ops.city import assets, dirt
+from ops.city import dirt
 from ops.city.events.person import living
+from ops.city.people import assets
 from ops.city.scene import Scene
 
 CAR, HOME = "police.vehicle", "land.property"

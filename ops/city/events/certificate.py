@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ops.city import certificates
-from ops.city.certificates import CERTIFICATE, CHECK, USE
 from ops.city.events.person import living
+from ops.city.firms import certificates
+from ops.city.firms.certificates import CERTIFICATE, CHECK, USE
 from ops.city.scene import Scene
 
 

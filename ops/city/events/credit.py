@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 
-from ops.city import credit
 from ops.city.chance import money
-from ops.city.credit import ARREARS, LIST, OBJECTION, PENALTIES, REPAIR
 from ops.city.events.person import find
-from ops.city.roll import Row
+from ops.city.firms import credit
+from ops.city.firms.credit import ARREARS, LIST, OBJECTION, PENALTIES, REPAIR
+from ops.city.people.roll import Row
 from ops.city.scene import Scene
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ops.city import firms, names
 from ops.city.chance import money
 from ops.city.events.person import find, living
-from ops.city.roll import Row
+from ops.city.firms import firms
+from ops.city.people import names
+from ops.city.people.roll import Row
 from ops.city.scene import Scene
 
 FIRM = "aic.enterprise"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from ops.city import homes
 from ops.city.events.person import find
-from ops.city.homes import APPLICATION, MEMBER
-from ops.city.roll import Row
+from ops.city.people import homes
+from ops.city.people.homes import APPLICATION, MEMBER
+from ops.city.people.roll import Row
 from ops.city.scene import Scene
 
 _KEPT = 25

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ops.city import household
 from ops.city.events.person import find
-from ops.city.household import AUTHORISATION, CASE
+from ops.city.people import household
+from ops.city.people.household import AUTHORISATION, CASE
 from ops.city.scene import Scene
 
 _WITHDRAWN_WITHIN_DAYS = 12

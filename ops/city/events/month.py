@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from ops.city import firms, livelihood
 from ops.city.chance import money, next_period
-from ops.city.roll import Row
+from ops.city.firms import firms
+from ops.city.people import livelihood
+from ops.city.people.roll import Row
 from ops.city.scene import Scene
 
 RUN_ROWS = 24

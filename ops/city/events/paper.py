@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ops.city import names, papers, registration
 from ops.city.events.person import find
+from ops.city.firms import papers, registration
+from ops.city.people import names
 from ops.city.scene import Scene
 
 DEBTOR, BUILDING = "court.dishonest_debtor", "construction.permit"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from ops.city import livelihood, names, people
 from ops.city.chance import age_of
-from ops.city.roll import Row
+from ops.city.people import livelihood, names, people
+from ops.city.people.roll import Row
 from ops.city.scene import Scene
 
 RESIDENT = "police.resident"

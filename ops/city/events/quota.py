@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from ops.city import assets, quota
+from ops.city import quota
 from ops.city.chance import next_period
+from ops.city.people import assets
 from ops.city.quota import APPLICATION, DRAW
 from ops.city.scene import Scene
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ops.city import registration
+from ops.city.firms import registration
 from ops.city.scene import Scene
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 
-from ops.city import firms, taxes
 from ops.city.chance import next_period
 from ops.city.events.month import Round
 from ops.city.events.person import find
-from ops.city.roll import Row
+from ops.city.firms import firms, taxes
+from ops.city.firms.taxes import PARCEL, USAGE
+from ops.city.people.roll import Row
 from ops.city.scene import Scene
-from ops.city.taxes import PARCEL, USAGE
 
 _READINGS = 30
 """Meters read in one round of the reader."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ops.city import names, welfare
 from ops.city.chance import money
 from ops.city.events.person import find, living
+from ops.city.people import names, welfare
 from ops.city.scene import Scene
 
 ACCOUNT, UNEMPLOYED, FOREIGNER = "housing_fund.account", "hrss.unemployment", "police.foreigner"

@@ -8,7 +8,7 @@ from datetime import datetime
 from ops.city.office.conduct import Habits
 from ops.city.office.plans import Plans
 from ops.city.office.work import Connection, delivered, query
-from ops.folder import SHANGHAI
+from ops.lint.folder import SHANGHAI
 
 REGISTERED_AT_ONCE = 200
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
+from ops.city.firms.registration import CLAIMING, COORDINATOR, REASONS
 from ops.city.office.conduct import Conduct, Habits, Slip
 from ops.city.office.plans import Plans
 from ops.city.office.work import Connection, delivered, query
-from ops.city.registration import CLAIMING, COORDINATOR, REASONS
 
 CLAIMED, REFUSED = 0.9, 0.95
 """Nine in ten are claimed; of the rest half are refused, half passed on to whom the department takes for the right one."""

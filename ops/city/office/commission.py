@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from ops.city.office.conduct import Habits, conduct
 from ops.city.office.work import KEPT_DAYS, Connection, delivered, query
-from ops.folder import SHANGHAI
+from ops.lint.folder import SHANGHAI
 
 REVIEW_SHARE = 0.3
 """Of the applicants whom a department refused, those who ask for a re-review (复核)."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from ops.city.certificates import LINES, PURPOSES
+from ops.city.firms.certificates import LINES, PURPOSES
 from ops.city.office.conduct import Habits
 from ops.city.office.work import KEPT_DAYS, Connection, delivered, query
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
+from ops.city.firms.taxes import PRECISION
 from ops.city.office.conduct import Conduct, Habits, Slip
 from ops.city.office.plans import Plans
 from ops.city.office.work import Connection, delivered, query
-from ops.city.taxes import PRECISION
 
 AGENCIES = ("state_tax", "local_tax")
 LEFT = 0.14

@@ -9,6 +9,7 @@ from datetime import datetime
 import psycopg
 
 from ops.city.city import address
+from ops.city.firms.registration import CLAIMING, COORDINATOR
 from ops.city.office.answering import REGISTERS, Answering
 from ops.city.office.car_register import CarRegister
 from ops.city.office.claim import Claim
@@ -23,7 +24,6 @@ from ops.city.office.review import Review
 from ops.city.office.welfare_desk import WelfareDesk
 from ops.city.office.work import Connection, Work
 from ops.city.pipeline import CONNECT_WITHIN_SECONDS, SESSION
-from ops.city.registration import CLAIMING, COORDINATOR
 
 TURN_SECONDS = 1.0
 """Between two turns: offices look into their inboxes, so that what a day brings them costs one query and not one for each row."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ops.city.office.work import Connection, delivered, query
-from ops.folder import SHANGHAI
+from ops.lint.folder import SHANGHAI
 
 _SETTLE = """
 WITH last AS (

@@ -12,7 +12,7 @@ from typing import Any
 from ops.city.office.conduct import Conduct, Habits
 from ops.city.office.plans import Plans
 from ops.city.office.work import KEPT_DAYS, Connection, delivered, query
-from ops.folder import SHANGHAI
+from ops.lint.folder import SHANGHAI
 
 INELIGIBLE_BY_HAND = 0.08
 """Of the households whose report asks for a person, those that are refused."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from schemas.identifiers import validate_citizen_id, validate_disability_card
+from schemas.expression.identifiers import validate_citizen_id, validate_disability_card
 from streams.flows.certificate.evidence import card_key, holder_key
 from streams.flows.certificate.standing import Known, next_boundary, standing
 from streams.flows.certificate.types import QUEUE, TYPES

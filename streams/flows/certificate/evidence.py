@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from schemas.identifiers import normalise, validate_citizen_id, validate_disability_card
+from schemas.expression.identifiers import normalise, validate_citizen_id, validate_disability_card
 from streams.flows.certificate.types import QUEUE
 from streams.operators.flow import Outcome, Row, Subject, Tell, queue_item
 

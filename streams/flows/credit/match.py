@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.identifiers import (
+from schemas.expression.identifiers import (
     Status,
     validate_citizen_id,
     validate_org_code,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from schemas.identifiers import Status, normalise, validate_citizen_id, validate_org_code, validate_uscc
+from schemas.expression.identifiers import Status, normalise, validate_citizen_id, validate_org_code, validate_uscc
 from streams.operators.flow import Row, Unfit
 from streams.operators.name import comparable, is_alias
 

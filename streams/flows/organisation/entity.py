@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.identifiers import validate_uscc
+from schemas.expression.identifiers import validate_uscc
 from streams.flows.calendar import day_at
 from streams.flows.organisation.coverage import count
 from streams.flows.organisation.identifier import claim_row, subject_of

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.identifiers import validate_org_code
+from schemas.expression.identifiers import validate_org_code
 from streams.flows.organisation.number import org_code_of, valid_number
 from streams.flows.organisation.rules import CONFLICT, IDENTIFIER, ORG_CODE, REGISTRATION_NO, USCC, Rules, rules_at
 from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, Unfit

@@ -1,6 +1,6 @@
 """Numbers that may join rows into one organisation: read from a row, in canonical form, or named as unfit.
 
-A number that does not pass its check never joins anything (schemas/identifiers.py); nor does a placeholder, one character
+A number that does not pass its check never joins anything (schemas/expression/identifiers.py); nor does a placeholder, one character
 over and over, that happens to pass.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from schemas.identifiers import (
+from schemas.expression.identifiers import (
     Status,
     Validation,
     normalise,

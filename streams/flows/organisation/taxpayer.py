@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from schemas.identifiers import normalise
+from schemas.expression.identifiers import normalise
 from streams.flows.calendar import day_at
 from streams.flows.organisation.identifier import brought, mapping, subject_of, unmatched
 from streams.flows.organisation.number import TaxNumbers, citizen_id, tax_numbers

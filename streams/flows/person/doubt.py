@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from schemas.identifiers import validate_citizen_id
+from schemas.expression.identifiers import validate_citizen_id
 from streams.flows.person.evidence import born_by_number, key_of
 from streams.flows.person.ladder import Judged, own_rank
 from streams.flows.person.life import DECEASED, UNKNOWN, Death

@@ -21,7 +21,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from schemas.identifiers import normalise, validate_citizen_id, validate_disability_card
+from schemas.expression.identifiers import normalise, validate_citizen_id, validate_disability_card
 from streams.operators.flow import Fact, Input, Row, Subject, Unfit
 from streams.operators.merge import comparable
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from schemas.identifiers import normalise
+from schemas.expression.identifiers import normalise
 from streams.flows.person.evidence import ID_TYPES, holder, key_of, number_of
 from streams.flows.person.ladder import Judged
 from streams.flows.person.move import Change, Gathered, hand_over, successor

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from schemas.identifiers import normalise
+from schemas.expression.identifiers import normalise
 from streams.flows.person.evidence import number_of
 from streams.operators.flow import Fact
 from streams.operators.merge import comparable, is_alias

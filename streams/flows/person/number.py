@@ -6,7 +6,7 @@ nobody: rows that say a name and a birth date ask the index, the others wait in 
 
 from __future__ import annotations
 
-from schemas.identifiers import Status, validate_citizen_id
+from schemas.expression.identifiers import Status, validate_citizen_id
 from streams.flows.person.evidence import claim_key
 from streams.flows.person.identifier import handed_over
 from streams.flows.person.move import gather

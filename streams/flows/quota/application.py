@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.identifiers import (
+from schemas.expression.identifiers import (
     Status,
     Validation,
     validate_citizen_id,

@@ -10,7 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from schemas.identifiers import validate_citizen_id, validate_org_code, validate_registration_no, validate_uscc
+from schemas.expression.identifiers import (
+    validate_citizen_id,
+    validate_org_code,
+    validate_registration_no,
+    validate_uscc,
+)
 from streams.flows.calendar import deadline
 from streams.flows.registration.entity import ACTIVE, ENTERPRISE, QUEUE, WITHDRAWN
 from streams.flows.registration.rules import rules_at

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from schemas.identifiers import normalise
+from schemas.expression.identifiers import normalise
 from streams.flows.configuration import midnight
 from streams.flows.tax.identity import CITIZEN_ID, NOT_MATCHED, grouping_key, join, known, taxpayer_numbers
 from streams.flows.tax.place import region_at

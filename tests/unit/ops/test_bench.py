@@ -10,9 +10,10 @@ from ops.bench.capture import rotated
 from ops.bench.figure import BARS, Figures
 from ops.bench.growth import Drained
 from ops.bench.run import MEASUREMENTS, bench
-from ops.folder import load
+from ops.lint.folder import load
 from schemas.errors import Misconfigured
-from schemas.expression import parse
+from schemas.expression.code import predicate
+from schemas.expression.expression import parse
 
 KEYS_THAT_SCRIPTS_READ = {
     "capture_vs_debezium",
@@ -130,7 +131,7 @@ def test_no_two_grants_are_the_same(tmp_path: Path) -> None:
     assert {len(grant.columns) for grant in grants} == {subject.PROJECTED}
     for grant in grants:
         assert grant.row_filter
-        parse(grant.row_filter).check(contract)
+        predicate(parse(grant.row_filter), contract)
 
 
 def test_an_unknown_measurement_is_refused_before_anything_starts(tmp_path: Path) -> None:

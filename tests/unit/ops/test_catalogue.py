@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from ops.catalogue import Catalogue, compile_catalogue
-from schemas.agency import FLOW, Agency, SourceConfig
-from schemas.directory import Directory, FeedEntry, GrantEntry
-from schemas.grant import Grant, Status
-from tests.capturing import contract
+from ops.show.catalogue import Catalogue, compile_catalogue
+from schemas.agreement.agency import FLOW, Agency, SourceConfig
+from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
+from schemas.agreement.grant import Grant, Status
+from tests.stage.capturing import contract
 
 NOW = 1_790_000_000.0
 

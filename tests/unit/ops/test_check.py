@@ -9,19 +9,19 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from ops.check import check
-from ops.folder import SHANGHAI, load, resolved
-from ops.lint_subscriber import SINK_KINDS, SOURCE_KINDS
-from ops.report import Severity, Standing
-from schemas.agency import FLOW, Agency
-from schemas.anchor import MESH
-from schemas.compatibility import breaches
+from ops.lint.check import check
+from ops.lint.folder import SHANGHAI, load, resolved
+from ops.lint.report import Severity, Standing
+from ops.lint.subscriber import SINK_KINDS, SOURCE_KINDS
+from schemas.agreement.agency import FLOW, Agency
+from schemas.agreement.anchor import MESH
+from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
+from schemas.agreement.grant import Grant, Mask
 from schemas.contract import Contract
-from schemas.directory import Directory, FeedEntry, GrantEntry
-from schemas.envelope import key_schema, value_schema
 from schemas.errors import Misconfigured
 from schemas.feed import key_subject, value_subject
-from schemas.grant import Grant, Mask
+from schemas.wire.compatibility import breaches
+from schemas.wire.envelope import key_schema, value_schema
 
 AGENCY = """\
 agency: aic

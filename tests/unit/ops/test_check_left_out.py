@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ops.check import check
+from ops.lint.check import check
+from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
+from schemas.agreement.grant import Grant
 from schemas.contract import Contract
-from schemas.directory import Directory, FeedEntry, GrantEntry
-from schemas.grant import Grant
 from tests.unit.ops.test_check import AGENCY, CONTRACT, SUBSCRIBER, changed, entry, write
 
 OTHER_SINK = changed(

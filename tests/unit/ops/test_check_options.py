@@ -9,11 +9,11 @@ from typing import Any, get_type_hints
 import pytest
 import yaml
 
-from ops.check import check
-from ops.folder import load
-from ops.kinds import SINK_OPTIONS, SOURCE_OPTIONS
+from ops.lint.check import check
+from ops.lint.folder import load
+from ops.lint.kinds import SINK_OPTIONS, SOURCE_OPTIONS
 from ops.run.sink_kinds import SINKS
-from producers.postgres_options import PostgresOptions
+from producers.postgresql.options import PostgresOptions
 from schemas.form import Unit, read
 
 FORMS = [*SOURCE_OPTIONS.values(), *SINK_OPTIONS.values()]

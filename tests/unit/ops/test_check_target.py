@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ops.check import Problem, check
+from ops.lint.check import Problem, check
 from schemas.errors import Misconfigured
-from schemas.wire_name import avro_name
-from sinks.postgres_table import Table
+from schemas.wire.name import avro_name
+from sinks.postgresql.table.table import Table
 from sinks.row import Column
 
 LONG = avro_name("统一社会信用代码登记机关名称及其所在地区划代码")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ops.check import check
-from ops.folder import load
-from ops.folder_form import SinkForm
-from ops.located import Unreadable, read_json, read_yaml
+from ops.lint.check import check
+from ops.lint.folder import load
+from ops.lint.folder_form import SinkForm
+from ops.lint.located import Unreadable, read_json, read_yaml
+from schemas.agreement.subscriber import SECRETS
 from schemas.errors import Misconfigured
 from schemas.form import names_of
-from schemas.subscriber import SECRETS
 from tests.unit.ops.test_check import AGENCY, CONTRACT, SUBSCRIBER, changed, write
 
 PURPOSE = "    purpose: 报关单位核验\n"

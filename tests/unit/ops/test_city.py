@@ -10,15 +10,16 @@ import pytest
 
 from ops.city import dirt
 from ops.city.city import City, read_contracts
-from ops.city.condition import condition
-from ops.city.ddl import create_table
-from ops.city.life import Happenings
-from ops.city.names import CENTRES, REGIONS
 from ops.city.numbers import Numbers, fifteen_digits
-from ops.city.roll import Roll
+from ops.city.opening_day import settle
+from ops.city.people.life import Happenings
+from ops.city.people.names import CENTRES, REGIONS
+from ops.city.people.roll import Roll
 from ops.city.statement import encode
+from ops.proof.condition import condition
+from ops.proof.ddl import create_table
 from schemas.contract import Contract
-from schemas.identifiers import (
+from schemas.expression.identifiers import (
     Status,
     validate_citizen_id,
     validate_disability_card,
@@ -33,7 +34,7 @@ SEED = 7
 @pytest.fixture(scope="module")
 def city():
     made = City(SEED, scale=1 / 5000)
-    made.settle()
+    settle(made)
     return made
 
 
@@ -81,11 +82,11 @@ def test_a_table_follows_its_contract():
 
 def test_the_same_seed_makes_the_same_city(city):
     again = City(SEED, scale=1 / 5000)
-    again.settle()
+    settle(again)
     for feed, roll in city.rolls.items():
         assert list(roll) == list(again.rolls[feed]), feed
     other = City(SEED + 1, scale=1 / 5000)
-    other.settle()
+    settle(other)
     assert list(other.rolls["police.resident"]) != list(city.rolls["police.resident"])
 
 

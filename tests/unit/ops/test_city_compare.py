@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 
 from ops.city.city import GUANGZHOU, City
-from ops.city.compare import Comparison, _hidden
-from ops.city.condition import condition
-from ops.city.copies import WebhookCopy, granted, held
-from ops.folder import load
+from ops.city.opening_day import settle
+from ops.lint.folder import load
+from ops.proof.compare import Comparison, _hidden
+from ops.proof.condition import condition
+from ops.proof.copies import WebhookCopy, granted, held
+from schemas.agreement.grant import Grant, Mask
 from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured
-from schemas.expression import parse
-from schemas.grant import Grant, Mask
+from schemas.expression.code import predicate
+from schemas.expression.expression import parse
 
 ROW = {
     "a": "x",
@@ -87,7 +89,7 @@ def driven(field: Field, value: Any) -> Any:
 def test_both_readings_of_every_filter_and_rule_agree_on_every_row():
     """The mesh's compiler and the comparison's reader were written apart; where they part, one of them is wrong."""
     city = City(11, scale=1 / 4000)
-    city.settle()
+    settle(city)
     texts: dict[str, set[str]] = {feed: set() for feed in city.contracts}
     for contract in city.contracts.values():
         texts[contract.feed] |= {rule.expression for rule in contract.rules}
@@ -98,7 +100,7 @@ def test_both_readings_of_every_filter_and_rule_agree_on_every_row():
     assert sum(map(len, texts.values())) > 80
     for feed, contract in city.contracts.items():
         for text in texts[feed]:
-            theirs, ours = parse(text).compile(contract), condition(text)
+            theirs, ours = predicate(parse(text), contract), condition(text)
             names = parse(text).columns
             for row in city.rolls[feed]:
                 stored = {name: raw(contract.by_name[name], row[name]) for name in names}

@@ -8,10 +8,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from ops.city import certificates, flow_data, household, quota, registration, taxes
+from ops.city import flow_data, quota
 from ops.city.chance import OPENING, UNLIMITED
 from ops.city.city import City
-from ops.city.life import Happenings
+from ops.city.firms import certificates, registration, taxes
+from ops.city.opening_day import settle
+from ops.city.people import household
+from ops.city.people.life import Happenings
 from streams.flows.certificate.types import EXTRACTS, TYPES
 from streams.flows.configuration import midnight
 from streams.flows.credit.record import record_id_of
@@ -29,7 +32,7 @@ FEEDBACK = ("state_tax.warning_feedback", "local_tax.warning_feedback")
 @pytest.fixture(scope="module")
 def city():
     made = City(SEED)
-    made.settle()
+    settle(made)
     return made
 
 
@@ -241,7 +244,7 @@ def test_seven_departments_answer_for_a_quota(city):
 def test_a_draw_is_promised_before_it_is_held(lived):
     city, _, today = lived
     opening = City(SEED, scale=1 / 20_000)
-    opening.settle()
+    settle(opening)
     for draw in opening.rolls[quota.DRAW]:
         assert (draw["period"], draw["draw_key"]) == ("201610", None)
     held = {row["period"]: row["draw_key"] for row in city.rolls[quota.DRAW]}

@@ -16,9 +16,10 @@ import pytest
 
 from ops.city.chance import OPENED_AT
 from ops.city.city import City
+from ops.city.opening_day import settle
 from schemas.contract import Field
 from streams.flows import FLOWS
-from tests.rehearsal import EPOCH, Rehearsal, city_contracts, micros
+from tests.stage.rehearsal import EPOCH, Rehearsal, city_contracts, micros
 
 AWAITED = {
     "quota": {"quota.review_request", "quota.verdict"},
@@ -51,7 +52,7 @@ UNHEARD = range(micros("2071-01-01"), micros("2073-01-01"))
 @pytest.fixture(scope="module")
 def city():
     made = City(5, scale=1 / 5000)
-    made.settle()
+    settle(made)
     return made
 
 

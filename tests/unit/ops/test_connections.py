@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from ops.check import check
 from ops.former_connections import settle
+from ops.lint.check import check
 from ops.settings import Connections
-from schemas.agency import Agency, SourceConfig
-from schemas.directory import Directory
+from schemas.agreement.agency import Agency, SourceConfig
+from schemas.agreement.directory import Directory
+from schemas.agreement.subscriber import SinkConfig, Subscriber
 from schemas.errors import Misconfigured
-from schemas.subscriber import SinkConfig, Subscriber
 
 MAIN = (SourceConfig(name="main", kind="postgres"),)
 DIRECTORY = Directory(

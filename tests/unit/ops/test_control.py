@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from ops.control import DirectoryFold
-from schemas.agency import Agency, SourceConfig
+from schemas.agreement.agency import Agency, SourceConfig
+from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
+from schemas.agreement.grant import Grant, Mask, Status
+from schemas.agreement.subscriber import SinkConfig, Subscriber
 from schemas.contract import Contract
-from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.feed import AGENCIES, CONTRACTS, GRANTS, SUBSCRIBERS
-from schemas.grant import Grant, Mask, Status
-from schemas.subscriber import SinkConfig, Subscriber
+from schemas.log.control import DirectoryFold
 
 RECORD = {"type": "record", "name": "T", "gov": {"key": ["id"]}, "fields": [{"name": "id", "type": "int"}]}
 FEED = FeedEntry(contract=Contract.parse(RECORD, "aic.t"), version=2, key_schema_id=1, value_schema_id=2, partitions=4)

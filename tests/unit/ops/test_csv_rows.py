@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ops.city.csv_rows import csv_rows
-from schemas.grant import Mask
+from ops.proof.csv_rows import csv_rows
+from schemas.agreement.grant import Mask
 from sinks.document import Documents
-from sinks.file_format import write_csv
-from tests.delivering import OutFeed, decimal
+from sinks.drops.format import write_csv
+from tests.stage.delivering import OutFeed, decimal
 
 FIELDS = [
     {"name": "id", "type": "int"},

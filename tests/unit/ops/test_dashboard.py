@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from ops.dashboards import overview
-from ops.health import STATUSES
-from ops.metric import METRICS
+from ops.metrics.metric import METRICS
 from ops.prometheus.configuration import JOB, RULES
+from ops.watch.health import STATUSES
 
 HOME = Path(overview.__file__).parent
 DASHBOARD = overview.generate()

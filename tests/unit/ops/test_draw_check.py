@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from ops.draw_check import check_rows, compute_draw
-from ops.quota import quota
+from ops.command.quota import quota
+from ops.proof.draw_check import check_rows, compute_draw
 from schemas.errors import Misconfigured
 
 KEY = "a1d2198868b192dbf70635af15b3986069847f41e553727f7523bcef1349cce2"

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from ops.cli import main
-from ops.kinds import SINK_OPTIONS, SOURCE_OPTIONS
+from ops.lint.kinds import SINK_OPTIONS, SOURCE_OPTIONS
 from ops.run.sink_kinds import SINKS
 from ops.run.source_kinds import SOURCES
 from schemas.form import names_of

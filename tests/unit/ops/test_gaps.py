@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ops.gaps import Gaps
-from schemas.agency import Agency, SourceConfig
-from schemas.directory import Directory
+from ops.redelivery.gaps import Gaps
+from schemas.agreement.agency import Agency, SourceConfig
+from schemas.agreement.directory import Directory
 from schemas.feed import FLOW_INBOX
 from schemas.incident import MemoryIncidents
 from streams.flows import FLOWS
-from tests.capturing import Schemas
-from tests.rehearsal import city_contracts
+from tests.stage.capturing import Schemas
+from tests.stage.rehearsal import city_contracts
 
 NOON = datetime(2016, 10, 1, 12, tzinfo=UTC)
 MADE = "base.organisation"

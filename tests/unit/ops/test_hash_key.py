@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ops.hash_key import HashKeys, agree, fingerprint
 from ops.settings import Connections
-from schemas.directory import Directory
+from ops.trust.hash_key import HashKeys, agree, fingerprint
+from schemas.agreement.directory import Directory
+from schemas.agreement.subscriber import Subscriber
 from schemas.errors import Misconfigured
-from schemas.subscriber import Subscriber
 
 
 def keys_of(path: Path, agreed: str, subscriber: str = "a") -> HashKeys:

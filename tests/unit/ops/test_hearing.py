@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from ops import control
-from ops.control import _Hearing
 from schemas.errors import Transient
 from schemas.feed import GRANTS
+from schemas.log import control
+from schemas.log.control import _Hearing
 
 
 class Cluster:

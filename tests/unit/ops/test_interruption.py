@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.interruption import Interrupted, Interruption, raise_unless_interrupted
+from ops.demo.interruption import Interrupted, Interruption, raise_unless_interrupted
 from schemas.errors import Transient
 
 

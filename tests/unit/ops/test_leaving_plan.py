@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ops.leaving_plan import Plan
-from schemas.agency import Agency, SourceConfig
+from ops.offboarding.plan import Plan
+from schemas.agreement.agency import Agency, SourceConfig
+from schemas.agreement.directory import Directory, FeedEntry
 from schemas.contract import Contract
-from schemas.directory import Directory, FeedEntry
 from schemas.errors import Misconfigured
 
 RECORD = {"type": "record", "name": "T", "gov": {"key": ["id"]}, "fields": [{"name": "id", "type": "int"}]}

@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ops.flow_metrics import BoardMetrics, FlowMetrics
-from ops.health import DOWN, OK, STUCK, Health
-from ops.incident_metrics import CountedIncidents
-from ops.lag import TopicLag
-from ops.measure import (
+from ops.metrics.flow_metrics import BoardMetrics, FlowMetrics
+from ops.metrics.incident_metrics import CountedIncidents
+from ops.metrics.measure import (
     CaptureMetrics,
     DeliveryMetrics,
     Exporter,
     StreamMetrics,
     serve,
 )
-from ops.metric import LATENCY_BUCKETS_SECONDS, METRICS
+from ops.metrics.metric import LATENCY_BUCKETS_SECONDS, METRICS
+from ops.metrics.scrape import Samples, gather, increase, parse, quantile, rate, scrape
 from ops.prometheus.configuration import register, targets, unregister, write_prometheus_config
-from ops.scrape import Samples, gather, increase, parse, quantile, rate, scrape
-from schemas.directory import Directory, GrantEntry
+from ops.watch.health import DOWN, OK, STUCK, Health
+from ops.watch.lag import TopicLag
+from schemas.agreement.directory import Directory, GrantEntry
+from schemas.agreement.grant import Grant
 from schemas.errors import Misconfigured, Transient
-from schemas.grant import Grant
 from schemas.incident import MemoryIncidents
 
 

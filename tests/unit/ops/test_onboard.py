@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.onboard import inspect
-from ops.onboarded import Onboarded
-from ops.report import FeedStanding, Problem, Report, Severity, Standing
+from ops.lint.report import FeedStanding, Problem, Report, Severity, Standing
+from ops.onboarding.onboard import inspect
+from ops.onboarding.onboarded import Onboarded
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from ops.incident_metrics import CountedIncidents
-from ops.measure import CaptureMetrics, DeliveryMetrics, Exporter
-from ops.present import Tidy
-from ops.scrape import Samples
-from schemas.directory import Directory
-from schemas.grant import Status
+from ops.metrics.incident_metrics import CountedIncidents
+from ops.metrics.measure import CaptureMetrics, DeliveryMetrics, Exporter
+from ops.metrics.scrape import Samples
+from ops.onboarding.present import Tidy
+from schemas.agreement.directory import Directory
+from schemas.agreement.grant import Status
 from schemas.incident import MemoryIncidents
 from tests.unit.ops.test_status import FEED, GRANT, directory
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ops import process, verify
 from ops.cli import main
+from ops.host import process
+from ops.proof import verify
 from schemas.errors import ContractBroken
 from schemas.trace import described, places
 
@@ -50,7 +51,7 @@ def test_an_unforeseen_error_is_described_by_kind_and_places_alone() -> None:
 
 
 def test_no_log_line_of_anybody_quotes_an_error(log: io.StringIO) -> None:
-    library, ours = logging.getLogger("mode.worker"), logging.getLogger("streams.app")
+    library, ours = logging.getLogger("mode.worker"), logging.getLogger("streams.worker.app")
     try:
         failing()
     except KeyError as error:
@@ -83,7 +84,7 @@ def test_a_task_that_nobody_awaited_is_not_quoted(log: io.StringIO) -> None:
 def test_what_a_client_says_at_each_attempt_is_logged_once_a_minute(log: io.StringIO) -> None:
     now = [0.0]
     logging.getLogger().handlers[0].filters[:] = [process.Sparing(lambda: now[0])]
-    client = logging.getLogger("producers.log")
+    client = logging.getLogger("schemas.log.writer")
     for second in range(121):
         now[0] = float(second)
         client.error("%s [%s] %s", "FAIL", "mesh-capture#producer-1", "connection refused")
@@ -99,7 +100,7 @@ def test_what_a_client_says_at_each_attempt_is_logged_once_a_minute(log: io.Stri
 def test_a_thread_that_dies_ends_its_process_and_says_where() -> None:
     child = """
 import logging, sys, threading, time
-from ops import process
+from ops.host import process
 process.log_to(sys.stderr, "INFO")
 process.watch_threads()
 threading.Thread(target=lambda: {}["440106199003071234"], name="directory", daemon=True).start()

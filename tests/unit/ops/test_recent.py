@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ops.measure import CaptureMetrics, DeliveryMetrics, Exporter, serve
-from ops.recent import WINDOW_SECONDS, Recent
-from ops.scrape import WITHIN_SECONDS, Samples, gather, gather_recent, rate
-from ops.status import StatusReader
-from schemas.directory import Directory
+from ops.metrics.measure import CaptureMetrics, DeliveryMetrics, Exporter, serve
+from ops.metrics.recent import WINDOW_SECONDS, Recent
+from ops.metrics.scrape import WITHIN_SECONDS, Samples, gather, gather_recent, rate
+from ops.watch.status import StatusReader
+from schemas.agreement.directory import Directory
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ops.check import check
+from ops.lint.check import check
 from ops.soak.memory import Memory, judge
 from ops.soak.soak import Soaked
 from ops.soak.tables import Tables

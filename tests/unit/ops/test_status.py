@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ops.entity_health import entities
-from ops.flow_metrics import FlowMetrics
-from ops.health import DOWN, OK, STUCK
-from ops.lag import STREAMS_GROUP, TopicLag, delivery_group
-from ops.measure import CaptureMetrics, DeliveryMetrics, Exporter, StreamMetrics, serve
-from ops.status import OFF, Status, StatusReader, groups
-from ops.status_table import render
+from ops.metrics.flow_metrics import FlowMetrics
+from ops.metrics.measure import CaptureMetrics, DeliveryMetrics, Exporter, StreamMetrics, serve
+from ops.watch.entity_health import entities
+from ops.watch.health import DOWN, OK, STUCK
+from ops.watch.lag import STREAMS_GROUP, TopicLag, delivery_group
+from ops.watch.status import OFF, Status, StatusReader, groups
+from ops.watch.status_table import render
+from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
+from schemas.agreement.grant import Grant
+from schemas.agreement.grant import Status as GrantStatus
 from schemas.contract import Contract
-from schemas.directory import Directory, FeedEntry, GrantEntry
 from schemas.errors import Transient
-from schemas.grant import Grant
-from schemas.grant import Status as GrantStatus
 from schemas.incident import Incident
 
 FEED = "police.resident"

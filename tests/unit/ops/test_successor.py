@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ops.successor import successor
-from producers.pg_type import PgType
-from producers.postgres_catalog import Identity, Table, TableColumn
+from ops.onboarding.successor import successor
+from producers.postgresql.link.catalog import Identity, Table, TableColumn
+from producers.postgresql.value.type import PgType
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
 

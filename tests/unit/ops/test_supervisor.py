@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.supervisor import PAUSES_SECONDS, STEADY_SECONDS, pause_before_restart
+from ops.host.supervisor import PAUSES_SECONDS, STEADY_SECONDS, pause_before_restart
 
 
 def test_first_restart_is_at_once():

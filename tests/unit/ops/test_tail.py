@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from ops.tail import HIDDEN, View, readable, tail
+from ops.show.tail import HIDDEN, View, readable, tail
 from schemas.change import Batch, Record
-from schemas.codec import Codec
 from schemas.contract import Contract
-from schemas.envelope import key_schema, value_schema
+from schemas.wire.codec import Codec
+from schemas.wire.envelope import key_schema, value_schema
 
 CONTRACT = Contract.parse(
     {

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import json
 
-from ops.tail import HIDDEN, View
-from ops.tail_dead import dead_letters
+from ops.show.tail import HIDDEN, View
+from ops.show.tail_dead import dead_letters
 from schemas.change import Batch, Record
 from schemas.dead_letter import DeadLetter
 from tests.unit.ops.test_tail import CODEC, COMMITTED_AT_MS, CONTRACT, ROW, record

@@ -1,5 +1,5 @@
-from ops.scrape import Samples, quantile
-from ops.tally import Tally
+from ops.metrics.scrape import Samples, quantile
+from ops.metrics.tally import Tally
 
 DELIVERED = "mesh_delivered_total"
 LATENCY = "mesh_delivery_latency_seconds"

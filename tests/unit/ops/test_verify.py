@@ -5,11 +5,11 @@ from typing import Any, cast
 
 import pytest
 
-from ops.city.compare import Comparison
-from ops.flow_backlog import Backlog
-from ops.lag import TopicLag
-from ops.verify import Verified
-from schemas.directory import Directory
+from ops.proof.compare import Comparison
+from ops.proof.verify import Verified
+from ops.watch.flow_backlog import Backlog
+from ops.watch.lag import TopicLag
+from schemas.agreement.directory import Directory
 from schemas.errors import Transient
 from schemas.feed import FLOW_INBOX
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ops.check import check
-from ops.folder import load
-from ops.given_address import GivenAddresses, save_secrets
+from ops.lint.check import check
+from ops.lint.folder import load
+from ops.onboarding.given_address import GivenAddresses, save_secrets
 from ops.settings import Connections
 from schemas.errors import Misconfigured
+from sinks.http.webhook import build_webhook, signing_keys, try_webhook
 from sinks.sink import SinkSetup
-from sinks.webhook import build_webhook, signing_keys, try_webhook
 
 OLD, NEW = ("whsec_" + base64.b64encode(letter * 32).decode() for letter in (b"o", b"n"))
 HEAD = "subscriber: customs\nname: 关\nsinks:\n  - name: notify\n    kind: webhook\n"

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ops.catalogue import compile_catalogue
-from ops.check import check
 from ops.city.city import GUANGZHOU
-from ops.folder import load
-from ops.work import Work, find_work, load_works, subscriber_text, write_subscriber
-from ops.works_command import works
-from schemas.directory import Directory, FeedEntry, GrantEntry
+from ops.command.works import works
+from ops.lint.check import check
+from ops.lint.folder import load
+from ops.onboarding.work import Work, find_work, load_works, subscriber_text, write_subscriber
+from ops.show.catalogue import compile_catalogue
+from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.errors import Misconfigured
 
 WORKS = load_works(GUANGZHOU)

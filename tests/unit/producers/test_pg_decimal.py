@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from producers.pg_decimal import outgrown, unheld
-from producers.pg_type import PgType
+from producers.postgresql.value.decimal import outgrown, unheld
+from producers.postgresql.value.type import PgType
 from schemas.contract import Contract, Field
 
 NUMERIC = PgType(name="numeric")

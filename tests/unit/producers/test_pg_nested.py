@@ -6,9 +6,11 @@ import struct
 
 import pytest
 
-from producers import pg_nested, pg_search, pg_text
-from producers.pg_avro import Unmapped, encoder
-from producers.pg_type import PgType
+from producers.postgresql.value import nested as pg_nested
+from producers.postgresql.value import search as pg_search
+from producers.postgresql.value import text as pg_text
+from producers.postgresql.value.avro import Unmapped, encoder
+from producers.postgresql.value.type import PgType
 from schemas.contract import Field
 
 

@@ -6,7 +6,9 @@ import struct
 
 import pytest
 
-from producers import pg_floats, pg_nested, pg_text
+from producers.postgresql.value import floats as pg_floats
+from producers.postgresql.value import nested as pg_nested
+from producers.postgresql.value import text as pg_text
 
 
 def interval(months: int, days: int, micros: int) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from producers import pgoutput
+from producers.postgresql.stream import pgoutput
 
 PREFIX = b"w" + bytes(24)
 

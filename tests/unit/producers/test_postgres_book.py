@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from producers.postgres_book import Book
-from producers.postgres_place import COPYING, LIVE, TablePlace
-from producers.postgres_snapshot import Emptied, RangeDone
+from producers.postgresql.book import Book
+from producers.postgresql.place import COPYING, LIVE, TablePlace
+from producers.postgresql.snapshot.snapshot import Emptied, RangeDone
 from producers.source import MemoryProgress, SourceSetting
-from schemas.agency import Agency, SourceConfig
+from schemas.agreement.agency import Agency, SourceConfig
 
 FEED = "a.t"
 

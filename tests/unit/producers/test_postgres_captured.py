@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from producers.postgres_captured import Captured, Leaf, Now, Outcome, Publication, difference
+from producers.postgresql.captured import Captured, Leaf, Now, Outcome, Publication, difference
 
 WHOLE = Publication(
     stamp="9:1", options=dict.fromkeys(("pubinsert", "pubupdate", "pubdelete", "pubtruncate", "pubviaroot"), True)

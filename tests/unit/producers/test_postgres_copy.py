@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.log import LogSetting
-from producers.postgres_catalog import Identity, Table
-from producers.postgres_copy import PROCESSES_MAX, Front, processes_most, processes_worth
-from producers.postgres_copyist import error_heard, error_told
-from producers.postgres_options import PostgresOptions
-from producers.postgres_snapshot import RANGE_BLOCKS, ranges
+from producers.postgresql.link.catalog import Identity, Table
+from producers.postgresql.options import PostgresOptions
+from producers.postgresql.snapshot.copy import PROCESSES_MAX, Front, processes_most, processes_worth
+from producers.postgresql.snapshot.copyist import error_heard, error_told
+from producers.postgresql.snapshot.snapshot import RANGE_BLOCKS, ranges
 from producers.source import MemoryProgress, SourceSetting
-from schemas.agency import Agency, SourceConfig
+from schemas.agreement.agency import Agency, SourceConfig
 from schemas.errors import ContractBroken, Misconfigured, Move, Transient, next_move
+from schemas.log.writer import LogSetting
 
 TABLE = Table(
     oid=1,

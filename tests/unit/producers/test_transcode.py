@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.pg_tuple import PADDING, Column
-from producers.pg_type import PgType
-from producers.transcode import Transcoder, Unsent
-from schemas.codec import parse_raw
+from producers.postgresql.value.transcode import Transcoder, Unsent
+from producers.postgresql.value.tuple import PADDING, Column
+from producers.postgresql.value.type import PgType
 from schemas.contract import Contract, wire_fields
 from schemas.errors import ContractBroken, Rejected
+from schemas.wire.codec import parse_raw
 from schemas.wire.varint import long_bytes, varint_in_union
 
 DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}

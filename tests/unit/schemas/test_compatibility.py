@@ -6,11 +6,11 @@ import copy
 
 import pytest
 
-from schemas.avro_fault import faults
-from schemas.avro_schema import canonical_text, with_references
-from schemas.compatibility import LEVELS, breaches
 from schemas.contract import Contract
-from schemas.envelope import value_schema
+from schemas.wire.compatibility import LEVELS, breaches
+from schemas.wire.envelope import value_schema
+from schemas.wire.fault import faults
+from schemas.wire.schema import canonical_text, with_references
 
 CAPITAL = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 2}
 MOMENT = {"type": "long", "logicalType": "timestamp-micros"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from schemas.door import guarded, judge
+from schemas.agreement.door import guarded, judge
 
 LOCAL = {"Host": "127.0.0.1:8081"}
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
-from schemas.expression import NESTING_MAX, TEXT_MAX, parse
+from schemas.expression.code import predicate
+from schemas.expression.expression import NESTING_MAX, TEXT_MAX, parse
 
 FIELDS: list[dict[str, Any]] = [
     {"name": "ent_id", "type": "string"},
@@ -40,7 +41,7 @@ def decimal(unscaled: int) -> bytes:
 
 
 def holds(text: str, **row: Any) -> bool:
-    return parse(text).compile(CONTRACT)(row)
+    return predicate(parse(text), CONTRACT)(row)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_truth(text: str, row: dict[str, Any], expected: bool) -> None:
 )
 def test_faults_are_misconfigured_with_their_place(text: str, said: str) -> None:
     with pytest.raises(Misconfigured) as caught:
-        parse(text).compile(CONTRACT)
+        predicate(parse(text), CONTRACT)
     assert said in str(caught.value)
     assert caught.value.fix
 
@@ -158,7 +159,7 @@ def test_length_and_nesting_are_bounded() -> None:
     for text in ("(" * (NESTING_MAX + 1) + "true" + ")" * (NESTING_MAX + 1), "x" * (TEXT_MAX + 1), "1," * 3000):
         with pytest.raises(Misconfigured):
             parse(text)
-    assert parse("!" * 101 + "true").compile(CONTRACT)({}) is False
+    assert predicate(parse("!" * 101 + "true"), CONTRACT)({}) is False
 
 
 def test_columns_are_those_that_are_read() -> None:
@@ -168,7 +169,7 @@ def test_columns_are_those_that_are_read() -> None:
 @given(st.text(max_size=60))
 def test_any_text_parses_or_is_misconfigured(text: str) -> None:
     with contextlib.suppress(Misconfigured):
-        parse(text).compile(CONTRACT)
+        predicate(parse(text), CONTRACT)
 
 
 @given(st.text(), st.text(), st.sampled_from(["==", "!=", "<", "<=", ">", ">="]))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.identifiers import (
+from schemas.expression.identifiers import (
     USCC_ALPHABET,
     Status,
     citizen_check,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.wire_name import avro_name, column_name
+from schemas.wire.name import avro_name, column_name
 
 
 @pytest.mark.parametrize("name", ["名称", "占比%", "Full Name", "2x", "a_x4E2D_b", '引"号', "", "😀", "plain_name"])

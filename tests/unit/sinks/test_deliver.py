@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from schemas.ending import Ending
-from schemas.grant import AtEnd, Status
-from schemas.subscriber import SinkConfig
+from schemas.agreement.ending import Ending
+from schemas.agreement.grant import AtEnd, Status
+from schemas.agreement.subscriber import SinkConfig
 from sinks.deliver import past_endings, wanted_lanes
-from sinks.run import halves
-from tests.delivering import OutFeed, directory_of
+from sinks.lane.run import halves
+from tests.stage.delivering import OutFeed, directory_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SINK = SinkConfig(name="main", kind="postgres")

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import Misconfigured
-from schemas.subscriber import SinkConfig
-from sinks.files import FileSink, build_files
-from sinks.files_trial import try_files
+from sinks.drops.sink import FileSink, build_files
+from sinks.drops.trial import try_files
 from sinks.sink import SinkSetup
-from tests.delivering import OutFeed, decimal
+from tests.stage.delivering import OutFeed, decimal
 
 
 def setup_of(directory: Path, feed: OutFeed, **options: Any) -> SinkSetup:

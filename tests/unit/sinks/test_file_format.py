@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import ContractBroken
-from schemas.wire_name import avro_name
+from schemas.wire.name import avro_name
 from sinks.document import Document, Documents
-from sinks.file_format import format_of
-from tests.delivering import OutFeed
+from sinks.drops.format import format_of
+from tests.stage.delivering import OutFeed
 
 NAMES = ("op", "committed_at", "token", "key")
 FIELDS = [{"name": "id", "type": "int"}, *({"name": name, "type": ["null", "string"]} for name in NAMES)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from schemas.errors import Rejected
-from sinks.postgres_fold import Fold
-from sinks.postgres_row import Taken
+from sinks.postgresql.fold import Fold
+from sinks.postgresql.table.row import Taken
 
 
 def change(op: str, token: int, *cells: bytes, unchanged: tuple[str, ...] = ()) -> Taken:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import Rejected
-from sinks.envelope_walk import moment_reader
-from sinks.postgres_row import NULL, key_reader, row_reader
-from tests.delivering import OutFeed
+from schemas.wire.envelope_walk import moment_reader
+from sinks.postgresql.table.row import NULL, key_reader, row_reader
+from tests.stage.delivering import OutFeed
 
 FIELDS = [
     {"name": "id", "type": "long"},

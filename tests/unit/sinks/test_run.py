@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas.change import Batch, Record
-from sinks.run import Gathering
+from sinks.lane.run import Gathering
 from sinks.sink import Pace
 
 

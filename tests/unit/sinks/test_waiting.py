@@ -6,7 +6,7 @@ import math
 
 from schemas.change import Batch, Record
 from schemas.errors import ContractBroken, Transient
-from sinks.waiting import UNWELL_KEYS, Entry, WaitingRoom
+from sinks.lane.waiting import UNWELL_KEYS, Entry, WaitingRoom
 
 TOPIC = "out.a.b"
 UNWELL = Transient("answered 500")

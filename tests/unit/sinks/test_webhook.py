@@ -9,7 +9,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from schemas.errors import ContractBroken, Misconfigured, Rejected, Transient
-from sinks.webhook import judge, retry_after_seconds, sign, signing_keys
+from sinks.http.webhook import judge, retry_after_seconds, sign, signing_keys
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 

@@ -7,8 +7,8 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from schemas.expression import parse
-from schemas.grant import Grant, Mask
+from schemas.agreement.grant import Grant, Mask
+from schemas.expression.expression import parse
 
 SUPPRESSED = "suppressed"
 UNKNOWN = "scope_unknown"

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
+from schemas.agreement.grant import Grant
 from schemas.change import Batch, Record
-from schemas.codec import Codec
 from schemas.contract import Contract
-from schemas.directory import Directory, FeedEntry, GrantEntry
-from schemas.envelope import key_schema, out_key_schema, out_value_schema, value_schema
 from schemas.errors import Rejected, Transient
-from schemas.grant import Grant
-from streams.relay import Relay
+from schemas.wire.codec import Codec
+from schemas.wire.envelope import key_schema, out_key_schema, out_value_schema, value_schema
+from streams.egress.relay import Relay
 
 NOW = datetime(2016, 10, 31, tzinfo=UTC)
 

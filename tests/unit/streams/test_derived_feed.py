@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from schemas.agreement.grant import Grant
 from schemas.change import Batch, Record
 from schemas.contract import Contract
-from schemas.grant import Grant
 from schemas.position import Position
-from streams.operators.derived import DerivedFeed
-from streams.operators.effects import RowChange
+from streams.engine.derived import DerivedFeed
+from streams.engine.effects import RowChange
 from tests.unit.streams.memory import MemoryMesh
 
 FEED = "tax.warning"

@@ -9,16 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.codec import Codec
+from schemas.agreement.directory import GrantEntry
+from schemas.agreement.grant import Grant, Mask
 from schemas.contract import Contract
-from schemas.directory import GrantEntry
-from schemas.envelope import out_value_schema, value_schema
 from schemas.errors import Misconfigured, Rejected
-from schemas.expression import parse
-from schemas.grant import Grant, Mask
-from streams.cut import Removal
-from streams.egress import Cutting, cutting, definition_text
-from streams.scan import Scanner, Shape
+from schemas.expression.code import predicate
+from schemas.expression.expression import parse
+from schemas.wire.codec import Codec
+from schemas.wire.envelope import out_value_schema, value_schema
+from schemas.wire.scan import Scanner, Shape
+from streams.egress.cut import Removal
+from streams.egress.egress import Cutting, cutting, definition_text
 from tests.unit.streams import grant_oracle as oracle
 
 KEY = b"a subscriber's secret"
@@ -275,7 +276,7 @@ def test_cut_bytes_decode_to_what_the_oracle_says(case: Any) -> None:
                 if name == "c0" or (name in grant.columns and grant.mask.get(name) is not Mask.DROP)
             ]
             clear = {name for name in out_columns if grant.mask.get(name, Mask.FULL) is Mask.FULL}
-            keeps = parse(grant.row_filter).compile(contract) if grant.row_filter else lambda row: True
+            keeps = predicate(parse(grant.row_filter), contract) if grant.row_filter else lambda row: True
             wanted = oracle.expected(envelope, keeps, grant, out_columns, kinds, KEY, clear)
             assert bench.cut(envelope, place) == wanted
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from schemas.codec import Codec
 from schemas.contract import Contract
-from schemas.envelope import value_schema
 from schemas.errors import Rejected
-from streams.enrich import Enrichment
-from streams.scan import Scanner, Shape
+from schemas.wire.codec import Codec
+from schemas.wire.envelope import value_schema
+from schemas.wire.scan import Scanner, Shape
+from streams.egress.enrich import Enrichment
 from tests.unit.streams.test_egress import envelope_of
 
 CITIZEN = "440199199001010017"  # male, HANDBOOK §5.2

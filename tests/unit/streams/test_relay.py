@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from schemas.agreement.grant import Grant, Mask, Status
 from schemas.contract import Contract
 from schemas.errors import Transient
 from schemas.feed import dead_letter_topic
-from schemas.grant import Grant, Mask, Status
+from tests.stage.until import until
 from tests.unit.streams.memory import NOW, MemoryMesh
 from tests.unit.streams.test_egress import envelope_of
-from tests.until import until
 
 FEED = "aic.enterprise"
 GRANT = f"customs.{FEED}"

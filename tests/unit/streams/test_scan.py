@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from schemas.codec import Codec
 from schemas.contract import Contract
-from schemas.envelope import value_schema
 from schemas.errors import Rejected
-from streams.scan import PATTERNS_MAX, Extras, Mark, Scanner, Shape
-from streams.spans import read_long, write_long
+from schemas.wire.codec import Codec
+from schemas.wire.envelope import value_schema
+from schemas.wire.scan import PATTERNS_MAX, Extras, Mark, Scanner, Shape
+from schemas.wire.spans import read_long, write_long
 from tests.unit.streams.test_egress import envelope_of
 
 CONTRACT = Contract.parse(

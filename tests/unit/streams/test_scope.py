@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.grant import Mask
+from schemas.agreement.grant import Mask
+from tests.stage.until import until
 from tests.unit.streams.memory import MemoryMesh
 from tests.unit.streams.test_egress import envelope_of
 from tests.unit.streams.test_relay import FEED, GRANT, contract_with, created, grant_of, row
-from tests.until import until
 
 KEY_ALONE = {"uscc": None, "legal_rep_id": None, "region": None, "note": None}
 

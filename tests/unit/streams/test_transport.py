@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from schemas.change import Batch, Record
 from schemas.errors import ContractBroken, Misconfigured, Transient
-from streams.app import application
-from streams.pins import check_pins, fingerprint
-from streams.prefix import Prefix, Unconfirmed
-from streams.transport import RunConsumer
-from streams.worker import EXIT_CRASHED, EXIT_STOPPED, Attempt, Watch, exit_code, join_runs, sole_owner
+from streams.worker.app import application
+from streams.worker.pins import check_pins, fingerprint
+from streams.worker.prefix import Prefix, Unconfirmed
+from streams.worker.transport import RunConsumer
+from streams.worker.worker import EXIT_CRASHED, EXIT_STOPPED, Attempt, Watch, exit_code, join_runs, sole_owner
 
 PLACE = ("police.resident", 0)
 

@@ -6,13 +6,14 @@ from typing import Any
 
 from ops.city.chance import OPENED_AT
 from ops.city.city import City
+from ops.city.opening_day import settle
 from ops.figures.brief import the_brief
 from ops.figures.disagreements import findings
 from ops.figures.figure import values
 from ops.figures.observed import FEEDS, observe
-from schemas.directory import Directory
+from schemas.agreement.directory import Directory
 from streams.flows import FLOWS
-from tests.rehearsal import Rehearsal, city_contracts
+from tests.stage.rehearsal import Rehearsal, city_contracts
 from tests.unit.ops.test_city_in_flows import MINUTE, raw
 
 SHOWN = {"check", "organisation", "quota", "tax", "credit", "registration"}
@@ -20,7 +21,7 @@ SHOWN = {"check", "organisation", "quota", "tax", "credit", "registration"}
 
 def test_the_city_adds_up() -> None:
     city, contracts = City(5, scale=1 / 5000), city_contracts()
-    city.settle()
+    settle(city)
     rows: dict[str, list[Any]] = {}
     for flow in (flow for flow in FLOWS if flow.name in SHOWN):
         stage = Rehearsal(flow, contracts, now=OPENED_AT.isoformat())

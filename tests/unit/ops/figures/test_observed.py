@@ -11,13 +11,13 @@ import pytest
 from ops.figures.brief import the_brief
 from ops.figures.observed import observe
 from ops.figures.report import Report, compare
-from schemas.agency import Agency
-from schemas.directory import Directory, FeedEntry
+from schemas.agreement.agency import Agency
+from schemas.agreement.directory import Directory, FeedEntry
+from streams.engine.intake import Outgoing
+from streams.engine.message import COUNT, message_key, pack
 from streams.flows.check import FLOW as CHECK
 from streams.flows.quota.cycle import agencies, first_days
-from streams.operators.intake import Outgoing
-from streams.operators.message import COUNT, message_key, pack
-from tests.rehearsal import Rehearsal, city_contracts
+from tests.stage.rehearsal import Rehearsal, city_contracts
 
 CITY = "2013-01..2016-10|ALL|ALL"
 BRIEF = {

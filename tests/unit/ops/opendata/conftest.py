@@ -9,8 +9,8 @@ import pytest
 from ops.opendata.answers import Answers
 from ops.opendata.store import Store
 from streams.flows.opendata import FLOW
-from tests.open_city import CONTRACTS, catch_up, directory, fill, tick
-from tests.rehearsal import Rehearsal
+from tests.stage.open_city import CONTRACTS, catch_up, directory, fill, tick
+from tests.stage.rehearsal import Rehearsal
 
 
 @pytest.fixture

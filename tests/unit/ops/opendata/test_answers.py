@@ -12,8 +12,8 @@ from ops.opendata.query import Query
 from ops.opendata.refusal import Refusal
 from ops.opendata.store import News, Store
 from streams.flows.opendata.catalogue import LISTED, PUBLISHERS
-from tests.open_city import catch_up, directory, firm, resident, tick
-from tests.rehearsal import Rehearsal
+from tests.stage.open_city import catch_up, directory, firm, resident, tick
+from tests.stage.rehearsal import Rehearsal
 
 
 def ask(**parameters: object) -> Query:

@@ -11,7 +11,7 @@ import pytest
 
 from ops.opendata.answers import Answers
 from ops.opendata.server import OpenData
-from tests.until import until
+from tests.stage.until import until
 
 
 def asked(answers: Answers, request: bytes) -> tuple[int, str, str]:

@@ -8,8 +8,8 @@ import pytest
 
 from ops.opendata.store import ALL, News, Store
 from streams.flows.opendata.catalogue import LISTED
-from tests.open_city import catch_up, firm, tick
-from tests.rehearsal import Rehearsal
+from tests.stage.open_city import catch_up, firm, tick
+from tests.stage.rehearsal import Rehearsal
 
 PLACE = ("open.dataset", 0)
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas.codec import RowCodec
 from schemas.errors import Rejected
+from schemas.wire.codec import RowCodec
 
 PRIMITIVES: dict[str, st.SearchStrategy[Any]] = {
     "int": st.integers(-(2**31), 2**31 - 1),

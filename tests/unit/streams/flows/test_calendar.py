@@ -15,7 +15,7 @@ from streams.flows.calendar import (
     is_working_day,
 )
 from streams.flows.configuration import midnight
-from tests.rehearsal import micros
+from tests.stage.rehearsal import micros
 
 
 def test_a_make_up_saturday_is_worked_and_a_holiday_monday_is_not() -> None:

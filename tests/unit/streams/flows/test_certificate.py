@@ -13,7 +13,7 @@ from schemas.errors import Misconfigured
 from streams.flows.certificate import FLOW
 from streams.flows.certificate.signing import is_genuine, public_key, sign
 from streams.flows.certificate.types import TYPES, extract, extract_of, read_types
-from tests.rehearsal import Rehearsal, city_contracts, days, interleavings, micros
+from tests.stage.rehearsal import Rehearsal, city_contracts, days, interleavings, micros
 
 SEED = 20161001
 RNG = Random(SEED)

@@ -10,13 +10,13 @@ import pytest
 from ops.city.numbers import Numbers, fifteen_digits
 from schemas.change import Change
 from schemas.contract import Contract
+from streams.engine.intake import Outgoing
+from streams.engine.message import COUNT, message_key, pack
 from streams.flows.check import FLOW
 from streams.flows.check.sources import SOURCES
 from streams.flows.inquiry.sources import ANSWER
 from streams.operators.flow import Row
-from streams.operators.intake import Outgoing
-from streams.operators.message import COUNT, message_key, pack
-from tests.rehearsal import Rehearsal, cents, city_contracts, days, interleavings, micros
+from tests.stage.rehearsal import Rehearsal, cents, city_contracts, days, interleavings, micros
 
 NUMBERS = Numbers()
 RNG = Random(7)

@@ -6,7 +6,7 @@ import pytest
 
 from schemas.errors import Misconfigured
 from streams.flows.configuration import dated, day_of, midnight
-from tests.rehearsal import days, micros
+from tests.stage.rehearsal import days, micros
 
 
 def write(folder: Path, text: str, name: str = "packs.yaml") -> Path:

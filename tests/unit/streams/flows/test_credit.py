@@ -14,7 +14,7 @@ from streams.flows.credit.record import record_id_of
 from streams.flows.credit.sources import FEEDS, KINDS, VIEWS
 from streams.flows.credit.views import check, tables_at
 from streams.operators.publish import breaches, field_tables, row_breaches
-from tests.rehearsal import Rehearsal, cents, city_contracts, days, interleavings
+from tests.stage.rehearsal import Rehearsal, cents, city_contracts, days, interleavings
 
 SEED = 20161031
 RNG = Random(SEED)

@@ -10,7 +10,7 @@ from schemas.change import Change
 from streams.flows.estate import FLOW
 from streams.flows.estate.market import INDEX, WARNING
 from streams.flows.inquiry.sources import cents as amount_of
-from tests.rehearsal import Rehearsal, cents, city_contracts, days, interleavings
+from tests.stage.rehearsal import Rehearsal, cents, city_contracts, days, interleavings
 
 CONTRACTS = city_contracts()
 START, SEED = "2016-01-01", 20161031

@@ -8,8 +8,8 @@ import pytest
 
 from streams.flows import FLOWS
 from streams.operators.flow import Flow
-from tests import flow_matrix
-from tests.rehearsal import city_contracts
+from tests.stage import flow_matrix
+from tests.stage.rehearsal import city_contracts
 
 CONTRACTS = city_contracts()
 
@@ -40,4 +40,4 @@ def test_inputs_name_columns_that_their_contracts_have(flow: Flow) -> None:
 def test_every_check_of_the_handbook_has_a_test_and_the_matrix_says_which() -> None:
     assert not [check for check, tests in flow_matrix.named_tests().items() if not tests]
     text = flow_matrix.README.read_text(encoding="utf-8")
-    assert text == flow_matrix.rendered(text), "run: python -m tests.flow_matrix"
+    assert text == flow_matrix.rendered(text), "run: python -m tests.stage.flow_matrix"

@@ -11,7 +11,7 @@ from ops.city.numbers import Numbers, fifteen_digits
 from schemas.change import Change
 from streams.flows.housing import FLOW
 from streams.operators.flow import Row
-from tests.rehearsal import Rehearsal, cents, city_contracts, days, interleavings, micros
+from tests.stage.rehearsal import Rehearsal, cents, city_contracts, days, interleavings, micros
 
 NUMBERS = Numbers()
 RNG = Random(11)

@@ -10,7 +10,7 @@ from streams.flows.inquiry.cell import Cell
 from streams.flows.inquiry.condition import conditions
 from streams.flows.inquiry.sources import Sources
 from streams.operators.flow import Fact
-from tests.rehearsal import days, micros
+from tests.stage.rehearsal import days, micros
 
 TABLE = """source,name,agency,channel,feed,persons,deadline_days
 HOME,自有住房,land,FEED,land.property,owner_id:owner_name,3

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from ops.city.names import CENTRES, place
+from ops.city.people.names import CENTRES, place
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
 from streams.flows.opendata import FLOW
@@ -23,7 +23,7 @@ from streams.flows.opendata.coordinates import (
 from streams.flows.opendata.heat import GUANGZHOU
 from streams.flows.opendata.profile import column_profile, is_number, rounded
 from streams.flows.opendata.sample import draw
-from tests.rehearsal import Rehearsal, cents, city_contracts, days, micros
+from tests.stage.rehearsal import Rehearsal, cents, city_contracts, days, micros
 
 SEED = 20161015
 CONTRACTS = city_contracts()

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 import streams
-from ops.city import names, papers
 from ops.city.city import City
+from ops.city.firms import papers
+from ops.city.opening_day import settle
+from ops.city.people import names
 from schemas.errors import Misconfigured
 from streams.flows.opendata import FLOW
 from streams.flows.opendata.catalogue import (
@@ -25,7 +27,7 @@ from streams.flows.opendata.catalogue import (
     sets_of,
 )
 from streams.flows.opendata.parts import render
-from tests.rehearsal import Rehearsal, city_contracts, days, micros
+from tests.stage.rehearsal import Rehearsal, city_contracts, days, micros
 
 CONTRACTS = city_contracts()
 DAY = 86_400_000_000
@@ -72,7 +74,7 @@ def test_every_publisher_stands_where_the_data_say_so() -> None:
 
 def test_licences_are_issued_by_an_office_of_the_district() -> None:
     city = City(seed=1, scale=1 / 20_000)
-    city.settle()
+    settle(city)
     rows = [row for feed in papers.LICENCES for row in city.rolls[feed]]
     assert rows
     assert all(row["issuer"].startswith(f"广州市{names.REGIONS[row['region']]}区") for row in rows)

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from ops.city import firms, people
 from ops.city.city import City
+from ops.city.firms import firms
 from ops.city.numbers import Numbers
+from ops.city.people import people
 from schemas.change import Op
 from streams.flows.organisation import FLOW
-from tests.registers import (
+from tests.stage.registers import (
     CODE,
     COVERAGE,
     IDENTIFIER,
@@ -32,7 +33,7 @@ from tests.registers import (
     timeline,
     uscc,
 )
-from tests.rehearsal import Rehearsal, days
+from tests.stage.rehearsal import Rehearsal, days
 
 SEED = 20161031
 

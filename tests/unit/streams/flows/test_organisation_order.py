@@ -10,7 +10,7 @@ import pytest
 from ops.city.numbers import Numbers
 from schemas.change import Change
 from streams.flows.organisation import FLOW
-from tests.registers import (
+from tests.stage.registers import (
     CODE,
     ORGANISATION,
     OTHER_CODE,
@@ -24,7 +24,7 @@ from tests.registers import (
     registration,
     uscc,
 )
-from tests.rehearsal import Rehearsal, days, interleavings, micros
+from tests.stage.rehearsal import Rehearsal, days, interleavings, micros
 
 SEED = 20161031
 FEEDS = {"aic": "aic.enterprise", "civil": "civil.social_organisation", "staffing": "staffing.institution"}

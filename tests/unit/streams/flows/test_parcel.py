@@ -10,7 +10,7 @@ from schemas.change import Change
 from streams.flows.inquiry.sources import cents as amount_of
 from streams.flows.parcel import FLOW
 from streams.flows.parcel.payment import PAYMENT, STATISTIC
-from tests.rehearsal import Rehearsal, cents, city_contracts, days, interleavings, micros
+from tests.stage.rehearsal import Rehearsal, cents, city_contracts, days, interleavings, micros
 
 CONTRACTS = city_contracts()
 NO, USCC = "440199-2016-000001", "91440199MA00000155"

@@ -10,12 +10,12 @@ import pytest
 
 from ops.city.numbers import fifteen_digits
 from schemas.change import Change
-from schemas.identifiers import citizen_check
+from schemas.expression.identifiers import citizen_check
+from streams.engine.intake import moment_of
 from streams.flows.person import FLOW
 from streams.flows.person.past import as_of
 from streams.operators.flow import Row, Subject
-from streams.operators.intake import moment_of
-from tests.rehearsal import Rehearsal, city_contracts, days, interleavings, micros
+from tests.stage.rehearsal import Rehearsal, city_contracts, days, interleavings, micros
 
 CONTRACTS = city_contracts()
 FIELDS = frozenset(CONTRACTS["base.person"].by_name) - {

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from schemas.identifiers import citizen_check
+from schemas.expression.identifiers import citizen_check
+from streams.engine.effects import Effects
+from streams.engine.folding import Folding
+from streams.engine.intake import Outgoing
+from streams.engine.message import FACT, message_key, pack
 from streams.flows.quota import FLOW
 from streams.flows.quota.cycle import find_period, period_of
 from streams.flows.quota.draw import commitment, draw_order, roster_hash, verify_draw
-from streams.operators.effects import Effects
-from streams.operators.folding import Folding
-from streams.operators.intake import Outgoing
-from streams.operators.message import FACT, message_key, pack
-from tests.rehearsal import MemoryStore, Rehearsal, city_contracts, days, interleavings, micros
+from tests.stage.rehearsal import MemoryStore, Rehearsal, city_contracts, days, interleavings, micros
 
 CONTRACTS = city_contracts()
 AGENCIES = ("transport", "police", "hrss", "state_tax", "local_tax", "aic", "qts")

@@ -16,7 +16,7 @@ from schemas.change import Change
 from streams.flows.registration import FLOW
 from streams.flows.registration.rules import TOPICS
 from streams.operators.flow import Row
-from tests.rehearsal import Rehearsal, city_contracts, days, interleavings, micros
+from tests.stage.rehearsal import Rehearsal, city_contracts, days, interleavings, micros
 
 CONTRACTS = city_contracts()
 FOOD, CHEMICALS = "H6201", "F5106"

@@ -15,7 +15,7 @@ from schemas.change import Change
 from streams.flows.statistics import FLOW
 from streams.flows.statistics.place import named
 from streams.flows.statistics.settings import age_band, birthday
-from tests.rehearsal import Rehearsal, city_contracts, days, interleavings, micros
+from tests.stage.rehearsal import Rehearsal, city_contracts, days, interleavings, micros
 
 CONTRACTS = city_contracts()
 EPOCH = date(1970, 1, 1)

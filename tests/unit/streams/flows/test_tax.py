@@ -9,12 +9,12 @@ import pytest
 
 from ops.city.numbers import Numbers
 from schemas.change import Change, Op
+from streams.engine.folding import Folding
 from streams.flows.tax import FLOW
 from streams.flows.tax.industry import bucket
 from streams.flows.tax.place import office_of
 from streams.flows.tax.rules import RULES, month_after, rule_at
-from streams.operators.folding import Folding
-from tests.rehearsal import Rehearsal, cents, city_contracts, days, interleavings, micros
+from tests.stage.rehearsal import Rehearsal, cents, city_contracts, days, interleavings, micros
 
 CONTRACTS = city_contracts()
 DAY = 86_400_000_000

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from schemas.change import Op
 from streams.operators.flow import Flow, Fold, Input, Outcome, Subject
-from tests.demo_flow import FLOW, contracts, person
-from tests.rehearsal import Rehearsal, days, micros
+from tests.stage.demo_flow import FLOW, contracts, person
+from tests.stage.rehearsal import Rehearsal, days, micros
 
 
 def test_a_row_that_moves_to_another_subject_leaves_the_former() -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from schemas.change import Batch, Record
-from streams.operators import past
-from streams.operators.past import Past
+from streams.engine.time import past
+from streams.engine.time.past import Past
 
 
 class Kept:

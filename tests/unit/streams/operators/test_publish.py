@@ -20,7 +20,7 @@ from streams.operators.publish import (
     suppress,
     term_until,
 )
-from tests.rehearsal import cents, days, micros
+from tests.stage.rehearsal import cents, days, micros
 
 LINES = [
     {"column": "name", "public": "MASK", "government": "FULL"},

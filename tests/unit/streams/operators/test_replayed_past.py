@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from schemas.change import Op
 from streams.operators.flow import Flow, Fold, Input, Outcome, Subject
-from tests.demo_flow import FLOW
-from tests.rehearsal import Rehearsal, days, micros
+from tests.stage.demo_flow import FLOW
+from tests.stage.rehearsal import Rehearsal, days, micros
 
 TODAY = "2026-11-29"
 WRITTEN = micros("2016-10-31")

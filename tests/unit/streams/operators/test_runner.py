@@ -9,17 +9,17 @@ from typing import Any, cast
 
 import pytest
 
-from producers.log import Headers
+from schemas.agreement.directory import Directory
 from schemas.change import Batch, Record
-from schemas.directory import Directory
+from schemas.log.writer import Headers
+from streams.engine.folding import Folding
+from streams.engine.message import FACT, HOLD, TICK, message_key, pack, unpack
+from streams.engine.runner import Runner
+from streams.engine.task import Ways
 from streams.operators.flow import Flow, Fold, Input, Outcome
-from streams.operators.folding import Folding
-from streams.operators.message import FACT, HOLD, TICK, message_key, pack, unpack
-from streams.operators.runner import Runner
-from streams.operators.task import Ways
-from tests.delivering import PERSON, OutFeed
-from tests.flow_process import Quiet
-from tests.rehearsal import MemoryStore, writing
+from tests.stage.delivering import PERSON, OutFeed
+from tests.stage.flow_process import Quiet
+from tests.stage.rehearsal import MemoryStore, writing
 
 INBOX = "inbox"
 MOMENT = {"type": "long", "logicalType": "timestamp-micros"}

@@ -9,14 +9,15 @@ import pytest
 
 from schemas.change import Op
 from schemas.position import Position
-from streams.operators import folding, sweep
-from streams.operators.effects import Effects
+from streams.engine import folding
+from streams.engine.effects import Effects
+from streams.engine.folding import Folding
+from streams.engine.message import COUNT, unpack
+from streams.engine.time import sweep
+from streams.engine.time.sweep import CURSOR
 from streams.operators.flow import Flow, Fold, Input, Outcome, Subject
-from streams.operators.folding import Folding
-from streams.operators.message import COUNT, unpack
-from streams.operators.sweep import CURSOR
-from tests.demo_flow import FLOW
-from tests.rehearsal import Rehearsal, days
+from tests.stage.demo_flow import FLOW
+from tests.stage.rehearsal import Rehearsal, days
 
 SUBJECTS = 11
 

@@ -18,7 +18,7 @@ from streams.operators.watch import (
     state_of,
     watch,
 )
-from tests.rehearsal import MemoryStore, Rehearsal, days, micros
+from tests.stage.rehearsal import MemoryStore, Rehearsal, days, micros
 
 DAY = 86_400_000_000
 

@@ -1,0 +1,1 @@
+"""The city's firms: registrations, taxes, papers, credit."""

@@ -1,0 +1,1 @@
+"""The city's people: their homes, households, lives and means."""

@@ -1,0 +1,1 @@
+"""Commands of `mesh`: thin doors; the work is in the file that each names."""

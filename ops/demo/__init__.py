@@ -1,0 +1,1 @@
+"""`mesh demo`: the example city on real servers, and how it ends."""

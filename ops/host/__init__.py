@@ -1,0 +1,1 @@
+"""The host: the processes of one directory, kept running, private, and stopped in order."""

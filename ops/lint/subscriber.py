@@ -1,0 +1,300 @@
+"""What is wrong with an agency's or a subscriber's file, its grants above all: every problem with its line and its fix."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ops.lint.column import did_you_mean
+from ops.lint.folder import CODE, agency_of, grant_of, subscriber_of, variable_of
+from ops.lint.folder_form import AgencyForm, GrantForm, SubscriberForm
+from ops.lint.kinds import SINK_OPTIONS, SOURCE_OPTIONS
+from ops.lint.located import Located, Path
+from ops.lint.report import Problem, Severity
+from producers.postgresql.link.catalog import spelled
+from schemas.agreement.agency import FLOW, Agency
+from schemas.agreement.anchor import MESH
+from schemas.agreement.grant import Grant, Mask
+from schemas.agreement.subscriber import PREVIOUS_SIGNING_KEY, SIGNING_KEY, Subscriber
+from schemas.contract import Contract
+from schemas.errors import Misconfigured
+from schemas.expression.code import predicate
+from schemas.expression.expression import parse as parse_expression
+from schemas.feed import check_feed, out_topic
+from schemas.form import examine
+from schemas.wire.name import column_name
+from sinks.http.target import parse_url
+from sinks.postgresql.table.table import NAME_BYTES_MAX, SHORTER_COLUMN, SHORTER_TABLE, does_hold
+
+SINK_KINDS = tuple(SINK_OPTIONS)
+SOURCE_KINDS = tuple(SOURCE_OPTIONS)
+_WITHHELD = {False: {Mask.DROP}, True: {Mask.HASH}}
+"""The masks under which a NOT_SHARED column does not leave: a key column cannot be dropped, only made unreadable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFeed:
+    """A feed that a grant can name, from the checked folder or from the running mesh."""
+
+    contract: Contract
+    is_keyed_only: bool
+
+
+class FileLint:
+    """One YAML file under inspection."""
+
+    def __init__(self, file: str, located: Located) -> None:
+        self._file = file
+        self._located = located
+        self.problems: list[Problem] = []
+        for path, line in located.twice:
+            self._add(Severity.ERROR, path, "", f"{path[-1]} is given twice; the first is lost", "keep one", line)
+
+    def _add(self, severity: Severity, path: Path, field: str, message: str, fix: str, line: int | None = None) -> None:
+        at = self._located.line(path) if line is None else line
+        self.problems.append(
+            Problem(severity=severity, file=self._file, line=at, field=field, message=message, fix=fix)
+        )
+
+    def _reject(self, path: Path, field: str, error: Misconfigured) -> None:
+        self._add(Severity.ERROR, path, field, str(error.args[0]), error.fix)
+
+    def _is_unlike(self, form: type[Any], value: Any, at: Path, what: str, field: str = "") -> bool:
+        """Whether a part of the file is not as its form says; each difference is a problem on its line."""
+        _, faults = examine(form, value, what)
+        for fault in faults:
+            self._add(Severity.ERROR, (*at, *fault.path), field, fault.message, fault.fix)
+        return bool(faults)
+
+    def agency(self) -> Agency | None:
+        """The agency in the file, if it can be read."""
+        if self._is_unlike(AgencyForm, self._located.value, (), "field of an agency"):
+            return None
+        try:
+            agency, connections = agency_of(self._located.value)
+        except Misconfigured as error:
+            self._reject((), "", error)
+            return None
+        if not agency.sources:
+            fix = "add `sources:` with a name, a kind and a connection"
+            self._add(Severity.ERROR, ("agency",), "", "has no source, so nothing can be captured", fix)
+        if "name" not in self._located.value:
+            self._add(Severity.WARNING, ("agency",), "", "has no Chinese name", "add `name: <中文名>`")
+        self._ends("sources", agency.agency, connections, SOURCE_OPTIONS)
+        return agency
+
+    def subscriber(self) -> Subscriber | None:
+        """The subscriber in the file, if it can be read."""
+        if self._is_unlike(SubscriberForm, self._located.value, (), "field of a subscriber"):
+            return None
+        try:
+            subscriber, connections = subscriber_of(self._located.value)
+        except Misconfigured as error:
+            self._reject((), "", error)
+            return None
+        if not subscriber.sinks:
+            fix = "add `sinks:` with a name, a kind and a connection"
+            self._add(Severity.ERROR, ("subscriber",), "", "has no sink, so nothing can be delivered", fix)
+        self._ends("sinks", subscriber.subscriber, connections, SINK_OPTIONS)
+        return subscriber
+
+    def _ends(self, name: str, owner: str, connections: Mapping[str, str], kinds: Mapping[str, type[Any]]) -> None:
+        for index, entry in enumerate(self._located.value.get(name) or ()):
+            at, label = (name, index), str(entry.get("name", "main"))
+            if entry["kind"] not in kinds:
+                fix = did_you_mean(str(entry["kind"]), tuple(kinds))
+                self._add(Severity.ERROR, (*at, "kind"), label, f"there is no kind {entry['kind']}", fix)
+            else:
+                what = f"option of a {name.removesuffix('s')} of kind {entry['kind']}"
+                for fault in examine(kinds[entry["kind"]], entry.get("options") or {}, what)[1]:
+                    self._add(Severity.ERROR, (*at, "options", *fault.path), label, fault.message, fault.fix)
+            if entry["kind"] == FLOW:
+                continue  # written by the mesh itself: there is nothing to connect to
+            if entry["kind"] == MESH and name == "sinks":
+                continue  # it comes and reads: there is nothing to connect to
+            if entry["kind"] == "webhook" and name == "sinks":
+                self._webhook(entry, at, label, owner, connections)
+            variable = f"${{MESH_{owner.upper()}_DSN}}"
+            if label not in connections:
+                self._add(Severity.ERROR, at, label, "has no connection", f"add `connection: {variable}`")
+            elif variable_of(connections[label]) is None:
+                fix = f"write `connection: {variable}` and keep the address in the environment"
+                text = "its address stands in the file, with whatever secret it holds"
+                self._add(Severity.WARNING, (*at, "connection"), label, text, fix)
+
+    def _webhook(
+        self, entry: Mapping[str, Any], at: Path, label: str, owner: str, connections: Mapping[str, str]
+    ) -> None:
+        """Its address, where it stands in the file, and the keys that sign its deliveries."""
+        address = connections.get(label, "")
+        if address and variable_of(address) is None:
+            try:
+                parse_url(address)
+            except Misconfigured as error:
+                self._reject((*at, "connection"), label, error)
+        variable = f"${{MESH_{owner.upper()}_{label.upper()}_KEY}}"
+        if f"{label}.{SIGNING_KEY}" not in connections and not (entry.get("options") or {}).get("secret"):
+            fix = f"add `{SIGNING_KEY}: {variable}`: whsec_ and 24 to 64 random bytes in base64"
+            self._add(Severity.ERROR, at, label, "has no signing key, so its receiver could not trust it", fix)
+        for secret in (SIGNING_KEY, PREVIOUS_SIGNING_KEY):
+            given = connections.get(f"{label}.{secret}")
+            if given is not None and variable_of(given) is None:
+                fix = f"write `{secret}: {variable}` and keep the key in the environment"
+                self._add(
+                    Severity.ERROR, (*at, secret), label, "its signing key stands in the file for all to read", fix
+                )
+
+    # --- grants -----------------------------------------------------------------------------------------------------
+
+    def grants(
+        self, subscriber: Subscriber, feeds: Mapping[str, KnownFeed | None], over: Collection[str] = ()
+    ) -> Iterator[Grant]:
+        """The grants in the file that can be read, each looked at; a feed whose contract is broken maps to None.
+
+        `over` are ids of grants that have ended in the running mesh: what their feed has no more is no error of theirs.
+        """
+        entries = self._located.value.get("grants") or []
+        if not isinstance(entries, list):
+            fix = "write `grants:` and then `- feed: …`"
+            self._add(Severity.ERROR, ("grants",), "", "grants is no list", fix)
+            return
+        if not entries:
+            fix = "add `grants:`; without one nothing flows"
+            self._add(Severity.WARNING, ("subscriber",), "", "has no grants", fix)
+        seen: set[str] = set()
+        for index, entry in enumerate(entries):
+            at: Path = ("grants", index)
+            feed = self._feed(entry, at, feeds)
+            name = str(entry.get("feed", "")) if isinstance(entry, Mapping) else ""
+            if self._is_unlike(GrantForm, entry, at, "field of a grant", name):
+                continue
+            try:
+                grant = grant_of(entry, subscriber.subscriber)
+            except Misconfigured as error:
+                self._unreadable(entry, at, feed, error)
+                continue
+            self._grant(grant, at, subscriber, None if grant.grant_id in over else feed, seen)
+            yield grant
+
+    def _feed(self, entry: Any, at: Path, feeds: Mapping[str, KnownFeed | None]) -> KnownFeed | None:
+        name = entry.get("feed") if isinstance(entry, Mapping) else None
+        if not isinstance(name, str):
+            return None
+        try:
+            check_feed(name)
+        except Misconfigured as error:
+            self._reject((*at, "feed"), name, error)
+            return None
+        if name not in feeds:
+            fix = did_you_mean(name, sorted(feeds)) if feeds else "check it together with the agency's folder"
+            self._add(Severity.ERROR, (*at, "feed"), name, "there is no such feed, here or in the running mesh", fix)
+        return feeds.get(name)
+
+    def _unreadable(self, entry: Any, at: Path, feed: KnownFeed | None, error: Misconfigured) -> None:
+        columns = entry.get("columns") if isinstance(entry, Mapping) else None
+        name = str(entry.get("feed", "")) if isinstance(entry, Mapping) else ""
+        if columns in ("*", ["*"]) or (isinstance(columns, str | None) and feed is not None):
+            names = ", ".join(field.name for field in feed.contract.fields) if feed else "<each column by name>"
+            fix = f"list what the purpose needs, out of: columns: [{names}]"
+            text = "does not name its columns; nothing is granted that is not named (default deny)"
+            self._add(Severity.ERROR, (*at, "columns"), name, text, fix)
+        else:
+            self._reject(at, name, error)
+
+    def _grant(self, grant: Grant, at: Path, subscriber: Subscriber, feed: KnownFeed | None, seen: set[str]) -> None:
+        name = grant.feed
+        if grant.grant_id in seen:
+            fix = f"give the second its own id, `grant_id: {subscriber.subscriber}.{name}.<purpose>`"
+            self._add(Severity.ERROR, at, name, f"grant {grant.grant_id} is there twice", fix)
+        seen.add(grant.grant_id)
+        if not all(CODE.fullmatch(part) for part in grant.grant_id.split(".")) or len(out_topic(grant.grant_id)) > 240:
+            fix = "use lower-case letters, digits and _, joined by dots, up to 200 characters"
+            self._add(Severity.ERROR, (*at, "grant_id"), name, f"{grant.grant_id} cannot name a topic", fix)
+        if subscriber.sink(grant.sink) is None:
+            fix = did_you_mean(grant.sink, [sink.name for sink in subscriber.sinks])
+            self._add(Severity.ERROR, (*at, "sink"), name, f"there is no sink {grant.sink}", fix)
+        if grant.valid_from and grant.valid_to and grant.valid_from >= grant.valid_to:
+            fix = "correct the two dates; the end is exclusive"
+            self._add(Severity.ERROR, (*at, "valid_to"), name, "ends before it begins", fix)
+        if feed is not None:
+            self._columns(grant, at, feed.contract)
+            self._filter(grant, at, feed)
+            self._target(grant, at, subscriber, feed.contract)
+
+    def _target(self, grant: Grant, at: Path, subscriber: Subscriber, contract: Contract) -> None:
+        """What the grant's target could not hold, and delivery would stop at."""
+        sink = subscriber.sink(grant.sink)
+        if sink is None or sink.kind != "postgres":
+            return
+        delivered = grant.delivered_as
+        tables = sink.options.get("tables")
+        table = str((tables if isinstance(tables, Mapping) else {}).get(delivered, delivered.replace(".", "_")))
+        text = f"is longer than the {NAME_BYTES_MAX} bytes that PostgreSQL keeps of a name: the table would not be made"
+        if not does_hold(table):
+            self._add(Severity.WARNING, at, grant.feed, f"table {table} {text}", SHORTER_TABLE)
+        for name in dict.fromkeys((*contract.key, *grant.columns)):
+            plain = column_name(name)
+            if name in contract.by_name and grant.mask.get(name) is not Mask.DROP and not does_hold(plain):
+                self._add(Severity.WARNING, at, grant.feed, f"column {plain} {text}", SHORTER_COLUMN)
+
+    def _columns(self, grant: Grant, at: Path, contract: Contract) -> None:
+        names = [field.name for field in contract.fields]
+        if "*" in grant.columns:
+            fix = f"list what the purpose needs, out of: columns: [{', '.join(names)}]"
+            text = "does not name its columns; nothing is granted that is not named (default deny)"
+            self._add(Severity.ERROR, (*at, "columns"), grant.feed, text, fix)
+            return
+        for index, column in enumerate(grant.columns):
+            field = contract.by_name.get(column)
+            place = (*at, "columns", index)
+            if field is None:
+                fix = did_you_mean(column, names)
+                self._add(Severity.ERROR, place, grant.feed, f"the contract has no column {column}", fix)
+            elif field.gov.get("class") == "NOT_SHARED" and grant.mask.get(column) not in _WITHHELD[field.is_key]:
+                fix = f"remove it, or let the department change the class of {column} in its contract"
+                text = f"column {column} is NOT_SHARED 不予共享 ({field.gov.get('basis', 'no basis given')})"
+                self._add(Severity.ERROR, place, grant.feed, text, fix)
+        self._masks(grant, at, contract)
+        granted = [contract.by_name[column] for column in grant.columns if column in contract.by_name]
+        conditional = [field.name for field in granted if field.gov.get("class") == "CONDITIONAL"]
+        if conditional and not grant.legal_basis:
+            fix = "add `legal_basis:`, and `matter_code:` where there is one"
+            text = f"gives no legal basis for {', '.join(conditional)} (CONDITIONAL 有条件共享)"
+            gravest = [name for name in conditional if "L4" in contract.by_name[name].tags]
+            if gravest:
+                text = f"{text}; {', '.join(gravest)} is of class L4"
+            self._add(Severity.ERROR if gravest else Severity.WARNING, at, grant.feed, text, fix)
+
+    def _masks(self, grant: Grant, at: Path, contract: Contract) -> None:
+        for column in contract.key:
+            is_shared = contract.by_name[column].gov.get("class") != "NOT_SHARED"
+            if not is_shared and column not in grant.columns and grant.mask.get(column) is not Mask.HASH:
+                text = f"key column {column} is NOT_SHARED 不予共享, and the key travels with every grant"
+                fix = f"write `mask: {{{column}: HASH}}`, or let the department change its class"
+                self._add(Severity.ERROR, at, grant.feed, text, fix)
+        for column, mask in grant.mask.items():
+            if column not in grant.columns and column not in contract.key:
+                fix = f"add {column} to its columns, or remove the mask"
+                self._add(
+                    Severity.ERROR, (*at, "mask", column), grant.feed, f"masks {column}, which it does not grant", fix
+                )
+            if column in contract.key and mask in {Mask.DROP, Mask.MASK}:
+                fix = "use HASH: the key stays distinct and says nothing"
+                text = f"key column {column} cannot be {mask}: rows could not be told apart"
+                self._add(Severity.ERROR, (*at, "mask", column), grant.feed, text, fix)
+
+    def _filter(self, grant: Grant, at: Path, feed: KnownFeed) -> None:
+        if grant.row_filter is None:
+            return
+        place = (*at, "row_filter")
+        try:
+            expression = parse_expression(grant.row_filter)
+            predicate(expression, feed.contract)
+        except Misconfigured as error:
+            self._reject(place, grant.feed, error)
+            return
+        if feed.is_keyed_only and expression.columns - set(feed.contract.key):
+            text = "filters rows, but the source does not send the row as it was, so leaving the filter would go unseen"
+            fix = f"let the department run: ALTER TABLE {spelled(feed.contract.table)} REPLICA IDENTITY FULL;"
+            self._add(Severity.ERROR, place, grant.feed, text, fix)

@@ -1,0 +1,1 @@
+"""Metrics: what the hops report as Prometheus metrics, and how they are read back."""

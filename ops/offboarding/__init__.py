@@ -1,0 +1,1 @@
+"""Offboarding (退网): what leaves the mesh for good, and what that ends."""

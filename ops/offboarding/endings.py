@@ -1,0 +1,38 @@
+"""Endings on their control topic (schemas/agreement/ending.py): a subscriber's side confirms that it applied the end of a grant."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ops.trust.audit import audit
+from schemas.agreement.ending import Ending
+from schemas.feed import ENDINGS
+from schemas.log.writer import Log
+
+WITHIN_SECONDS = 30.0
+
+
+class EndingLog:
+    """What delivery calls once an end is applied; returns when that is on record. Raises Transient."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def __call__(self, ending: Ending, removed: int | None) -> None:
+        """The subscriber's side confirms the end; `removed` counts rows, where it can."""
+        done = replace(ending, acknowledged_at=datetime.now(UTC), removed=removed)
+        records: list[Any] = [(ENDINGS, ending.topic.encode(), json.dumps(done.to_json()).encode(), -1, None)]
+        audit(
+            lambda topic, key, value: records.append((topic, key, value, -1, None)),
+            "grant ended",
+            ending.grant_id,
+            reason=ending.reason,
+            topic=ending.topic,
+            sink=f"{ending.subscriber}.{ending.sink}",
+            at_end=str(ending.at_end),
+            removed=removed,
+        )
+        self._log.write(records, WITHIN_SECONDS)

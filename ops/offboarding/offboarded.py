@@ -1,0 +1,106 @@
+"""What is left to be done after `mesh offboard`, done by the hops: slots given back, subscribers that confirmed all ends.
+
+Nothing here needs the command: whatever it was interrupted at, and whoever runs, ends what its records say.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ops.settings import Connections, Settings
+from ops.trust.audit import audit
+from schemas.agreement.directory import Directory
+from schemas.agreement.offboarding import Offboarding
+from schemas.errors import MeshError
+from schemas.feed import OFFBOARDED, SUBSCRIBERS
+from schemas.log.control import read_directory
+from schemas.log.login import remove_login
+from schemas.log.writer import Log
+
+LOOK_SECONDS = 1.0
+WITHIN_SECONDS = 30.0
+MINTED = ("kafka", "hash-key")
+
+_logger = logging.getLogger(__name__)
+
+
+class Finished:
+    """Keeps that nothing is left to be done for something that left."""
+
+    def __init__(self, settings: Settings, log: Log) -> None:
+        self._settings = settings
+        self._log = log
+
+    def slot(self, slot: Offboarding) -> None:
+        """A source's slot was given back; its address is forgotten, unless its agency may add feeds. Raises Transient."""
+        if not slot.command.startswith("feed "):
+            code, _, source = slot.name.partition(".")
+            Connections(self._settings.directory).sources.remove(code, source)
+        self._write(slot, "slot given back", [])
+
+    def subscriber(self, offboarding: Offboarding) -> None:
+        """Every grant of a subscriber has ended: its login, its keys and the addresses of its sinks go. Raises MeshError."""
+        code = offboarding.name
+        remove_login(self._settings.kafka, code)
+        connections = Connections(self._settings.directory)
+        connections.sinks.forget(code)
+        for name in MINTED:
+            connections.remove(code, name)
+        self._write(offboarding, "subscriber left", [(SUBSCRIBERS, code.encode(), None, -1, None)])
+
+    def _write(self, offboarding: Offboarding, what: str, records: list[Any]) -> None:
+        done = replace(offboarding, done_at=datetime.now(UTC))
+        audit(lambda topic, key, value: records.append((topic, key, value, -1, None)), what, offboarding.name)
+        records.append((OFFBOARDED, done.key.encode(), json.dumps(done.to_json()).encode(), -1, None))
+        self._log.write(records, WITHIN_SECONDS)
+
+
+def unconfirmed(directory: Directory, code: str) -> list[str]:
+    """Topics of a subscriber whose end its side has not confirmed, and grants that have not even ended."""
+    running = [entry.topic for entry in directory.grants.values() if entry.grant.subscriber == code]
+    due = [each.topic for each in directory.endings.values() if each.subscriber == code and not each.acknowledged_at]
+    return sorted({*running, *due})
+
+
+def leaving(directory: Directory) -> list[Offboarding]:
+    """Subscribers that are on their way out."""
+    return [each for each in directory.offboarded.values() if each.kind == "subscriber" and each.done_at is None]
+
+
+class Leaving:
+    """Lets subscribers go once their side confirmed the end of every grant; in every delivery process."""
+
+    def __init__(self, kafka: str, directory: Callable[[], Directory], finished: Finished) -> None:
+        self._kafka = kafka
+        self._directory = directory
+        self._finished = finished
+
+    def look(self) -> None:
+        """Finish who can be; who cannot is looked at again."""
+        if not self._ready(self._directory()):
+            return
+        try:
+            # Followed records of several topics come in no order: an end may stand on its topic and not be here yet.
+            for offboarding in self._ready(read_directory(self._kafka)):
+                self._finished.subscriber(offboarding)
+                _logger.info("subscriber %s has left", offboarding.name)
+        except MeshError as error:
+            _logger.warning("subscribers that leave are looked at again: %s", error)
+
+    def _ready(self, directory: Directory) -> Collection[Offboarding]:
+        return [each for each in leaving(directory) if not unconfirmed(directory, each.name)]
+
+    def run(self, stop: threading.Event) -> None:
+        """Look every second until `stop`, in a thread of its own."""
+
+        def keep() -> None:
+            while not stop.wait(LOOK_SECONDS):
+                self.look()
+
+        threading.Thread(target=keep, name="leaving", daemon=True).start()

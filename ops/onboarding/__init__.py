@@ -1,0 +1,1 @@
+"""Onboarding (入网) and what follows it: drafts, successors of contracts, copies anew."""

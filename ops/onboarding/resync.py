@@ -1,0 +1,54 @@
+"""`mesh resync`: a person asks for a feed, or all feeds of a source, to be copied anew; it is always done (invariant 9).
+
+The request stands on a control topic, so that whichever process captures the source takes it up, running or stopped, on this host
+or another. A feed is copied beside the running stream: its subscribers are told that its rows are gone, then get them as they are.
+A source has its slot made anew and its epoch raised, so that every position lies above all earlier ones.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import closing
+from datetime import UTC, datetime
+
+from ops.settings import Settings
+from schemas.agreement.directory import Directory
+from schemas.errors import Misconfigured
+from schemas.feed import RESYNCS
+from schemas.log.control import publish, read_directory
+from schemas.log.topics import ensure_control_topics
+from schemas.log.writer import Log
+
+PEER = "mesh"
+
+
+def ask(settings: Settings, name: str) -> str:
+    """Ask for a feed or a source `<agency>.<source>`; which of the two will be copied. Raises Misconfigured if it is neither."""
+    ensure_control_topics(settings.kafka)
+    target = _target(read_directory(settings.kafka), name)
+    with closing(Log(settings.kafka, client_id="mesh-resync")) as log:
+        publish(log.append, RESYNCS, target, {"request": new_request()})
+        log.flush(30)
+    return target
+
+
+def new_request() -> str:
+    """A request that is no other."""
+    return f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {secrets.token_hex(4)}"
+
+
+def _target(directory: Directory, name: str) -> str:
+    sources = {
+        f"{agency.agency}.{source.name}": source
+        for agency in directory.agencies.values()
+        for source in agency.sources
+        if not source.is_flow
+    }
+    if name in sources:
+        return name
+    entry = directory.feeds.get(name)
+    source = entry.contract.source_name if entry else ""
+    if source in sources:
+        return source if sources[source].kind == PEER else name  # what another mesh provides is read again as a whole
+    known = ", ".join(sorted(sources)) or "none"
+    raise Misconfigured(name, "is no source and no feed that is captured", fix=f"name a feed, or one of: {known}")

@@ -1,0 +1,144 @@
+"""Compare: does a subscriber hold exactly what its grant entitles it to? Worked out from the source, without the mesh.
+
+Nothing of streams/ or sinks/ is used here: the row filter is read a second time (condition.py), masks are applied from their
+description in schemas/agreement/grant.py, and rows that a contract's own rules reject are left out by the validators. Reports
+carry counts, never values. The source of a captured feed is its table; of a feed that a flow writes, the rows that stand in
+it (derived.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from psycopg import sql
+
+from ops.proof.condition import condition
+from ops.proof.copies import Copy, Rows, granted, held, is_readable, reading, statement
+from ops.proof.ddl import table_of
+from ops.proof.plain import plain
+from ops.proof.withdrawn import values_left
+from schemas.agreement.grant import Grant, Mask
+from schemas.contract import Contract, Field
+from schemas.errors import Misconfigured
+
+Source = str | Iterable[Mapping[str, Any]]
+"""The address of the database with the contract's table, or the rows themselves, column to value as a database gives it."""
+
+_IS_PARTITIONED = "SELECT FROM pg_class WHERE oid = to_regclass({}) AND relkind = 'p'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Counts of rows: what the source entitles to, what the copy has, and where they part.
+
+    `withdrawn` counts values in columns that the grant does not allow, or no longer.
+    """
+
+    expected: int
+    found: int
+    missing: int
+    surplus: int
+    different: int
+    withdrawn: int = 0
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the copy is the source's view to the last value."""
+        return not (self.missing or self.surplus or self.different or self.withdrawn)
+
+    def to_json(self) -> dict[str, Any]:
+        """The counts and the verdict."""
+        return {**asdict(self), "exact": self.is_exact}
+
+
+def compare(
+    grant: Grant,
+    contract: Contract,
+    source: Source,
+    copy: Copy,
+    hash_key: bytes | None = None,
+    *,
+    text_encoding: str | None = None,
+) -> Comparison:
+    """Compare one grant's copy with its source, row by row and column by column.
+
+    Both must stand still. `hash_key` is the subscriber's secret for HASH masks, needed only where the grant has one;
+    `text_encoding` is the option of a source whose database does not say what its text is in. Raises
+    Transient when either cannot be read.
+    """
+    expected = entitled(grant, contract, source, hash_key, text_encoding=text_encoding) if source != () else {}
+    found = held(copy, grant, contract)
+    shared = expected.keys() & found.keys()
+    return Comparison(
+        expected=len(expected),
+        found=len(found),
+        missing=len(expected) - len(shared),
+        surplus=len(found) - len(shared),
+        different=sum(expected[key] != found[key] for key in shared),
+        withdrawn=values_left(copy, grant, contract),
+    )
+
+
+def entitled(
+    grant: Grant, contract: Contract, source: Source, hash_key: bytes | None = None, *, text_encoding: str | None = None
+) -> Rows:
+    """The rows that the subscriber must hold: valid by the contract's rules, inside the filter, projected and masked.
+
+    Rows with text that its encoding does not read are dead letters, and not among them.
+    """
+    conditions = [condition(rule.expression) for rule in contract.rules if rule.is_fatal]
+    if grant.row_filter is not None:
+        conditions.append(condition(grant.row_filter))
+    fields = granted(grant, contract)
+    show = [_shown(field, grant, hash_key) for field in fields]
+    names = [field.name for field in fields]
+    keys = [place for place, field in enumerate(fields) if field.is_key]
+    rows: Rows = {}
+    for row in _source_rows(contract, source, text_encoding) if isinstance(source, str) else source:
+        if all(holds(row) for holds in conditions):
+            values = tuple(shown(row[name]) for name, shown in zip(names, show, strict=True))
+            rows[tuple(values[place] for place in keys)] = values
+    return rows
+
+
+def _source_rows(contract: Contract, source_dsn: str, text_encoding: str | None) -> list[dict[str, Any]]:
+    columns = [sql.Identifier(field.column) for field in contract.fields]
+    names = [field.name for field in contract.fields]
+    table = table_of(contract)
+    with reading(source_dsn, f"source {contract.source_name}", text_encoding) as connection:
+        # A feed has the rows of its table alone, or of all partitions of it: a partitioned table has none of its own.
+        asked = sql.SQL(_IS_PARTITIONED).format(table.as_string(None))
+        kind = connection.execute(statement(connection, asked, text_encoding)).fetchone()
+        only = sql.SQL("ONLY " if kind is None else "")  # a row of no columns is empty, not None
+        query = sql.SQL("SELECT {} FROM {}{}").format(sql.SQL(", ").join(columns), only, table)
+        found = connection.execute(statement(connection, query, text_encoding))
+        return [dict(zip(names, values, strict=True)) for values in found if is_readable(values)]
+
+
+def _shown(field: Field, grant: Grant, hash_key: bytes | None) -> Callable[[Any], Any]:
+    mask = grant.mask.get(field.name, Mask.FULL)
+    is_text = field.branches[0] == "string"
+    if mask is Mask.MASK:
+        return _hidden if is_text else lambda _: None
+    if mask is Mask.HASH:
+        if hash_key is None or not is_text:
+            raise Misconfigured(
+                f"grant {grant.grant_id}",
+                f"the comparison cannot hash column {field.name}",
+                fix="give the subscriber's hash key, and hash text columns only",
+            )
+        return lambda value: None if value is None else hmac.new(hash_key, value.encode(), hashlib.sha256).hexdigest()
+    return lambda value: plain(field, mask, value)
+
+
+def _hidden(text: str | None) -> str | None:
+    """Stars between the first and the last character; of two characters only the first is seen, of one none."""
+    if text is None:
+        return None
+    if len(text) < 3:
+        return text[: len(text) - 1] + "*" * min(1, len(text))
+    return text[0] + "*" * (len(text) - 2) + text[-1]

@@ -1,0 +1,119 @@
+"""Flows: the process that folds feeds into the city's shared records and cases (streams/operators, streams/flows)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from schemas.agreement.directory import Directory
+from schemas.change import Batch
+from schemas.feed import FLOW_INBOX, FLOW_STATE
+from schemas.log.reader import read_range
+from schemas.log.topics import DAY_MS, TopicSpec, bounds, ensure_topics
+from schemas.log.transaction import TransactionWriter
+from schemas.log.writer import Log
+from schemas.registry.client import RegistryClient
+from streams.engine.runner import Observer, Runner
+from streams.engine.task import Ways
+from streams.engine.time.past import Progress
+from streams.operators.flow import Flow
+from streams.worker.app import StreamWorker
+from streams.worker.run_thread import Lost, never_accepted
+from streams.worker.worker import HeldUp
+
+TASKS = "MESH_FLOW_TASKS"
+CLOCK = "MESH_FLOW_CLOCK"
+BY_COMMITS, BY_DATES = "commits", "dates"
+TASKS_DEFAULT = 4
+"""Partitions of the inbox, for life: so many workers can share the flows' work."""
+INBOX_RETENTION_MS = 7 * DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class StateChangelog:
+    """`streams.engine.state.Changelog` on the mesh's broker."""
+
+    bootstrap: str
+    topic: str = FLOW_STATE
+
+    def bounds(self, partition: int, /) -> tuple[int, int]:
+        """See Changelog."""
+        return bounds(self.bootstrap, self.topic, partition)
+
+    def read(self, partition: int, start: int, end: int, /) -> Iterator[Batch]:
+        """See Changelog."""
+        return read_range(self.bootstrap, self.topic, partition, start, end)
+
+
+def ensure_flow_topics(bootstrap: str, partitions: int) -> None:
+    """The inbox and the changelog, with so many partitions each. Raises Misconfigured when they have another number."""
+    ensure_topics(bootstrap, topic_specs(partitions))
+
+
+def topic_specs(partitions: int, *, inbox: str = FLOW_INBOX, state: str = FLOW_STATE) -> Mapping[str, TopicSpec]:
+    """What the two topics of the tasks are to be."""
+    return {
+        inbox: TopicSpec(partitions=partitions, is_compacted=False, retention_ms=INBOX_RETENTION_MS),
+        state: TopicSpec(partitions=partitions, compaction_lag_ms=0),
+    }
+
+
+def run_worker(
+    flows: Sequence[Flow],
+    stop: threading.Event,
+    *,
+    kafka: str,
+    registry: str,
+    directory: Callable[[], Directory],
+    ways: Ways,
+    group: str,
+    instance_id: str | None,
+    folder: Path,
+    progress: Progress,
+    observer: Observer,
+    is_replay: bool = False,
+    producer: Mapping[str, str] | None = None,
+    lost: Lost = never_accepted,
+    held_up: HeldUp = lambda _: None,
+) -> None:
+    """One worker of `group` until `stop`. `folder` is its own; `instance_id` and `is_replay` as in StreamWorker and Runner.
+
+    `producer` as in Settings.
+    """
+    with (
+        closing(RegistryClient(registry)) as schemas,
+        closing(Log(kafka, client_id=f"mesh-{instance_id or group}", extra=producer)) as log,
+        closing(
+            Runner(
+                flows=flows,
+                directory=directory,
+                schema_of=schemas.schema,
+                open_outlet=log.lane,
+                open_writer=partial(TransactionWriter, kafka, extra=producer),
+                changelog=StateChangelog(kafka, ways.state),
+                ways=ways,
+                data_dir=folder / "state",
+                progress=progress,
+                replay=partial(read_range, kafka),
+                observer=observer,
+                is_replay=is_replay,
+            )
+        ) as runner,
+    ):
+        worker = StreamWorker(
+            bootstrap=kafka,
+            group=group,
+            topics=runner.topics,
+            handle=runner.handle,
+            idle=runner.idle,
+            lost=lost,
+            held_up=held_up,
+            data_dir=folder,
+            instance_id=instance_id,
+        )
+        runner.alive = worker.alive
+        worker.run(stop)

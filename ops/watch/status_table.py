@@ -1,0 +1,221 @@
+"""The status on a terminal: how the mesh is, what is unwell and why, then a table each of feeds, subscriptions, processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ops.command.terminal import SHANGHAI
+from ops.metrics.metric import CAPTURED
+from ops.watch.health import DOWN, OK, STUCK
+from ops.watch.status_report import OFF, FeedStatus, FlowStatus, ProcessStatus, Status, SubscriptionStatus, TaskStatus
+from schemas.incident import Incident
+
+Entry = TypeVar("Entry", FeedStatus, SubscriptionStatus)
+
+_COLORS = {OK: "green", "up": "green", STUCK: "red", DOWN: "red", "silent": "red"}
+
+
+def render(status: Status, *, rows_max: int | None = None) -> RenderableType:
+    """The tables; with `rows_max`, of feeds and subscriptions only so many: the unwell first, then the busiest."""
+    return Group(
+        _headline(status),
+        *reasons(status),
+        *([_incidents(status.incidents)] if status.incidents else []),
+        _feeds(status.feeds, rows_max),
+        _subscriptions(status.subscriptions, rows_max),
+        *([_flows(status.flows), _tasks(status.tasks)] if status.flows else []),
+        _processes(status.processes),
+    )
+
+
+def _headline(status: Status) -> Text:
+    line = Text("pearlmesh  ", style="bold")
+    line.append(
+        f"{_count(sum(feed.per_second for feed in status.feeds if feed.origin == CAPTURED))}/s captured 采集  "
+        f"{_count(sum(entry.per_second for entry in status.subscriptions))}/s delivered 交付  "
+        f"commit → acknowledged p50 {_seconds(status.p50_seconds)}, p99 {_seconds(status.p99_seconds)}  ",
+        style="not bold",
+    )
+    line.append("all well" if status.is_well else "unwell:", style="green" if status.is_well else "bold red")
+    return line
+
+
+def reasons(status: Status) -> list[Text]:
+    """Each reason once, with what it holds for: one parked sink is one trouble, however many grants it has."""
+    concerned: dict[tuple[str, str], list[str]] = {}
+    for feed in status.feeds:
+        if feed.health not in {OK, OFF}:
+            concerned.setdefault((feed.health, feed.reason), []).append(feed.feed)
+    for entry in status.subscriptions:
+        if entry.health not in {OK, OFF}:
+            concerned.setdefault((entry.health, entry.reason), []).append(entry.grant_id)
+    for flow in status.flows:
+        if flow.health != OK:
+            concerned.setdefault((flow.health, flow.reason), []).append(flow.flow)
+    for process in status.processes:
+        if process.state != "up":
+            concerned.setdefault((process.state, "see its log"), []).append(process.process)
+    lines = [
+        Text(
+            f"  {health}: {reason}: {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}",
+            "red",
+        )
+        for (health, reason), names in concerned.items()
+    ]
+    return lines + [Text(f"  {notice}", style="yellow") for notice in status.notices]
+
+
+def _feeds(feeds: Sequence[FeedStatus], rows_max: int | None) -> Table:
+    shown = _first(feeds, rows_max)
+    rows = [
+        (
+            feed.feed,
+            _count(feed.captured),
+            _count(feed.per_second),
+            _alarming(feed.rejected),
+            _seconds(feed.lag_seconds),
+            _count(feed.lag_records),
+            f"{feed.snapshot:.0%}" if feed.snapshot is not None else "",
+            _state(feed.health),
+        )
+        for feed in shown
+    ]
+    names = ("captured", "/s", "rejected", "lag", "behind", "snapshot")
+    return _table("Feed 数据", names, rows, left_out=len(feeds) - len(shown))
+
+
+def _subscriptions(subscriptions: Sequence[SubscriptionStatus], rows_max: int | None) -> Table:
+    shown = _first(subscriptions, rows_max)
+    rows = [
+        (
+            entry.grant_id,
+            _count(entry.delivered),
+            _count(entry.per_second),
+            _count(entry.suppressed),
+            _alarming(entry.dead),
+            _seconds(entry.lag_seconds),
+            _count(entry.lag_records),
+            _seconds(entry.p50_seconds),
+            _seconds(entry.p99_seconds),
+            _state(entry.health),
+        )
+        for entry in shown
+    ]
+    names = ("delivered", "/s", "suppressed", "dead", "lag", "behind", "p50", "p99")
+    return _table("Subscription 订阅", names, rows, left_out=len(subscriptions) - len(shown))
+
+
+def _flows(flows: Iterable[FlowStatus]) -> Table:
+    rows = [
+        (
+            flow.flow,
+            _count(flow.messages),
+            _count(flow.per_second),
+            _seconds(flow.lag_seconds),
+            _count(flow.lag_records),
+            f"{datetime.fromisoformat(flow.clock).astimezone(SHANGHAI):%Y-%m-%d %H:%M}" if flow.clock else "",
+            _state(flow.health),
+        )
+        for flow in flows
+    ]
+    return _table("Flow 业务流", ("messages", "/s", "lag", "behind", "its time"), rows)
+
+
+def _tasks(tasks: Iterable[TaskStatus]) -> Table:
+    rows = [
+        (
+            f"task {task.task}",
+            _seconds(task.lag_seconds),
+            _count(task.lag_records),
+            f"{task.restored:.0%}" if task.restored is not None else "",
+            Text(""),
+        )
+        for task in tasks
+    ]
+    return _table("Task 任务", ("lag", "behind", "restored"), rows)
+
+
+def _incidents(incidents: Iterable[Incident]) -> Table:
+    """What stands still, waits or is worth knowing, since when (in Asia/Shanghai), why, and what to do."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("Incident 异常事项", overflow="fold", min_width=16)
+    for name in ("state", "since"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("reason and what to do", overflow="fold", ratio=1)
+    for incident in incidents:
+        words = Text(incident.reason)
+        if incident.fix:
+            words.append(f"\nfix: {incident.fix}", style="bold")
+        style = "red" if incident.is_standstill else "yellow"
+        since = f"{incident.since.astimezone(SHANGHAI):%m-%d %H:%M:%S}"
+        table.add_row(Text(f"{incident.kind} {incident.name}"), Text(incident.state, style=style), since, words)
+    return table
+
+
+def _processes(processes: Iterable[ProcessStatus]) -> Table:
+    rows = [
+        (
+            process.process,
+            str(process.pid) if process.pid is not None else "-",
+            _alarming(process.restarts),
+            _duration(process.uptime_seconds),
+            _state(process.state),
+        )
+        for process in processes
+    ]
+    return _table("Process 进程", ("pid", "restarts", "uptime"), rows)
+
+
+def _table(subject: str, numbers: Sequence[str], rows: Sequence[tuple[str | Text, ...]], left_out: int = 0) -> Table:
+    """On a narrow terminal the names fold, so that the numbers stay whole."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column(subject, overflow="fold", min_width=16)
+    for index, name in enumerate((*numbers, "state"), 1):
+        width = max((cell_len(str(row[index])) for row in rows), default=0)
+        justify = "left" if name == "state" else "right"
+        table.add_column(name, justify=justify, no_wrap=True, min_width=max(width, cell_len(name)))
+    for name, *cells in rows:
+        table.add_row(Text(str(name)), *cells)
+    if left_out > 0:
+        table.add_row(f"… and {left_out} more", style="dim")
+    return table
+
+
+def _first(entries: Sequence[Entry], rows_max: int | None) -> Sequence[Entry]:
+    if rows_max is None:
+        return entries
+    return sorted(entries, key=lambda entry: (entry.health == OK, -entry.per_second))[:rows_max]
+
+
+def _state(status: str) -> Text:
+    return Text(status, style=_COLORS.get(status, "dim"))
+
+
+def _count(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+
+
+def _alarming(value: int) -> Text:
+    return Text(f"{value:,}", style="yellow" if value else "")
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s" if value < 100 else _duration(value)
+
+
+def _duration(value: float | None) -> str:
+    if value is None:
+        return "-"
+    minutes, seconds = divmod(int(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02}m" if hours else f"{minutes}m {seconds:02}s" if minutes else f"{seconds}s"

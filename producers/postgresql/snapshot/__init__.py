@@ -1,0 +1,1 @@
+"""The snapshot: the tables as they stood when the stream began, copied beside it."""

@@ -1,0 +1,276 @@
+"""Copying: the first copy of a source's tables, and that of tables beside the running stream.
+
+A table that is copied beside the stream loses nothing and never shows an older row after a newer change: the stream first
+passes the snapshot's position, and rows whose key it brought since are left out (PG-16, PG-18). Where subscribers have rows
+of a former copy, they are first told that those are gone: a truncate at a place in the log, then the changes that were committed
+from that place on, and the rows of a snapshot that is later than it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
+
+from producers.postgresql.admission import Widen, admission
+from producers.postgresql.book import Book, columns_of
+from producers.postgresql.captured import absent
+from producers.postgresql.link.catalog import Table, Types, tables
+from producers.postgresql.link.link import connect, connect_replication, translated
+from producers.postgresql.options import PostgresOptions
+from producers.postgresql.place import COPYING, TablePlace
+from producers.postgresql.slot import Slot, by_table
+from producers.postgresql.snapshot.copy import ParallelCopy, processes_most
+from producers.postgresql.snapshot.snapshot import (
+    Emptied,
+    Origin,
+    Overtaken,
+    RangeDone,
+    Reading,
+    TableCopy,
+    create_slot,
+    ranges,
+)
+from producers.postgresql.stream.stream import Stream
+from producers.postgresql.watch import Look, look
+from producers.source import SourceBatch, SourceSetting
+from schemas.agreement.directory import FeedEntry
+
+LOCK_RETRY_SECONDS = 5.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Copying:
+    """The copies of one source; used by its own thread. `widen` may change a table before it is admitted."""
+
+    def __init__(
+        self,
+        setting: SourceSetting,
+        options: PostgresOptions,
+        book: Book,
+        slot: Slot,
+        types: Types,
+        widen: Widen | None,
+    ) -> None:
+        self._setting = setting
+        self._name = setting.name
+        self._book = book
+        self._slot = slot
+        self._types = types
+        self._widen = widen
+        self._processes_most = processes_most(options)
+        self._text_encoding = options.text_encoding
+        self._reading: Reading | None = None
+        self._parallel: ParallelCopy | None = None
+        self._retry_at: dict[str, float] = {}
+        self._emptied: set[tuple[str, int]] = set()
+        self.overtaken: Overtaken | None = None
+
+    def is_carried(self, feed: str) -> bool:
+        """Whether the stream's changes of the feed are wanted: not before subscribers are told that a former copy is gone."""
+        place = self._book.table(feed)
+        return not self._book.is_stopped(feed) and (place.is_emptied or (feed, place.copy) in self._emptied)
+
+    def news(self, feeds: Mapping[str, FeedEntry]) -> Mapping[str, FeedEntry]:
+        """Feeds whose table is not wholly copied, and may be now."""
+        now = time.monotonic()
+        return {
+            feed: entry
+            for feed, entry in feeds.items()
+            if not (self._book.is_stopped(feed) or self._book.is_copied(entry) or now < self._retry_at.get(feed, 0.0))
+        }
+
+    def admitted(
+        self, feeds: Mapping[str, FeedEntry], at: int
+    ) -> Generator[SourceBatch, None, Mapping[str, FeedEntry]]:
+        """Admit what can be, and return it. What cannot is stopped, what is locked waits."""
+        found = yield from admission(self._setting, feeds, self._widen)
+        for feed, (reason, fix) in {
+            **found.refused,
+            **self._gone({feed: feeds[feed] for feed in found.refused}),
+        }.items():
+            self._book.stop(feed, reason, fix, at)
+        for feed, reason in found.locked.items():
+            self._wait(feed, reason)
+        return found.admitted
+
+    def _gone(self, refused: Mapping[str, FeedEntry]) -> Mapping[str, tuple[str, str]]:
+        """Reason and fix where the table that was captured before has gone from its name: preflight knows nothing of it."""
+        former = {
+            feed: was
+            for feed, entry in refused.items()
+            if (was := self._book.table(feed).captured) is not None and was.name == entry.contract.table
+        }
+        names, oids = [was.name for was in former.values()], [was.oid for was in former.values()]
+        seen = look(self._slot.statements, self._slot.name, names, oids, source=self._name) if former else None
+        gone = {feed: absent(feed, was, seen.now(was.name, was.oid)) for feed, was in former.items() if seen}
+        return {feed: (why.reason, why.fix) for feed, why in gone.items() if why is not None}
+
+    def _wait(self, feed: str, reason: str) -> None:
+        self._retry_at[feed] = time.monotonic() + LOCK_RETRY_SECONDS
+        self._book.wait(feed, reason)
+
+    def seen(self, feeds: Mapping[str, FeedEntry]) -> tuple[Look, Mapping[str, Table]]:
+        """The feeds' tables as the catalog has them now, and where the log is."""
+        names = [entry.contract.table for entry in feeds.values()]
+        statements = self._slot.statements
+        seen = look(statements, self._slot.name, names, (), source=self._name)
+        with translated(self._name):
+            return seen, tables(statements, self._types, names)
+
+    def planned(self, feeds: Mapping[str, FeedEntry], seen: Look, present: Mapping[str, Table]) -> dict[str, FeedEntry]:
+        """Note in the book how each table is to be copied; the feeds whose table is there."""
+        found: dict[str, FeedEntry] = {}
+        for feed, entry in feeds.items():
+            captured, table = seen.by_name.get(entry.contract.table), present.get(entry.contract.table)
+            if captured is None or table is None:
+                continue  # it has gone since it was admitted
+            place = self._book.table(feed)
+            if not (self._goes_on(place, entry, table) and place.captured and place.captured.oid == captured.oid):
+                place = place.fresh()
+            since = place.since if place.is_emptied else seen.at
+            columns = tuple(sorted(columns_of(entry)))
+            place = replace(place, filenode=table.filenode, columns=columns, since=since)
+            self._book.set(feed, replace(place, captured=captured, seen_at=seen.at))
+            found[feed] = entry
+        return found
+
+    def _goes_on(self, place: TablePlace, entry: FeedEntry, table: Table) -> bool:
+        """Not if the file was rewritten, old rows are not logged whole (PG-16), or the contract has further columns."""
+        is_same = place.state == COPYING and place.copy > 0 and place.filenode == table.filenode
+        return is_same and columns_of(entry) <= set(place.columns) and table.is_whole_row
+
+    # ── beside the stream ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def add(self, news: Mapping[str, FeedEntry], stream: Stream, origin: Origin) -> Iterator[SourceBatch]:
+        """Copy tables while the stream goes on."""
+        try:
+            feeds = yield from self.admitted(news, stream.position)
+            if not feeds:
+                return
+            seen, present = self.seen(feeds)  # from here to the truncates nothing is read from the stream
+            feeds = self.planned(feeds, seen, present)
+            self._book.save(self._book.place)
+            if anew := [entry for feed, entry in feeds.items() if not self._book.table(feed).is_emptied]:
+                marks = [Emptied(feed=entry.feed, copy=self._book.table(entry.feed).copy) for entry in anew]
+                self._emptied.update((mark.feed, mark.copy) for mark in marks)
+                yield origin.emptied(anew, marks, at=seen.at)
+            self.overtaken = Overtaken(feeds.values())
+            reading = yield from self._opened()
+            held = self.hold(feeds)
+            self.overtaken.forget(reading.position)
+            while stream.position < reading.position:
+                stream.ask()
+                yield SourceBatch()
+            yield from self.copy(held, {name: present[name] for name in by_table(held)}, origin)
+        finally:
+            self.overtaken = None
+            self.close()
+
+    def _opened(self) -> Generator[SourceBatch, None, Reading]:
+        link = connect_replication(self._setting.address, name=self._name)
+        try:
+            slot = f"{self._slot.name}_copy_{link.backend_pid}"
+            statements = self._slot.statements
+            for ready in create_slot(link, slot, is_temporary=True, statements=statements, name=self._name):
+                if ready is None:
+                    yield SourceBatch()
+                else:
+                    self.open(ready[1], ready[0])
+        finally:
+            link.finish()  # PG-24: the temporary slot goes with it; the imported snapshot stays
+        assert self._reading is not None, "the slot's snapshot was imported"
+        return self._reading
+
+    # ── copying ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def open(self, exported: str, position: int) -> None:
+        """Import a slot's snapshot."""
+        connection = connect(self._setting.address, name=self._name, text_encoding=self._text_encoding)
+        self._reading = Reading(connection, exported, position, self._name)
+
+    def hold(self, feeds: Mapping[str, FeedEntry]) -> dict[str, FeedEntry]:
+        """Keep the tables from being rewritten; the feeds whose table nobody has locked."""
+        assert self._reading is not None, "opened by the caller"
+        locked = set(self._reading.hold(by_table(feeds)))
+        for feed, entry in feeds.items():
+            if entry.contract.table in locked:
+                self._wait(feed, f"waits for a lock on {entry.contract.table}")
+        return {feed: entry for feed, entry in feeds.items() if entry.contract.table not in locked}
+
+    def first(
+        self, feeds: Mapping[str, FeedEntry], present: Mapping[str, Table], origin: Origin
+    ) -> Iterator[SourceBatch]:
+        """Copy tables before the stream begins: nothing overtakes their rows, so that several processes may share the work."""
+        assert self._reading is not None, "opened by the caller"
+        self._parallel = ParallelCopy.begun(
+            self._setting, origin, self._reading, present, by_table(feeds), self._processes_most
+        )
+        if self._parallel is None:
+            yield from self.copy(feeds, present, origin)
+            return
+        while not self._book.place.is_emptied:  # no row may overtake the truncates, and the processes' take another way
+            yield SourceBatch()
+            time.sleep(0.02)
+        yield from self._parallel.batches(self._book.place.tables)
+        self._book.read.update(feeds)
+        for feed in feeds:
+            self._book.arrived(feed)
+        self.close()
+
+    def copy(
+        self, feeds: Mapping[str, FeedEntry], present: Mapping[str, Table], origin: Origin
+    ) -> Iterator[SourceBatch]:
+        """Copy tables one after the other; one that is stopped, or is to be copied anew, meanwhile is left."""
+        entries = by_table(feeds)
+        # Small tables first: most feeds are whole within seconds, and none waits for a giant that comes before it by name.
+        for name, table in sorted(present.items(), key=lambda item: item[1].blocks):
+            if not (yield from self._table(entries[name], table, origin)):
+                break
+        self.close()
+
+    def _table(self, entry: FeedEntry, table: Table, origin: Origin) -> Generator[SourceBatch, None, bool]:
+        """False where all that is left is to be copied out of a later snapshot, from where this one has come to."""
+        assert self._reading is not None, "opened by the caller"
+        feed, place = entry.feed, self._book.table(entry.feed)
+        done, next_block = place.rows, place.next_block or 0
+        if not self._is_wanted(feed, place):
+            return True
+        _logger.info("%s: copies %s from block %d", self._name, table.name, next_block)
+        copy = TableCopy(self._reading, entry, table, origin)
+        for start, end in ranges(table, next_block):
+            rows = 0
+            for batch in copy.rows(start, end):
+                rows += len(batch.records)
+                done += len(batch.records)
+                if self.overtaken:
+                    self.overtaken.leave_out(batch, feed)
+                yield batch
+                self._setting.observer.snapshot(feed=feed, done_rows=done, total_rows=max(table.rows, done))
+            if not self._is_wanted(feed, place):
+                return True
+            yield SourceBatch(marks=[(0, RangeDone(feed=feed, copy=place.copy, next_block=end, rows=rows))])
+            # A table whose old rows are not logged whole would begin from its first block each time, so it goes on (PG-16).
+            if end is not None and table.is_whole_row and self.overtaken and self.overtaken.is_full:
+                _logger.info("%s: goes on with %s from block %d, out of a later snapshot", self._name, table.name, end)
+                return False
+        self._book.read.add(feed)
+        self._book.arrived(feed)
+        if self.overtaken:
+            self.overtaken.done(feed)
+        return True
+
+    def _is_wanted(self, feed: str, place: TablePlace) -> bool:
+        present = self._book.table(feed)
+        return present.state == COPYING and present.copy == place.copy
+
+    def close(self) -> None:
+        """End what is open."""
+        if self._parallel is not None:
+            self._parallel.close()
+            self._parallel = None
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None

@@ -1,0 +1,1 @@
+"""The stream: pgoutput's messages of committed transactions, read and turned into records."""

@@ -1,0 +1,65 @@
+"""Subscriber (订阅方): who receives feeds, and through which sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.agreement.anchor import MESH
+
+SIGNING_KEY = "signing_key"
+PREVIOUS_SIGNING_KEY = "previous_signing_key"
+SECRETS: Mapping[str, tuple[str, ...]] = {"webhook": (SIGNING_KEY, PREVIOUS_SIGNING_KEY)}
+"""What a kind of sink has beside its connection that nobody else is to read. It is kept as `<sink>.<name>`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkConfig:
+    """One sink of a subscriber: `kind` is a key of `ops.run.sink_kinds.SINKS`, or MESH; `options` belong to that kind.
+
+    Secrets (a database's address, a webhook's signing key) are not here: `options` names them, and the process that
+    delivers finds them under `connections/sink/` of its directory or in the environment.
+    """
+
+    name: str
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def is_pulled(self) -> bool:
+        """Whether the subscriber is another mesh, which reads its `out` topics itself."""
+        return self.kind == MESH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscriber:
+    """A department, district or outside body that receives feeds; its code prefixes its grants.
+
+    `hash_key_id` is the fingerprint of the key of its HASH masks, empty while none of its grants hashes.
+    """
+
+    subscriber: str
+    name: str
+    sinks: tuple[SinkConfig, ...]
+    hash_key_id: str = ""
+
+    def sink(self, name: str) -> SinkConfig | None:
+        """The sink of that name, if there is one."""
+        return next((sink for sink in self.sinks if sink.name == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record on `mesh.subscribers`."""
+        sinks = [{"name": sink.name, "kind": sink.kind, "options": dict(sink.options)} for sink in self.sinks]
+        return {"subscriber": self.subscriber, "name": self.name, "sinks": sinks, "hash_key_id": self.hash_key_id}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Subscriber:
+        """Read a record of `mesh.subscribers`."""
+        sinks = tuple(SinkConfig(**sink) for sink in record.get("sinks", ()))
+        return cls(
+            subscriber=record["subscriber"],
+            name=record.get("name", record["subscriber"]),
+            sinks=sinks,
+            hash_key_id=record.get("hash_key_id", ""),
+        )

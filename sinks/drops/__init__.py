@@ -1,0 +1,1 @@
+"""Sink kind `files`: drops of files by size or time, each with a manifest."""

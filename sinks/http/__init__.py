@@ -1,0 +1,1 @@
+"""Sink kind `webhook`: signed HTTP deliveries to a subscriber's endpoint."""

@@ -1,0 +1,195 @@
+"""Dispatch: how a lane delivers through a sink whose receiver answers for each change by itself.
+
+Changes go out as soon as their order allows (sinks/lane/waiting.py), as many requests at a time as the sink says. Nothing
+here waits for an answer: the lane goes on polling its group, so a slow receiver costs neither its partitions nor a second
+delivery, and before every request it is asked anew whether the grant still stands.
+
+| answer                        | what happens                                                                                   |
+|-------------------------------|------------------------------------------------------------------------------------------------|
+| taken                         | its offset is durable once everything before it is settled                                     |
+| Rejected                      | a dead letter, at once; several in one request go one by one first                              |
+| Gone                          | the lane stops until a person resumes it                                                       |
+| Busy                          | nothing is sent until the time that the receiver asks for                                      |
+| anything else, others taken   | the change's key waits and is tried again; when its tries are used up it is a dead letter       |
+| anything else, nothing taken  | the receiver is unwell: one change at a time finds out whether it still is; parked after a while |
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+
+from schemas.change import Batch
+from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected
+from schemas.log.reader import Reader
+from sinks.lane.patience import Patience
+from sinks.lane.report import LaneReport
+from sinks.lane.waiting import Entry, WaitingRoom
+from sinks.sink import AnsweringSink, Busy, Gone, Pace
+
+logger = logging.getLogger(__name__)
+
+GLANCE_SECONDS = 0.01
+TELL_EVERY_SECONDS = 1.0
+END_WITHIN_SECONDS = 2.0
+"""For the answers that are still out when a lane ends; what has none by then is broken off and sent again."""
+
+
+class Dispatch:
+    """One life of such a lane.
+
+    `bury` returns once a dead letter is durable; `progressed` is told of everything
+    taken; `attend` is called all along.
+    """
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        sink: AnsweringSink,
+        pace: Pace,
+        patience: Patience,
+        report: LaneReport,
+        stop: threading.Event,
+        bury: Callable[[Batch, Rejected], None],
+        progressed: Callable[[], None],
+        attend: Callable[[], None],
+    ) -> None:
+        self._reader = reader
+        self._sink = sink
+        self._pace = pace
+        self._patience = patience
+        self._report = report
+        self._stop = stop
+        self._bury = bury
+        self._progressed = progressed
+        self._attend = attend
+        self._room = WaitingRoom(sink.terms.schedule_seconds)
+        self._under_way: dict[Future[MeshError | None], list[Entry]] = {}
+        self._pool = ThreadPoolExecutor(sink.terms.concurrency, thread_name_prefix=f"send {report.name}")
+        self._is_full = False
+        self._told_at = 0.0
+
+    def run(self) -> None:
+        """Deliver until the lane is stopped. Raises what is not the receiver's: Fenced, ContractBroken for a gap, Gone."""
+        try:
+            while not self._stop.is_set():
+                self._reader.follow(self._report.grants.keys())
+                self._room.keep(self._is_ours)
+                self._attend()
+                self._collect()
+                self._send()
+                self._confirm()
+                self._tell()
+                self._read()
+        finally:
+            self._end()
+
+    def _is_ours(self, topic: str, partition: int) -> bool:
+        # The grants are those of this moment: a revoked one ends between two requests (invariant 6).
+        return topic in self._report.grants and self._reader.owns(topic, partition)
+
+    def _read(self) -> None:
+        if self._under_way:
+            wait(self._under_way, GLANCE_SECONDS, FIRST_COMPLETED)
+            within = 0.0
+        else:
+            within = min(self._patience.poll_seconds, self._room.wait_seconds(time.monotonic()))
+        count, size = self._room.count, self._room.size_bytes
+        share = 0.5 if self._is_full else 1.0  # once full, room is made before more is read
+        self._is_full = (
+            count >= self._pace.records_max * share
+            or size >= self._pace.bytes_max * share
+            or self._room.is_full_of_settled
+        )
+        if self._is_full:
+            self._reader.idle(within, self._stop)
+            return
+        records_max, bytes_max = self._pace.records_max - count, self._pace.bytes_max - size
+        for batch in self._reader.batches(records_max=records_max, bytes_max=bytes_max, within_seconds=within):
+            self._room.add(batch)
+
+    def _send(self) -> None:
+        terms = self._sink.terms
+        while len(self._under_way) < terms.concurrency and (run := self._room.take(time.monotonic(), terms.batch_max)):
+            messages = []
+            for entry in run:
+                try:
+                    message = self._sink.message(entry.partition.topic, entry.record)
+                except Rejected as error:
+                    self._bury_entry(entry, error)
+                    continue
+                if message is None:
+                    self._room.settle(entry)
+                messages.append(message)
+            if len(messages) < len(run) or None in messages:
+                self._room.apart(run)
+            else:
+                self._under_way[self._pool.submit(self._sink.send, messages)] = run
+
+    def _collect(self) -> None:
+        taken: list[Batch] = []
+        now = time.monotonic()
+        for future in [future for future in self._under_way if future.done()]:
+            run, error = self._under_way.pop(future), future.result()
+            match error:
+                case None:
+                    taken += [entry.batch for entry in run if not entry.partition.is_gone]
+                    self._room.accepted(run, now)
+                case Gone():
+                    self._room.failed(run, error, now)
+                    raise error
+                case Rejected():
+                    if len(run) == 1:
+                        self._bury_entry(run[0], error)
+                    self._room.apart(run)
+                case _:
+                    self._failed(run, error, now)
+        if taken:
+            self._progressed()
+            self._report.delivered(taken)
+            self._report.unpark()
+
+    def _failed(self, run: list[Entry], error: MeshError, now: float) -> None:
+        self._report.retried()
+        if isinstance(error, Busy):
+            self._room.pause(now + (error.retry_after_seconds or 0.0))
+        for entry in self._room.failed(run, error, now):
+            times = f"{error.problem}, {entry.failures} times, while other changes were taken"
+            self._bury_entry(entry, Rejected("tries_used_up", times))
+        refuses_us = isinstance(error, ContractBroken | Misconfigured) and self._room.is_unwell
+        if refuses_us or self._room.attempts >= self._patience.parked_after_attempts:
+            self._report.park(error.problem, error.fix)
+        elif self._room.attempts == 1:
+            logger.warning("%s: tries again: %s", self._report.group, error)
+
+    def _bury_entry(self, entry: Entry, error: Rejected) -> None:
+        if not entry.partition.is_gone:
+            self._bury(entry.batch, error)  # Invariant 3: awaited before the offset moves.
+            self._room.settle(entry)
+
+    def _confirm(self) -> None:
+        for topic, partition, next_offset in self._room.durable():
+            self._reader.done(topic, partition, next_offset)  # Invariant 1: the subscriber has everything below.
+
+    def _tell(self) -> None:
+        if (now := time.monotonic()) < self._told_at + TELL_EVERY_SECONDS:
+            return
+        self._told_at = now
+        self._report.notices.sweep()
+        if not self._room.count:
+            self._report.caught_up(has_partitions=self._reader.has_partitions)
+            return
+        self._report.behind(entry.batch for entry in self._room.waiting())
+        self._report.keys_wait(self._room.suspects())
+
+    def _end(self) -> None:
+        wait(self._under_way, END_WITHIN_SECONDS)
+        with suppress(MeshError):
+            self._collect()
+        self._confirm()
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,1 @@
+"""Sink kind `postgres`: a subscriber's database keeps the granted rows as tables."""

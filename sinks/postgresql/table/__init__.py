@@ -1,0 +1,1 @@
+"""The delivered tables: their names, columns and rows, and what the mesh keeps beside them."""

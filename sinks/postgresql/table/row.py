@@ -1,0 +1,284 @@
+"""PostgreSQL rows: from an envelope's Avro bytes straight to PostgreSQL's binary field format, without a dictionary between.
+
+A cell is what a binary array of the staging type holds per element: four bytes of length, then the value; a NULL is length -1.
+Text goes over as the bytes it is. Numeric, uuid, arrays and columns with a verbatim branch are staged as text, and PostgreSQL
+itself reads that text into the column's type.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from schemas.errors import Rejected
+from schemas.wire.envelope_walk import BROKEN, envelope_walk
+from schemas.wire.walk import AvroType, Walk, decode
+from sinks.row import Column, columns_of, decimal_text, json_of, python_of, row_record
+
+NULL = b"\xff\xff\xff\xff"
+_INT = struct.Struct(">ii").pack
+_LONG = struct.Struct(">iq").pack
+_LENGTHS = tuple(length.to_bytes(4, "big") for length in range(128))
+_DAYS_TO_2000 = 10_957
+_MICROS_TO_2000 = 946_684_800_000_000
+TEXT = "text"
+OIDS = {
+    "boolean": 16,
+    "bytea": 17,
+    "bigint": 20,
+    "integer": 23,
+    "text": 25,
+    "real": 700,
+    "double precision": 701,
+    "date": 1082,
+    "time": 1083,
+    "timestamp": 1114,
+    "timestamptz": 1184,
+}
+_SIMPLE = {
+    "boolean": "boolean",
+    "int": "integer",
+    "long": "bigint",
+    "float": "real",
+    "double": "double precision",
+    "string": "text",
+    "enum": "text",
+    "bytes": "bytea",
+    "fixed": "bytea",
+}
+_LOGICAL = {
+    "date": "date",
+    "time-millis": "time",
+    "time-micros": "time",
+    "timestamp-millis": "timestamptz",
+    "timestamp-micros": "timestamptz",
+    "local-timestamp-millis": "timestamp",
+    "local-timestamp-micros": "timestamp",
+    "uuid": "uuid",
+}
+_INTERVAL = {"months", "days", "micros"}
+
+
+def sql_type(kind: AvroType) -> str:
+    """The PostgreSQL type of a column whose typed branch is `kind`."""
+    if isinstance(kind, Mapping):
+        logical = kind.get("logicalType")
+        if logical == "decimal":
+            return f"numeric({int(kind['precision'])},{int(kind.get('scale', 0))})"
+        if logical in _LOGICAL:
+            return _LOGICAL[logical]
+        if kind["type"] == "array":
+            items = kind["items"]
+            branches = [items] if not isinstance(items, list) else [item for item in items if item != "null"]
+            inner = sql_type(branches[0]) if len(branches) == 1 else "jsonb"
+            return "jsonb" if inner == "jsonb" or inner.endswith("[]") else f"{inner}[]"
+        if kind["type"] == "record" and {field["name"] for field in kind["fields"]} == _INTERVAL:
+            return "interval"
+        return _SIMPLE.get(kind["type"], "jsonb") if isinstance(kind["type"], str) else sql_type(kind["type"])
+    return _SIMPLE.get(kind, "jsonb")
+
+
+def staging_type(column: Column) -> str:
+    """The type in which the column's values are sent."""
+    target = sql_type(column.kind)
+    return target if target in OIDS and not column.is_lossless and column.type_name != "enum" else TEXT
+
+
+def text_of(kind: AvroType) -> Callable[[Any], str]:  # noqa: PLR0911 -- one arm per type
+    """How a raw value is written for PostgreSQL to read."""
+    target = sql_type(kind)
+    typed = python_of(kind)
+    if target.startswith("numeric") and not target.endswith("[]"):
+        scale = kind.get("scale", 0)
+        return lambda raw: decimal_text(int.from_bytes(raw, "big", signed=True), scale)
+    if target.endswith("[]"):
+        return _array_text(kind)
+    if target == "interval":
+        return lambda value: f"{value['months']} months {value['days']} days {value['micros']} microseconds"
+    if target == "jsonb":
+        as_json = json_of(kind)
+        return lambda value: json.dumps(as_json(value), ensure_ascii=False)
+    if target == "bytea":
+        return lambda raw: "\\x" + raw.hex()
+    if target == "boolean":
+        return lambda value: "t" if value else "f"
+    if target in {"date", "time", "timestamp", "timestamptz"}:
+        return lambda value: typed(value).isoformat()
+    if isinstance(kind, Mapping) and kind["type"] == "enum":
+        symbols = kind["symbols"]
+        return lambda value: symbols[value] if isinstance(value, int) else value
+    return str
+
+
+def _array_text(kind: AvroType) -> Callable[[Any], str]:
+    items = kind["items"]
+    branches = items if isinstance(items, list) else [items]
+    item = text_of(next(branch for branch in branches if branch != "null"))
+
+    def render(value: Any) -> str:
+        if value is None:
+            return "NULL"  # unquoted, hence not the text 'NULL'
+        return '"' + item(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    return lambda values: "{" + ",".join(map(render, values)) + "}"
+
+
+def cell(value: bytes) -> bytes:
+    """A value with its length before it."""
+    return len(value).to_bytes(4, "big") + value
+
+
+class _Rows(Walk):
+    """Generates what fills one variable per column."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scope |= {"NULL": NULL, "INT": _INT, "LONG": _LONG, "LENGTHS": _LENGTHS, "cell": cell}
+
+    def row(self, record: Mapping[str, Any], columns: tuple[Column, ...]) -> list[str]:
+        """Lines that read a row; the variables that then hold its cells."""
+        cells: list[str] = []
+        for column, field in zip(columns, record["fields"], strict=True):
+            name = self.fresh()
+            cells.append(name)
+            kind = field["type"]
+            if isinstance(kind, list):
+                self.union(kind, lambda _index, branch, name=name, column=column: self.take(name, branch, column))
+            else:
+                self.take(name, kind, column)
+        return cells
+
+    def take(self, name: str, kind: AvroType, column: Column) -> None:
+        """Lines that read one value of the branch `kind` into the variable `name`."""
+        if kind == "null":
+            self.add(f"{name} = NULL")
+            return
+        staged = staging_type(column)
+        base = kind["type"] if isinstance(kind, Mapping) else kind
+        logical = kind.get("logicalType") if isinstance(kind, Mapping) else None
+        if base == "string" or (base == "bytes" and logical is None and staged == "bytea"):
+            self._slice(name)
+        elif base == "bytes" and logical == "decimal":
+            self._decimal(name, int(kind.get("scale", 0)))
+        elif staged != TEXT and base in {"int", "long"}:
+            self._integer(name, staged, logical)
+        elif staged in {"real", "double precision"}:
+            size = 4 if staged == "real" else 8
+            self.add(f"{name} = LENGTHS[{size}] + m[p : p + {size}][::-1]", f"p += {size}")
+        elif staged == "boolean":
+            self.add(f"{name} = LENGTHS[1] + m[p : p + 1]", "p += 1")
+        else:
+            self._text(name, kind, staged)
+
+    def _slice(self, name: str) -> None:
+        length, end = self.fresh(), self.fresh()
+        self.add(f"{length} = m[p]", "p += 1")
+
+        def short() -> None:
+            self.add(f"{length} >>= 1", f"{end} = p + {length}", f"{name} = LENGTHS[{length}] + m[p:{end}]")
+
+        def long() -> None:
+            self.add(f"{length}, p = varint(m, p - 1)", f"{end} = p + ({length} >> 1)", f"{name} = cell(m[p:{end}])")
+
+        self.block(f"if {length} < 128:", short)
+        self.block("else:", long)
+        self.add(f"p = {end}")
+
+    def _decimal(self, name: str, scale: int) -> None:
+        length, raw = self.length(), self.fresh()
+        self.scope["decimal_text"] = decimal_text
+        self.add(
+            f"{raw} = int.from_bytes(m[p : p + {length}], 'big', signed=True)",
+            f"{name} = cell(decimal_text({raw}, {scale}).encode())",
+            f"p += {length}",
+        )
+
+    def _integer(self, name: str, staged: str, logical: str | None) -> None:
+        value = self.fresh()
+        self.add(f"{value} = m[p]", "p += 1")
+        self.block(f"if {value} > 127:", lambda: self.add(f"{value}, p = varint(m, p - 1)"))
+        number = f"(({value} >> 1) ^ -({value} & 1))"
+        if logical in _LOGICAL and logical is not None:
+            number += " * 1000" if logical.endswith("millis") else ""
+        if staged == "date":
+            self.add(f"{name} = INT(4, {number} - {_DAYS_TO_2000})")
+        elif staged in {"timestamp", "timestamptz"}:
+            self.add(f"{name} = LONG(8, {number} - {_MICROS_TO_2000})")
+        elif staged == "integer":
+            self.add(f"{name} = INT(4, {number})")
+        else:
+            self.add(f"{name} = LONG(8, {number})")
+
+    def _text(self, name: str, kind: AvroType, staged: str) -> None:
+        read, render = f"read_{name}", f"render_{name}"
+        self.scope[read] = decode(self, kind)
+        text = text_of(kind)
+        self.scope[render] = (lambda value: value) if staged == "bytea" else lambda value: text(value).encode()
+        self.add(f"{name}, p = {read}(m, p)", f"{name} = cell({render}({name}))")
+
+
+class Taken(NamedTuple):
+    """One change, ready to be staged. `cells` is None without a row after the change; `unchanged` names absent columns."""
+
+    cells: tuple[bytes, ...] | None
+    op: bytes
+    token: bytes
+    unchanged: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RowReader:
+    """Reads envelopes of one schema. `read(message)` raises Rejected for bytes that are no such envelope."""
+
+    columns: tuple[Column, ...]
+    read: Callable[[bytes], Taken]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReader:
+    """Reads keys of one schema into cells."""
+
+    columns: tuple[Column, ...]
+    read: Callable[[bytes], tuple[bytes, ...]]
+
+
+def row_reader(envelope: Mapping[str, Any]) -> RowReader:
+    """The reader of an envelope schema's rows."""
+    columns = columns_of(row_record(envelope))
+    rows = _Rows()
+    walk = envelope_walk(rows, envelope, lambda record: rows.row(record, columns))
+
+    def read(message: bytes) -> Taken:
+        try:
+            cells, op, token, _, unchanged, end = walk(message, 5)
+        except BROKEN as error:
+            raise Rejected("not_decodable", type(error).__name__) from error
+        if end != len(message):
+            raise Rejected("not_decodable", "the message does not end where its schema says")
+        if not token:
+            raise Rejected("no_position", "the envelope has no source.sequence, so nothing can guard its order")
+        return Taken(cells, op, token, unchanged)
+
+    return RowReader(columns, read)
+
+
+def key_reader(record: Mapping[str, Any]) -> KeyReader:
+    """The reader of a key schema."""
+    columns = columns_of(record)
+    walk = _Rows()
+    cells = walk.row(record, columns)
+    read_cells = walk.compile("key", f"(({', '.join(cells)},), p)")
+
+    def read(message: bytes) -> tuple[bytes, ...]:
+        try:
+            found, end = read_cells(message, 5)
+        except BROKEN as error:
+            raise Rejected("key_not_decodable", type(error).__name__) from error
+        if end != len(message):
+            raise Rejected("key_not_decodable", "the key does not end where its schema says")
+        return found
+
+    return KeyReader(columns, read)

@@ -1,0 +1,1 @@
+"""Egress: each grant's rows and columns, cut from the feeds' bytes into `out` topics."""

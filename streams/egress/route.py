@@ -1,0 +1,235 @@
+"""Route: one batch of a feed through its checks and the grants that are live, onto their `out` topics.
+
+Tombstones of the feed are not counted and not copied: where a removal is due, its delete and its tombstone are written
+together. Every change is counted once per grant, as delivered, suppressed or rejected (invariant 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from schemas.agreement.directory import FeedEntry
+from schemas.change import Batch, Record
+from schemas.dead_letter import DeadLetter
+from schemas.errors import Rejected
+from schemas.feed import dead_letter_topic
+from schemas.wire.envelope import unframe
+from schemas.wire.scan import Extras, Mark, Spans
+from schemas.wire.spans import malformed
+from streams.egress.cut import Removal, ScopeUnknown
+from streams.egress.plan import Headers, Plan, Plans, Serving, Way
+from streams.egress.scope import ReadOut, Scopes
+
+DELETE = ord("d")
+REASON = "reason"
+FLUSH_SECONDS = 30.0
+
+
+class Outlet(Protocol):
+    """Where records go, used by one thread. A failed one stays failed; `open_outlet` makes the next."""
+
+    def append(
+        self, topic: str, key: bytes | None, value: bytes | None, *, partition: int, headers: Headers | None
+    ) -> None:
+        """Queue one record; partition -1 lets the key decide. Raises Rejected for one that is too large."""
+        ...
+
+    def flush(self, within_seconds: float) -> None:
+        """Return once everything appended is durable; raise Transient if it is not in time."""
+        ...
+
+    def settle(self, within_seconds: float) -> bool:
+        """Wait until nothing is under way any more, delivered or not; whether that was so in time."""
+        ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened to a batch: changes and bytes in, and per grant what came of them."""
+
+    count: int = 0
+    size_bytes: int = 0
+    rejected: dict[str, int] = field(default_factory=dict[str, int])
+    delivered: list[int] = field(default_factory=list[int])
+    suppressed: list[int] = field(default_factory=list[int])
+    sizes: list[int] = field(default_factory=list[int])
+
+    def reject(self, reason: str) -> None:
+        """Count a dead letter."""
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+
+
+class Router:
+    """Routes batches onto one outlet. Not shared between threads.
+
+    `is_live`: false for a replay, in which the feed's own rejects are passed over, since they were dead-lettered live.
+    """
+
+    def __init__(self, plans: Plans, outlet: Outlet, *, is_live: bool, read_out: ReadOut = lambda *_: ()) -> None:
+        self._plans = plans
+        self._outlet = outlet
+        self._is_live = is_live
+        self.scopes = Scopes(read_out, outlet.append)
+
+    def route(  # noqa: C901, PLR0912  # the hot loop stays in one piece: a call costs as much as a column
+        self, batch: Batch, feed: FeedEntry, servings: tuple[Serving, ...]
+    ) -> Tally:
+        """Append what each grant gets of the batch. Nothing is durable before the outlet is flushed."""
+        tally = Tally(delivered=[0] * len(servings), suppressed=[0] * len(servings), sizes=[0] * len(servings))
+        plans: dict[bytes, Plan] = {}
+        append, partition = self.scopes.append if self.scopes else self._outlet.append, batch.partition
+        delivered, suppressed, sizes = tally.delivered, tally.suppressed, tally.sizes
+        way: Way | None = None
+        for record in batch.records:
+            value = record.value
+            if value is None:
+                continue
+            tally.count += 1
+            tally.size_bytes += len(value)
+            try:
+                plan = plans.get(value[:5])
+                if plan is None:
+                    plan = plans[value[:5]] = self._plan(value, feed, servings)
+                spans = plan.scan(value)
+                extras = spans[6]
+                if extras is not None and extras.unchanged:
+                    value, spans, extras = _with_unsent(plan, value, spans)
+                elif plan.check is not None and spans[2] is not None:
+                    marks = plan.check(value, spans[2], spans[3])
+                    if marks:
+                        extras = _with_marks(extras, marks)
+            except (Rejected, IndexError, UnicodeDecodeError) as error:
+                self._reject(batch, record, None, error, tally)
+                continue
+            for way in plan.ways:
+                try:
+                    if extras is not None:
+                        _refuse_unsent(way, extras)
+                    out = way.cut(value, spans)
+                    if out is None:
+                        suppressed[way.index] += 1
+                        continue
+                    if extras is not None:
+                        out = _with_extras(way, out, len(value) - spans[5], extras)
+                    key = record.key if way.rekey is None or record.key is None else way.rekey(record.key)
+                    if spans[0] != DELETE and out.__class__ is bytes:
+                        append(way.topic, key, out, partition=partition, headers=way.headers)
+                    else:
+                        headers = way.out_of_scope if isinstance(out, Removal) else _headers_of_delete(way, record)
+                        append(way.topic, key, out, partition=partition, headers=headers)
+                        append(way.topic, key, None, partition=partition, headers=way.headers)
+                    delivered[way.index] += 1
+                    sizes[way.index] += len(out)
+                except ScopeUnknown as error:
+                    append = self.scopes.append
+                    self._by_scope(batch, record, way, (value, spans, extras), error, tally)
+                except (Rejected, IndexError) as error:
+                    self._reject(batch, record, way, error, tally)
+        return tally
+
+    def _by_scope(
+        self,
+        batch: Batch,
+        record: Record,
+        way: Way,
+        change: tuple[bytes, Spans, Extras | None],
+        error: ScopeUnknown,
+        tally: Tally,
+    ) -> None:
+        """A row outside the filter, or gone, of which the source did not say what it was: removed if it was delivered."""
+        value, spans, extras = change
+        if way.withdraw is None or not record.key:
+            self._reject(batch, record, way, error, tally)
+            return
+        try:
+            key = record.key if way.rekey is None else way.rekey(record.key)
+            if not self.scopes.is_known(way.topic, batch.partition):
+                self._outlet.flush(FLUSH_SECONDS)  # what was appended before counts, and is read back
+            if not self.scopes.holds(way.topic, batch.partition, key):
+                tally.suppressed[way.index] += 1
+                return
+            out = way.withdraw(value, spans)
+            assert out is not None
+            if extras is not None:
+                out = _with_extras(way, out, len(value) - spans[5], extras)
+            headers = _headers_of_delete(way, record) if spans[0] == DELETE else way.out_of_scope
+            self.scopes.append(way.topic, key, out, partition=batch.partition, headers=headers)
+            self.scopes.append(way.topic, key, None, partition=batch.partition, headers=way.headers)
+            tally.delivered[way.index] += 1
+            tally.sizes[way.index] += len(out)
+        except (Rejected, IndexError) as refusal:
+            self._reject(batch, record, way, refusal, tally)
+
+    def _plan(self, value: bytes, feed: FeedEntry, servings: tuple[Serving, ...]) -> Plan:
+        schema_id, _ = unframe(value)
+        return self._plans.plan(schema_id, feed, servings)
+
+    def _reject(self, batch: Batch, record: Record, way: Way | None, error: Exception, tally: Tally) -> None:
+        if way is None and not self._is_live:
+            return
+        if not isinstance(error, Rejected):
+            error = malformed()
+        tally.reject(error.reason)
+        letter = DeadLetter(
+            topic=batch.topic,
+            partition=batch.partition,
+            offset=record.offset,
+            key=record.key,
+            value=record.value,
+            hop="enrich" if error.reason.startswith("rule_") else "egress",
+            reason=error.reason,
+            detail=str(error),
+            subscriber=way.subscriber if way else "",
+        )
+        self._outlet.append(
+            dead_letter_topic(batch.topic), record.key, record.value, partition=-1, headers=letter.headers()
+        )
+
+
+def _headers_of_delete(way: Way, record: Record) -> Headers:
+    """A flow says why its row went (a publication expired, say); the rows of a table are deleted in the source."""
+    for name, value in record.headers or ():
+        if name == REASON:
+            return [*way.headers, (REASON, value)]
+    return way.source_deleted
+
+
+def _with_marks(extras: Extras | None, marks: tuple[Mark, ...]) -> Extras:
+    return Extras((), marks) if extras is None else extras._replace(marks=extras.marks + marks)
+
+
+def _with_extras(way: Way, out: bytes, replaced: int, extras: Extras) -> bytes:
+    """The out envelope with its last `replaced` bytes, the feed's own extras, replaced by what the grant may see."""
+    ended = out[: len(out) - replaced] + way.trailer(extras)
+    return Removal(ended) if isinstance(out, Removal) else ended
+
+
+def _refuse_unsent(way: Way, extras: Extras) -> None:
+    if extras.unchanged and not way.filter_columns.isdisjoint(extras.unchanged):
+        raise Rejected(
+            "scope_unknown",
+            "the row filter reads columns that the source did not send",
+            fix="set REPLICA IDENTITY FULL on the table, or filter on key columns only",
+        )
+
+
+def _with_unsent(plan: Plan, value: bytes, spans: Spans) -> tuple[bytes, Spans, Extras | None]:
+    """A record with unsent columns: with their values where `before` has them, otherwise checked without them."""
+    whole = plan.complete(value)
+    if whole is not None:
+        spans = plan.scan(whole)
+        extras = spans[6]
+        if plan.check is not None and spans[2] is not None:
+            marks = plan.check(whole, spans[2], spans[3])
+            extras = _with_marks(extras, marks) if marks else extras
+        return whole, spans, extras
+    extras = spans[6]
+    assert extras is not None
+    partial = plan.check_without(frozenset(extras.unchanged)) if plan.check is not None else None
+    if partial is not None:
+        scan, check = partial
+        its_spans = scan(value)
+        if its_spans[2] is not None:
+            extras = _with_marks(extras, check(value, its_spans[2], its_spans[3]))
+    return value, spans, extras

@@ -1,0 +1,39 @@
+"""Effects: what a batch of a task comes to, to be made durable as one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from schemas.position import Position
+from streams.engine.intake import Outgoing
+from streams.operators.flow import Row
+
+
+class RowChange(msgspec.Struct, frozen=True):
+    """A row of a derived feed that came, changed or went. `row_id` is its key as text."""
+
+    flow: str
+    feed: str
+    row_id: str
+    before: Row | None
+    after: Row | None
+    position: Position
+    committed_at_ms: int
+    reason: str | None
+
+    @property
+    def op(self) -> str:
+        """c, u or d, as in the envelope."""
+        return "d" if self.after is None else "c" if self.before is None else "u"
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a batch came to. `changes` are state entries, None for deleted ones; `queued` counts new queue items by kind."""
+
+    changes: dict[bytes, bytes | None] = field(default_factory=dict[bytes, bytes | None])
+    rows: list[RowChange] = field(default_factory=list[RowChange])
+    messages: list[Outgoing] = field(default_factory=list[Outgoing])
+    queued: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])

@@ -1,0 +1,164 @@
+"""Task: one partition of the inbox, folded exactly once.
+
+A batch's outputs, changed entries and input position are one transaction of the broker; the local store takes
+the same entries afterwards. A task that fails anywhere is closed, and opening it again fences the former writer and reads back
+what was committed: so nothing is lost and nothing happens twice, whatever was killed when (invariant 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from schemas.agreement.directory import FeedEntry
+from schemas.change import Batch
+from schemas.errors import Transient
+from schemas.feed import FLOW_INBOX, FLOW_STATE
+from streams.engine.derived import DerivedFeed, Written
+from streams.engine.effects import Effects
+from streams.engine.folding import Folding
+from streams.engine.intake import Outgoing
+from streams.engine.message import pack
+from streams.engine.state import POSITION, Changelog, State, logged
+from streams.operators.flow import Flow
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Where the tasks read and keep their state: both topics have `partitions`, one for each task."""
+
+    partitions: int
+    inbox: str = FLOW_INBOX
+    state: str = FLOW_STATE
+
+
+class Writer(Protocol):
+    """Writes a batch as one transaction (schemas/log/transaction.py)."""
+
+    def write(self, records: Iterable[Written], last: Written) -> int:
+        """Returns the offset of `last` once all is committed. Raises Transient: then it was aborted, or nobody knows."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        ...
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a batch came to.
+
+    Messages to subjects taken per flow, row changes and their bytes per flow, feed and op (c, u, d), new queue items per flow
+    and kind.
+    """
+
+    taken: dict[str, int] = field(default_factory=dict[str, int])
+    emitted: dict[tuple[str, str, str], tuple[int, int]] = field(
+        default_factory=dict[tuple[str, str, str], tuple[int, int]]
+    )
+    queued: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+
+
+class Task:
+    """An open task. Opening fences the former owner, then restores. Raises Transient."""
+
+    def __init__(
+        self,
+        partition: int,
+        ways: Ways,
+        flows: Sequence[Flow],
+        folder: Path,
+        changelog: Changelog,
+        open_writer: Callable[[str], Writer],
+        restored: Callable[[int, int, int], None],
+    ) -> None:
+        self._partition = partition
+        self._ways = ways
+        self._derived: dict[str, DerivedFeed] = {}
+        # First fence, then read: nothing may be added behind our back.
+        self._writer = open_writer(f"{ways.inbox}-{partition}")
+        try:
+            self._state = State(
+                folder / str(partition),
+                partition,
+                changelog,
+                restored=lambda done, total: restored(partition, done, total),
+            )
+        except BaseException:
+            self._writer.close()
+            raise
+        self._folding = Folding(flows, self._state)
+        self._feeds: Mapping[str, FeedEntry] | None = None
+        self._position = self._state.position
+
+    def handle(self, batch: Batch, feeds: Mapping[str, FeedEntry], alive: Callable[[], None] = lambda: None) -> Summary:
+        """Fold a batch of the inbox; what was folded before is passed over. Raises Transient: close the task then.
+
+        A tick or a truncate that concerns very many subjects takes several transactions; `alive` is called after each.
+        """
+        messages = [
+            (record.offset, record.key or b"", record.value or b"")
+            for record in batch.records
+            if record.offset >= self._position
+        ]
+        if not messages:
+            return Summary()
+        if feeds is not self._feeds:
+            self._feeds, self._folding.feeds = feeds, frozenset(feeds)
+        summary = _taken(messages)
+        for effects, position in self._folding.apply(messages):
+            last: Written = (self._ways.state, POSITION, pack(position), self._partition, None)
+            offset = self._writer.write(self._records(effects, feeds, summary), last)
+            self._state.take(effects.changes, position, offset)
+            self._position = position
+            for kind, count in effects.queued.items():
+                summary.queued[kind] = summary.queued.get(kind, 0) + count
+            alive()
+        return summary
+
+    def close(self) -> None:
+        """Release the local store and the broker."""
+        self._writer.close()
+        self._state.close()
+
+    def _records(self, effects: Effects, feeds: Mapping[str, FeedEntry], summary: Summary) -> Iterator[Written]:
+        for change in effects.rows:
+            entry = feeds.get(change.feed)
+            if entry is None:
+                raise Transient(
+                    f"flow {change.flow} writes {change.feed}, which is not in the directory",
+                    fix="onboard its folder: `mesh onboard <folder>`",
+                )
+            feed = self._derived.get(change.feed)
+            if feed is None or feed.entry is not entry:
+                feed = self._derived[change.feed] = DerivedFeed(entry)
+            size_bytes = 0
+            for record in feed.records(change):
+                size_bytes += len(record[1] or b"") + len(record[2] or b"")
+                yield record
+            place = (change.flow, change.feed, change.op)
+            count, former_bytes = summary.emitted.get(place, (0, 0))
+            summary.emitted[place] = (count + 1, former_bytes + size_bytes)
+        for message in effects.messages:
+            yield from spread(message, self._ways)
+        for key, value in logged(effects.changes):
+            yield self._ways.state, key, value, self._partition, None
+
+
+def spread(message: Outgoing, ways: Ways) -> Sequence[Written]:
+    """A message as records of the inbox: to its subject's partition, or to all when it names none."""
+    key, value = message.key, message.value
+    if not key.endswith(b"\0"):
+        return ((ways.inbox, key, value, -1, None),)
+    return [(ways.inbox, key, value, partition, None) for partition in range(ways.partitions)]
+
+
+def _taken(messages: Sequence[tuple[int, bytes, bytes]]) -> Summary:
+    summary = Summary()
+    for _, key, _ in messages:
+        if not key.endswith(b"\0"):
+            flow = key.partition(b"\0")[0].decode()
+            summary.taken[flow] = summary.taken.get(flow, 0) + 1
+    return summary

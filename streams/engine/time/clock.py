@@ -1,0 +1,86 @@
+"""Clock: a flow's event time in a task, from what all workers of the flows tell.
+
+Each worker tells the newest event time that it has seen, and, for each partition that it is behind with, how far time may go
+because of that (a watermark for each source partition, as stream processors know it). A task's clock goes to the newest of
+the former, but not beyond the smallest of the latter: so no deadline passes while its evidence lies unread with another worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from streams.engine.message import pack, unpack
+
+TELL_AGAIN_SECONDS = 30.0
+"""A worker that was given up for dead may have held a partition that is another's by now; its owner says again how it stands."""
+
+
+@dataclass(slots=True)
+class Clock:
+    """Event times in microseconds. `holds` are by place: see `place_of`."""
+
+    at: int = 0
+    newest: int = 0
+    holds: dict[str, int] = field(default_factory=dict[str, int])
+
+    @classmethod
+    def of(cls, entry: bytes | None, feeds: Collection[str]) -> Clock:
+        """The clock of a state entry; what feeds that the flow no longer reads held does not hold it any more."""
+        if entry is None:
+            return cls()
+        at, newest, holds = unpack(entry)
+        return cls(
+            at, newest, {place: bound for place, bound in holds.items() if place[0] == "|" or feed_of(place) in feeds}
+        )
+
+    @property
+    def allowed(self) -> int:
+        """How far it may go."""
+        return max(self.at, min(self.newest, *self.holds.values())) if self.holds else self.newest
+
+    def hold(self, bounds: Mapping[str, int | None]) -> None:
+        """Take what a worker tells of its partitions; None: nothing is left to read there."""
+        for place, bound in bounds.items():
+            if bound is None:
+                self.holds.pop(place, None)
+            else:
+                self.holds[place] = bound
+
+    def entry(self) -> bytes:
+        """As a state entry."""
+        return pack([self.at, self.newest, self.holds])
+
+
+class Told:
+    """What a worker has told of its partitions, so that it need tell only what is new."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, Mapping[str, int | None]] = {}
+        self._whole_at = 0.0
+
+    def news(self, flow: str, bounds: Mapping[str, int | None]) -> Mapping[str, int | None]:
+        """Of all places of this worker that a flow reads, those that stand otherwise than told."""
+        known = self._told.get(flow, {})
+        self._told[flow] = bounds
+        return {place: bound for place, bound in bounds.items() if place not in known or known[place] != bound}
+
+    def begin(self, now: float) -> None:
+        """A look begins, at this monotonic second; now and then all is news."""
+        if now - self._whole_at > TELL_AGAIN_SECONDS:
+            self._whole_at = now
+            self._told.clear()
+
+    def forget(self) -> None:
+        """It is not certain that what was told arrived."""
+        self._told.clear()
+
+
+def place_of(feed: str, partition: int) -> str:
+    """A source partition as text; the inbox has no feed's name."""
+    return f"{feed}|{partition}"
+
+
+def feed_of(place: str) -> str:
+    """The feed of a place."""
+    return place.rpartition("|")[0]
