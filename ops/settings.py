@@ -4,7 +4,7 @@ One loader for every command. Each value comes from the environment, else from t
 
 | setting         | environment     | meaning                                        |
 |-----------------|-----------------|------------------------------------------------|
-| `kafka`         | `MESH_KAFKA`    | bootstrap servers                              |
+| `kafka`         | `MESH_KAFKA`, … | the brokers, and the login there (schemas/log/kafka.py) |
 | `registry`      | `MESH_REGISTRY` | URL of the Confluent-compatible schema registry |
 | `hub_database`  | `MESH_DATABASE` | PostgreSQL address of the hub's own database   |
 | `directory`     | `MESH_DIR`      | state, logs and connections of this mesh       |
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from schemas.errors import Misconfigured
+from schemas.log.kafka import Kafka
 from sinks.http.target import NETWORKS, Network, networks_of
 
 DEFAULT_DIRECTORY = ".mesh"
@@ -41,7 +42,7 @@ class Settings:
     """What a command needs to find the running mesh."""
 
     directory: Path
-    kafka: str
+    kafka: Kafka
     registry: str
     hub_database: str = field(repr=False)
     kafka_sasl: str | None = None
@@ -77,13 +78,19 @@ def load(directory: Path) -> Settings:
 
     return Settings(
         directory=directory,
-        kafka=setting("kafka", "MESH_KAFKA"),
+        kafka=_kafka(known, setting("kafka", "MESH_KAFKA")),
         registry=setting("registry", "MESH_REGISTRY"),
         hub_database=setting("hub_database", "MESH_DATABASE"),
         kafka_sasl=known.get("kafka_sasl"),
         producer=_producer(os.environ.get(DELIVERY_TIMEOUT)),
         webhook_networks=networks_of(os.environ.get(NETWORKS, "")),
     )
+
+
+def _kafka(known: Mapping[str, Any], bootstrap: str) -> Kafka:
+    """The environment's brokers and login; where it names none, those that `mesh up` wrote down."""
+    settings = os.environ if os.environ.get("MESH_KAFKA") else known.get("kafka_login", {})
+    return Kafka.of({**settings, "MESH_KAFKA": bootstrap})
 
 
 Side = Literal["", "source", "sink"]

@@ -15,6 +15,7 @@ from schemas.agreement.grant import AtEnd
 from schemas.agreement.subscriber import SinkConfig
 from schemas.dead_letter import DeadLetter
 from schemas.incident import Incidents, MemoryIncidents
+from schemas.log.kafka import Kafka
 from schemas.wire.codec import SchemaOf
 from sinks.addresses import Addresses
 from sinks.ending import Acknowledge, Endings
@@ -97,7 +98,7 @@ class Delivery:
         schema_of: SchemaOf,
         dead_letter: Callable[[DeadLetter], None],
         observer: DeliveryObserver,
-        bootstrap: str,
+        kafka: Kafka,
         kinds: Mapping[str, SinkKind],
         now: Callable[[], float] = time.time,
         jitter: Callable[[float], float] = lambda seconds: seconds * random.uniform(0.75, 1.25),  # noqa: S311
@@ -116,7 +117,7 @@ class Delivery:
         self._schema_of = schema_of
         self._dead_letter = dead_letter
         self._observer = observer
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._kinds = kinds
         self._now = now
         self._jitter = jitter
@@ -229,7 +230,7 @@ class Delivery:
         lane = self._lanes[key] = Lane(
             setup=setup,
             kind=kind,
-            bootstrap=self._bootstrap,
+            kafka=self._kafka,
             dead_letter=self._dead_letter,
             report=LaneReport(setup, self._observer, self._incidents, self._now),
             now=self._now,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import json
 import os
 import secrets
 import signal
@@ -18,6 +19,7 @@ import psycopg
 import pytest
 
 from ops.embedded.postgres import ensure_database
+from schemas.log.kafka import Kafka
 from tests.stage import server_host
 from tests.stage.running_mesh import RunningMesh, dropped
 from tests.stage.until import until
@@ -85,22 +87,22 @@ class Database:
 
 
 @pytest.fixture(scope="session")
-def kafka() -> str:
-    """Bootstrap address of the run's broker; its listener needs no login."""
-    return server_host.address("kafka", Path(os.environ[_RUN])).split()[0]
+def kafka() -> Kafka:
+    """The run's broker, entered as the user who may do everything."""
+    return Kafka.of(json.loads(server_host.address("kafka", Path(os.environ[_RUN]))))
 
 
 @pytest.fixture(scope="session")
-def kafka_sasl(kafka: str) -> str:
+def kafka_sasl(kafka: Kafka) -> str:
     """Bootstrap address of the same broker for subscribers: SCRAM-SHA-512, ACLs apply."""
-    return server_host.address("kafka", Path(os.environ[_RUN])).split()[1]
+    return json.loads(server_host.address("kafka", Path(os.environ[_RUN])))["MESH_KAFKA_SASL"]
 
 
 @pytest.fixture(scope="session")
-def far_kafka() -> tuple[str, str]:
-    """Both listeners of a second broker, that of another mesh."""
-    own, sasl = server_host.address("far-kafka", Path(os.environ[_RUN])).split()
-    return own, sasl
+def far_kafka() -> tuple[Kafka, str]:
+    """A second broker, that of another mesh, and its listener for subscribers."""
+    settings = json.loads(server_host.address("far-kafka", Path(os.environ[_RUN])))
+    return Kafka.of(settings), settings["MESH_KAFKA_SASL"]
 
 
 @pytest.fixture(scope="session")

@@ -49,11 +49,13 @@ DOORS = {
     },
     "cryptography": {
         "schemas/agreement/identity.py": "the keys of meshes",
+        "schemas/log/tls.py": "until when a certificate is good",
         "streams/flows/certificate/signing.py": "certificates' signatures",
     },
     "fastavro": {"schemas/wire/codec.py": "the codec", "ops/bench/": "what the peers need"},
     "faust": {
         "streams/worker/app.py": "the application",
+        "streams/worker/credentials.py": "its login",
         "streams/worker/transport.py": "our transport",
         "streams/worker/run_thread.py": "its thread",
     },

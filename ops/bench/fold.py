@@ -59,7 +59,7 @@ def _by_mesh(waiting: Backlog, run: int) -> Drained:
     inbox, state = f"{name}.inbox", f"{name}.state"
     ensure_topics(stage.kafka, topic_specs(PARTITIONS, inbox=inbox, state=state))
     job = {
-        "kafka": stage.kafka,
+        "kafka": stage.kafka.environment(),
         "registry": stage.settings.registry,
         "group": name,
         "source": waiting.feed,
@@ -81,7 +81,7 @@ def _by_quix(waiting: Backlog, run: int, python: Path) -> Drained:
     stage, name = waiting.stage, f"quixfold{run}"
     source, out = _entries(waiting, f"{name}.merged")
     job = {
-        "kafka": stage.kafka,
+        "kafka": stage.kafka.client({}),
         "group": name,
         "topic": waiting.feed,
         "out": out.feed,

@@ -19,6 +19,7 @@ from ops.run.hop import calm_collector
 from schemas.agreement.agency import Agency, SourceConfig
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.contract import Contract
+from schemas.log.kafka import Kafka
 from streams.engine.task import Ways
 from streams.operators.flow import QUEUE_KEY, Flow, Fold, Input, Outcome, Subject
 
@@ -90,7 +91,7 @@ def main() -> None:
     run_worker(
         [flow(job["source"], job["out"], entries[0].contract.key[0])],
         stop,
-        kafka=job["kafka"],
+        kafka=Kafka.of(job["kafka"]),
         registry=job["registry"],
         directory=lambda: directory,
         ways=Ways(job["partitions"], job["inbox"], job["state"]),

@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from ops.bench.machine import Others, cpu_seconds, told
 from ops.embedded.program import Running, last_lines
 from schemas.errors import Transient
+from schemas.log.kafka import Kafka
 
 LEFT_OUT = 0.1
 LOOK_SECONDS = 0.03
@@ -66,8 +67,8 @@ class _Mark(NamedTuple):
 class Growth:
     """The records ever written to topics, by their end offsets."""
 
-    def __init__(self, bootstrap: str, topics: Sequence[str]) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    def __init__(self, kafka: Kafka, topics: Sequence[str]) -> None:
+        self._admin = AdminClient(kafka.client({"log_level": 0}))
         known = self._admin.list_topics(timeout=30).topics
         latest: Any = OffsetSpec.latest()
         self._wanted: Mapping[TopicPartition, Any] = {
@@ -80,9 +81,9 @@ class Growth:
         return sum(future.result().offset for future in futures.values())
 
 
-def committed(bootstrap: str, group: str, topics: Sequence[str]) -> Callable[[], int]:
+def committed(kafka: Kafka, group: str, topics: Sequence[str]) -> Callable[[], int]:
     """A look at how many records of these topics a group has committed, by its offsets; 0 before it has any."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin = AdminClient(kafka.client({"log_level": 0}))
     wanted = frozenset(topics)
 
     def look() -> int:

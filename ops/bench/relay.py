@@ -23,6 +23,7 @@ from ops.bench.stage import Stage
 from schemas.agreement.directory import Directory
 from schemas.errors import Transient
 from schemas.log.control import read_directory
+from schemas.log.kafka import Kafka
 from schemas.log.topics import TopicSpec, end_offsets, ensure_topics
 from schemas.log.writer import Log
 
@@ -118,8 +119,8 @@ def _copy(stage: Stage, directory: Directory, source: str, target: str) -> int:
     return copied
 
 
-def _consumer(bootstrap: str, topic: str) -> Consumer:
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "bench-copy", "enable.auto.commit": False})
+def _consumer(kafka: Kafka, topic: str) -> Consumer:
+    consumer = Consumer(kafka.client({"group.id": "bench-copy", "enable.auto.commit": False}))
     consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
     return consumer
 

@@ -24,6 +24,7 @@ from schemas.agreement.subscriber import SinkConfig, Subscriber
 from schemas.contract import Contract
 from schemas.dead_letter import DeadLetter
 from schemas.feed import out_topic
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from schemas.position import Position
 from schemas.wire.codec import Codec
@@ -167,14 +168,14 @@ class _Counter:
         assert not is_parked, f"{subscriber}.{sink} is parked"
 
 
-def measure_sink(bootstrap: str, dsn: str, *, rows: int = 100_000) -> Rate:
+def measure_sink(kafka: Kafka, dsn: str, *, rows: int = 100_000) -> Rate:
     """Deliver twice `rows` changes from Kafka into the database: from the first record read to the last commit."""
     feed = _Feed()
     topic = out_topic(feed.grant.grant_id)
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin = AdminClient(kafka.client({"log_level": 0}))
     for created in admin.create_topics([NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1)]).values():
         created.result(30)
-    log = Log(bootstrap, client_id="bench")
+    log = Log(kafka, client_id="bench")
     for version in (0, 1):
         for key, value in feed.messages(rows, version):
             log.append(
@@ -189,7 +190,7 @@ def measure_sink(bootstrap: str, dsn: str, *, rows: int = 100_000) -> Rate:
         schema_of=lambda number: _began(counter, feed.schemas[number]),
         dead_letter=_refuse,
         observer=counter,
-        bootstrap=bootstrap,
+        kafka=kafka,
         kinds={"postgres": POSTGRES},
     )
     subscriber = feed.grant.subscriber

@@ -25,7 +25,7 @@ from rich.console import Console
 
 from ops.bench.machine import settle
 from ops.bench.subject import write_agency, write_subscriber
-from ops.embedded.kafka import Kafka
+from ops.embedded.kafka import EmbeddedKafka
 from ops.embedded.postgres import Postgres
 from ops.embedded.program import Program, Running, free_ports, launch, reaches, wait_ready
 from ops.host.up import mesh_command
@@ -34,6 +34,7 @@ from ops.settings import Settings
 from schemas.errors import Misconfigured
 from schemas.feed import CONTRACTS, GRANTS, dead_letter_topic, out_topic
 from schemas.log.control import read_directory
+from schemas.log.kafka import Kafka
 from schemas.log.reader import read_range
 from schemas.log.topics import TopicSpec, end_offsets, ensure_control_topics, ensure_topics
 from schemas.log.writer import Log
@@ -52,8 +53,8 @@ class Stage:
     patience_seconds: float
 
     @property
-    def kafka(self) -> str:
-        """The broker's address."""
+    def kafka(self) -> Kafka:
+        """The broker, and our login there."""
         return self.settings.kafka
 
     def say(self, line: str) -> None:
@@ -111,7 +112,7 @@ class Stage:
         """Remove those of the topics that exist."""
         present = list(end_offsets(self.kafka, topics))
         if present:
-            admin = AdminClient({"bootstrap.servers": self.kafka, "log_level": 3})
+            admin = AdminClient(self.kafka.client({"log_level": 3}))
             for topic, future in admin.delete_topics(present).items():
                 try:
                     future.result(30)
@@ -137,7 +138,7 @@ class Stage:
 
     def _addresses(self) -> dict[str, str]:
         settings = self.settings
-        addresses = {"MESH_KAFKA": settings.kafka, "MESH_REGISTRY": settings.registry}
+        addresses = {**settings.kafka.environment(), "MESH_REGISTRY": settings.registry}
         # A `mesh up` of this user must not be taken for ours, nor our metrics be kept from a port of their own.
         return {
             **addresses,
@@ -155,7 +156,7 @@ def stage(console: Console, *, patience_seconds: float, warm_up_records: int) ->
             parts.enter_context(tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True))
         )
         directory.chmod(0o755)  # PostgreSQL may run as another user
-        kafka = Kafka(directory / "kafka", log=directory / "log" / "kafka.log", console=console)
+        kafka = EmbeddedKafka(directory / "kafka", log=directory / "log" / "kafka.log", console=console)
         parts.callback(kafka.stop)
         kafka.start()
         postgres = Postgres(directory / "postgres", log=directory / "log" / "postgres.log")
@@ -164,9 +165,9 @@ def stage(console: Console, *, patience_seconds: float, warm_up_records: int) ->
         dsn = postgres.create_database("bench")
         [port] = free_ports(1)
         settings = Settings(
-            directory=directory, kafka=kafka.bootstrap, registry=f"http://127.0.0.1:{port}", hub_database=dsn
+            directory=directory, kafka=kafka.entered_by(), registry=f"http://127.0.0.1:{port}", hub_database=dsn
         )
-        ensure_control_topics(kafka.bootstrap)
+        ensure_control_topics(settings.kafka)
         ours = Stage(
             directory=directory, settings=settings, dsn=dsn, console=console, patience_seconds=patience_seconds
         )

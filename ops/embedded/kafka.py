@@ -1,27 +1,36 @@
 """Apache Kafka 4.4 in one process (KRaft: broker and controller), from Maven jars on the Java runtime of a wheel.
 
-Three listeners on 127.0.0.1: `PLAINTEXT` for the mesh itself, `SASL_PLAINTEXT` (SCRAM-SHA-512) for subscribers, and the
-controller's. The authorizer is on: the mesh's own listener has no login and its principal, ANONYMOUS, may do everything; a
-subscriber may do what its ACLs say and nothing else.
+Three listeners on 127.0.0.1, none without a login: `MESH` for the mesh's own processes (PLAIN, users of this file's making),
+`SUBSCRIBERS` (SCRAM-SHA-512, users made by onboarding), and the controller's. The authorizer is on: `mesh`, as which commands
+act, may do everything; everybody else, the hops too, what the ACLs say (ops/trust/rights.py) and nothing else.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import secrets
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.console import Console
 
 from ops.embedded.aot import aot_cache
 from ops.embedded.jars import class_path
 from ops.embedded.program import Program, Running, free_ports, last_lines, launch, reaches, start_server, wait_ready
+from ops.host.private import write_private
 from schemas.errors import Misconfigured
+from schemas.log.kafka import Kafka
 
 LOCK_FILE = Path(__file__).with_name("kafka.lock")
-_LISTENERS = ("PLAINTEXT", "SASL_PLAINTEXT", "CONTROLLER")
+_LISTENERS = ("MESH", "SUBSCRIBERS", "CONTROLLER")
+ADMIN = "mesh"
+"""As whom commands act: it may do everything."""
+_BROKER = "broker"
+_PROTOCOL = "security.protocol"
 _READY_WITHIN_SECONDS = 90.0
 
 # Sized for one broker with several hundred small partitions on a laptop. An index file is mapped at its full size for every
@@ -31,11 +40,14 @@ _READY_WITHIN_SECONDS = 90.0
 _SETTINGS = """\
 node.id=1
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
-sasl.enabled.mechanisms=SCRAM-SHA-512
-listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.mesh.sasl.enabled.mechanisms=PLAIN
+listener.name.subscribers.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.subscribers.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.controller.sasl.enabled.mechanisms=PLAIN
+sasl.mechanism.controller.protocol=PLAIN
+sasl.mechanism.inter.broker.protocol=PLAIN
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:ANONYMOUS
+super.users=User:broker;User:mesh
 allow.everyone.if.no.acl.found=false
 auto.create.topics.enable=false
 num.partitions=1
@@ -88,17 +100,21 @@ rootLogger.appenderRefs=out
 rootLogger.appenderRef.out.ref=out
 logger.server.name=kafka.server.KafkaRaftServer
 logger.server.level=info
+logger.refused.name=kafka.authorizer.logger
+logger.refused.level=info
 logger.brokers.name=org.apache.kafka.controller.ClusterControlManager
 logger.brokers.level=${sys:brokers:-warn}
 """
 
 
-class Kafka:
+class EmbeddedKafka:
     """One embedded broker that lives in `directory`; the same directory keeps its topics over restarts.
 
     `is_brief` trades the broker's top speed for less work as it starts, for tests. `trains` is where the AOT cache is written
     as it stops (ops/embedded/aot.py). Not safe for several threads; the broker dies with the thread that called `start`
-    (ops/embedded/program.py).
+    (ops/embedded/program.py). `users` may log in on the mesh's listener, beside `mesh`.
+    `listeners` are further ones by name, with their settings as Kafka names them behind `listener.name.<name>.`, and their
+    `security.protocol`.
     """
 
     def __init__(
@@ -110,8 +126,12 @@ class Kafka:
         is_brief: bool = False,
         console: Console | None = None,
         trains: Path | None = None,
+        users: Iterable[str] = (),
+        listeners: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     ) -> None:
         self._directory = directory.absolute()
+        self._users = (ADMIN, *users)
+        self._further = listeners
         self._log = log or self._directory / "kafka.log"
         self._heap_mb = heap_mb
         self._is_brief = is_brief
@@ -126,6 +146,14 @@ class Kafka:
     def bootstrap(self) -> str:
         """`host:port` of the mesh's own listener, known from `prepare` on."""
         return f"127.0.0.1:{self._ports[0]}"
+
+    def address_of(self, listener: str) -> str:
+        """`host:port` of one of the further listeners."""
+        return f"127.0.0.1:{self._ports[len(_LISTENERS) + list(self._further).index(listener)]}"
+
+    def entered_by(self, user: str = ADMIN) -> Kafka:
+        """The mesh's own listener, and the login of one of its users."""
+        return Kafka(self.bootstrap, "SASL_PLAINTEXT", user, self._passwords()[user], "PLAIN")
 
     @property
     def bootstrap_sasl(self) -> str:
@@ -190,13 +218,14 @@ class Kafka:
         known: list[int] = []
         if self._config.exists():
             known = [int(port) for port in re.findall(r"://127\.0\.0\.1:(\d+)", self._config.read_text("utf-8"))]
-        self._ports = free_ports(len(_LISTENERS), known[: len(_LISTENERS)])
-        listeners = [f"{name}://127.0.0.1:{port}" for name, port in zip(_LISTENERS, self._ports, strict=True)]
+        names = (*_LISTENERS, *self._further)
+        self._ports = free_ports(len(names), known[: len(names)])
+        listeners = [f"{name}://127.0.0.1:{port}" for name, port in zip(names, self._ports, strict=True)]
         own = {
             "process.roles": "broker,controller",
             "listeners": ",".join(listeners),
-            "advertised.listeners": ",".join(listeners[:2]),
-            "inter.broker.listener.name": "PLAINTEXT",
+            "advertised.listeners": ",".join(listeners[:2] + listeners[3:]),
+            "inter.broker.listener.name": "MESH",
         }
         self._configure(self._config, own, self._ports[2], _SESSION_MS)
 
@@ -206,8 +235,33 @@ class Kafka:
             "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
             "broker.session.timeout.ms": str(session_ms),
             "log.dirs": str(self._data),
+            "listener.name.mesh.plain.sasl.jaas.config": self._logins(_BROKER, *self._users),
+            "listener.name.controller.plain.sasl.jaas.config": self._logins(_BROKER),
+            "listener.security.protocol.map": ",".join(f"{name}:{security}" for name, security in self._security()),
         }
-        config.write_text("".join(f"{name}={value}\n" for name, value in settings.items()) + _SETTINGS, "utf-8")
+        for name, further in self._further.items():
+            settings |= {f"listener.name.{name.lower()}.{setting}": value for setting, value in further.items()}
+        write_private(config, "".join(f"{name}={value}\n" for name, value in settings.items()) + _SETTINGS)
+
+    def _security(self) -> Iterator[tuple[str, str]]:
+        yield from ((name, "SASL_PLAINTEXT") for name in _LISTENERS)
+        yield from ((name, settings[_PROTOCOL]) for name, settings in self._further.items())
+
+    def _logins(self, *users: str) -> str:
+        """Who may log in on a listener, the broker to itself among them, as Java's login module reads it."""
+        known = self._passwords()
+        entries = "".join(f' user_{user}="{known[user]}"' for user in users)
+        module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        return f'{module} required username="{_BROKER}" password="{known[_BROKER]}"{entries};'
+
+    def _passwords(self) -> dict[str, str]:
+        """Each user's password: minted here, kept where only the user who runs this reads."""
+        file = self._directory / "logins.json"
+        known: dict[str, str] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+        if lacking := {_BROKER, *self._users} - known.keys():
+            known |= {user: secrets.token_urlsafe(24) for user in sorted(lacking)}
+            write_private(file, json.dumps(known))
+        return known
 
     def _end_session(self, java_line: list[str]) -> None:
         """Let the controller, alone, see that the broker of before is gone: only then does it take the next one.
@@ -245,7 +299,7 @@ class Kafka:
 
 
 def _train(directory: Path, cache: Path) -> None:
-    kafka = Kafka(directory, trains=cache)
+    kafka = EmbeddedKafka(directory, trains=cache)
     kafka.start()
     kafka.stop()
 

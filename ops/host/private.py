@@ -15,3 +15,13 @@ def keep_private(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     if directory.stat().st_uid == os.geteuid():
         directory.chmod(0o700)
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write whole or not at all, readable by the owner alone."""
+    fresh = file.with_name(f".{file.name}.fresh")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+        opened.write(text)
+    fresh.replace(file)

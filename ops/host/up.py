@@ -26,19 +26,25 @@ from typing import IO, Any
 import psycopg
 from rich.console import Console
 
-from ops.embedded.kafka import Kafka
+from ops.embedded.kafka import ADMIN, EmbeddedKafka
 from ops.embedded.postgres import Postgres, ensure_database, without_password
-from ops.embedded.program import Program, free_ports, reaches
-from ops.host.private import keep_private
+from ops.embedded.program import Program, free_ports
+from ops.host.private import keep_private, write_private
 from ops.host.supervisor import Supervisor
 from ops.settings import load
 from ops.trust.identity import announce
 from schemas.errors import MeshError, Misconfigured, Transient
+from schemas.log.away import check
+from schemas.log.kafka import Kafka
+from schemas.log.rights import HOPS, give_rights
+from schemas.log.topics import ensure_control_topics
 
 HUB = "hub"
 _STOPS_WITHIN_SECONDS = 120.0
 _FLOCK = "hhqqi"
 
+EnteredBy = Callable[[str], Kafka]
+"""Kafka as a process enters it, by the process's name."""
 Processes = Callable[[Path, Mapping[str, int]], Mapping[str, Sequence[str]]]
 """Takes the mesh's directory and the ports of `registry`, `console` and `opendata`; gives name to argument list, in the order of
 starting. The process named `registry` must answer `GET /subjects` on its port before the next one starts."""
@@ -68,7 +74,7 @@ def up(directory: Path, processes: Processes, console: Console | None = None) ->
             try:
                 endpoints = _start_all(directory, processes, mesh.supervisor, console)
                 mesh.is_started = True
-                _write_secret(directory / "endpoints.json", json.dumps(endpoints, indent=2))
+                write_private(directory / "endpoints.json", json.dumps(endpoints, indent=2))
                 _say_where_to_look(directory, console)
                 _announce(directory, console)
                 console.print(f"up; addresses are in {directory / 'endpoints.json'}; Ctrl-C stops", soft_wrap=True)
@@ -145,17 +151,16 @@ def _stopping_in_order(supervisor: Supervisor) -> Iterator[_Mesh]:
                 signal.signal(number, handler)
 
 
-def _start_all(
-    directory: Path, processes: Processes, supervisor: Supervisor, console: Console
-) -> dict[str, str | int | None]:
+def _start_all(directory: Path, processes: Processes, supervisor: Supervisor, console: Console) -> dict[str, Any]:
     """Start everything; the addresses, not yet written down: who finds them in the file finds a mesh that answers."""
-    kafka, kafka_sasl = _kafka(directory, supervisor, console)
+    entered_by, kafka_sasl = _kafka(directory, supervisor, console)
+    kafka = entered_by("")
     database = _database(directory, supervisor, console)
     registry = _given_registry(console)
     ports = {name: _port(directory, name) for name in ("registry", "console", "opendata")}
     is_registry_ours = registry is None
     registry = registry or f"http://127.0.0.1:{ports['registry']}"
-    addresses = {"MESH_KAFKA": kafka, "MESH_DATABASE": database, "MESH_REGISTRY": registry}
+    addresses = {"MESH_DATABASE": database, "MESH_REGISTRY": registry}
     if kafka_sasl:
         addresses["MESH_KAFKA_SASL"] = kafka_sasl
     wanted = processes(directory, ports)
@@ -166,7 +171,7 @@ def _start_all(
             name=name,
             argv=argv,
             log=directory / "log" / f"{name}.log",
-            env={**addresses, "MESH_DIR": str(directory), "PYTHONUNBUFFERED": "1"},
+            env={**addresses, **entered_by(name).environment(), "MESH_DIR": str(directory), "PYTHONUNBUFFERED": "1"},
             stop_within_seconds=15,
         )
         with _timed(name, console) as ready:
@@ -174,7 +179,8 @@ def _start_all(
             running = supervisor.start(program, is_ready)
             ready.append(registry if name == "registry" else f"process {running.pid}")
     return {
-        "kafka": kafka,
+        "kafka": kafka.bootstrap,
+        "kafka_login": kafka.environment(),
         "kafka_sasl": kafka_sasl,
         "registry": registry,
         "hub_database": database,
@@ -183,18 +189,34 @@ def _start_all(
     }
 
 
-def _kafka(directory: Path, supervisor: Supervisor, console: Console) -> tuple[str, str | None]:
-    if given := os.environ.get("MESH_KAFKA"):
-        if not any(reaches(address) for address in given.split(",")):
+def _kafka(directory: Path, supervisor: Supervisor, console: Console) -> tuple[EnteredBy, str | None]:
+    """How each process enters Kafka, commands by an empty name; and the subscribers' listener."""
+    if os.environ.get("MESH_KAFKA"):
+        entered_by, subscribers = partial(Kafka.of, os.environ), os.environ.get("MESH_KAFKA_SASL")
+        given = entered_by("")
+        try:
+            check(given)
+        except Transient as error:
             fix = "start that broker, correct MESH_KAFKA, or unset it to have one started here"
-            raise Misconfigured("MESH_KAFKA", f"nothing answers at {given}", fix=fix)
+            raise Misconfigured("MESH_KAFKA", f"nothing answers at {given}", fix=fix) from error
         console.print(f"kafka: yours, {given}")
-        return given, os.environ.get("MESH_KAFKA_SASL")
-    with _timed("kafka", console) as ready:
-        kafka = Kafka(directory / "kafka", log=directory / "log" / "kafka.log", console=console)
-        supervisor.adopt(kafka.start())
-        ready.append(kafka.bootstrap)
-    return kafka.bootstrap, kafka.bootstrap_sasl
+    else:
+        with _timed("kafka", console) as ready:
+            log = directory / "log" / "kafka.log"
+            kafka = EmbeddedKafka(directory / "kafka", log=log, console=console, users=map(_login_of, HOPS))
+            supervisor.adopt(kafka.start())
+            entered_by, subscribers = lambda hop: kafka.entered_by(_login_of(hop)), kafka.bootstrap_sasl
+            ready.append(kafka.bootstrap)
+    admin = entered_by("")
+    ensure_control_topics(admin)
+    users = {hop: user for hop in HOPS if (user := entered_by(hop).user) != admin.user}
+    if users:
+        give_rights(admin, users)
+    return entered_by, subscribers
+
+
+def _login_of(hop: str) -> str:
+    return f"{ADMIN}-{hop}" if hop else ADMIN
 
 
 def _database(directory: Path, supervisor: Supervisor, console: Console) -> str:
@@ -320,13 +342,3 @@ def _holder(lock: IO[str]) -> int | None:
     asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(lock, fcntl.F_GETLK, asked)[: struct.calcsize(_FLOCK)])
     return None if kind == fcntl.F_UNLCK else pid
-
-
-def _write_secret(file: Path, text: str) -> None:
-    """Write whole or not at all, readable by the owner alone."""
-    fresh = file.with_name(f".{file.name}.fresh")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-        opened.write(text)
-    fresh.replace(file)

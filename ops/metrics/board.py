@@ -14,6 +14,7 @@ from typing import Protocol
 
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.errors import Rejected, Transient
+from schemas.log.kafka import Kafka
 from schemas.log.reader import tail
 from schemas.wire.codec import Codec, SchemaOf
 
@@ -40,8 +41,8 @@ def boards(directory: Directory) -> Mapping[str, FeedEntry]:
 class Boards:
     """Follows every board of the mesh until stopped."""
 
-    def __init__(self, bootstrap: str, directory: Callable[[], Directory], schema_of: SchemaOf, gauge: Gauge) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: Kafka, directory: Callable[[], Directory], schema_of: SchemaOf, gauge: Gauge) -> None:
+        self._kafka = kafka
         self._directory = directory
         self._codec = Codec(schema_of)
         self._gauge = gauge
@@ -58,7 +59,7 @@ class Boards:
             watch = threading.Thread(target=self._watch, args=(present, ending, stop), name="boards-watch", daemon=True)
             watch.start()
             try:
-                for batches in tail(self._bootstrap, sorted(present), ending, from_beginning=True):
+                for batches in tail(self._kafka, sorted(present), ending, from_beginning=True):
                     for batch in batches:
                         for record in batch.records:
                             if record.value is not None:

@@ -15,6 +15,7 @@ from ops.watch.lag import LagReader, TopicLag
 from schemas.agreement.directory import Directory
 from schemas.errors import Transient
 from schemas.feed import FLOW_INBOX
+from schemas.log.kafka import Kafka
 from streams.operators.flow import Flow, in_use
 
 LOOK_SECONDS = 5.0
@@ -31,15 +32,15 @@ _logger = logging.getLogger(__name__)
 class LagWatch:
     """Reports the lag of one consumer group by topic until stopped; `topics` are those it should read at any time."""
 
-    def __init__(self, bootstrap: str, group: str, topics: Topics, *reports: Report) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: Kafka, group: str, topics: Topics, *reports: Report) -> None:
+        self._kafka = kafka
         self._group = group
         self._topics = topics
         self._reports = reports
 
     def run(self, stop: threading.Event) -> None:
         """Look every LOOK_SECONDS; a broker that does not answer is asked again."""
-        with closing(LagReader(self._bootstrap)) as lags:
+        with closing(LagReader(self._kafka)) as lags:
             while not stop.wait(LOOK_SECONDS):
                 try:
                     found = lags.read({self._group: self._topics()})[self._group]

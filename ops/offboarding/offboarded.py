@@ -20,6 +20,7 @@ from schemas.agreement.offboarding import Offboarding
 from schemas.errors import MeshError
 from schemas.feed import OFFBOARDED, SUBSCRIBERS
 from schemas.log.control import read_directory
+from schemas.log.kafka import Kafka
 from schemas.log.login import remove_login
 from schemas.log.writer import Log
 
@@ -76,7 +77,7 @@ def leaving(directory: Directory) -> list[Offboarding]:
 class Leaving:
     """Lets subscribers go once their side confirmed the end of every grant; in every delivery process."""
 
-    def __init__(self, kafka: str, directory: Callable[[], Directory], finished: Finished) -> None:
+    def __init__(self, kafka: Kafka, directory: Callable[[], Directory], finished: Finished) -> None:
         self._kafka = kafka
         self._directory = directory
         self._finished = finished

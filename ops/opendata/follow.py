@@ -12,6 +12,7 @@ from ops.opendata.store import News, Store
 from schemas.agreement.directory import Directory
 from schemas.change import Batch, Partition, Record
 from schemas.errors import ContractBroken, Transient
+from schemas.log.kafka import Kafka
 from schemas.log.reader import Reader
 from schemas.wire.codec import Codec
 
@@ -31,13 +32,13 @@ class Follow:
     def __init__(
         self,
         *,
-        bootstrap: str,
+        kafka: Kafka,
         store: Store,
         directory: Callable[[], Directory],
         schema_of: Callable[[int], Mapping[str, Any]],
         feeds: Mapping[str, str] = FEEDS,
     ) -> None:
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._store = store
         self._directory = directory
         self._codec = Codec(schema_of)
@@ -64,7 +65,7 @@ class Follow:
                 self._store.clear()
 
     def _reader(self) -> Reader:
-        return Reader(self._bootstrap, f"mesh.opendata.{self._store.id}", starts_of=self._starts, has_headers=False)
+        return Reader(self._kafka, f"mesh.opendata.{self._store.id}", starts_of=self._starts, has_headers=False)
 
     def _starts(self, places: Sequence[Partition]) -> Mapping[Partition, int]:
         return self._store.starts(places)

@@ -23,6 +23,7 @@ from schemas.change import Record
 from schemas.errors import Misconfigured, Rejected
 from schemas.feed import LETTERS, dead_letter_topic, first_edition, later_edition
 from schemas.log.control import publish, read_all, read_directory
+from schemas.log.kafka import Kafka
 from schemas.log.reader import read_range
 from schemas.log.standing import read_standing
 from schemas.log.topics import bounds, partitions_of
@@ -247,9 +248,9 @@ class _Newest:
     """The newest change of some keys in one partition of an `out` topic."""
 
     def __init__(
-        self, bootstrap: str, topic: str, partition: int, keys: set[bytes | None], schema_of: Callable[[int], Any]
+        self, kafka: Kafka, topic: str, partition: int, keys: set[bytes | None], schema_of: Callable[[int], Any]
     ) -> None:
-        self._place = (bootstrap, topic, partition)
+        self._place = (kafka, topic, partition)
         self._keys = keys
         self._schema_of = schema_of
         self._readers: dict[int, Any] = {}

@@ -19,6 +19,7 @@ from schemas.agreement.directory import Directory
 from schemas.errors import MeshError
 from schemas.feed import FLOW_INBOX
 from schemas.incident import Incident, Incidents, key_of
+from schemas.log.kafka import Kafka
 from schemas.log.reader import read_range
 
 if TYPE_CHECKING:
@@ -147,9 +148,9 @@ class Gaps:
         return tuple(sorted(found))
 
 
-def gaps_on(bootstrap: str, group: str, directory: Callable[[], Directory], incidents: Incidents) -> Gaps:
+def gaps_on(kafka: Kafka, group: str, directory: Callable[[], Directory], incidents: Incidents) -> Gaps:
     """A group's gaps on the mesh's broker."""
-    told, written = partial(read, bootstrap, within_seconds=ANSWERS_WITHIN_SECONDS), partial(_written, bootstrap)
+    told, written = partial(read, kafka, within_seconds=ANSWERS_WITHIN_SECONDS), partial(_written, kafka)
     return Gaps(group, directory, incidents, flows=_flows, told=told, written=written)
 
 
@@ -159,9 +160,9 @@ def _flows() -> Sequence[Flow]:
     return FLOWS
 
 
-def _written(bootstrap: str, topic: str, partition: int, offset: int) -> datetime | None:
+def _written(kafka: Kafka, topic: str, partition: int, offset: int) -> datetime | None:
     """See Written."""
-    for batch in read_range(bootstrap, topic, partition, offset, offset + LOOKED_THROUGH):
+    for batch in read_range(kafka, topic, partition, offset, offset + LOOKED_THROUGH):
         return datetime.fromtimestamp(batch.records[0].timestamp_ms / 1000, UTC)
     return None
 

@@ -21,6 +21,7 @@ from schemas.agreement.directory import Directory, GrantEntry
 from schemas.errors import MeshError, Misconfigured, Rejected
 from schemas.feed import REPLAYS, out_topic
 from schemas.log.control import ControlStore, publish, read_directory
+from schemas.log.kafka import Kafka
 from schemas.log.reader import read_range
 from schemas.log.topics import bounds, offsets_since, partitions_of
 from schemas.log.writer import Log
@@ -122,10 +123,10 @@ def grant_of(directory: Directory, name: str) -> GrantEntry:
     return entry
 
 
-def _position(bootstrap: str, topic: str, partition: int, ends: tuple[int, int], position: str, schema_of: Any) -> int:
+def _position(kafka: Kafka, topic: str, partition: int, ends: tuple[int, int], position: str, schema_of: Any) -> int:
     """The first offset whose change is at or after the position in its source."""
     wanted, readers = position.encode(), {}
-    for batch in read_range(bootstrap, topic, partition, *ends):
+    for batch in read_range(kafka, topic, partition, *ends):
         for record in batch.records:
             value = record.value
             if value is None:

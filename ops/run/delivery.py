@@ -36,7 +36,7 @@ def run_delivery(parts: Parts) -> None:
         dead_letter=DeadLetterLog(log),
         acknowledge=EndingLog(log),
         observer=DeliveryMetrics(directory=directory),
-        bootstrap=settings.kafka,
+        kafka=settings.kafka,
         kinds=SINKS,
         incidents=parts.incidents(directory),
         networks=settings.webhook_networks,

@@ -12,6 +12,7 @@ from pathlib import Path
 from schemas.agreement.directory import Directory
 from schemas.change import Batch
 from schemas.feed import FLOW_INBOX, FLOW_STATE
+from schemas.log.kafka import Kafka
 from schemas.log.reader import read_range
 from schemas.log.topics import DAY_MS, TopicSpec, bounds, ensure_topics
 from schemas.log.transaction import TransactionWriter
@@ -37,21 +38,21 @@ INBOX_RETENTION_MS = 7 * DAY_MS
 class StateChangelog:
     """`streams.engine.state.Changelog` on the mesh's broker."""
 
-    bootstrap: str
+    kafka: Kafka
     topic: str = FLOW_STATE
 
     def bounds(self, partition: int, /) -> tuple[int, int]:
         """See Changelog."""
-        return bounds(self.bootstrap, self.topic, partition)
+        return bounds(self.kafka, self.topic, partition)
 
     def read(self, partition: int, start: int, end: int, /) -> Iterator[Batch]:
         """See Changelog."""
-        return read_range(self.bootstrap, self.topic, partition, start, end)
+        return read_range(self.kafka, self.topic, partition, start, end)
 
 
-def ensure_flow_topics(bootstrap: str, partitions: int) -> None:
+def ensure_flow_topics(kafka: Kafka, partitions: int) -> None:
     """The inbox and the changelog, with so many partitions each. Raises Misconfigured when they have another number."""
-    ensure_topics(bootstrap, topic_specs(partitions))
+    ensure_topics(kafka, topic_specs(partitions))
 
 
 def topic_specs(partitions: int, *, inbox: str = FLOW_INBOX, state: str = FLOW_STATE) -> Mapping[str, TopicSpec]:
@@ -66,7 +67,7 @@ def run_worker(
     flows: Sequence[Flow],
     stop: threading.Event,
     *,
-    kafka: str,
+    kafka: Kafka,
     registry: str,
     directory: Callable[[], Directory],
     ways: Ways,
@@ -105,7 +106,7 @@ def run_worker(
         ) as runner,
     ):
         worker = StreamWorker(
-            bootstrap=kafka,
+            kafka=kafka,
             group=group,
             topics=runner.topics,
             handle=runner.handle,

@@ -26,7 +26,7 @@ def run_opendata(parts: Parts) -> None:
     directory = parts.directory()
     store = parts.enter(closing(Store(settings.directory / "opendata" / f"{parts.name}.sqlite")))
     schema_of = RegistryClient(settings.registry).schema
-    follow = Follow(bootstrap=settings.kafka, store=store, directory=directory, schema_of=schema_of)
+    follow = Follow(kafka=settings.kafka, store=store, directory=directory, schema_of=schema_of)
     failure: list[BaseException] = []
 
     def reading() -> None:

@@ -45,7 +45,7 @@ def run_streams(parts: Parts) -> None:
         incidents=incidents,
     )
     StreamWorker(
-        bootstrap=settings.kafka,
+        kafka=settings.kafka,
         group=STREAMS_GROUP,
         topics=lambda: frozenset(directory().feeds),
         handle=relay.handle,

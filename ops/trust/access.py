@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from schemas.agreement.directory import Directory
 from schemas.errors import MeshError
+from schemas.log.kafka import Kafka
 from schemas.log.topics import allow_read, withdraw_read
 
 LOOK_SECONDS = 1.0
@@ -59,14 +60,14 @@ class Access:
                 self._is_open.update({(user, topic): is_open for topic in topics})
 
 
-def keep_access(bootstrap: str, directory: Callable[[], Directory], stop: threading.Event) -> None:
+def keep_access(kafka: Kafka, directory: Callable[[], Directory], stop: threading.Event) -> None:
     """Keep rights in step in a thread until `stop`. If that thread fails the process ends: nobody else would close topics."""
 
     def allow(user: str, topics: Iterable[str]) -> None:
-        allow_read(bootstrap, user, topics, f"sub.{user}.")
+        allow_read(kafka, user, topics, f"sub.{user}.")
 
     def withdraw(user: str, topics: Iterable[str]) -> None:
-        withdraw_read(bootstrap, user, topics)
+        withdraw_read(kafka, user, topics)
 
     access = Access(directory, allow=allow, withdraw=withdraw)
 

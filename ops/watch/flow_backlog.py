@@ -13,6 +13,7 @@ from ops.watch.lag import FLOWS_GROUP, LagReader
 from schemas.agreement.directory import Directory
 from schemas.errors import Transient
 from schemas.log.control import read_directory
+from schemas.log.kafka import Kafka
 from schemas.log.standing import read_standing
 from streams.flows import FLOWS
 from streams.operators.flow import Flow
@@ -59,15 +60,15 @@ class Backlog:
 
 
 def until_folded(
-    bootstrap: str, folded: Callable[[], float], show: Callable[[float, int], None] = lambda _folded, _left: None
+    kafka: Kafka, folded: Callable[[], float], show: Callable[[float, int], None] = lambda _folded, _left: None
 ) -> bool:
     """Wait until the flows have nothing left to fold: their figures are then of all that happened. False: they stand still.
 
     `folded` counts messages folded so far; `show` is told these, and how many records are left as far as is known.
     """
     rest = Rest(REST_SECONDS, MOVES_WITHIN_SECONDS)
-    with closing(LagReader(bootstrap)) as lags:
-        backlog = Backlog(lags, read_directory(bootstrap))
+    with closing(LagReader(kafka)) as lags:
+        backlog = Backlog(lags, read_directory(kafka))
         while not rest.is_stuck:
             count = folded()
             backlog.look()

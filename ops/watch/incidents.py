@@ -18,6 +18,7 @@ from schemas.errors import MeshError
 from schemas.feed import INCIDENTS
 from schemas.incident import Incident, Kind, State, key_of
 from schemas.log.control import ControlReader, ControlStore
+from schemas.log.kafka import Kafka
 
 PAUSE_SECONDS = 5.0
 FRESH_SECONDS = 2.0
@@ -109,9 +110,9 @@ class IncidentReader:
     """The present incidents, asked for anew at most every couple of seconds. Raises Transient when they cannot be read."""
 
     def __init__(
-        self, bootstrap: str, clock: Callable[[], float] = time.monotonic, *, within_seconds: float = 10.0
+        self, kafka: Kafka, clock: Callable[[], float] = time.monotonic, *, within_seconds: float = 10.0
     ) -> None:
-        self._reader = ControlReader(bootstrap, INCIDENTS)
+        self._reader = ControlReader(kafka, INCIDENTS)
         self._clock = clock
         self._within_seconds = within_seconds
         self._read_at = float("-inf")
@@ -125,9 +126,9 @@ class IncidentReader:
         return self._present
 
 
-def read(bootstrap: str, *, within_seconds: float = 30.0) -> dict[str, Incident]:
+def read(kafka: Kafka, *, within_seconds: float = 30.0) -> dict[str, Incident]:
     """The incidents that stand on the topic, by key; a record that cannot be read is left out, loudly. Raises Transient."""
-    return _incidents(ControlReader(bootstrap, INCIDENTS).all(within_seconds=within_seconds))
+    return _incidents(ControlReader(kafka, INCIDENTS).all(within_seconds=within_seconds))
 
 
 def _incidents(records: Mapping[str, Any]) -> dict[str, Incident]:

@@ -26,6 +26,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas.errors import Transient
+from schemas.log.kafka import Kafka
 
 STREAMS_GROUP = "mesh.streams"
 FLOWS_GROUP = "mesh.flows"
@@ -67,34 +68,35 @@ class LagReader:
     """
 
     def __init__(
-        self, bootstrap: str, clock: Callable[[], float] = time.time, *, within_seconds: float = WITHIN_SECONDS
+        self, kafka: Kafka, clock: Callable[[], float] = time.time, *, within_seconds: float = WITHIN_SECONDS
     ) -> None:
         self._clock = clock
         self._within_seconds = within_seconds
         self._known: dict[tuple[str, int, int], int] = {}
         """When the record at a place was made, of the places that groups stood at when last asked."""
         self._known_since = 0.0
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._open()
 
     def _open(self) -> None:
-        self._admin = AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 0})
+        self._admin = AdminClient(self._kafka.client({"log_level": 0}))
         self._consumer = self._reading("read_committed")
 
     def _reading(self, isolation: str) -> Consumer:
         return Consumer(
-            {
-                "bootstrap.servers": self._bootstrap,
-                "group.id": "mesh.lag",  # never joined: partitions are assigned by hand and nothing is committed
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 10,  # where only the mark of a transaction follows, there is nothing to wait for
-                "isolation.level": isolation,
-                "fetch.message.max.bytes": 4096,
-                "queued.max.messages.kbytes": 1024,
-                "log_level": 0,  # what fails is raised; a terminal is no place for a line per attempt
-            }
+            self._kafka.client(
+                {
+                    "group.id": "mesh.lag",  # never joined: partitions are assigned by hand and nothing is committed
+                    "enable.auto.commit": False,
+                    "auto.offset.reset": "earliest",
+                    "enable.partition.eof": True,
+                    "fetch.wait.max.ms": 10,  # where only the mark of a transaction follows, there is nothing to wait for
+                    "isolation.level": isolation,
+                    "fetch.message.max.bytes": 4096,
+                    "queued.max.messages.kbytes": 1024,
+                    "log_level": 0,  # what fails is raised; a terminal is no place for a line per attempt
+                }
+            )
         )
 
     @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from ops.watch.lag import TopicLag
 from schemas.incident import Incidents
+from schemas.log.kafka import Kafka
 
 OPEN_SECONDS = 150.0
 """Longer than any transaction of ours may be open (schemas/log/transaction.py), and than Kafka takes to find it."""
@@ -18,10 +19,10 @@ OPEN_SECONDS = 150.0
 class OpenTransactions:
     """Says of one group what holds it up. Not shared between threads."""
 
-    def __init__(self, incidents: Incidents, name: str, bootstrap: str) -> None:
+    def __init__(self, incidents: Incidents, name: str, kafka: Kafka) -> None:
         self._incidents = incidents
         self._name = f"{name} transactions"
-        self._bootstrap = bootstrap
+        self._kafka = kafka
 
     def look(self, lags: Mapping[str, TopicLag]) -> None:
         """Take the group's lag as of now, by topic."""
@@ -38,6 +39,6 @@ class OpenTransactions:
         others = f", and {len(lasting) - 1} more" if len(lasting) > 1 else ""
         reason = f"a transaction in {topic}, partition {number}, does not end{others}: nothing behind it is read"
         place = f"--topic {topic} --partition {number} --start-offset {offset}"
-        tool = f"`kafka-transactions.sh --bootstrap-server {self._bootstrap} abort {place}`"
+        tool = f"`kafka-transactions.sh --bootstrap-server {self._kafka} abort {place}`"
         fix = f"end it with Kafka's own {tool}; what it wrote is left out then: copy the feed anew by `mesh resync`"
         self._incidents.begin("process", self._name, state="stopped", reason=reason, fix=fix)

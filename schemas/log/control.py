@@ -24,6 +24,7 @@ from schemas.agreement.offboarding import Offboarding
 from schemas.agreement.subscriber import Subscriber
 from schemas.errors import Transient
 from schemas.feed import AGENCIES, ANCHORS, CONTRACTS, ENDINGS, GRANTS, OFFBOARDED, RESYNCS, SUBSCRIBERS
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from schemas.trace import described
 
@@ -58,18 +59,19 @@ Append = Callable[[str, bytes, bytes | None], None]
 """Queue one control record: topic, key, value (None deletes)."""
 
 
-def _consumer(bootstrap: str) -> Consumer:
+def _consumer(kafka: Kafka) -> Consumer:
     return Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "mesh.control",  # never joined: partitions are assigned by hand and nothing is committed
-            "enable.auto.commit": False,
-            "auto.offset.reset": "error",  # invariant 9: what went before it was read is read anew, not passed over
-            "isolation.level": "read_committed",
-            "fetch.wait.max.ms": 50,
-            "queued.max.messages.kbytes": 8192,  # many of these read at once where many sources start at once
-            "log_level": 0,  # what fails is raised; a terminal is no place for a line per attempt
-        }
+        kafka.client(
+            {
+                "group.id": "mesh.control",  # never joined: partitions are assigned by hand and nothing is committed
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",  # invariant 9: what went before it was read is read anew, not passed over
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 50,
+                "queued.max.messages.kbytes": 8192,  # many of these read at once where many sources start at once
+                "log_level": 0,  # what fails is raised; a terminal is no place for a line per attempt
+            }
+        )
     )
 
 
@@ -78,9 +80,9 @@ def publish(append: Append, topic: str, key: str, record: Mapping[str, Any]) -> 
     append(topic, key.encode(), json.dumps(record, ensure_ascii=False).encode())
 
 
-def read_all(bootstrap: str, topics: Sequence[str], *, within_seconds: float = 30) -> Iterator[tuple[str, str, Any]]:
+def read_all(kafka: Kafka, topics: Sequence[str], *, within_seconds: float = 30) -> Iterator[tuple[str, str, Any]]:
     """Every (topic, key, record) from the start to the present end; a deleted key has record None."""
-    consumer = _consumer(bootstrap)
+    consumer = _consumer(kafka)
     try:
         yield from _read_to_end(consumer, topics, within_seconds)
     finally:
@@ -181,10 +183,10 @@ class DirectoryFold:
         )
 
 
-def read_directory(bootstrap: str) -> Directory:
+def read_directory(kafka: Kafka) -> Directory:
     """The Directory at this moment."""
     fold = DirectoryFold()
-    for topic, key, record in read_all(bootstrap, FOLLOWED):
+    for topic, key, record in read_all(kafka, FOLLOWED):
         fold.apply(topic, key, record)
     return fold.directory()
 
@@ -197,9 +199,9 @@ class Follower:
     stands between us and the newest record ends the thread, and with it the process (ops/host/process.py), which then reads anew.
     """
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, kafka: Kafka) -> None:
         self._fold = DirectoryFold()
-        self._consumer = _consumer(bootstrap)
+        self._consumer = _consumer(kafka)
         self._hearing = _Hearing(self._consumer)
         self._stop = threading.Event()
         for topic, key, record in _read_to_end(self._consumer, FOLLOWED, 30):
@@ -310,8 +312,8 @@ class ControlReader:
     One at a time reads: a topic of a day's progress, read by every source of a process at once, took gigabytes.
     """
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, kafka: Kafka, topic: str) -> None:
+        self._kafka = kafka
         self._topic = topic
         self._lock = threading.Lock()
         self._records: dict[str, Any] = {}
@@ -328,7 +330,7 @@ class ControlReader:
             return dict(self._records)
 
     def _read_on(self, within_seconds: float) -> None:
-        consumer = _consumer(self._bootstrap)
+        consumer = _consumer(self._kafka)
         try:
             end = _end(consumer, self._topic, within_seconds)
             if end < self._next or self._next == 0:  # the topic was made anew, or is read for the first time
@@ -346,9 +348,9 @@ class ControlReader:
 class ControlStore:
     """A hop's own progress, by key, on one compacted control topic; others write there too."""
 
-    def __init__(self, bootstrap: str, topic: str, log: Log, *, within_seconds: float = SAVED_WITHIN_SECONDS) -> None:
+    def __init__(self, kafka: Kafka, topic: str, log: Log, *, within_seconds: float = SAVED_WITHIN_SECONDS) -> None:
         self._topic = topic
-        self._reader = ControlReader(bootstrap, topic)
+        self._reader = ControlReader(kafka, topic)
         self._log = log
         self._within_seconds = within_seconds
 

@@ -22,14 +22,15 @@ from confluent_kafka.admin import (
 )
 
 from schemas.errors import Transient
+from schemas.log.kafka import Kafka
 
 WITHIN_SECONDS = 30.0
 _IS_GONE = frozenset({KafkaError.RESOURCE_NOT_FOUND, KafkaError.SECURITY_DISABLED})
 
 
-def remove_login(bootstrap: str, user: str) -> None:
+def remove_login(kafka: Kafka, user: str) -> None:
     """Remove the user and its rights. Changes nothing twice. Raises Transient."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin = AdminClient(kafka.client({"log_level": 0}))
     anything: Any = None
     every = AclBindingFilter(
         ResourceType.ANY,

@@ -18,6 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 from schemas.change import Batch, Partition, Record
 from schemas.errors import ContractBroken, Transient
 from schemas.feed import first_edition
+from schemas.log.kafka import Kafka
 from schemas.log.reached import Reached
 
 logger = logging.getLogger(__name__)
@@ -41,20 +42,21 @@ _PASSING = frozenset(
 )
 
 
-def _settings(bootstrap: str, client_id: str, extra: Mapping[str, str] | None) -> dict[str, Any]:
-    return {
-        "bootstrap.servers": bootstrap,
-        "client.id": client_id,
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        # Stricter than KF-10's `earliest`: we always say where to start, so an offset that is gone is a gap (KF-12).
-        "auto.offset.reset": "error",
-        "isolation.level": "read_committed",
-        # A lane's own byte budget (SK-11); a full queue is looked at again soon, not after a second.
-        "queued.max.messages.kbytes": 16_384,
-        "fetch.queue.backoff.ms": 10,
-        **(extra or {}),
-    }
+def _settings(kafka: Kafka, client_id: str, extra: Mapping[str, str] | None) -> dict[str, Any]:
+    return kafka.client(
+        {
+            "client.id": client_id,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            # Stricter than KF-10's `earliest`: we always say where to start, so an offset that is gone is a gap (KF-12).
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+            # A lane's own byte budget (SK-11); a full queue is looked at again soon, not after a second.
+            "queued.max.messages.kbytes": 16_384,
+            "fetch.queue.backoff.ms": 10,
+            **(extra or {}),
+        }
+    )
 
 
 def _record(message: Message, *, has_headers: bool = True) -> Record:
@@ -89,7 +91,7 @@ class Reader:
 
     def __init__(
         self,
-        bootstrap: str,
+        kafka: Kafka,
         group: str,
         *,
         starts_of: StartsOf | None = None,
@@ -108,7 +110,7 @@ class Reader:
         self._aside: set[str] = set()
         self._is_resting = False
         self._trouble: Exception | None = None
-        settings = _settings(bootstrap, group, extra)
+        settings = _settings(kafka, group, extra)
         group_settings = {"group.id": group, "group.protocol": "consumer", "on_commit": self._commit_answered}
         self._consumer = Consumer({**settings, **group_settings}, logger=logger)
         self.went_back: dict[str, tuple[int, int]] = {}  # topics whose target has less than was confirmed: how far each
@@ -328,13 +330,13 @@ def _gap(place: str, breach: str) -> ContractBroken:
     return ContractBroken(place, breach, fix=fix)
 
 
-def read_range(bootstrap: str, topic: str, partition: int, start: int, end: int) -> Iterator[Batch]:
+def read_range(kafka: Kafka, topic: str, partition: int, start: int, end: int) -> Iterator[Batch]:
     """Records of one partition with start <= offset < end, in batches; fewer where compaction removed some.
 
     Raises ContractBroken when `start` is no longer there, Transient when the broker does not answer.
     """
     place = f"{topic} [{partition}]"
-    settings = _settings(bootstrap, f"range-{topic}-{partition}", {"enable.partition.eof": "true"})
+    settings = _settings(kafka, f"range-{topic}-{partition}", {"enable.partition.eof": "true"})
     consumer = Consumer({**settings, "group.id": f"range-{uuid4()}", "group.protocol": "classic"}, logger=logger)
     try:
         consumer.assign([TopicPartition(topic, partition, start)])
@@ -368,10 +370,10 @@ def _is_end(error: KafkaError, place: str) -> bool:
 
 
 def tail(
-    bootstrap: str, topics: Collection[str], stop: threading.Event, *, from_beginning: bool = False
+    kafka: Kafka, topics: Collection[str], stop: threading.Event, *, from_beginning: bool = False
 ) -> Iterator[list[Batch]]:
     """What arrives on the topics, without a group: from now on, or from the beginning. Ends when `stop` is set."""
-    settings = _settings(bootstrap, "tail", None)
+    settings = _settings(kafka, "tail", None)
     consumer = Consumer({**settings, "group.id": f"tail-{uuid4()}", "group.protocol": "classic"}, logger=logger)
     try:
         known = consumer.list_topics(timeout=BROKER_WITHIN_SECONDS).topics

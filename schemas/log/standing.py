@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from schemas.change import Batch
+from schemas.log.kafka import Kafka
 from schemas.log.reader import read_range
 from schemas.log.topics import bounds
 
 
-def read_standing(bootstrap: str, topic: str, partition: int) -> Iterator[Batch]:
+def read_standing(kafka: Kafka, topic: str, partition: int) -> Iterator[Batch]:
     """Everything from a partition's first record to where it ended when asked for. Raises Transient."""
-    yield from read_range(bootstrap, topic, partition, *bounds(bootstrap, topic, partition))
+    yield from read_range(kafka, topic, partition, *bounds(kafka, topic, partition))

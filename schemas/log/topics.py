@@ -37,6 +37,7 @@ from confluent_kafka.admin import (
 
 from schemas.errors import MeshError, Misconfigured, Transient
 from schemas.feed import AUDIT, CAPTURE, CONTROL, PROGRESS, dead_letter_topic
+from schemas.log.kafka import Kafka
 
 PROGRESS_SEGMENT_BYTES = 1 << 20
 """The smallest that Kafka takes."""
@@ -108,13 +109,13 @@ def with_dead_letters(partitions: Mapping[str, int]) -> dict[str, TopicSpec]:
     return specs | twins
 
 
-def ensure_topics(bootstrap: str, specs: Mapping[str, TopicSpec]) -> Ensured:
+def ensure_topics(kafka: Kafka, specs: Mapping[str, TopicSpec]) -> Ensured:
     """Bring the topics into being, or see that they are as they should; returns once every partition has a leader.
 
     Settings of an existing topic are put right. Raises Misconfigured, before anything is created, when one exists with
     another number of partitions; Transient when the brokers do not answer in time.
     """
-    admin = _admin(bootstrap)
+    admin = _admin(kafka)
     existing = _partitions(admin, specs)
     for topic, partitions in existing.items():
         if partitions != specs[topic].partitions:
@@ -131,7 +132,7 @@ def ensure_topics(bootstrap: str, specs: Mapping[str, TopicSpec]) -> Ensured:
     return Ensured(created=tuple(created), corrected=tuple(corrected))
 
 
-def ensure_control_topics(bootstrap: str) -> Ensured:
+def ensure_control_topics(kafka: Kafka) -> Ensured:
     """The control topics (schemas/feed.py): one partition each, compacted, so that the last record of each key stays.
 
     But for the audit, of which every record stays. Of progress, which is saved every second, only the newest is of use: it is
@@ -140,20 +141,20 @@ def ensure_control_topics(bootstrap: str) -> Ensured:
     specs = dict.fromkeys(CONTROL, TopicSpec(partitions=1, tombstone_ms=DAY_MS))
     progress = replace(specs[CAPTURE], compaction_lag_ms=0, segment_bytes=PROGRESS_SEGMENT_BYTES)
     specs |= dict.fromkeys(PROGRESS, progress)
-    return ensure_topics(bootstrap, {**specs, AUDIT: TopicSpec(partitions=1, is_compacted=False)})
+    return ensure_topics(kafka, {**specs, AUDIT: TopicSpec(partitions=1, is_compacted=False)})
 
 
-def cluster_id(bootstrap: str) -> str:
+def cluster_id(kafka: Kafka) -> str:
     """The id that a Kafka cluster was given when it was made. Raises Transient."""
     try:
-        return _admin(bootstrap).list_topics(timeout=WITHIN_SECONDS).cluster_id or ""
+        return _admin(kafka).list_topics(timeout=WITHIN_SECONDS).cluster_id or ""
     except KafkaException as error:
         raise _unwell(error) from error
 
 
-def bounds(bootstrap: str, topic: str, partition: int) -> tuple[int, int]:
+def bounds(kafka: Kafka, topic: str, partition: int) -> tuple[int, int]:
     """A partition's first offset and the next one to be written. Raises Transient."""
-    admin = _admin(bootstrap)
+    admin = _admin(kafka)
     place = TopicPartition(topic, partition)
     found: list[int] = []
     specs: list[Any] = [OffsetSpec.earliest(), OffsetSpec.latest()]
@@ -163,14 +164,14 @@ def bounds(bootstrap: str, topic: str, partition: int) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def partitions_of(bootstrap: str, topic: str) -> int:
+def partitions_of(kafka: Kafka, topic: str) -> int:
     """How many partitions a topic has, 0 for none of that name. Raises Transient."""
-    return _partitions(_admin(bootstrap), [topic]).get(topic, 0)
+    return _partitions(_admin(kafka), [topic]).get(topic, 0)
 
 
-def offsets_since(bootstrap: str, topic: str, partitions: Iterable[int], since: datetime) -> dict[int, int]:
+def offsets_since(kafka: Kafka, topic: str, partitions: Iterable[int], since: datetime) -> dict[int, int]:
     """Per partition the first offset written at this moment or later, the next one to be written where there is none."""
-    admin = _admin(bootstrap)
+    admin = _admin(kafka)
     spec: Any = OffsetSpec.for_timestamp(int(since.timestamp() * 1000))
     answers = _results(
         admin.list_offsets(
@@ -178,13 +179,13 @@ def offsets_since(bootstrap: str, topic: str, partitions: Iterable[int], since: 
         )
     )
     return {
-        place.partition: answer.offset if answer.offset >= 0 else bounds(bootstrap, topic, place.partition)[1]
+        place.partition: answer.offset if answer.offset >= 0 else bounds(kafka, topic, place.partition)[1]
         for place, answer in answers.items()
     }
 
 
 def allow_read(
-    bootstrap: str, user: str, topics: Iterable[str], group_prefix: str, own_groups: Iterable[str] = ()
+    kafka: Kafka, user: str, topics: Iterable[str], group_prefix: str, own_groups: Iterable[str] = ()
 ) -> Access:
     """Let a user read exactly these topics, and join consumer groups whose name starts with the prefix (`sub.<user>.`).
 
@@ -206,13 +207,13 @@ def allow_read(
         for group in own_groups
     ]
     if denied and _USER.fullmatch(user):  # first: a right must not be there before its bounds are
-        admin = _admin(bootstrap)
-        _outcome(admin.create_acls(denied, request_timeout=WITHIN_SECONDS).values(), f"groups of {user}")
+        admin = _admin(kafka)
+        outcome(admin.create_acls(denied, request_timeout=WITHIN_SECONDS).values(), f"groups of {user}")
     rights.append((ResourceType.GROUP, group_prefix, ResourcePatternType.PREFIXED, AclOperation.READ))
-    return _allow(bootstrap, user, rights, f"reading by {user}")
+    return _allow(kafka, user, rights, f"reading by {user}")
 
 
-def withdraw_read(bootstrap: str, user: str, topics: Iterable[str]) -> Access:
+def withdraw_read(kafka: Kafka, user: str, topics: Iterable[str]) -> Access:
     """Take the right to read these topics away, when a grant ends. Safe to repeat."""
     filters = [
         AclBindingFilter(
@@ -226,19 +227,19 @@ def withdraw_read(bootstrap: str, user: str, topics: Iterable[str]) -> Access:
         )
         for topic in topics
     ]
-    admin = _admin(bootstrap)
-    return _outcome(admin.delete_acls(filters, request_timeout=WITHIN_SECONDS).values(), f"reading by {user}")
+    admin = _admin(kafka)
+    return outcome(admin.delete_acls(filters, request_timeout=WITHIN_SECONDS).values(), f"reading by {user}")
 
 
-def allow_write(bootstrap: str, user: str, topic_prefix: str) -> Access:
+def allow_write(kafka: Kafka, user: str, topic_prefix: str) -> Access:
     """Let a user write to topics whose name starts with the prefix (`<agency>.`), idempotently."""
     if not topic_prefix.endswith("."):
         raise Misconfigured(topic_prefix, "would also match longer names", fix=f"end it with a dot: {topic_prefix}.")
     right = (ResourceType.TOPIC, topic_prefix, ResourcePatternType.PREFIXED, AclOperation.WRITE)
-    return _allow(bootstrap, user, [right], f"writing to {topic_prefix}")
+    return _allow(kafka, user, [right], f"writing to {topic_prefix}")
 
 
-def create_scram_user(bootstrap: str, user: str, password: str, *, iterations: int = 8192) -> None:
+def create_scram_user(kafka: Kafka, user: str, password: str, *, iterations: int = 8192) -> None:
     """Create a SCRAM-SHA-512 user, or give an existing one a new password. Raises Misconfigured for an unfit name."""
     if not _USER.fullmatch(user):
         raise Misconfigured(f"user {user!r}", "is no user name", fix="use letters, digits, '.', '_' and '-'")
@@ -246,13 +247,13 @@ def create_scram_user(bootstrap: str, user: str, password: str, *, iterations: i
         raise Misconfigured(f"user {user}", "has too short a password", fix="generate one of 16 characters or more")
     credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, iterations)
     change = UserScramCredentialUpsertion(user, credential, password.encode())
-    admin = _admin(bootstrap)
+    admin = _admin(kafka)
     _results(admin.alter_user_scram_credentials([change], request_timeout=WITHIN_SECONDS))
 
 
-def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[str, int]:
+def end_offsets(kafka: Kafka, topics: Iterable[str]) -> dict[str, int]:
     """Each topic's records ever written, by its end offsets; topics that do not exist are left out. Raises Transient."""
-    admin = _admin(bootstrap)
+    admin = _admin(kafka)
     partitions = _partitions(admin, topics)
     places = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
     ends = dict.fromkeys(partitions, 0)
@@ -264,9 +265,9 @@ def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[str, int]:
     return ends
 
 
-def _admin(bootstrap: str) -> AdminClient:
+def _admin(kafka: Kafka) -> AdminClient:
     """Keep it in a variable until the answer is there: its futures fail when it is collected before."""
-    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    return AdminClient(kafka.client({"log_level": 0}))
 
 
 def _partitions(admin: AdminClient, topics: Iterable[str]) -> dict[str, int]:
@@ -352,18 +353,19 @@ def _not_led(admin: AdminClient, specs: Mapping[str, TopicSpec]) -> set[str]:
     return behind
 
 
-def _allow(bootstrap: str, user: str, rights: Iterable[tuple[Any, str, Any, Any]], what: str) -> Access:
+def _allow(kafka: Kafka, user: str, rights: Iterable[tuple[Any, str, Any, Any]], what: str) -> Access:
     if not _USER.fullmatch(user):
         raise Misconfigured(f"user {user!r}", "is no user name", fix="use letters, digits, '.', '_' and '-'")
     bindings = [
         AclBinding(kind, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
         for kind, name, pattern, operation in rights
     ]
-    admin = _admin(bootstrap)
-    return _outcome(admin.create_acls(bindings, request_timeout=WITHIN_SECONDS).values(), what)
+    admin = _admin(kafka)
+    return outcome(admin.create_acls(bindings, request_timeout=WITHIN_SECONDS).values(), what)
 
 
-def _outcome(futures: Iterable[Future[Any]], what: str) -> Access:
+def outcome(futures: Iterable[Future[Any]], what: str) -> Access:
+    """Wait for what was asked about rights. Raises Transient, Misconfigured."""
     for future in futures:
         try:
             future.result()

@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.errors import Transient
+from schemas.log.kafka import Kafka
 from schemas.log.writer import SETTINGS, Headers, Outgoing
 
 TRANSACTION_TIMEOUT_MS = 60_000
@@ -21,18 +23,18 @@ WITHIN_SECONDS = 45.0
 _logger = logging.getLogger(__name__)
 
 
-def configuration(bootstrap: str, transactional_id: str, extra: Mapping[str, str]) -> dict[str, str | int | bool]:
+def configuration(kafka: Kafka, transactional_id: str, extra: Mapping[str, str]) -> dict[str, Any]:
     """What a producer takes: a record may wait for the broker for as long as `extra` says, and its transaction no shorter."""
-    own: dict[str, str | int | bool] = {
+    own = {
         **SETTINGS,
-        "bootstrap.servers": bootstrap,
         "client.id": transactional_id,
         "transactional.id": transactional_id,
         "delivery.timeout.ms": TRANSACTION_TIMEOUT_MS,
         "linger.ms": 0,
         **extra,
     }
-    return {**own, "transaction.timeout.ms": max(TRANSACTION_TIMEOUT_MS, int(own["delivery.timeout.ms"]))}
+    longest_ms = max(TRANSACTION_TIMEOUT_MS, int(own["delivery.timeout.ms"]))
+    return kafka.client({**own, "transaction.timeout.ms": longest_ms})
 
 
 class TransactionWriter:
@@ -42,9 +44,9 @@ class TransactionWriter:
     committed, and goes on from there.
     """
 
-    def __init__(self, bootstrap: str, transactional_id: str, *, extra: Mapping[str, str] | None = None) -> None:
+    def __init__(self, kafka: Kafka, transactional_id: str, *, extra: Mapping[str, str] | None = None) -> None:
         self._id = transactional_id
-        self._producer = Producer(configuration(bootstrap, transactional_id, extra or {}), logger=_logger)
+        self._producer = Producer(configuration(kafka, transactional_id, extra or {}), logger=_logger)
         try:
             self._producer.init_transactions(WITHIN_SECONDS)
         except KafkaException as error:

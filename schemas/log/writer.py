@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.errors import MeshError, Misconfigured, Rejected, Transient
+from schemas.log.kafka import Kafka
 
 RUN_RECORDS = 512
 """Records per run: the grain of the watermark between two looks at it."""
@@ -60,17 +61,17 @@ _logger = logging.getLogger(__name__)
 class LogSetting:
     """How to reach Kafka as a producer; plain values.
 
-    `bootstrap` is Kafka's address list; `extra` overrides SETTINGS (security settings, larger `message.max.bytes`).
+    `extra` overrides SETTINGS (a larger `message.max.bytes`, a shorter delivery timeout).
     """
 
-    bootstrap: str
+    kafka: Kafka
     client_id: str
     linger_ms: int = 5
     extra: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     def producer(self, own: Mapping[str, str | int | bool] | None = None) -> Producer:
         """A producer; `own` comes before SETTINGS. Raises Misconfigured."""
-        address = {"bootstrap.servers": self.bootstrap, "client.id": self.client_id, "linger.ms": self.linger_ms}
+        address = self.kafka.client({"client.id": self.client_id, "linger.ms": self.linger_ms})
         try:
             return Producer({**SETTINGS, **address, **(own or {}), **self.extra}, logger=_logger)
         except KafkaException as error:
@@ -312,9 +313,9 @@ class Log:
     """
 
     def __init__(
-        self, bootstrap: str, *, client_id: str, linger_ms: int = 5, extra: Mapping[str, str] | None = None
+        self, kafka: Kafka, *, client_id: str, linger_ms: int = 5, extra: Mapping[str, str] | None = None
     ) -> None:
-        self.setting = LogSetting(bootstrap=bootstrap, client_id=client_id, linger_ms=linger_ms, extra=extra or {})
+        self.setting = LogSetting(kafka=kafka, client_id=client_id, linger_ms=linger_ms, extra=extra or {})
         self._renewal = threading.Lock()
         self._line = Line(self.setting.producer())
         self._own = Lane(self._line)

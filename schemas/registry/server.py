@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from schemas.errors import ContractBroken, Misconfigured, Transient
+from schemas.log.kafka import Kafka
 from schemas.registry.record import Entry
 from schemas.registry.refusal import Code, Refusal
 from schemas.registry.routes import application
@@ -35,13 +36,13 @@ class RegistryServer:
 
     def __init__(
         self,
-        bootstrap: str,
+        kafka: Kafka,
         host: str = "127.0.0.1",
         port: int = 0,
         topic: str = "_schemas",
         held_by: HeldBy = lambda _: "",
     ) -> None:
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self.host = host
         self.port = port
         self._topic_name = topic
@@ -66,7 +67,7 @@ class RegistryServer:
             raise Misconfigured(f"registry on {self.host}:{self.port}", str(error.strerror), fix=fix) from error
         with listener:
             self.port = listener.getsockname()[1]
-            topic = SchemaTopic(self._bootstrap, self._topic_name)
+            topic = SchemaTopic(self._kafka, self._topic_name)
             try:
                 topic.open()
                 serving = _Serving(topic, self._held_by)

@@ -30,6 +30,7 @@ from confluent_kafka.admin import (
 )
 
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
+from schemas.log.kafka import Kafka
 from schemas.registry.record import Entry
 
 CONNECT_SECONDS = 30.0
@@ -65,10 +66,10 @@ class Unsettled(Transient):
 class SchemaTopic:
     """The topic of one registry. `open`, then `replay`, then `append` from one thread and `follow` from another."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, kafka: Kafka, topic: str) -> None:
         self._topic = topic
         self._begun_at = 0.0
-        connection = {"bootstrap.servers": bootstrap, "socket.keepalive.enable": True}
+        connection = kafka.client({"socket.keepalive.enable": True})
         self._admin = AdminClient(connection, logger=_logger)
         self._producer = Producer(
             {

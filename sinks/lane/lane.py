@@ -29,6 +29,7 @@ from schemas.agreement.ending import Ending
 from schemas.change import Batch, Partition
 from schemas.dead_letter import DeadLetter
 from schemas.errors import ContractBroken, MeshError, Rejected, Transient
+from schemas.log.kafka import Kafka
 from schemas.log.reader import Reader
 from sinks.ending import Endings
 from sinks.lane.deferral import REFUSED_RUN_MAX, Deferral
@@ -59,7 +60,7 @@ class Lane:
         *,
         setup: SinkSetup,
         kind: SinkKind,
-        bootstrap: str,
+        kafka: Kafka,
         dead_letter: Callable[[DeadLetter], None],
         report: LaneReport,
         now: Callable[[], float],
@@ -74,7 +75,7 @@ class Lane:
         self.setup = setup
         self.rewinds = rewinds
         self._kind = kind
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._dead_letter = dead_letter
         self._report = report
         self._now = now
@@ -193,7 +194,7 @@ class Lane:
             if self._standstill.is_kept:
                 self._stand()
             reader = Reader(
-                self._bootstrap,
+                self._kafka,
                 self.group,
                 starts_of=partial(self._starts, sink),
                 has_headers=self._kind.reads_headers,

@@ -29,7 +29,9 @@ from faust.types import Message
 
 from schemas.change import Partition
 from schemas.errors import Transient
+from schemas.log.kafka import Kafka
 from schemas.trace import described
+from streams.worker.credentials import credentials
 from streams.worker.run_thread import Lost, never_accepted
 from streams.worker.transport import RunConductor, RunConsumer
 from streams.worker.worker import (
@@ -71,11 +73,12 @@ class _NoTables(TableManager):
         await self.recovery.start()
 
 
-def application(bootstrap: str, group: str, data_dir: Path, instance_id: str | None) -> faust.App:
+def application(kafka: Kafka, group: str, data_dir: Path, instance_id: str | None) -> faust.App:
     """The Faust application of one member of the group, not started."""
     return faust.App(
         group,
-        broker=[f"meshrun://{server.strip()}" for server in bootstrap.split(",")],
+        broker=[f"meshrun://{server.strip()}" for server in kafka.bootstrap.split(",")],
+        broker_credentials=credentials(kafka),
         broker_client_id=instance_id or group,
         broker_session_timeout=SESSION_TIMEOUT_SECONDS,  # FA-26
         broker_heartbeat_interval=HEARTBEAT_SECONDS,
@@ -115,7 +118,7 @@ class StreamWorker:
     def __init__(
         self,
         *,
-        bootstrap: str,
+        kafka: Kafka,
         group: str,
         topics: Callable[[], frozenset[str]],
         handle: Handle,
@@ -131,7 +134,7 @@ class StreamWorker:
         give_up_seconds: float = 300.0,
         leave: Callable[[int], Any] = os._exit,
     ) -> None:
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._group = group
         self._topics = topics
         self._data_dir = data_dir
@@ -170,7 +173,7 @@ class StreamWorker:
         self._watch.alive()
 
     async def _serve(self, stop: threading.Event, executor: ThreadPoolExecutor) -> None:
-        app = application(self._bootstrap, self._group, self._data_dir, self._instance_id)
+        app = application(self._kafka, self._group, self._data_dir, self._instance_id)
         channel: Any = app.topic(*sorted(self._topics())).clone(is_iterator=True)
         app.topics.add(channel)
         consumer = cast("RunConsumer", app.consumer)

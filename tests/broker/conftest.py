@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from schemas.log.kafka import Kafka
 from schemas.registry.server import RegistryServer
 from tests.stage.broker_rehearsal import BrokerRehearsal, on
 from tests.stage.capturing import Rig
 
 
 @contextmanager
-def running_registry(kafka: str, topic: str) -> Iterator[RegistryServer]:
+def running_registry(kafka: Kafka, topic: str) -> Iterator[RegistryServer]:
     """A registry on a topic, in a thread, serving."""
     server, stop = RegistryServer(kafka, topic=topic), threading.Event()
     failure: list[BaseException] = []
@@ -44,7 +45,7 @@ def running_registry(kafka: str, topic: str) -> Iterator[RegistryServer]:
 
 
 @pytest.fixture(scope="session")
-def registry(kafka: str) -> Iterator[str]:
+def registry(kafka: Kafka) -> Iterator[str]:
     """Address of a schema registry; tests keep apart by subject."""
     with running_registry(kafka, f"_schemas_{secrets.token_hex(4)}") as server:
         yield server.url
@@ -57,13 +58,13 @@ def dsn(postgres: Any, unique: str) -> str:
 
 
 @pytest.fixture
-def rig(kafka: str, dsn: str, unique: str) -> Rig:
+def rig(kafka: Kafka, dsn: str, unique: str) -> Rig:
     """Capture of that database; no feed is captured yet."""
     return Rig(kafka, dsn, unique)
 
 
 @pytest.fixture
-def rehearsal(kafka: str, unique: str) -> Iterator[type[BrokerRehearsal]]:
+def rehearsal(kafka: Kafka, unique: str) -> Iterator[type[BrokerRehearsal]]:
     """What rehearses a flow through the broker, in place of tests/stage/rehearsal.py."""
     bound = on(kafka, unique)
     yield bound

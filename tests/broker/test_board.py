@@ -10,6 +10,7 @@ from ops.metrics.flow_metrics import BoardMetrics
 from ops.metrics.measure import Exporter
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.contract import Contract
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from schemas.position import Position
 from schemas.wire.envelope import key_schema, value_schema
@@ -20,7 +21,7 @@ from tests.stage import feeds
 from tests.stage.until import until, until_none
 
 
-def test_figures_follow_a_board(kafka: str, unique: str) -> None:
+def test_figures_follow_a_board(kafka: Kafka, unique: str) -> None:
     feed = f"{unique}.board"
     fields = [{"name": "rule", "type": "string"}, {"name": "open", "type": ["null", "long"], "default": None}]
     gov = {"key": ["rule"], "provider": unique, "board": ["open"]}

@@ -11,6 +11,7 @@ import pytest
 
 from producers.postgresql.source import PostgresSource
 from producers.source import SourceBatch, SourceSetting
+from schemas.log.kafka import Kafka
 from tests.stage.capturing import Rig, contract
 from tests.stage.until import until
 
@@ -39,7 +40,7 @@ class _Tripping:
 
 
 @pytest.fixture
-def rig(kafka: str, dsn: str, unique: str) -> Rig:
+def rig(kafka: Kafka, dsn: str, unique: str) -> Rig:
     rig = Rig(kafka, dsn, unique)
     rig.kinds = {"postgres": PostgresSource, "tripping": _Tripping}
     with psycopg.connect(dsn, autocommit=True) as db:

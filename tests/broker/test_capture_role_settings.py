@@ -15,6 +15,7 @@ from producers.postgresql.preflight import preflight
 from producers.postgresql.slot import slot_name
 from producers.postgresql.snapshot import snapshot as postgres_snapshot
 from schemas.contract import Contract
+from schemas.log.kafka import Kafka
 from tests.stage.capturing import TIMESTAMPTZ, Rig, contract
 from tests.stage.until import until
 
@@ -76,7 +77,7 @@ def as_role(dsn: str, name: str) -> str:
 
 
 def test_settings_of_the_role_change_nothing_of_what_is_captured(
-    kafka: str, dsn: str, unique: str, monkeypatch: pytest.MonkeyPatch
+    kafka: Kafka, dsn: str, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_snapshot, "RANGE_BLOCKS", 4)  # so that copying processes have some of it
     agreed: list[Contract] = []

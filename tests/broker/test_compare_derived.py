@@ -20,6 +20,7 @@ from schemas.agreement.directory import Directory
 from schemas.agreement.grant import Grant, Mask
 from schemas.change import Batch, Record
 from schemas.contract import Contract
+from schemas.log.kafka import Kafka
 from schemas.log.reader import read_range
 from schemas.log.topics import bounds
 from schemas.log.writer import Log
@@ -58,7 +59,7 @@ def row(number: int, **more: Any) -> dict[str, Any]:
 class Mesh:
     """A derived feed on the broker, and one grant on it, whose out records are handed to a sink."""
 
-    def __init__(self, kafka: str, feed: str) -> None:
+    def __init__(self, kafka: Kafka, feed: str) -> None:
         self.kafka, self.feed = kafka, feed
         contract = Contract.parse(CONTRACT, feed)
         self.mesh = MemoryMesh(contract)
@@ -104,7 +105,7 @@ class Mesh:
 
 
 @pytest.fixture
-def mesh(kafka: str, unique: str) -> Iterator[Mesh]:
+def mesh(kafka: Kafka, unique: str) -> Iterator[Mesh]:
     feed = f"{unique}.disclosure"
     create(kafka, feed, partitions=1)
     with closing(Mesh(kafka, feed)) as mesh:

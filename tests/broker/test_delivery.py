@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.agreement.grant import Status
 from schemas.agreement.subscriber import SinkConfig
+from schemas.log.kafka import Kafka
 from schemas.log.reader import read_range
 from schemas.log.writer import Log
 from sinks.postgresql.sink import build_postgres
@@ -25,7 +26,7 @@ KINDS = {"postgres": SinkKind(build=build_postgres)}
 
 
 @pytest.fixture
-def log(kafka: str) -> Iterator[Log]:
+def log(kafka: Kafka) -> Iterator[Log]:
     log = Log(kafka, client_id="test")
     yield log
     log.close()
@@ -56,7 +57,7 @@ def postgres_sink() -> SinkConfig:
     return SinkConfig(name="main", kind="postgres")
 
 
-def test_changes_arrive_in_order_and_are_confirmed(kafka: str, postgres: Any, unique: str, log: Log) -> None:
+def test_changes_arrive_in_order_and_are_confirmed(kafka: Kafka, postgres: Any, unique: str, log: Log) -> None:
     dsn = postgres.create_database("target")
     feed = OutFeed(unique, "police.person")
     create(kafka, feed.topic)
@@ -81,7 +82,7 @@ def test_changes_arrive_in_order_and_are_confirmed(kafka: str, postgres: Any, un
     assert sum(committed_offsets(kafka, f"sub.{unique}.main").values()) == 503
 
 
-def test_a_restart_continues_where_the_database_is(kafka: str, postgres: Any, unique: str, log: Log) -> None:
+def test_a_restart_continues_where_the_database_is(kafka: Kafka, postgres: Any, unique: str, log: Log) -> None:
     dsn = postgres.create_database("target")
     feed = OutFeed(unique, "police.person")
     create(kafka, feed.topic, partitions=1)
@@ -98,7 +99,7 @@ def test_a_restart_continues_where_the_database_is(kafka: str, postgres: Any, un
         has_rows(dsn, {1: "甲", 2: "甲"})
 
 
-def test_one_dead_database_delays_nobody_else(kafka: str, postgres: Any, unique: str, log: Log) -> None:
+def test_one_dead_database_delays_nobody_else(kafka: Kafka, postgres: Any, unique: str, log: Log) -> None:
     dsn, healthy = postgres.create_database("sick"), postgres.create_database("healthy")
     sick_feed = OutFeed(f"{unique}a", "police.person")
     feed = OutFeed(f"{unique}b", "police.person", schemas=sick_feed.schemas)
@@ -130,7 +131,7 @@ def test_one_dead_database_delays_nobody_else(kafka: str, postgres: Any, unique:
         assert desk.letters == [], "an outage makes no dead letters"
 
 
-def test_a_poison_row_goes_alone_to_the_dead_letters(kafka: str, postgres: Any, unique: str, log: Log) -> None:
+def test_a_poison_row_goes_alone_to_the_dead_letters(kafka: Kafka, postgres: Any, unique: str, log: Log) -> None:
     dsn = postgres.create_database("target")
     run(
         dsn,
@@ -167,7 +168,7 @@ def test_a_poison_row_goes_alone_to_the_dead_letters(kafka: str, postgres: Any, 
     assert committed_offsets(kafka, f"sub.{unique}.main") == {(feed.topic, 0): 202}
 
 
-def test_a_target_that_refuses_everything_parks_instead(kafka: str, postgres: Any, unique: str, log: Log) -> None:
+def test_a_target_that_refuses_everything_parks_instead(kafka: Kafka, postgres: Any, unique: str, log: Log) -> None:
     dsn = postgres.create_database("target")
     run(
         dsn,
@@ -187,7 +188,7 @@ def test_a_target_that_refuses_everything_parks_instead(kafka: str, postgres: An
         until(lambda: len(rows(dsn)) == 50, 30, "the rest is delivered once the table is mended")
 
 
-def test_grants_come_and_go_while_it_runs(kafka: str, postgres: Any, unique: str, log: Log) -> None:
+def test_grants_come_and_go_while_it_runs(kafka: Kafka, postgres: Any, unique: str, log: Log) -> None:
     dsn = postgres.create_database("target")
     feed = OutFeed(unique, "police.person")
     later = OutFeed(unique, "police.car", schemas=feed.schemas)
@@ -217,13 +218,13 @@ def test_grants_come_and_go_while_it_runs(kafka: str, postgres: Any, unique: str
         assert rows(dsn) == {}, "invariant 11: what the revoked grant delivered is gone, and nothing comes"
 
 
-def held_topics(kafka: str, group: str) -> set[str]:
-    admin = AdminClient({"bootstrap.servers": kafka})
+def held_topics(kafka: Kafka, group: str) -> set[str]:
+    admin = AdminClient(kafka.client({}))
     described = admin.describe_consumer_groups([group])[group].result(10)
     return {place.topic for member in described.members for place in member.assignment.topic_partitions}
 
 
-def test_an_unexpected_error_parks_its_lane_only(kafka: str, postgres: Any, unique: str, log: Log) -> None:
+def test_an_unexpected_error_parks_its_lane_only(kafka: Kafka, postgres: Any, unique: str, log: Log) -> None:
     dsn = postgres.create_database("target")
     broken = OutFeed(f"{unique}a", "police.person")
     feed = OutFeed(f"{unique}b", "police.person", schemas=broken.schemas)
@@ -250,7 +251,7 @@ def test_an_unexpected_error_parks_its_lane_only(kafka: str, postgres: Any, uniq
     assert committed_offsets(kafka, f"sub.{unique}a.main") == {}, "nothing was confirmed"
 
 
-def test_retention_that_passed_a_stopped_lane_is_loud(kafka: str, postgres: Any, unique: str, log: Log) -> None:
+def test_retention_that_passed_a_stopped_lane_is_loud(kafka: Kafka, postgres: Any, unique: str, log: Log) -> None:
     dsn = postgres.create_database("target")
     feed = OutFeed(unique, "police.person")
     create(kafka, feed.topic, partitions=1)
@@ -263,7 +264,7 @@ def test_retention_that_passed_a_stopped_lane_is_loud(kafka: str, postgres: Any,
     for number in range(2, 6):
         feed.append(log, feed.record("c", person(number)))
     log.flush(30)
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient(kafka.client({}))
     for deleted in admin.delete_records([TopicPartition(feed.topic, 0, 3)]).values():
         deleted.result(30)
     with delivering(kafka, directory, **known) as desk:

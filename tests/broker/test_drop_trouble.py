@@ -14,6 +14,7 @@ import pytest
 
 from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import ContractBroken, Transient
+from schemas.log.kafka import Kafka
 from sinks.drops.format import format_of
 from sinks.drops.sink import FileSink, build_files, files_pace
 from sinks.sink import Fenced, SinkKind
@@ -46,7 +47,7 @@ def sink_of(directory: Path, feed: OutFeed, name: str = "jsonl") -> FileSink:
 
 
 @contextmanager
-def dropping(kafka: str, feed: OutFeed, directory: Path) -> Iterator[Desk]:
+def dropping(kafka: Kafka, feed: OutFeed, directory: Path) -> Iterator[Desk]:
     config = SinkConfig(name="main", kind="files", options={"every_seconds": 0.2})
     addresses = {(feed.subscriber, "main"): str(directory)}
     with delivering(
@@ -98,7 +99,7 @@ def test_half_a_file_is_never_left(tmp_path: Path, feed: OutFeed, name: str) -> 
     assert len(list((tmp_path / "police.person").iterdir())) == 2
 
 
-def test_a_full_disk_with_room_again_leaves_exactly_the_rows(kafka: str, tmp_path: Path, feed: OutFeed) -> None:
+def test_a_full_disk_with_room_again_leaves_exactly_the_rows(kafka: Kafka, tmp_path: Path, feed: OutFeed) -> None:
     create(kafka, feed.topic, partitions=2)
     append(kafka, feed, [feed.record("c", person(number)) for number in range(500)])
     with dropping(kafka, feed, tmp_path) as desk:
@@ -217,7 +218,7 @@ def test_an_offsets_file_that_is_cut_says_so_with_the_way_out(tmp_path: Path, fe
     sink.close()
 
 
-def test_an_offset_moved_on_by_hand_is_no_silent_gap(kafka: str, tmp_path: Path, feed: OutFeed) -> None:
+def test_an_offset_moved_on_by_hand_is_no_silent_gap(kafka: Kafka, tmp_path: Path, feed: OutFeed) -> None:
     create(kafka, feed.topic, partitions=1)
     append(kafka, feed, [feed.record("c", person(number)) for number in range(50)])
     with dropping(kafka, feed, tmp_path):

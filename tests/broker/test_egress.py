@@ -17,6 +17,7 @@ from schemas.agreement.grant import Grant, Status
 from schemas.contract import Contract
 from schemas.feed import dead_letter_topic, out_topic
 from schemas.log.control import ControlStore
+from schemas.log.kafka import Kafka
 from schemas.log.reader import read_range
 from schemas.log.writer import Log
 from schemas.wire.codec import Codec
@@ -44,7 +45,7 @@ CONTRACT_RECORD = {
 class City:
     """One feed on the broker, its grants, and as many stream workers as a test starts."""
 
-    def __init__(self, kafka: str, unique: str, tmp_path: Path) -> None:
+    def __init__(self, kafka: Kafka, unique: str, tmp_path: Path) -> None:
         self.kafka, self.unique, self.tmp_path = kafka, unique, tmp_path
         self.name = f"{unique}.enterprise"
         self.contract = Contract.parse(CONTRACT_RECORD, self.name)
@@ -107,7 +108,7 @@ class City:
         def run() -> None:
             try:
                 StreamWorker(
-                    bootstrap=self.kafka,
+                    kafka=self.kafka,
                     group=self.unique,
                     topics=lambda: frozenset({self.name}),
                     handle=relay.handle,
@@ -192,7 +193,7 @@ class City:
 
 
 @pytest.fixture
-def city(kafka: str, unique: str, tmp_path: Path) -> Iterator[City]:
+def city(kafka: Kafka, unique: str, tmp_path: Path) -> Iterator[City]:
     city = City(kafka, unique, tmp_path)
     yield city
     city.close()

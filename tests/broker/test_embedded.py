@@ -30,10 +30,11 @@ from confluent_kafka.admin import (
 from psycopg.conninfo import conninfo_to_dict
 
 from ops.embedded import postgres as module
-from ops.embedded.kafka import Kafka
+from ops.embedded.kafka import EmbeddedKafka
 from ops.embedded.postgres import SUPERUSER
 from ops.embedded.program import Program, launch, wait_ready
 from schemas.errors import Transient
+from schemas.log.kafka import Kafka
 from schemas.log.topics import TopicSpec, bounds, ensure_topics
 from schemas.log.writer import Log
 from tests.conftest import Database
@@ -42,26 +43,26 @@ from tests.stage.until import until
 STANDS_STILL_SECONDS = 12
 
 
-def test_broker_serves_topics_of_several_partitions(kafka: str, unique: str):
-    admin = AdminClient({"bootstrap.servers": kafka})
+def test_broker_serves_topics_of_several_partitions(kafka: Kafka, unique: str):
+    admin = AdminClient(kafka.client({}))
     admin.create_topics([NewTopic(unique, num_partitions=4, replication_factor=1)])[unique].result(30)
     assert len(admin.list_topics(unique, timeout=30).topics[unique].partitions) == 4
 
 
 def test_broker_that_stood_still_leads_on_and_one_that_was_killed_comes_back(tmp_path: Path, unique: str) -> None:
-    kafka = Kafka(tmp_path, is_brief=True)
+    kafka = EmbeddedKafka(tmp_path, is_brief=True)
     running = kafka.start()
     try:
-        ensure_topics(kafka.bootstrap, {unique: TopicSpec(partitions=1)})
-        led = leader_epoch(kafka.bootstrap, unique)
+        ensure_topics(kafka.entered_by(), {unique: TopicSpec(partitions=1)})
+        led = leader_epoch(kafka.entered_by(), unique)
         os.kill(running.pid, signal.SIGSTOP)
         time.sleep(STANDS_STILL_SECONDS)  # longer than what a broker is given by default
         os.kill(running.pid, signal.SIGCONT)
-        until(lambda: offset_written(kafka.bootstrap, unique) == 0, 30, "the broker goes on")
-        assert leader_epoch(kafka.bootstrap, unique) == led, "it was fenced: what commits meanwhile gets no marker"
+        until(lambda: offset_written(kafka.entered_by(), unique) == 0, 30, "the broker goes on")
+        assert leader_epoch(kafka.entered_by(), unique) == led, "it was fenced: what commits meanwhile gets no marker"
         running.kill()
         kafka.start()
-        assert offset_written(kafka.bootstrap, unique) == 1
+        assert offset_written(kafka.entered_by(), unique) == 1
         assert kafka.bootstrap in (tmp_path / "server.properties").read_text()
     finally:
         kafka.stop()
@@ -70,7 +71,7 @@ def test_broker_that_stood_still_leads_on_and_one_that_was_killed_comes_back(tmp
 def test_broker_starts_from_what_an_earlier_one_learned_and_also_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learned = Kafka(tmp_path / "learned", is_brief=True)
+    learned = EmbeddedKafka(tmp_path / "learned", is_brief=True)
     running = learned.start()
     try:
         assert ".aot" in Path(f"/proc/{running.pid}/maps").read_text()
@@ -79,17 +80,17 @@ def test_broker_starts_from_what_an_earlier_one_learned_and_also_without(
     damaged = tmp_path / "damaged.aot"
     damaged.write_bytes(b"\0" * 4096)
     monkeypatch.setattr("ops.embedded.kafka.aot_cache", lambda *_: damaged)
-    without = Kafka(tmp_path / "without", is_brief=True)
+    without = EmbeddedKafka(tmp_path / "without", is_brief=True)
     without.start()
     without.stop()
 
 
 def test_what_was_committing_as_the_broker_was_killed_is_marked_once_it_is_back(tmp_path: Path, unique: str) -> None:
-    kafka = Kafka(tmp_path, is_brief=True)
+    kafka = EmbeddedKafka(tmp_path, is_brief=True)
     running = kafka.start()
     try:
-        ensure_topics(kafka.bootstrap, {unique: TopicSpec(partitions=1)})
-        producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": unique, "log_level": 0})
+        ensure_topics(kafka.entered_by(), {unique: TopicSpec(partitions=1)})
+        producer = Producer(kafka.entered_by().client({"transactional.id": unique, "log_level": 0}))
         producer.init_transactions(60)
         producer.begin_transaction()
         producer.produce(unique, b"value", b"key", 0)
@@ -100,7 +101,7 @@ def test_what_was_committing_as_the_broker_was_killed_is_marked_once_it_is_back(
         for log in (marked, state):  # as if it had been killed before anybody was told of the commit
             os.truncate(log, batches(log)[-1])
         kafka.start()
-        until(lambda: readable(kafka.bootstrap, unique) == 2, 30, "it is marked again")
+        until(lambda: readable(kafka.entered_by(), unique) == 2, 30, "it is marked again")
     finally:
         kafka.stop()
 
@@ -113,25 +114,25 @@ def batches(log: Path) -> list[int]:
     return at[:-1]
 
 
-def readable(bootstrap: str, topic: str) -> int:
+def readable(kafka: Kafka, topic: str) -> int:
     """How far a reader gets in the topic's partition."""
-    admin, place = AdminClient({"bootstrap.servers": bootstrap}), TopicPartition(topic, 0)
+    admin, place = AdminClient(kafka.client({})), TopicPartition(topic, 0)
     latest: Any = OffsetSpec.latest()
     return admin.list_offsets({place: latest}, isolation_level=IsolationLevel.READ_COMMITTED)[place].result(30).offset
 
 
-def leader_epoch(bootstrap: str, topic: str) -> int | None:
+def leader_epoch(kafka: Kafka, topic: str) -> int | None:
     """How often the partition's leader was chosen."""
-    admin, place = AdminClient({"bootstrap.servers": bootstrap}), TopicPartition(topic, 0)
+    admin, place = AdminClient(kafka.client({})), TopicPartition(topic, 0)
     latest: Any = OffsetSpec.latest()
     return admin.list_offsets({place: latest})[place].result(30).leader_epoch
 
 
-def offset_written(bootstrap: str, topic: str) -> int:
+def offset_written(kafka: Kafka, topic: str) -> int:
     """Write one record; where it stands."""
-    with closing(Log(bootstrap, client_id="embedded")) as log:
+    with closing(Log(kafka, client_id="embedded")) as log:
         log.write([(topic, b"key", b"value", 0, None)], 30)
-    return bounds(bootstrap, topic, 0)[1] - 1
+    return bounds(kafka, topic, 0)[1] - 1
 
 
 def test_database_decodes_logically_and_asks_for_a_password(postgres: Database, unique: str):
@@ -144,8 +145,8 @@ def test_database_decodes_logically_and_asks_for_a_password(postgres: Database, 
         psycopg.connect(**without)
 
 
-def test_subscriber_reads_what_its_acl_names_and_nothing_else(kafka: str, kafka_sasl: str, unique: str):
-    admin = AdminClient({"bootstrap.servers": kafka})
+def test_subscriber_reads_what_its_acl_names_and_nothing_else(kafka: Kafka, kafka_sasl: str, unique: str):
+    admin = AdminClient(kafka.client({}))
     granted, other = f"{unique}.granted", f"{unique}.other"
     for created in admin.create_topics([NewTopic(granted, 1, 1), NewTopic(other, 1, 1)]).values():
         created.result(30)
@@ -159,20 +160,13 @@ def test_subscriber_reads_what_its_acl_names_and_nothing_else(kafka: str, kafka_
     ]
     for acl in admin.create_acls(allowed).values():
         acl.result(30)
-    producer = Producer({"bootstrap.servers": kafka})
+    producer = Producer(kafka.client({}))
     producer.produce(granted, b"yes")
     producer.produce(other, b"no")
     assert producer.flush(30) == 0
 
-    login = {
-        "bootstrap.servers": kafka_sasl,
-        "security.protocol": "SASL_PLAINTEXT",
-        "sasl.mechanism": "SCRAM-SHA-512",
-        "sasl.username": unique,
-        "sasl.password": "pw",
-        "group.id": unique,
-        "auto.offset.reset": "earliest",
-    }
+    subscriber = Kafka(kafka_sasl, user=unique, password="pw")
+    login = subscriber.client({"group.id": unique, "auto.offset.reset": "earliest"})
     assert read_one(login, granted) == b"yes"
     assert read_one(login, other) == KafkaError.TOPIC_AUTHORIZATION_FAILED
 

@@ -10,6 +10,7 @@ import pytest
 
 from schemas.agreement.identity import Identity
 from schemas.contract import Contract
+from schemas.log.kafka import Kafka
 from schemas.wire.envelope import frame
 from tests.broker.conftest import running_registry
 from tests.stage import feeds
@@ -37,7 +38,7 @@ def far(far_kafka: tuple[str, str], far_registry: str, unique: str, agreed: Cont
 
 
 @pytest.fixture
-def near(kafka: str, far: FarSide, unique: str, agreed: Contract) -> NearRig:
+def near(kafka: Kafka, far: FarSide, unique: str, agreed: Contract) -> NearRig:
     rig = NearRig(kafka, far.address, unique, far.identity.fingerprint)
     rig.add(agreed)
     return rig

@@ -20,6 +20,7 @@ from ops.watch.lag import LagReader
 from ops.watch.status import StatusReader
 from ops.watch.status_table import reasons
 from schemas.agreement.directory import Directory
+from schemas.log.kafka import Kafka
 from streams.engine.task import Ways
 from tests.chaos.test_kill_flows import City
 from tests.stage import feeds
@@ -34,7 +35,7 @@ PARTITIONS = 4
 class Rig:
     """A flow's feeds and inbox on the broker, the page of its process, and that process's loop when a test lets it run."""
 
-    def __init__(self, kafka: str, registry: str, city: City, folder: Path) -> None:
+    def __init__(self, kafka: Kafka, registry: str, city: City, folder: Path) -> None:
         self.city = city
         self.flow = flow(city.prefix)
         self.group = f"{city.prefix}flows"
@@ -91,7 +92,7 @@ class _Forgetful:
 
 
 @pytest.fixture
-def rig(kafka: str, registry: str, unique: str, tmp_path: Path) -> Iterator[Rig]:
+def rig(kafka: Kafka, registry: str, unique: str, tmp_path: Path) -> Iterator[Rig]:
     with closing(City(kafka, registry, f"{unique}.")) as city:
         rig = Rig(kafka, registry, city, tmp_path)
         stop = threading.Event()
@@ -109,7 +110,7 @@ def fill(city: City) -> None:
     city.flush()
 
 
-def test_a_flow_that_is_behind_is_seen_until_it_has_folded_all(rig: Rig, kafka: str) -> None:
+def test_a_flow_that_is_behind_is_seen_until_it_has_folded_all(rig: Rig, kafka: Kafka) -> None:
     fill(rig.city)
     name = rig.flow.name
 
@@ -154,7 +155,7 @@ def test_changes_of_a_derived_feed_are_counted_as_those_of_any_feed(rig: Rig) ->
     assert reasons(status) == []
 
 
-def test_a_board_bears_the_commit_that_its_figures_are_of(rig: Rig, kafka: str) -> None:
+def test_a_board_bears_the_commit_that_its_figures_are_of(rig: Rig, kafka: Kafka) -> None:
     before_ms = int(time.time() * 1000)
     fill(rig.city)
     feed = f"{rig.city.prefix}demo.region"

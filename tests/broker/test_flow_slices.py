@@ -13,6 +13,7 @@ from schemas.agreement.directory import FeedEntry
 from schemas.change import Batch, Record
 from schemas.contract import Contract
 from schemas.errors import Transient
+from schemas.log.kafka import Kafka
 from schemas.log.topics import ensure_topics
 from schemas.log.transaction import TransactionWriter
 from schemas.log.writer import Outgoing
@@ -32,7 +33,7 @@ VEHICLES = 2 * SLICE_SUBJECTS + 500
 class KilledAfter(TransactionWriter):
     """A writer whose process dies once so many transactions are committed, before anybody hears of the last."""
 
-    def __init__(self, kafka: str, name: str, commits: int) -> None:
+    def __init__(self, kafka: Kafka, name: str, commits: int) -> None:
         super().__init__(kafka, name)
         self._left = commits
         self.records = 0
@@ -58,7 +59,7 @@ def entries(found: Mapping[str, Contract]) -> tuple[dict[str, FeedEntry], Codec]
     return made, Codec(schemas.__getitem__)
 
 
-def test_a_tick_of_thousands_survives_a_kill_between_its_slices(kafka: str, unique: str, tmp_path: Path) -> None:
+def test_a_tick_of_thousands_survives_a_kill_between_its_slices(kafka: Kafka, unique: str, tmp_path: Path) -> None:
     prefix = f"{unique}."
     ways = Ways(1, f"{unique}.inbox", f"{unique}.state")
     ensure_topics(kafka, topic_specs(1, inbox=ways.inbox, state=ways.state))

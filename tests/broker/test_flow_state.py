@@ -11,6 +11,7 @@ import pytest
 
 from ops.run.flow_worker import StateChangelog, topic_specs
 from schemas.errors import Transient
+from schemas.log.kafka import Kafka
 from schemas.log.topics import ensure_topics
 from schemas.log.transaction import TransactionWriter
 from schemas.log.writer import Log
@@ -22,13 +23,13 @@ A_SECOND = 33_000  # ten million in five minutes, on a machine that does other t
 
 
 @pytest.fixture
-def changelog(kafka: str, unique: str) -> StateChangelog:
+def changelog(kafka: Kafka, unique: str) -> StateChangelog:
     ensure_topics(kafka, topic_specs(1, inbox=f"{unique}.inbox", state=f"{unique}.state"))
     return StateChangelog(kafka, f"{unique}.state")
 
 
 @pytest.fixture
-def writer(kafka: str, unique: str) -> Iterator[TransactionWriter]:
+def writer(kafka: Kafka, unique: str) -> Iterator[TransactionWriter]:
     with closing(TransactionWriter(kafka, f"{unique}-0")) as made:
         yield made
 
@@ -81,7 +82,7 @@ def test_an_old_checkpoint_is_not_trusted(changelog: StateChangelog, writer: Tra
 
 
 def test_an_aborted_transaction_leaves_no_trace(
-    kafka: str, changelog: StateChangelog, writer: TransactionWriter, tmp_path: Path, unique: str
+    kafka: Kafka, changelog: StateChangelog, writer: TransactionWriter, tmp_path: Path, unique: str
 ) -> None:
     write(writer, changelog, {b"k1": b"1"}, 1)
 
@@ -97,7 +98,7 @@ def test_an_aborted_transaction_leaves_no_trace(
 
 
 def test_a_fenced_writer_cannot_write_any_more(
-    kafka: str, changelog: StateChangelog, writer: TransactionWriter, unique: str
+    kafka: Kafka, changelog: StateChangelog, writer: TransactionWriter, unique: str
 ) -> None:
     write(writer, changelog, {b"k1": b"1"}, 1)
     with closing(TransactionWriter(kafka, f"{unique}-0")) as successor:
@@ -107,7 +108,7 @@ def test_a_fenced_writer_cannot_write_any_more(
 
 
 def test_restoring_is_batched(
-    kafka: str, changelog: StateChangelog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kafka: Kafka, changelog: StateChangelog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with closing(Log(kafka, client_id="tests")) as log:
         value = b"v" * 250

@@ -11,6 +11,7 @@ from ops.watch.incidents import IncidentLog, read
 from schemas.feed import INCIDENTS
 from schemas.incident import key_of
 from schemas.log.control import ControlStore
+from schemas.log.kafka import Kafka
 from schemas.log.topics import ensure_control_topics
 from schemas.log.writer import Log
 from tests.stage.until import until
@@ -19,7 +20,7 @@ WITHIN_SECONDS = 60
 
 
 def test_what_another_hop_ended_stands_again_when_it_is_said_again(
-    kafka: str, unique: str, monkeypatch: pytest.MonkeyPatch
+    kafka: Kafka, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(incidents, "STALE_SECONDS", 0.2)
     ensure_control_topics(kafka)

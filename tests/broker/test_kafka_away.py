@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.embedded.kafka import Kafka
+from ops.embedded.kafka import EmbeddedKafka
 from ops.embedded.program import Program, launch
 from ops.host.up import mesh_command
 from ops.watch.lag import LagReader
@@ -23,16 +23,20 @@ WITHIN_SECONDS = 60
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Kafka]:
-    kafka = Kafka(tmp_path / "kafka", is_brief=True)
+def broker(tmp_path: Path) -> Iterator[EmbeddedKafka]:
+    kafka = EmbeddedKafka(tmp_path / "kafka", is_brief=True)
     kafka.start()
     yield kafka
     kafka.stop()
 
 
-def test_a_hop_that_starts_while_kafka_stands_still_waits_and_goes_on(broker: Kafka, tmp_path: Path) -> None:
+def test_a_hop_that_starts_while_kafka_stands_still_waits_and_goes_on(broker: EmbeddedKafka, tmp_path: Path) -> None:
     assert broker.pid
-    address = {"MESH_KAFKA": broker.bootstrap, "MESH_REGISTRY": "http://127.0.0.1:9", "MESH_DATABASE": "dbname=none"}
+    address = {
+        **broker.entered_by().environment(),
+        "MESH_REGISTRY": "http://127.0.0.1:9",
+        "MESH_DATABASE": "dbname=none",
+    }
     log = tmp_path / "delivery.log"
     program = Program(
         name="delivery",
@@ -74,10 +78,10 @@ def test_a_hop_that_waits_for_kafka_ends_when_asked(tmp_path: Path) -> None:
         running.kill()
 
 
-def test_lag_is_read_again_once_a_broker_that_died_is_back(broker: Kafka) -> None:
+def test_lag_is_read_again_once_a_broker_that_died_is_back(broker: EmbeddedKafka) -> None:
     assert broker.pid
-    feeds.create(broker.bootstrap, "feed", partitions=1)
-    with closing(Log(broker.bootstrap, client_id="writes")) as log:
+    feeds.create(broker.entered_by(), "feed", partitions=1)
+    with closing(Log(broker.entered_by(), client_id="writes")) as log:
         feeds.fill(log, "feed", range(2))
 
     def behind() -> int:
@@ -85,7 +89,7 @@ def test_lag_is_read_again_once_a_broker_that_died_is_back(broker: Kafka) -> Non
             return lags.read({"group": ["feed"]})["group"]["feed"].records
         return 0
 
-    with closing(LagReader(broker.bootstrap, within_seconds=2)) as lags:
+    with closing(LagReader(broker.entered_by(), within_seconds=2)) as lags:
         until(lambda: behind() == 2, WITHIN_SECONDS, "the lag is read")
         os.kill(broker.pid, signal.SIGKILL)
         until(lambda: behind() == 0, WITHIN_SECONDS, "no broker answers")

@@ -17,7 +17,7 @@ import pytest
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 
-from ops.embedded.kafka import Kafka
+from ops.embedded.kafka import EmbeddedKafka
 from ops.host.process import EXIT_CRASHED
 from ops.redelivery.dead_letter_log import DeadLetterLog
 from ops.watch.deafness import Deafness
@@ -35,6 +35,7 @@ from schemas.registry.client import RegistryClient
 from schemas.registry.server import RegistryServer
 from tests.broker.conftest import running_registry
 from tests.stage import feeds
+from tests.stage.kafka_text import written
 from tests.stage.until import until, until_none
 
 ROOT = Path(__file__).parent.parent.parent
@@ -43,9 +44,10 @@ FOLLOWING = """
 import sys, time
 from ops.host import process
 from schemas.log.control import Follower
+from tests.stage.kafka_text import read
 process.log_to(sys.stderr, "INFO")
 process.watch_threads()
-Follower(sys.argv[1])
+Follower(read(sys.argv[1]))
 print("following", flush=True)
 time.sleep(120)
 """
@@ -53,9 +55,9 @@ BRIEF = {"delivery.timeout.ms": "2000", "socket.timeout.ms": "1000", "request.ti
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
     """A broker of this file's own, which it may stop."""
-    kafka = Kafka(tmp_path_factory.mktemp("kafka"), is_brief=True)
+    kafka = EmbeddedKafka(tmp_path_factory.mktemp("kafka"), is_brief=True)
     kafka.start()
     try:
         yield kafka
@@ -64,7 +66,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 
 
 @contextmanager
-def standing_still(broker: Kafka) -> Iterator[None]:
+def standing_still(broker: EmbeddedKafka) -> Iterator[None]:
     assert broker.pid
     os.kill(broker.pid, signal.SIGSTOP)
     try:
@@ -73,14 +75,14 @@ def standing_still(broker: Kafka) -> Iterator[None]:
         os.kill(broker.pid, signal.SIGCONT)
 
 
-def topic_on(broker: Kafka) -> str:
+def topic_on(broker: EmbeddedKafka) -> str:
     topic = f"t.{secrets.token_hex(4)}"
-    feeds.create(broker.bootstrap, topic, partitions=1)
+    feeds.create(broker.entered_by(), topic, partitions=1)
     return topic
 
 
-def values(broker: Kafka, topic: str) -> list[bytes | None]:
-    return [message.value() for message in feeds.read_all(broker.bootstrap, [topic])[topic, 0]]
+def values(broker: EmbeddedKafka, topic: str) -> list[bytes | None]:
+    return [message.value() for message in feeds.read_all(broker.entered_by(), [topic])[topic, 0]]
 
 
 def failed(attempt: Callable[[], object]) -> str:
@@ -91,10 +93,10 @@ def failed(attempt: Callable[[], object]) -> str:
     return ""
 
 
-def test_progress_is_saved_again_after_an_outage_that_outlasts_the_delivery(broker: Kafka) -> None:
+def test_progress_is_saved_again_after_an_outage_that_outlasts_the_delivery(broker: EmbeddedKafka) -> None:
     topic = topic_on(broker)
-    with closing(Log(broker.bootstrap, client_id="test", extra=BRIEF)) as log:
-        store = ControlStore(broker.bootstrap, topic, log, within_seconds=3)
+    with closing(Log(broker.entered_by(), client_id="test", extra=BRIEF)) as log:
+        store = ControlStore(broker.entered_by(), topic, log, within_seconds=3)
         store.save("police.main", {"at": 1})
         with standing_still(broker):
             assert failed(lambda: store.save("police.main", {"at": 2}))
@@ -104,11 +106,11 @@ def test_progress_is_saved_again_after_an_outage_that_outlasts_the_delivery(brok
 
 
 def test_a_registry_whose_write_outlasts_an_outage_says_so_and_its_successor_goes_on(
-    broker: Kafka, monkeypatch: pytest.MonkeyPatch
+    broker: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(topic_module, "WRITE_SECONDS", 1.0)
     topic = f"_schemas_{secrets.token_hex(4)}"
-    server, stop, ended = RegistryServer(broker.bootstrap, topic=topic), threading.Event(), list[BaseException]()
+    server, stop, ended = RegistryServer(broker.entered_by(), topic=topic), threading.Event(), list[BaseException]()
 
     def serve() -> None:
         try:
@@ -135,14 +137,14 @@ def test_a_registry_whose_write_outlasts_an_outage_says_so_and_its_successor_goe
     assert isinstance(error, Transient), error
     assert "the broker did not answer in time" in str(error)
     assert "another registry" not in str(error)
-    with running_registry(broker.bootstrap, topic) as successor, closing(RegistryClient(successor.url)) as client:
+    with running_registry(broker.entered_by(), topic) as successor, closing(RegistryClient(successor.url)) as client:
         assert client.register("a", {"type": "int"}) == known
         assert client.register("b", {"type": "long"}) > known
 
 
-def test_a_failure_is_told_once_and_the_next_record_goes_by_a_new_lane(broker: Kafka) -> None:
+def test_a_failure_is_told_once_and_the_next_record_goes_by_a_new_lane(broker: EmbeddedKafka) -> None:
     topic = topic_on(broker)
-    with closing(Log(broker.bootstrap, client_id="test", extra=BRIEF)) as log:
+    with closing(Log(broker.entered_by(), client_id="test", extra=BRIEF)) as log:
         with standing_still(broker):
             log.append(topic, b"k", b"lost")
             assert failed(lambda: log.flush(10))
@@ -159,9 +161,9 @@ def test_a_failure_is_told_once_and_the_next_record_goes_by_a_new_lane(broker: K
         until(lambda: not failed(lambda: log.flush(10)), 30, "what is appended afterwards arrives")
 
 
-def test_a_lane_whose_producer_is_dead_for_good_gets_another_producer(broker: Kafka) -> None:
+def test_a_lane_whose_producer_is_dead_for_good_gets_another_producer(broker: EmbeddedKafka) -> None:
     topic = topic_on(broker)
-    with closing(Log(broker.bootstrap, client_id="test")) as log:
+    with closing(Log(broker.entered_by(), client_id="test")) as log:
         lane = log.lane()
         lane.fail(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "sequence", fatal=True), topic)
         with pytest.raises(Transient):
@@ -185,10 +187,10 @@ def letter_of(topic: str, subscriber: str) -> DeadLetter:
     )
 
 
-def test_a_dead_letter_under_way_in_an_outage_is_kept_once(broker: Kafka) -> None:
+def test_a_dead_letter_under_way_in_an_outage_is_kept_once(broker: EmbeddedKafka) -> None:
     feed = f"t.{secrets.token_hex(4)}"
-    feeds.create(broker.bootstrap, dead_letter_topic(feed), partitions=1)
-    with closing(Log(broker.bootstrap, client_id="test")) as log:
+    feeds.create(broker.entered_by(), dead_letter_topic(feed), partitions=1)
+    with closing(Log(broker.entered_by(), client_id="test")) as log:
         keep = DeadLetterLog(log, within_seconds=1)
         with standing_still(broker):
             for _ in range(3):
@@ -197,10 +199,10 @@ def test_a_dead_letter_under_way_in_an_outage_is_kept_once(broker: Kafka) -> Non
     assert values(broker, dead_letter_topic(feed)) == [b"v"]
 
 
-def test_a_dead_letter_that_fails_for_good_is_written_anew(broker: Kafka) -> None:
+def test_a_dead_letter_that_fails_for_good_is_written_anew(broker: EmbeddedKafka) -> None:
     feed = f"t.{secrets.token_hex(4)}"
-    feeds.create(broker.bootstrap, dead_letter_topic(feed), partitions=1)
-    with closing(Log(broker.bootstrap, client_id="test", extra=BRIEF)) as log:
+    feeds.create(broker.entered_by(), dead_letter_topic(feed), partitions=1)
+    with closing(Log(broker.entered_by(), client_id="test", extra=BRIEF)) as log:
         keep = DeadLetterLog(log, within_seconds=5)
         with standing_still(broker):
             for _ in range(2):
@@ -209,10 +211,10 @@ def test_a_dead_letter_that_fails_for_good_is_written_anew(broker: Kafka) -> Non
     assert values(broker, dead_letter_topic(feed)) == [b"v"]
 
 
-def test_one_subscribers_dead_letters_do_not_wait_for_anothers(broker: Kafka) -> None:
+def test_one_subscribers_dead_letters_do_not_wait_for_anothers(broker: EmbeddedKafka) -> None:
     missing, feed = f"t.{secrets.token_hex(4)}", f"t.{secrets.token_hex(4)}"
-    feeds.create(broker.bootstrap, dead_letter_topic(feed), partitions=1)
-    with closing(Log(broker.bootstrap, client_id="test")) as log:
+    feeds.create(broker.entered_by(), dead_letter_topic(feed), partitions=1)
+    with closing(Log(broker.entered_by(), client_id="test")) as log:
         keep = DeadLetterLog(log, within_seconds=5)
         held_up = threading.Thread(target=lambda: failed(lambda: keep(letter_of(missing, "housing"))))
         held_up.start()
@@ -224,12 +226,15 @@ def test_one_subscribers_dead_letters_do_not_wait_for_anothers(broker: Kafka) ->
 
 
 def test_grants_that_cannot_be_read_for_long_are_told_and_read_once_kafka_answers(
-    broker: Kafka, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    broker: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name, seconds in {"HEARING_EVERY_SECONDS": 0.2, "HEARING_ANSWER_SECONDS": 0.5, "DEAF_SECONDS": 1.0}.items():
         monkeypatch.setattr(control, name, seconds)
-    ensure_control_topics(broker.bootstrap)
-    with closing(Log(broker.bootstrap, client_id="test")) as log, closing(Follower(broker.bootstrap)) as directory:
+    ensure_control_topics(broker.entered_by())
+    with (
+        closing(Log(broker.entered_by(), client_id="test")) as log,
+        closing(Follower(broker.entered_by())) as directory,
+    ):
         incidents = MemoryIncidents()
         directory.tell_deafness(Deafness(incidents, "delivery"))
         with standing_still(broker):
@@ -244,10 +249,10 @@ def test_grants_that_cannot_be_read_for_long_are_told_and_read_once_kafka_answer
         until_none(incidents.present, 60, "and the incident ends")
 
 
-def test_a_process_that_can_no_longer_hear_of_revocations_ends(broker: Kafka) -> None:
-    ensure_control_topics(broker.bootstrap)
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    line = [sys.executable, "-c", FOLLOWING, broker.bootstrap]
+def test_a_process_that_can_no_longer_hear_of_revocations_ends(broker: EmbeddedKafka) -> None:
+    ensure_control_topics(broker.entered_by())
+    admin = AdminClient(broker.entered_by().client({}))
+    line = [sys.executable, "-c", FOLLOWING, written(broker.entered_by())]
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "following\n"

@@ -265,7 +265,7 @@ def trouble(scene: Scene) -> None:
     with database(scene.source) as town:
         town.execute("UPDATE t SET name = name || ' 李四' WHERE id LIKE '%%-3%%'")
         town.cursor().executemany(INSERT, troubled)
-    producer = Producer({"bootstrap.servers": mesh.kafka})
+    producer = Producer(mesh.kafka.client({}))
     for topic, record in ((scene.feed, good), *((f"out.{scene.grants[number]}", going_out) for number in (0, 2))):
         value = record.value() or b""
         for broken in (value[:-30], b"\x01" + value[1:], b"\0\x7f\xff\xff\xff" + value[5:], value + b"more"):

@@ -95,4 +95,4 @@ def test_a_replay_of_what_the_topic_no_longer_holds_is_refused_and_comes_out_of_
         ran = mesh.run(*command.split()[1:])
         assert ran.status == 0, ran.err
     mesh.verified(grant_id, 30)
-    assert topic in AdminClient({"bootstrap.servers": mesh.kafka}).list_topics(timeout=30).topics
+    assert topic in AdminClient(mesh.kafka.client({})).list_topics(timeout=30).topics

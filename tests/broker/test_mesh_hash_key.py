@@ -46,7 +46,7 @@ def test_a_missing_hash_key_stops_the_grant_alone_and_is_never_made_anew(mesh: R
             # Elsewhere, with the servers' addresses alone: refused without the key, exact with it.
             known = mesh.endpoints
             there = {
-                "MESH_KAFKA": known["kafka"],
+                **known["kafka_login"],
                 "MESH_REGISTRY": known["registry"],
                 "MESH_DATABASE": known["hub_database"],
                 variable_of(agency, "main", "source"): source,

@@ -42,7 +42,7 @@ def test_a_poisoned_record_is_set_aside_and_the_rest_flows(mesh: RunningMesh) ->
             "unknown_schema": b"\0\x7f\xff\xff\xff" + value[5:],
             "": value[:-20],
         }
-        producer = Producer({"bootstrap.servers": mesh.kafka})
+        producer = Producer(mesh.kafka.client({}))
         for partition in range(4):  # each partition, so that rows follow wherever they go
             for record in poison.values():
                 producer.produce(feed, record, key, partition=partition)

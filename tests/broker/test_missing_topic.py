@@ -8,6 +8,7 @@ import psycopg
 from confluent_kafka.admin import AdminClient
 
 from schemas.feed import dead_letter_topic
+from schemas.log.kafka import Kafka
 from tests.stage import feeds
 from tests.stage.captured_tables import add, make, until_equal, until_flowing
 from tests.stage.capturing import Rig
@@ -15,14 +16,14 @@ from tests.stage.running_mesh import RunningMesh, contract, database
 from tests.stage.until import until
 
 
-def delete(kafka: str, topic: str) -> None:
-    admin = AdminClient({"bootstrap.servers": kafka})
+def delete(kafka: Kafka, topic: str) -> None:
+    admin = AdminClient(kafka.client({}))
     for deleted in admin.delete_topics([topic], operation_timeout=30).values():
         deleted.result(30)
     until(lambda: topic not in admin.list_topics(timeout=10).topics, 30, f"{topic} is gone")
 
 
-def test_a_deleted_topic_stops_its_feed_alone_until_it_is_there_again(rig: Rig, kafka: str, dsn: str) -> None:
+def test_a_deleted_topic_stops_its_feed_alone_until_it_is_there_again(rig: Rig, kafka: Kafka, dsn: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as db:
         make(db, "t", "o")
         feed, other = add(rig, "t", "o")

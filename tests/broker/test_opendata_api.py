@@ -23,6 +23,7 @@ from ops.opendata.server import OpenData
 from ops.opendata.store import Store
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.contract import Contract
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from schemas.wire.envelope import key_schema, value_schema
 from streams.engine.derived import DerivedFeed
@@ -39,7 +40,7 @@ from tests.stage.until import until
 class Portal:
     """Open feeds of this test's own names on the broker, and an API that follows them."""
 
-    def __init__(self, kafka: str, unique: str, folder: Path) -> None:
+    def __init__(self, kafka: Kafka, unique: str, folder: Path) -> None:
         self._kafka = kafka
         self._folder = folder
         self.feeds = {f"{unique}.{kind}": kind for kind in FEEDS.values()}
@@ -79,7 +80,7 @@ class Portal:
 
         with closing(Store(self._folder / "opendata.sqlite")) as store:
             follow = Follow(
-                bootstrap=self._kafka,
+                kafka=self._kafka,
                 store=store,
                 directory=lambda: self.directory,
                 schema_of=self._schemas.__getitem__,
@@ -119,7 +120,7 @@ def answered(url: str) -> Any:
 
 
 @pytest.fixture
-def city(kafka: str, unique: str) -> Iterator[BrokerRehearsal]:
+def city(kafka: Kafka, unique: str) -> Iterator[BrokerRehearsal]:
     bound = on(kafka, f"{unique}-flow")
     city = bound(FLOW, CONTRACTS)
     fill(city)
@@ -129,7 +130,7 @@ def city(kafka: str, unique: str) -> Iterator[BrokerRehearsal]:
 
 
 @pytest.fixture
-def portal(kafka: str, unique: str, tmp_path: Path) -> Portal:
+def portal(kafka: Kafka, unique: str, tmp_path: Path) -> Portal:
     return Portal(kafka, unique, tmp_path)
 
 

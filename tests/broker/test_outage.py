@@ -204,7 +204,7 @@ def test_a_broker_that_is_killed_and_started_again_leaves_nothing_behind(
 
 def remove_all(mesh: RunningMesh, topic: str) -> None:
     """Everything that stands in the topic at this moment, as retention would."""
-    admin = AdminClient({"bootstrap.servers": mesh.kafka})
+    admin = AdminClient(mesh.kafka.client({}))
     ends = feeds.end_offsets(mesh.kafka, [topic])
     places = [TopicPartition(name, number, offset) for (name, number), offset in ends.items() if offset]
     # The broker removes nothing by age from a topic that is compacted alone, so somebody has changed that.

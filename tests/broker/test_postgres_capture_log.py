@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from schemas.errors import Misconfigured, Rejected
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Bulk, Log, LogSetting
 from tests.stage import feeds
 from tests.stage.until import until
 
 
-def test_the_watermark_is_the_whole_once_everything_is_acknowledged(kafka: str, unique: str) -> None:
+def test_the_watermark_is_the_whole_once_everything_is_acknowledged(kafka: Kafka, unique: str) -> None:
     feeds.create(kafka, unique)
     log = Log(kafka, client_id="test")
     lane = log.lane()
@@ -24,7 +25,7 @@ def test_the_watermark_is_the_whole_once_everything_is_acknowledged(kafka: str, 
     log.close()
 
 
-def test_one_key_has_the_partition_that_java_clients_give_it(kafka: str, unique: str) -> None:
+def test_one_key_has_the_partition_that_java_clients_give_it(kafka: Kafka, unique: str) -> None:
     feeds.create(kafka, unique, partitions=4)
     log = Log(kafka, client_id="test")
     keys = [b"21", b"foobar", b"a-little-bit-long-string", b"abc"]
@@ -39,7 +40,7 @@ def test_one_key_has_the_partition_that_java_clients_give_it(kafka: str, unique:
     log.close()
 
 
-def test_a_record_that_is_too_large_is_refused_and_the_lane_lives_on(kafka: str, unique: str) -> None:
+def test_a_record_that_is_too_large_is_refused_and_the_lane_lives_on(kafka: Kafka, unique: str) -> None:
     feeds.create(kafka, unique)
     log = Log(kafka, client_id="test")
     with pytest.raises(Rejected, match="is larger"):
@@ -49,7 +50,7 @@ def test_a_record_that_is_too_large_is_refused_and_the_lane_lives_on(kafka: str,
     log.close()
 
 
-def test_a_lost_record_freezes_its_own_lane_only(kafka: str, unique: str) -> None:
+def test_a_lost_record_freezes_its_own_lane_only(kafka: Kafka, unique: str) -> None:
     feeds.create(kafka, unique)
     log = Log(kafka, client_id="test", extra={"topic.metadata.propagation.max.ms": "500"})
     broken, sound = log.lane(), log.lane()
@@ -71,9 +72,9 @@ def test_a_lost_record_freezes_its_own_lane_only(kafka: str, unique: str) -> Non
     log.close()
 
 
-def test_a_bulk_knows_of_its_records_when_it_is_flushed(kafka: str, unique: str) -> None:
+def test_a_bulk_knows_of_its_records_when_it_is_flushed(kafka: Kafka, unique: str) -> None:
     feeds.create(kafka, unique)
-    bulk = Bulk(LogSetting(bootstrap=kafka, client_id="test"))
+    bulk = Bulk(LogSetting(kafka=kafka, client_id="test"))
     for count in (5_000, 10_000):
         bulk.append_all((unique, b"%d" % n, b"v", -1, None) for n in range(5_000))
         bulk.flush(30)
@@ -81,9 +82,9 @@ def test_a_bulk_knows_of_its_records_when_it_is_flushed(kafka: str, unique: str)
     assert sum(map(len, feeds.read_all(kafka, [unique]).values())) == 10_000
 
 
-def test_a_bulk_with_a_lost_record_is_never_flushed(kafka: str, unique: str) -> None:
+def test_a_bulk_with_a_lost_record_is_never_flushed(kafka: Kafka, unique: str) -> None:
     feeds.create(kafka, unique)
-    setting = LogSetting(bootstrap=kafka, client_id="test", extra={"topic.metadata.propagation.max.ms": "500"})
+    setting = LogSetting(kafka=kafka, client_id="test", extra={"topic.metadata.propagation.max.ms": "500"})
     bulk = Bulk(setting)
     bulk.append(f"{unique}_missing", b"k", b"lost")
     bulk.append(unique, b"k", b"after", partition=0)

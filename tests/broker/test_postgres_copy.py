@@ -12,6 +12,7 @@ import pytest
 
 from producers.postgresql.snapshot import snapshot as postgres_snapshot
 from schemas.change import Op
+from schemas.log.kafka import Kafka
 from tests.stage import feeds
 from tests.stage.capturing import DECIMAL, Rig, contract, copyists
 from tests.stage.until import until, until_none
@@ -21,7 +22,7 @@ FIELDS = {"id": "long", "name": "string", "amount": DECIMAL, "big": "string"}
 
 
 @pytest.fixture
-def rig(kafka: str, dsn: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> Rig:
+def rig(kafka: Kafka, dsn: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> Rig:
     """Capture that copies by two processes, in small ranges."""
     monkeypatch.setattr(postgres_snapshot, "RANGE_BLOCKS", 64)
     return Rig(kafka, dsn, unique, snapshot_processes=2)

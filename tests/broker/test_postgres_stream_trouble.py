@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 
+from schemas.log.kafka import Kafka
 from tests.stage.captured_tables import add, make, until_equal, until_flowing
 from tests.stage.capturing import Rig, Seen, contract
 from tests.stage.slow_link import slow_link
@@ -26,7 +27,7 @@ class Lags(Seen):
         self.lags.append(seconds)
 
 
-def test_rest_of_a_transaction_is_waited_for_and_counts_as_lag(kafka: str, dsn: str, unique: str) -> None:
+def test_rest_of_a_transaction_is_waited_for_and_counts_as_lag(kafka: Kafka, dsn: str, unique: str) -> None:
     feed = f"{unique}.t"
     with slow_link(dsn) as link, psycopg.connect(dsn, autocommit=True) as db:
         rig = Rig(kafka, link.address, unique)
@@ -49,7 +50,7 @@ def test_rest_of_a_transaction_is_waited_for_and_counts_as_lag(kafka: str, dsn: 
     assert max(heard) > 1
 
 
-def test_changes_flow_while_the_catalog_does_not_answer(kafka: str, dsn: str, unique: str) -> None:
+def test_changes_flow_while_the_catalog_does_not_answer(kafka: Kafka, dsn: str, unique: str) -> None:
     with slow_link(dsn) as link, psycopg.connect(dsn, autocommit=True) as db:
         rig = Rig(kafka, link.address, unique)
         make(db, "t", "o")
@@ -69,7 +70,7 @@ def test_changes_flow_while_the_catalog_does_not_answer(kafka: str, dsn: str, un
             until_flowing(rig, db, other)
 
 
-def test_position_of_a_change_does_not_depend_on_which_tables_have_feeds(kafka: str, dsn: str, unique: str) -> None:
+def test_position_of_a_change_does_not_depend_on_which_tables_have_feeds(kafka: Kafka, dsn: str, unique: str) -> None:
     one, both = Rig(kafka, dsn, f"{unique}a"), Rig(kafka, dsn, f"{unique}b")
     with psycopg.connect(dsn, autocommit=True) as db:
         for table in ("t", "u"):

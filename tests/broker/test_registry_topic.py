@@ -25,7 +25,7 @@ def record(name, *fields):
 
 
 def write(kafka, topic, *records):
-    producer = Producer({"bootstrap.servers": kafka})
+    producer = Producer(kafka.client({}))
     for key, value in records:
         encoded = value if isinstance(value, bytes | None) else json.dumps(value).encode()
         producer.produce(topic, encoded, key if isinstance(key, bytes) else json.dumps(key).encode())
@@ -151,7 +151,7 @@ def test_lost_topic_ends_the_registry_at_its_next_write(kafka, unique):
             client = RegistryClient(server.url)
             assert client.register("a", record("R")) == 1
             client.close()
-            admin = AdminClient({"bootstrap.servers": kafka})
+            admin = AdminClient(kafka.client({}))
             admin.delete_topics([topic])[topic].result()
             body = {"schema": json.dumps(record("S"))}
             answer = httpx.post(f"{server.url}/subjects/b/versions", json=body, timeout=60)

@@ -12,11 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
+from schemas.log.kafka import Kafka
 from schemas.registry.server import RegistryServer
 
 
 @pytest.fixture(scope="module")
-def registry(kafka: str) -> Iterator[str]:
+def registry(kafka: Kafka) -> Iterator[str]:
     """A registry in which every subject that begins with `live` is held by the running mesh."""
     held = lambda subject: f"feed {subject}" if (subject or "live").startswith("live") else ""  # noqa: E731
     server, stop = RegistryServer(kafka, topic=f"_schemas_{secrets.token_hex(4)}", held_by=held), threading.Event()

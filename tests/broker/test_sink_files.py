@@ -15,6 +15,7 @@ import pytest
 
 from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import ContractBroken
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from sinks.drops.format import format_of
 from sinks.drops.sink import FileSink, build_files, files_pace
@@ -178,7 +179,7 @@ def test_what_stands_in_the_way_stops_the_drop(tmp_path: Path, feed: OutFeed) ->
         sink_of(tmp_path, feed).write([feed.batch(feed.record("c", {"id": 1}))])
 
 
-def test_a_lane_gathers_by_time_and_repeats_nothing_over_restarts(kafka: str, tmp_path: Path, feed: OutFeed) -> None:
+def test_a_lane_gathers_by_time_and_repeats_nothing_over_restarts(kafka: Kafka, tmp_path: Path, feed: OutFeed) -> None:
     create(kafka, feed.topic, partitions=2)
     config = SinkConfig(name="main", kind="files", options={"every_seconds": 0.5})
     directory = directory_of({feed.subscriber: config}, feed)

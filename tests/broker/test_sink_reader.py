@@ -11,13 +11,14 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from schemas.errors import ContractBroken, Transient
+from schemas.log.kafka import Kafka
 from schemas.log.reader import read_range, tail
 from schemas.log.writer import Log
 from tests.stage.feeds import create, fill
 from tests.stage.until import until
 
 
-def test_a_range_is_exact_and_may_end_behind_the_topic(kafka: str, unique: str) -> None:
+def test_a_range_is_exact_and_may_end_behind_the_topic(kafka: Kafka, unique: str) -> None:
     topic = f"out.{unique}.police.person"
     create(kafka, topic, partitions=1)
     log = Log(kafka, client_id="test")
@@ -31,7 +32,7 @@ def test_a_range_is_exact_and_may_end_behind_the_topic(kafka: str, unique: str) 
         list(read_range(kafka, topic, 0, 6000, 6001))
 
 
-def test_a_tail_shows_what_comes_and_joins_no_group(kafka: str, unique: str) -> None:
+def test_a_tail_shows_what_comes_and_joins_no_group(kafka: Kafka, unique: str) -> None:
     topic = f"out.{unique}.police.person"
     create(kafka, topic, partitions=3)
     log, stop = Log(kafka, client_id="test"), threading.Event()
@@ -57,8 +58,8 @@ def test_a_tail_shows_what_comes_and_joins_no_group(kafka: str, unique: str) -> 
         next(tail(kafka, [f"{topic}.none"], threading.Event()))
 
 
-def test_whoever_follows_a_topic_that_was_made_anew_is_told(kafka: str, unique: str) -> None:
-    topic, admin = f"{unique}.followed", AdminClient({"bootstrap.servers": kafka})
+def test_whoever_follows_a_topic_that_was_made_anew_is_told(kafka: Kafka, unique: str) -> None:
+    topic, admin = f"{unique}.followed", AdminClient(kafka.client({}))
     create(kafka, topic, partitions=1)
     with closing(Log(kafka, client_id="test")) as log:
         for number in range(50):
@@ -82,7 +83,7 @@ def test_whoever_follows_a_topic_that_was_made_anew_is_told(kafka: str, unique: 
         stop.set()
 
 
-def is_made(kafka: str, topic: str) -> bool:
+def is_made(kafka: Kafka, topic: str) -> bool:
     try:
         create(kafka, topic, partitions=1)
     except KafkaException:  # what is being deleted cannot be made yet

@@ -15,6 +15,7 @@ from standardwebhooks import Webhook
 from schemas.agreement.subscriber import SinkConfig
 from schemas.change import Record
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from sinks.http.webhook import WebhookSink, build_webhook, signing_keys
 from sinks.sink import Busy, Gone, SinkKind
@@ -200,7 +201,7 @@ def test_nobody_listening_is_transient(feed: OutFeed, sink_of: Callable[..., Web
 
 
 def test_a_lane_delivers_through_an_outage_and_buries_what_is_refused(
-    kafka: str, feed: OutFeed, receiver: Receiver
+    kafka: Kafka, feed: OutFeed, receiver: Receiver
 ) -> None:
     create(kafka, feed.topic, partitions=2)
     options = {"url": receiver.url, "schedule_seconds": [0.05]}

@@ -15,6 +15,7 @@ from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.agreement.grant import Grant
 from schemas.contract import Contract
 from schemas.feed import out_topic
+from schemas.log.kafka import Kafka
 from schemas.log.topics import TopicSpec, ensure_control_topics, ensure_topics
 
 
@@ -36,21 +37,21 @@ def city(unique: str) -> Directory:
     return Directory(feeds={feed: entry}, grants=grants)
 
 
-def write(kafka: str, topic: str, timestamp_ms: int, count: int) -> None:
-    producer = Producer({"bootstrap.servers": kafka})
+def write(kafka: Kafka, topic: str, timestamp_ms: int, count: int) -> None:
+    producer = Producer(kafka.client({}))
     for number in range(count):
         producer.produce(topic, b"v", str(number).encode(), 0, timestamp=timestamp_ms)
     assert producer.flush(20) == 0
 
 
-def commit(kafka: str, group: str, topic: str, offset: int) -> None:
-    member = Consumer({"bootstrap.servers": kafka, "group.id": group})
+def commit(kafka: Kafka, group: str, topic: str, offset: int) -> None:
+    member = Consumer(kafka.client({"group.id": group}))
     member.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
     member.close()
 
 
 def test_one_subscriber_that_stands_still_is_found_beside_one_that_has_everything(
-    kafka: str, unique: str, tmp_path: Path
+    kafka: Kafka, unique: str, tmp_path: Path
 ) -> None:
     directory = city(unique)
     (feed,) = directory.feeds
@@ -80,7 +81,7 @@ def test_one_subscriber_that_stands_still_is_found_beside_one_that_has_everythin
     assert not report.is_well
 
 
-def test_a_city_of_feeds_is_asked_for_its_lag_in_a_moment(kafka: str, unique: str) -> None:
+def test_a_city_of_feeds_is_asked_for_its_lag_in_a_moment(kafka: Kafka, unique: str) -> None:
     feeds = [f"{unique}.table{number}" for number in range(139)]
     ensure_topics(kafka, dict.fromkeys(feeds, TopicSpec(partitions=1)))
     for feed in feeds[:20]:
@@ -100,7 +101,7 @@ def test_a_city_of_feeds_is_asked_for_its_lag_in_a_moment(kafka: str, unique: st
     assert took_seconds < 2
 
 
-def test_the_newest_record_of_a_feed_is_found_whatever_its_partition(kafka: str, unique: str) -> None:
+def test_the_newest_record_of_a_feed_is_found_whatever_its_partition(kafka: Kafka, unique: str) -> None:
     filled, empty = f"{unique}.a", f"{unique}.b"
     ensure_topics(kafka, dict.fromkeys((filled, empty), TopicSpec(partitions=2)))
     write(kafka, filled, 1_700_000_000_000, 2)

@@ -18,6 +18,7 @@ from schemas.agreement.agency import Agency, SourceConfig
 from schemas.agreement.directory import Directory
 from schemas.change import Batch
 from schemas.incident import MemoryIncidents
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from streams.worker import run_thread
 from streams.worker.app import StreamWorker
@@ -32,7 +33,7 @@ WITHIN_SECONDS = 60
 class Desk:
     """A stream worker, what it was given, and what it asks and says about gaps."""
 
-    def __init__(self, kafka: str, unique: str, folder: Path, *topics: str) -> None:
+    def __init__(self, kafka: Kafka, unique: str, folder: Path, *topics: str) -> None:
         self.kafka, self.group, self.folder, self.topics = kafka, unique, folder, topics
         entries = {topic: Schemas().entry(contract(topic, {"id": "int"}), partitions=1) for topic in topics}
         source = SourceConfig(name="main", kind="postgres")
@@ -55,7 +56,7 @@ class Desk:
         def run() -> None:
             try:
                 StreamWorker(
-                    bootstrap=self.kafka,
+                    kafka=self.kafka,
                     group=self.group,
                     topics=lambda: frozenset(self.topics),
                     handle=self.take,
@@ -78,14 +79,14 @@ class Desk:
 
 
 def test_what_goes_under_a_running_worker_stops_its_partition_too(
-    kafka: str, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kafka: Kafka, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("PACE_SECONDS_PER_PARTITION", "PACE_MOST_SECONDS"):
         monkeypatch.setattr(run_thread, name, 2.0)  # so that records go between two fetches
     cut = f"{unique}.cut"
     feeds.create(kafka, cut, partitions=1)
     desk = Desk(kafka, unique, tmp_path, cut)
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient(kafka.client({}))
     with closing(Log(kafka, client_id="test")) as log, desk.working():
         feeds.fill(log, cut, [0])
         log.flush(30)
@@ -117,7 +118,9 @@ def test_what_goes_under_a_running_worker_stops_its_partition_too(
         assert desk.numbers[cut][: len(read)] == read
 
 
-def test_a_gap_stops_its_partition_alone_until_the_feed_is_copied_anew(kafka: str, unique: str, tmp_path: Path) -> None:
+def test_a_gap_stops_its_partition_alone_until_the_feed_is_copied_anew(
+    kafka: Kafka, unique: str, tmp_path: Path
+) -> None:
     cut, whole = f"{unique}.cut", f"{unique}.whole"
     feeds.create(kafka, cut, whole, partitions=1)
     desk = Desk(kafka, unique, tmp_path, cut, whole)
@@ -130,7 +133,7 @@ def test_a_gap_stops_its_partition_alone_until_the_feed_is_copied_anew(kafka: st
         for topic in (cut, whole):
             feeds.fill(log, topic, range(10, 30))
         log.flush(30)
-        admin = AdminClient({"bootstrap.servers": kafka})
+        admin = AdminClient(kafka.client({}))
         admin.delete_records([TopicPartition(cut, 0, 20)])[TopicPartition(cut, 0)].result(30)
 
         for _ in range(2):  # also after a restart

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from schemas.agreement.subscriber import SinkConfig
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from sinks.postgresql.sink import POSTGRES
 from tests.stage.delivering import OutFeed, delivering, directory_of
@@ -24,7 +25,7 @@ CODED = [
 
 
 @pytest.fixture
-def log(kafka: str) -> Iterator[Log]:
+def log(kafka: Kafka) -> Iterator[Log]:
     log = Log(kafka, client_id="test")
     yield log
     log.close()
@@ -47,7 +48,7 @@ def codes(dsn: str, table: str = "police_person") -> dict[int, str]:
 class Line:
     """A subscriber with a database and two feeds, `police.person` and `police.car`, each of them in partitions as asked."""
 
-    def __init__(self, kafka: str, postgres: Any, unique: str, log: Log) -> None:
+    def __init__(self, kafka: Kafka, postgres: Any, unique: str, log: Log) -> None:
         self.dsn: str = postgres.create_database("target")
         self.person = OutFeed(unique, "police.person", CODED)
         self.car = OutFeed(unique, "police.car", CODED, schemas=self.person.schemas)
@@ -75,7 +76,7 @@ class Line:
 
 
 @pytest.fixture
-def line(kafka: str, postgres: Any, unique: str, log: Log) -> Line:
+def line(kafka: Kafka, postgres: Any, unique: str, log: Log) -> Line:
     return Line(kafka, postgres, unique, log)
 
 

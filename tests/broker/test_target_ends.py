@@ -15,6 +15,7 @@ from schemas.agreement.ending import Ending
 from schemas.agreement.grant import Status
 from schemas.agreement.subscriber import SinkConfig
 from schemas.incident import MemoryIncidents
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from sinks.ending import AGAIN_SECONDS, Endings
 from sinks.postgresql.sink import POSTGRES
@@ -28,7 +29,7 @@ ENDED = "police_firm"
 
 
 @pytest.fixture
-def log(kafka: str) -> Iterator[Log]:
+def log(kafka: Kafka) -> Iterator[Log]:
     with closing(Log(kafka, client_id="test")) as log:
         yield log
 
@@ -36,7 +37,7 @@ def log(kafka: str) -> Iterator[Log]:
 class Both:
     """A target of two grants, one of which ends; `directory(confirmed)` is how things are after its end."""
 
-    def __init__(self, kafka: str, target: Target, unique: str) -> None:
+    def __init__(self, kafka: Kafka, target: Target, unique: str) -> None:
         self.kafka, self.target, self.unique = kafka, target, unique
         self.ended = OutFeed(unique, "police.firm", schemas=target.feed.schemas)
         create(kafka, self.ended.topic, partitions=2)
@@ -60,7 +61,7 @@ class Both:
 
 
 @pytest.fixture
-def both(kafka: str, postgres: Any, unique: str, log: Log) -> Both:
+def both(kafka: Kafka, postgres: Any, unique: str, log: Log) -> Both:
     return Both(kafka, Target(kafka, postgres, unique, log), unique)
 
 

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from schemas.agreement.subscriber import SinkConfig
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from sinks.postgresql.sink import POSTGRES
 from tests.stage.delivering import OutFeed, decimal, delivering, directory_of
@@ -20,7 +21,7 @@ KINDS = {"postgres": POSTGRES}
 
 
 @pytest.fixture
-def log(kafka: str) -> Iterator[Log]:
+def log(kafka: Kafka) -> Iterator[Log]:
     log = Log(kafka, client_id="test")
     yield log
     log.close()
@@ -48,7 +49,7 @@ def rows(dsn: str, table: str = "police_person") -> dict[int, tuple[Any, ...]]:
 class Target:
     """A subscriber's database, its feed, and what it should hold."""
 
-    def __init__(self, kafka: str, postgres: Any, unique: str, log: Log) -> None:
+    def __init__(self, kafka: Kafka, postgres: Any, unique: str, log: Log) -> None:
         self.dsn: str = postgres.create_database("target")
         self.admin = urlsplit(self.dsn)._replace(path="/postgres").geturl()
         self.name = urlsplit(self.dsn).path[1:]
@@ -97,7 +98,7 @@ class Target:
 
 
 @pytest.fixture
-def target(kafka: str, postgres: Any, unique: str, log: Log) -> Target:
+def target(kafka: Kafka, postgres: Any, unique: str, log: Log) -> Target:
     return Target(kafka, postgres, unique, log)
 
 

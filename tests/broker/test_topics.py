@@ -12,10 +12,11 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from ops.embedded.kafka import Kafka
+from ops.embedded.kafka import EmbeddedKafka
 from ops.watch.lag import LagReader, delivery_group
 from schemas.errors import Misconfigured, Transient
 from schemas.feed import AUDIT, CONTROL, PROGRESS
+from schemas.log.kafka import Kafka
 from schemas.log.topics import (
     Access,
     TopicSpec,
@@ -26,6 +27,7 @@ from schemas.log.topics import (
     ensure_topics,
     withdraw_read,
 )
+from tests.stage.kafka_text import written
 from tests.stage.until import until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -33,12 +35,12 @@ PASSWORD = "a-password-of-some-length"
 
 
 @pytest.fixture
-def admin(kafka: str) -> AdminClient:
-    return AdminClient({"bootstrap.servers": kafka})
+def admin(kafka: Kafka) -> AdminClient:
+    return AdminClient(kafka.client({}))
 
 
 @pytest.fixture
-def lag_reader(kafka: str) -> Iterator[Callable[[float], LagReader]]:
+def lag_reader(kafka: Kafka) -> Iterator[Callable[[float], LagReader]]:
     readers: list[LagReader] = []
 
     def make(now: float) -> LagReader:
@@ -55,8 +57,8 @@ def config_of(admin: AdminClient, topic: str) -> dict[str, str]:
     return {name: entry.value for name, entry in future.result().items()}
 
 
-def write(kafka: str, topic: str, partition: int, timestamps_ms: list[int], **config: Any) -> None:
-    producer = Producer({"bootstrap.servers": kafka, **config})
+def write(kafka: Kafka, topic: str, partition: int, timestamps_ms: list[int], **config: Any) -> None:
+    producer = Producer(kafka.client({**config}))
     failures: list[Any] = []
     for number, timestamp in enumerate(timestamps_ms):
         producer.produce(
@@ -72,24 +74,25 @@ def write(kafka: str, topic: str, partition: int, timestamps_ms: list[int], **co
         raise KafkaException(failures[0])
 
 
-def consumer(bootstrap: str, group: str, **config: Any) -> Consumer:
-    settings = {
-        "bootstrap.servers": bootstrap,
-        "group.id": group,
-        "enable.auto.commit": False,
-        "auto.offset.reset": "earliest",
-    }
+def consumer(kafka: Kafka, group: str, **config: Any) -> Consumer:
+    settings = kafka.client(
+        {
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+        }
+    )
     return Consumer({**settings, "log_level": 0, **config})
 
 
-def commit(kafka: str, group: str, topic: str, partition: int, offset: int) -> None:
+def commit(kafka: Kafka, group: str, topic: str, partition: int, offset: int) -> None:
     member = consumer(kafka, group)
     member.commit(offsets=[TopicPartition(topic, partition, offset)], asynchronous=False)
     member.close()
 
 
 def test_topics_come_into_being_as_asked_and_a_second_time_changes_nothing(
-    kafka: str, unique: str, admin: AdminClient
+    kafka: Kafka, unique: str, admin: AdminClient
 ) -> None:
     specs = {
         f"{unique}.state": TopicSpec(partitions=3, tombstone_ms=1000 * 3600),
@@ -110,7 +113,7 @@ def test_topics_come_into_being_as_asked_and_a_second_time_changes_nothing(
 
 
 def test_another_partition_count_is_refused_before_anything_is_created(
-    kafka: str, unique: str, admin: AdminClient
+    kafka: Kafka, unique: str, admin: AdminClient
 ) -> None:
     feed = f"{unique}.feed"
     ensure_topics(kafka, {feed: TopicSpec(partitions=2)})
@@ -122,7 +125,7 @@ def test_another_partition_count_is_refused_before_anything_is_created(
     assert len(known[feed].partitions) == 2
 
 
-def test_a_topic_that_would_forget_old_rows_is_put_right(kafka: str, unique: str, admin: AdminClient) -> None:
+def test_a_topic_that_would_forget_old_rows_is_put_right(kafka: Kafka, unique: str, admin: AdminClient) -> None:
     feed = f"{unique}.feed"
     admin.create_topics([NewTopic(feed, num_partitions=1, replication_factor=1)])[feed].result()
     until(lambda: feed in admin.list_topics(timeout=10).topics, 30, "the topic is known")
@@ -131,12 +134,12 @@ def test_a_topic_that_would_forget_old_rows_is_put_right(kafka: str, unique: str
     until(lambda: config_of(admin, feed)["cleanup.policy"] == "compact", 30, "the topic is compacted")
 
 
-def test_more_replicas_than_brokers_is_explained(kafka: str, unique: str) -> None:
+def test_more_replicas_than_brokers_is_explained(kafka: Kafka, unique: str) -> None:
     with pytest.raises(Misconfigured, match="no more replicas than there are brokers"):
         ensure_topics(kafka, {f"{unique}.feed": TopicSpec(replication_factor=3)})
 
 
-def test_control_topics_have_one_compacted_partition(kafka: str, admin: AdminClient) -> None:
+def test_control_topics_have_one_compacted_partition(kafka: Kafka, admin: AdminClient) -> None:
     ensure_control_topics(kafka)
     assert ensure_control_topics(kafka).created == ()
     known = admin.list_topics(timeout=10).topics
@@ -154,18 +157,13 @@ def test_brokers_that_do_not_answer_are_transient(monkeypatch: pytest.MonkeyPatc
         ensure_topics("127.0.0.1:1", {"a.b": TopicSpec()})
 
 
-def login(user: str) -> dict[str, str]:
-    return {
-        "security.protocol": "SASL_PLAINTEXT",
-        "sasl.mechanism": "SCRAM-SHA-512",
-        "sasl.username": user,
-        "sasl.password": PASSWORD,
-    }
+def as_user(kafka_sasl: str, user: str) -> Kafka:
+    return Kafka(kafka_sasl, user=user, password=PASSWORD)
 
 
-def reads(bootstrap: str, user: str, group: str, topic: str) -> str:
+def reads(kafka_sasl: str, user: str, group: str, topic: str) -> str:
     """ "read" when a record of the topic comes through the group, else the name of what the broker refused."""
-    member = consumer(bootstrap, group, **login(user))
+    member = consumer(as_user(kafka_sasl, user), group)
     try:
         member.subscribe([topic])
         for _ in range(100):
@@ -179,7 +177,7 @@ def reads(bootstrap: str, user: str, group: str, topic: str) -> str:
 
 
 def test_a_subscriber_reads_its_own_topics_in_its_own_groups_and_nothing_else(
-    kafka: str, kafka_sasl: str, unique: str
+    kafka: Kafka, kafka_sasl: str, unique: str
 ) -> None:
     mine, other = f"out.{unique}.aic.enterprise", f"out.{unique}x.aic.enterprise"
     ensure_topics(kafka, {mine: TopicSpec(partitions=1), other: TopicSpec(partitions=1)})
@@ -192,7 +190,7 @@ def test_a_subscriber_reads_its_own_topics_in_its_own_groups_and_nothing_else(
     assert reads(kafka_sasl, unique, group, other) == "TOPIC_AUTHORIZATION_FAILED"
     assert reads(kafka_sasl, unique, f"sub.{unique}x.own", mine) == "GROUP_AUTHORIZATION_FAILED"
     with pytest.raises(KafkaException) as refused:
-        write(kafka_sasl, mine, 0, [1], **login(unique))
+        write(as_user(kafka_sasl, unique), mine, 0, [1])
     assert refused.value.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
     assert withdraw_read(kafka, unique, [mine]) == Access(is_enforced=True)
     until(
@@ -200,7 +198,7 @@ def test_a_subscriber_reads_its_own_topics_in_its_own_groups_and_nothing_else(
     )
 
 
-def test_an_agency_writes_under_its_prefix_only(kafka: str, kafka_sasl: str, unique: str) -> None:
+def test_an_agency_writes_under_its_prefix_only(kafka: Kafka, kafka_sasl: str, unique: str) -> None:
     mine, other = f"{unique}.table", f"{unique}x.table"
     ensure_topics(kafka, {mine: TopicSpec(partitions=1), other: TopicSpec(partitions=1)})
     create_scram_user(kafka, unique, PASSWORD)
@@ -208,7 +206,7 @@ def test_an_agency_writes_under_its_prefix_only(kafka: str, kafka_sasl: str, uni
 
     def written(topic: str) -> bool:
         try:
-            write(kafka_sasl, topic, 0, [1], **login(unique))
+            write(as_user(kafka_sasl, unique), topic, 0, [1])
         except KafkaException as error:
             assert error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED  # noqa: PT017 - any other is a failure
             return False
@@ -218,7 +216,7 @@ def test_an_agency_writes_under_its_prefix_only(kafka: str, kafka_sasl: str, uni
     assert not written(other)
 
 
-def test_names_and_passwords_that_would_weaken_a_right_are_refused(kafka: str) -> None:
+def test_names_and_passwords_that_would_weaken_a_right_are_refused(kafka: Kafka) -> None:
     with pytest.raises(Misconfigured, match=re.escape("sub.tax.")):
         allow_read(kafka, "tax", ["out.tax.a.b"], "sub.tax")
     with pytest.raises(Misconfigured):
@@ -230,7 +228,7 @@ def test_names_and_passwords_that_would_weaken_a_right_are_refused(kafka: str) -
 
 
 def test_lag_counts_records_and_the_age_of_the_oldest_unread_one(
-    kafka: str, unique: str, lag_reader: Callable[[float], LagReader]
+    kafka: Kafka, unique: str, lag_reader: Callable[[float], LagReader]
 ) -> None:
     topic, group, now = f"{unique}.feed", delivery_group(unique, "main"), time.time()
     ms = int(now * 1000)
@@ -254,16 +252,21 @@ def test_lag_counts_records_and_the_age_of_the_oldest_unread_one(
 
 def test_lag_is_told_of_a_broker_that_just_started(tmp_path: Path) -> None:
     ask = (
-        "import sys; from ops.watch.lag import LagReader; reader = LagReader(sys.argv[1])\n"
+        "import sys; from ops.watch.lag import LagReader; from tests.stage.kafka_text import read\n"
+        "reader = LagReader(read(sys.argv[1]))\n"
         "print(reader.read({f'sub.s{n}.main': ['t'] for n in range(20)})['sub.s7.main']['t'].records)"
     )
-    kafka = Kafka(tmp_path / "kafka", is_brief=True)
+    kafka = EmbeddedKafka(tmp_path / "kafka", is_brief=True)
     kafka.start()
     try:
-        ensure_topics(kafka.bootstrap, {"t": TopicSpec(partitions=2)})
+        ensure_topics(kafka.entered_by(), {"t": TopicSpec(partitions=2)})
         # In a process of its own: what this attacks ends the process.
         ran = subprocess.run(
-            [sys.executable, "-c", ask, kafka.bootstrap], cwd=ROOT, capture_output=True, text=True, check=False
+            [sys.executable, "-c", ask, written(kafka.entered_by())],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
     finally:
         kafka.stop()
@@ -271,7 +274,7 @@ def test_lag_is_told_of_a_broker_that_just_started(tmp_path: Path) -> None:
 
 
 def test_records_that_went_before_a_group_read_them_are_told(
-    kafka: str, unique: str, admin: AdminClient, lag_reader: Callable[[float], LagReader]
+    kafka: Kafka, unique: str, admin: AdminClient, lag_reader: Callable[[float], LagReader]
 ) -> None:
     topic, group, now = f"{unique}.feed", delivery_group(unique, "main"), time.time()
     ensure_topics(kafka, {topic: TopicSpec(partitions=1, is_compacted=False)})
@@ -285,7 +288,7 @@ def test_records_that_went_before_a_group_read_them_are_told(
 
 
 def test_the_first_record_of_a_topic_is_dated_over_all_its_partitions(
-    kafka: str, unique: str, lag_reader: Callable[[float], LagReader]
+    kafka: Kafka, unique: str, lag_reader: Callable[[float], LagReader]
 ) -> None:
     filled, empty = f"{unique}.filled", f"{unique}.empty"
     ensure_topics(kafka, {filled: TopicSpec(partitions=2), empty: TopicSpec(partitions=1)})

@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient
 from schemas.change import Batch
 from schemas.errors import Misconfigured, Transient
 from schemas.feed import out_topic
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from streams.worker.app import StreamWorker
 from streams.worker.worker import EXIT_CRASHED, EXIT_STALLED
@@ -45,14 +46,14 @@ class Seen:
 
 
 @pytest.fixture
-def log(kafka: str) -> Iterator[Log]:
+def log(kafka: Kafka) -> Iterator[Log]:
     writer = Log(kafka, client_id="tests", linger_ms=2)
     yield writer
     writer.close()
 
 
 @pytest.fixture
-def start(kafka: str, unique: str, tmp_path: Path) -> Callable[..., object]:
+def start(kafka: Kafka, unique: str, tmp_path: Path) -> Callable[..., object]:
     @contextmanager
     def worker(
         handle: Callable[[Sequence[Batch]], None],
@@ -67,7 +68,7 @@ def start(kafka: str, unique: str, tmp_path: Path) -> Callable[..., object]:
         def run() -> None:
             try:
                 StreamWorker(
-                    bootstrap=kafka,
+                    kafka=kafka,
                     group=unique,
                     topics=topics,
                     handle=handle,
@@ -93,7 +94,7 @@ def start(kafka: str, unique: str, tmp_path: Path) -> Callable[..., object]:
     return worker
 
 
-def test_every_partition_keeps_its_order_and_is_committed_to_its_end(kafka: str, unique: str, log: Log, start):
+def test_every_partition_keeps_its_order_and_is_committed_to_its_end(kafka: Kafka, unique: str, log: Log, start):
     topics = frozenset({f"{unique}.a", f"{unique}.b"})
     feeds.create(kafka, *topics)
     for topic in topics:
@@ -106,7 +107,7 @@ def test_every_partition_keeps_its_order_and_is_committed_to_its_end(kafka: str,
     assert feeds.committed_offsets(kafka, unique) == {place: end for place, end in ends.items() if end}
 
 
-def test_topic_added_while_running_is_read_from_its_first_record(kafka: str, unique: str, log: Log, start):
+def test_topic_added_while_running_is_read_from_its_first_record(kafka: Kafka, unique: str, log: Log, start):
     topics = [f"{unique}.a"]
     feeds.create(kafka, f"{unique}.a", f"{unique}.b")
     feeds.fill(log, f"{unique}.b", range(1_000_000, 1_000_500))  # stands there before anybody subscribes
@@ -131,7 +132,7 @@ def test_topic_added_while_running_is_read_from_its_first_record(kafka: str, uni
     assert feeds.committed_offsets(kafka, unique) == {place: end for place, end in ends.items() if end}
 
 
-def test_unwell_other_side_holds_the_order_and_loses_nothing(kafka: str, unique: str, log: Log, start):
+def test_unwell_other_side_holds_the_order_and_loses_nothing(kafka: Kafka, unique: str, log: Log, start):
     topics = frozenset({f"{unique}.a"})
     feeds.create(kafka, *topics)
     feeds.fill(log, f"{unique}.a", range(5_000))
@@ -150,10 +151,10 @@ def test_unwell_other_side_holds_the_order_and_loses_nothing(kafka: str, unique:
     assert seen.offsets == {place: list(range(end)) for place, end in feeds.end_offsets(kafka, sorted(topics)).items()}
 
 
-def test_aborted_records_are_not_seen(kafka: str, unique: str, start):
+def test_aborted_records_are_not_seen(kafka: Kafka, unique: str, start):
     topics = frozenset({f"{unique}.a"})
     feeds.create(kafka, *topics, partitions=1)
-    producer = Producer({"bootstrap.servers": kafka, "transactional.id": unique})
+    producer = Producer(kafka.client({"transactional.id": unique}))
     producer.init_transactions(30)
     for value, is_kept in ((b"1", True), (b"2", False), (b"3", True)):
         producer.begin_transaction()
@@ -166,7 +167,7 @@ def test_aborted_records_are_not_seen(kafka: str, unique: str, start):
 
 
 def test_three_workers_share_the_partitions_and_lose_nothing_as_they_come_and_go(
-    kafka: str, unique: str, log: Log, start
+    kafka: Kafka, unique: str, log: Log, start
 ):
     topics = frozenset({f"{unique}.a", f"{unique}.b"})
     feeds.create(kafka, *topics)
@@ -207,7 +208,7 @@ def test_three_workers_share_the_partitions_and_lose_nothing_as_they_come_and_go
             assert new == sorted(new)
 
 
-def test_group_in_retry_is_left_to_the_partitions_next_owner(kafka: str, unique: str, log: Log, start):
+def test_group_in_retry_is_left_to_the_partitions_next_owner(kafka: Kafka, unique: str, log: Log, start):
     topics = frozenset({f"{unique}.a"})
     feeds.create(kafka, *topics)
     feeds.fill(log, f"{unique}.a", range(1_000))
@@ -234,7 +235,7 @@ def test_group_in_retry_is_left_to_the_partitions_next_owner(kafka: str, unique:
             until(lambda: whole == {*seen.numbers, *second.numbers}, WITHIN_SECONDS, "all records")
 
 
-def test_instance_id_in_use_is_refused(kafka: str, unique: str, start):
+def test_instance_id_in_use_is_refused(kafka: Kafka, unique: str, start):
     topics = frozenset({f"{unique}.a"})
     feeds.create(kafka, *topics)
     with start(Seen(), lambda: topics) as thread:
@@ -244,32 +245,30 @@ def test_instance_id_in_use_is_refused(kafka: str, unique: str, start):
         assert thread.is_alive()
 
 
-def list_groups(kafka: str, group: str) -> bool:
-    admin = AdminClient({"bootstrap.servers": kafka})  # held: what it promised dies with it
+def list_groups(kafka: Kafka, group: str) -> bool:
+    admin = AdminClient(kafka.client({}))  # held: what it promised dies with it
     listed = admin.list_consumer_groups().result(30)
     return any(found.group_id == group for found in listed.valid)
 
 
-def test_no_topic_of_its_own_is_made(kafka: str, unique: str, log: Log, start):
+def test_no_topic_of_its_own_is_made(kafka: Kafka, unique: str, log: Log, start):
     topics = frozenset({f"{unique}.a"})
     feeds.create(kafka, *topics)
     feeds.fill(log, f"{unique}.a", range(10))
     seen = Seen()
     with start(seen, lambda: topics):
         until(lambda: len(seen.numbers) == 10, WITHIN_SECONDS, "all records")
-    assert {
-        name for name in AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=30).topics if unique in name
-    } == topics
+    assert {name for name in AdminClient(kafka.client({})).list_topics(timeout=30).topics if unique in name} == topics
 
 
 class Forwarder:
     """tests/chaos/forwarder.py as a child process."""
 
-    def __init__(self, kafka: str, group: str, directory: Path, *topics: str, **options: object) -> None:
+    def __init__(self, kafka: Kafka, group: str, directory: Path, *topics: str, **options: object) -> None:
         directory.mkdir(exist_ok=True)
         self._topics = directory / "topics"
         self.follow(*topics)
-        known = {"bootstrap": kafka, "group": group, "topics": str(self._topics), "data_dir": str(directory)}
+        known = {"kafka": kafka.environment(), "group": group, "topics": str(self._topics), "data_dir": str(directory)}
         self._argv = [
             sys.executable,
             "-m",
@@ -294,11 +293,11 @@ class Forwarder:
         return self._output.read_text()
 
 
-def copied(kafka: str, topic: str) -> list[int]:
+def copied(kafka: Kafka, topic: str) -> list[int]:
     return [int(m.value()) for messages in feeds.read_all(kafka, [out_topic(topic)]).values() for m in messages]
 
 
-def test_failure_ends_the_process_before_anything_is_acknowledged(kafka: str, unique: str, log: Log, tmp_path: Path):
+def test_failure_ends_the_process_before_anything_is_acknowledged(kafka: Kafka, unique: str, log: Log, tmp_path: Path):
     topic = f"{unique}.a"
     feeds.create(kafka, topic, out_topic(topic), partitions=1)
     feeds.fill(log, topic, range(100))
@@ -312,7 +311,7 @@ def test_failure_ends_the_process_before_anything_is_acknowledged(kafka: str, un
         until(lambda: set(copied(kafka, topic)) == {*range(100)}, WITHIN_SECONDS, "all records")
 
 
-def test_stall_ends_the_process(kafka: str, unique: str, log: Log, tmp_path: Path):
+def test_stall_ends_the_process(kafka: Kafka, unique: str, log: Log, tmp_path: Path):
     topic = f"{unique}.a"
     feeds.create(kafka, topic, out_topic(topic), partitions=1)
     feeds.fill(log, topic, range(10))
@@ -323,7 +322,7 @@ def test_stall_ends_the_process(kafka: str, unique: str, log: Log, tmp_path: Pat
     assert feeds.committed_offsets(kafka, unique) == {}
 
 
-def test_idle_worker_is_not_taken_for_stalled(kafka: str, unique: str, log: Log, tmp_path: Path):
+def test_idle_worker_is_not_taken_for_stalled(kafka: Kafka, unique: str, log: Log, tmp_path: Path):
     topic = f"{unique}.a"
     feeds.create(kafka, topic, out_topic(topic), partitions=1)
     idle = Forwarder(kafka, unique, tmp_path / "w", topic, stall_seconds=8)
@@ -335,7 +334,7 @@ def test_idle_worker_is_not_taken_for_stalled(kafka: str, unique: str, log: Log,
         until(lambda: len(copied(kafka, topic)) == 10, WITHIN_SECONDS, "it still works")
 
 
-def test_orderly_stop_under_load_repeats_nothing(kafka: str, unique: str, log: Log, tmp_path: Path):
+def test_orderly_stop_under_load_repeats_nothing(kafka: Kafka, unique: str, log: Log, tmp_path: Path):
     topic = f"{unique}.a"
     feeds.create(kafka, topic, out_topic(topic))
     forwarder, written = Forwarder(kafka, unique, tmp_path / "w", topic), 0
@@ -362,7 +361,7 @@ def test_orderly_stop_under_load_repeats_nothing(kafka: str, unique: str, log: L
 
 
 def test_killed_worker_is_back_at_once_and_finds_a_topic_that_came_meanwhile(
-    kafka: str, unique: str, log: Log, tmp_path: Path
+    kafka: Kafka, unique: str, log: Log, tmp_path: Path
 ):
     topic, later = f"{unique}.a", f"{unique}.b"
     feeds.create(kafka, topic, out_topic(topic), later, out_topic(later))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ops.host.instance import instance_of
 from schemas.change import Batch
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from streams.worker.app import StreamWorker
 from tests.stage import feeds
@@ -18,7 +19,7 @@ WITHIN_SECONDS = 60
 
 
 @contextmanager
-def working(kafka: str, group: str, topic: str, folder: Path, host: str, seen: set[int]) -> Iterator[list[object]]:
+def working(kafka: Kafka, group: str, topic: str, folder: Path, host: str, seen: set[int]) -> Iterator[list[object]]:
     """A stream worker of one host, which notes the partitions that it is given; what made it end."""
     stop, ended = threading.Event(), list[object]()
 
@@ -28,7 +29,7 @@ def working(kafka: str, group: str, topic: str, folder: Path, host: str, seen: s
     def run() -> None:
         try:
             StreamWorker(
-                bootstrap=kafka,
+                kafka=kafka,
                 group=group,
                 topics=lambda: frozenset({topic}),
                 handle=take,
@@ -48,7 +49,7 @@ def working(kafka: str, group: str, topic: str, folder: Path, host: str, seen: s
         thread.join(60)
 
 
-def test_two_hosts_that_start_streams_share_the_partitions(kafka: str, unique: str, tmp_path: Path) -> None:
+def test_two_hosts_that_start_streams_share_the_partitions(kafka: Kafka, unique: str, tmp_path: Path) -> None:
     topic = f"{unique}.t"
     feeds.create(kafka, topic, partitions=4)
     seen: dict[str, set[int]] = {"one": set(), "two": set()}

@@ -16,6 +16,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 from psycopg.conninfo import conninfo_to_dict
 
+from schemas.log.kafka import Kafka
 from tests.stage.until import until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -102,7 +103,16 @@ def state(directory: Path, name: str) -> dict[str, int]:
 def test_second_up_tells_and_down_stops_everything(start: Start, tmp_path: Path):
     first = start()
     known = first.endpoints()
-    assert set(known) == {"kafka", "kafka_sasl", "registry", "hub_database", "console", "opendata", "pid"}
+    assert set(known) == {
+        "kafka",
+        "kafka_login",
+        "kafka_sasl",
+        "registry",
+        "hub_database",
+        "console",
+        "opendata",
+        "pid",
+    }
     assert known["pid"] == first.process.pid
     assert (tmp_path / "endpoints.json").stat().st_mode & 0o077 == 0
     with psycopg.connect(known["hub_database"]) as connection:
@@ -125,7 +135,7 @@ def test_second_up_tells_and_down_stops_everything(start: Start, tmp_path: Path)
 def test_sigkill_leaves_no_orphan_and_the_next_up_keeps_topics_and_rows(start: Start, tmp_path: Path):
     first = start()
     known = first.endpoints()
-    admin = AdminClient({"bootstrap.servers": known["kafka"]})
+    admin = AdminClient(Kafka.of(known["kafka_login"]).client({}))
     admin.create_topics([NewTopic("kept", 1, 1)])["kept"].result(30)
     del admin
     with psycopg.connect(known["hub_database"]) as connection:
@@ -138,7 +148,7 @@ def test_sigkill_leaves_no_orphan_and_the_next_up_keeps_topics_and_rows(start: S
 
     second = start()
     again = second.endpoints()
-    topics = AdminClient({"bootstrap.servers": again["kafka"]}).list_topics(timeout=30).topics
+    topics = AdminClient(Kafka.of(again["kafka_login"]).client({})).list_topics(timeout=30).topics
     assert "kept" in topics
     with psycopg.connect(again["hub_database"]) as connection:
         assert connection.execute("SELECT n FROM kept").fetchone() == (1,)
@@ -191,15 +201,15 @@ def test_crashed_process_is_back_at_once_and_one_that_keeps_crashing_is_slowed(s
     assert alive(tmp_path) == []
 
 
-def test_servers_of_yours_are_used_and_left_alone(start: Start, tmp_path: Path, kafka: str, postgres, unique: str):
+def test_servers_of_yours_are_used_and_left_alone(start: Start, tmp_path: Path, kafka: Kafka, postgres, unique: str):
     dsn = postgres.create_database(unique)
-    mesh = start(MESH_KAFKA=kafka, MESH_DATABASE=dsn)
+    mesh = start(**kafka.environment(), MESH_DATABASE=dsn)
     known = mesh.endpoints()
-    assert (known["kafka"], known["hub_database"], known["kafka_sasl"]) == (kafka, dsn, None)
+    assert (known["kafka"], known["hub_database"], known["kafka_sasl"]) == (kafka.bootstrap, dsn, None)
     assert not (tmp_path / "kafka").exists()
     assert not (tmp_path / "postgres").exists()
     down(tmp_path)
-    assert AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=30).brokers
+    assert AdminClient(kafka.client({})).list_topics(timeout=30).brokers
     psycopg.connect(dsn).close()
 
 

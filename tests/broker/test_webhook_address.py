@@ -14,6 +14,7 @@ import pytest
 
 from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import Transient
+from schemas.log.kafka import Kafka
 from sinks.http.webhook import WebhookSink, signing_keys
 from tests.stage.delivering import OutFeed, delivering, directory_of
 from tests.stage.feeds import create
@@ -144,7 +145,7 @@ def test_the_status_counts_whatever_happens_to_the_body(
 
 
 def test_a_corrected_address_is_taken_up_while_the_old_one_hangs(
-    kafka: str, feed: OutFeed, raw: Callable[..., Raw]
+    kafka: Kafka, feed: OutFeed, raw: Callable[..., Raw]
 ) -> None:
     hanging, endpoint = raw(dripping_headers), Endpoint()
     create(kafka, feed.topic)
@@ -160,7 +161,7 @@ def test_a_corrected_address_is_taken_up_while_the_old_one_hangs(
         endpoint.close()
 
 
-def test_a_receiver_that_is_gone_is_resumed_by_its_new_address(kafka: str, feed: OutFeed) -> None:
+def test_a_receiver_that_is_gone_is_resumed_by_its_new_address(kafka: Kafka, feed: OutFeed) -> None:
     gone, endpoint = Endpoint(), Endpoint()
     gone.answer = lambda _body: 410
     create(kafka, feed.topic)
@@ -177,7 +178,7 @@ def test_a_receiver_that_is_gone_is_resumed_by_its_new_address(kafka: str, feed:
         endpoint.close()
 
 
-def test_a_key_given_anew_signs_within_seconds_and_both_while_both_are_given(kafka: str, feed: OutFeed) -> None:
+def test_a_key_given_anew_signs_within_seconds_and_both_while_both_are_given(kafka: Kafka, feed: OutFeed) -> None:
     endpoint, new = Endpoint(), "whsec_" + base64.b64encode(b"n" * 32).decode()
     create(kafka, feed.topic)
     append(kafka, feed, [feed.record("c", person(1))])

@@ -13,6 +13,7 @@ import yaml
 from ops.watch.standstills import StandstillLog
 from schemas.agreement.subscriber import SinkConfig
 from schemas.log.control import ControlStore
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from tests.stage.delivering import Desk, OutFeed, delivering, directory_of
 from tests.stage.feeds import create
@@ -29,7 +30,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @contextmanager
-def restarted(kafka: str, feed: OutFeed, topic: str, url: str) -> Iterator[Desk]:
+def restarted(kafka: Kafka, feed: OutFeed, topic: str, url: str) -> Iterator[Desk]:
     """Delivery as a process that begins: it knows what stands on the control topic."""
     addresses = {(feed.subscriber, "main"): url, (feed.subscriber, "main.signing_key"): SECRET}
     directory = directory_of({feed.subscriber: SinkConfig(name="main", kind="webhook", options={})}, feed)
@@ -48,7 +49,7 @@ def stopped(desk: Desk) -> Any:
 
 
 def test_a_restart_of_delivery_asks_a_receiver_that_is_gone_no_more(
-    kafka: str, unique: str, endpoint: Endpoint
+    kafka: Kafka, unique: str, endpoint: Endpoint
 ) -> None:
     feed, topic, elsewhere = OutFeed(unique, "police.person"), f"{unique}.standstills", Endpoint()
     create(kafka, feed.topic)

@@ -13,6 +13,7 @@ import pytest
 
 from schemas.agreement.directory import Directory
 from schemas.agreement.grant import Status
+from schemas.log.kafka import Kafka
 from tests.stage.delivering import Desk, OutFeed
 from tests.stage.until import until
 from tests.stage.webhooks import Endpoint, append, hooked, person
@@ -46,7 +47,7 @@ def with_grant(directory: Directory, feed: OutFeed, **changes: Any) -> Directory
 
 
 def test_a_slow_receiver_gets_each_change_once_and_stays_in_its_group(
-    kafka: str, feed: OutFeed, endpoint: Endpoint
+    kafka: Kafka, feed: OutFeed, endpoint: Endpoint
 ) -> None:
     endpoint.answer = slowly(0.5)
     records = [feed.record("c", person(number)) for number in range(400)]
@@ -60,7 +61,7 @@ def test_a_slow_receiver_gets_each_change_once_and_stays_in_its_group(
 
 @pytest.mark.parametrize("how", ["revoked", "expired"])
 def test_a_grant_that_ends_in_the_middle_of_a_backlog_stops_within_seconds(
-    kafka: str, feed: OutFeed, endpoint: Endpoint, how: str
+    kafka: Kafka, feed: OutFeed, endpoint: Endpoint, how: str
 ) -> None:
     endpoint.answer = slowly(0.5)
     records = [feed.record("c", person(number)) for number in range(800)]
@@ -78,7 +79,7 @@ def test_a_grant_that_ends_in_the_middle_of_a_backlog_stops_within_seconds(
         assert len(endpoint.came) < 200
 
 
-def test_a_truncate_keeps_its_place(kafka: str, feed: OutFeed, endpoint: Endpoint) -> None:
+def test_a_truncate_keeps_its_place(kafka: Kafka, feed: OutFeed, endpoint: Endpoint) -> None:
     before = [feed.record("c", person(number)) for number in range(30)]
     after = [feed.record("c", person(number, "乙")) for number in range(100, 130)]
     with hooked(kafka, feed, [*before, feed.record("t", person(0)), *after], url=endpoint.url):
@@ -90,7 +91,7 @@ def test_a_truncate_keeps_its_place(kafka: str, feed: OutFeed, endpoint: Endpoin
 
 @pytest.mark.parametrize("status", [500, None, 403])
 def test_one_change_that_is_never_taken_holds_up_its_key_alone(
-    kafka: str, feed: OutFeed, endpoint: Endpoint, status: int | None
+    kafka: Kafka, feed: OutFeed, endpoint: Endpoint, status: int | None
 ) -> None:
     endpoint.answer = lambda body: status if body["key"]["id"] == 3 and body["after"]["name"] == "毒" else 200
     records = [feed.record("c", person(3, "毒"))]
@@ -111,7 +112,7 @@ def test_one_change_that_is_never_taken_holds_up_its_key_alone(
     assert len(tries) in {3, 4}, "the first counts only if others were taken before its answer"
 
 
-def test_an_outage_makes_no_dead_letters_and_ends_by_itself(kafka: str, feed: OutFeed, endpoint: Endpoint) -> None:
+def test_an_outage_makes_no_dead_letters_and_ends_by_itself(kafka: Kafka, feed: OutFeed, endpoint: Endpoint) -> None:
     outage = threading.Event()
     outage.set()
     endpoint.answer = lambda _body: 503 if outage.is_set() else 200
@@ -130,7 +131,7 @@ def test_an_outage_makes_no_dead_letters_and_ends_by_itself(kafka: str, feed: Ou
     assert sorted(endpoint.ids()) == list(range(50))
 
 
-def test_a_batch_with_one_bad_change_condemns_nobody_else(kafka: str, feed: OutFeed, endpoint: Endpoint) -> None:
+def test_a_batch_with_one_bad_change_condemns_nobody_else(kafka: Kafka, feed: OutFeed, endpoint: Endpoint) -> None:
     endpoint.answer = lambda body: 500 if any(change["key"]["id"] == 7 for change in body) else 200
     records = [feed.record("c", person(number)) for number in range(40)]
     with hooked(kafka, feed, records, url=endpoint.url, batch_max=10, schedule_seconds=[0.1, 0.1]) as desk:
@@ -140,7 +141,7 @@ def test_a_batch_with_one_bad_change_condemns_nobody_else(kafka: str, feed: OutF
     assert sorted(taken) == [number for number in range(40) if number != 7]
 
 
-def test_gone_is_not_asked_again(kafka: str, feed: OutFeed, endpoint: Endpoint) -> None:
+def test_gone_is_not_asked_again(kafka: Kafka, feed: OutFeed, endpoint: Endpoint) -> None:
     endpoint.answer = lambda _body: 410
     records = [feed.record("c", person(number)) for number in range(20)]
     with hooked(kafka, feed, records, url=endpoint.url, concurrency=1) as desk:

@@ -24,6 +24,7 @@ from producers.postgresql.source import PostgresSource
 from schemas.contract import Contract
 from schemas.log.writer import Log
 from tests.stage.capturing import DECIMAL, Rig, contract
+from tests.stage.kafka_text import read
 
 
 def feed_contract(agency: str) -> Contract:
@@ -53,8 +54,9 @@ class FileProgress:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(kafka: str, dsn: str, agency: str, directory: str, dies_at: str | None = None) -> None:
+def main(kafka_text: str, dsn: str, agency: str, directory: str, dies_at: str | None = None) -> None:
     logging.basicConfig(level=logging.INFO)
+    kafka = read(kafka_text)
     postgres_snapshot.RANGE_BLOCKS = 16
     postgres_book.SAVE_SECONDS = 0.0
     rig = Rig(kafka, dsn, agency, snapshot_processes=2)

@@ -1,6 +1,6 @@
 """A stream worker as a process of its own: copies every feed to its `out` topic, `python -m tests.chaos.forwarder OPTIONS`.
 
-OPTIONS is one JSON object: bootstrap, group, topics (a file with one name per line, read again and again), data_dir, instance_id,
+OPTIONS is one JSON object: kafka, group, topics (a file with one name per line, read again and again), data_dir, instance_id,
 and what shall go wrong: `fail_at` (the group that holds this record raises), `hang_at` (its handling never returns),
 `stall_seconds`. Each copy carries the process id in a header. SIGTERM stops in order.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from schemas.change import Batch
 from schemas.feed import out_topic
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from streams.worker.app import StreamWorker
 
@@ -25,7 +26,7 @@ def main(options: dict) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    log = Log(options["bootstrap"], client_id="forwarder", linger_ms=2)
+    log = Log(Kafka.of(options["kafka"]), client_id="forwarder", linger_ms=2)
     headers = [("pid", str(os.getpid()).encode())]
     fail_at, hang_at = (options.get(name, "").encode() or None for name in ("fail_at", "hang_at"))
 
@@ -40,7 +41,7 @@ def main(options: dict) -> None:
         log.flush(60)
 
     StreamWorker(
-        bootstrap=options["bootstrap"],
+        kafka=Kafka.of(options["kafka"]),
         group=options["group"],
         topics=lambda: frozenset(Path(options["topics"]).read_text().split()),
         handle=handle,

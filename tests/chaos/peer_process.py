@@ -15,10 +15,12 @@ from schemas.agreement.anchor import Anchor
 from schemas.log.writer import Log
 from tests.chaos.capture_process import FileProgress
 from tests.stage.far_side import NearRig, grid_contract
+from tests.stage.kafka_text import read
 
 
-def main(kafka: str, address: str, agency: str, key: str, directory: str) -> None:
+def main(kafka_text: str, address: str, agency: str, key: str, directory: str) -> None:
     logging.basicConfig(level=logging.INFO)
+    kafka = read(kafka_text)
     anchor = Anchor(public_key=bytes.fromhex(key), name="far")
     rig = NearRig(kafka, address, agency, anchor.fingerprint)
     rig.enter(grid_contract(agency))

@@ -18,9 +18,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from schemas.log.kafka import Kafka
 from tests.chaos.capture_process import feed_contract
 from tests.stage import feeds
 from tests.stage.capturing import Rig, copyists
+from tests.stage.kafka_text import written
 from tests.stage.until import until, until_none
 
 ROWS = 40_000
@@ -29,7 +31,7 @@ WHOLE = 10**9
 
 
 @pytest.fixture
-def rig(kafka: str, postgres: Any, unique: str) -> Rig:
+def rig(kafka: Kafka, postgres: Any, unique: str) -> Rig:
     rig = Rig(kafka, postgres.create_database(unique), unique)
     with psycopg.connect(rig.dsn, autocommit=True) as db:
         db.execute("CREATE TABLE t (id bigint PRIMARY KEY, name text, amount numeric(12,2))")
@@ -40,7 +42,15 @@ def rig(kafka: str, postgres: Any, unique: str) -> Rig:
 
 @contextmanager
 def child(rig: Rig, directory: Path, *, dies_at: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "tests.chaos.capture_process", rig.kafka, rig.dsn, rig.agency, str(directory)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.chaos.capture_process",
+        written(rig.kafka),
+        rig.dsn,
+        rig.agency,
+        str(directory),
+    ]
     command += [] if dies_at is None else [str(dies_at)]
     with (directory / "child.log").open("ab") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:

@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from tests.stage.delivering import OutFeed, decimal
 from tests.stage.feeds import create
@@ -26,8 +27,10 @@ DEATHS = ("before", "half", "within", "after")
 
 
 @contextmanager
-def child(kafka: str, subscriber: str, kind: str, address: str, death: Any = None) -> Iterator[subprocess.Popen[bytes]]:
-    wanted = {"kafka": kafka, "subscriber": subscriber, "kind": kind, "address": address, "death": death}
+def child(
+    kafka: Kafka, subscriber: str, kind: str, address: str, death: Any = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    wanted = {"kafka": kafka.environment(), "subscriber": subscriber, "kind": kind, "address": address, "death": death}
     process = subprocess.Popen([sys.executable, str(CHILD), json.dumps(wanted)])
     try:
         yield process
@@ -70,7 +73,7 @@ class History:
 
 
 @pytest.fixture
-def history(kafka: str, unique: str) -> Iterator[History]:
+def history(kafka: Kafka, unique: str) -> Iterator[History]:
     feed = OutFeed(unique, "police.person")
     create(kafka, feed.topic, partitions=2)
     log = Log(kafka, client_id="test")
@@ -78,13 +81,13 @@ def history(kafka: str, unique: str) -> Iterator[History]:
     log.close()
 
 
-def killed(kafka: str, history: History, kind: str, address: str) -> None:
+def killed(kafka: Kafka, history: History, kind: str, address: str) -> None:
     """Let a child die under load in each way, in any order."""
     for where in history.dice.sample(DEATHS, len(DEATHS)):
         kill(kafka, history, kind, address, where)
 
 
-def kill(kafka: str, history: History, kind: str, address: str, where: str) -> None:
+def kill(kafka: Kafka, history: History, kind: str, address: str, where: str) -> None:
     history.go_on(1500)
     death = {"where": where, "nth": history.dice.randint(1, 3), "delay_seconds": history.dice.uniform(0, 0.03)}
     with child(kafka, history.feed.subscriber, kind, address, death) as process:
@@ -106,7 +109,7 @@ def rows(dsn: str) -> dict[int, str]:
         return {}
 
 
-def test_kill_around_writes_leaves_exactly_the_same_rows(kafka: str, postgres: Any, history: History) -> None:
+def test_kill_around_writes_leaves_exactly_the_same_rows(kafka: Kafka, postgres: Any, history: History) -> None:
     dsn = postgres.create_database("killed")
     killed(kafka, history, "postgres", dsn)
     history.go_on(100)
@@ -123,7 +126,7 @@ def drops(directory: Path) -> list[str]:
     return found
 
 
-def test_kill_around_drops_writes_every_change_once(kafka: str, tmp_path: Path, history: History) -> None:
+def test_kill_around_drops_writes_every_change_once(kafka: Kafka, tmp_path: Path, history: History) -> None:
     killed(kafka, history, "files", str(tmp_path))
     with child(kafka, history.feed.subscriber, "files", str(tmp_path)):
         until(lambda: set(drops(tmp_path)) == history.tokens, 60, "every change after the kills")

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from schemas.agreement.subscriber import SinkConfig
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from sinks.postgresql.sink import POSTGRES
 from tests.stage.delivering import OutFeed, delivering, directory_of
@@ -24,8 +25,16 @@ CHILD = Path(__file__).parents[1] / "stage" / "ending_child.py"
 
 
 @contextmanager
-def child(kafka: str, subscriber: str, kind: str, address: str, record: str = "") -> Iterator[subprocess.Popen[bytes]]:
-    wanted = {"kafka": kafka, "subscriber": subscriber, "kind": kind, "address": address, "record": record}
+def child(
+    kafka: Kafka, subscriber: str, kind: str, address: str, record: str = ""
+) -> Iterator[subprocess.Popen[bytes]]:
+    wanted = {
+        "kafka": kafka.environment(),
+        "subscriber": subscriber,
+        "kind": kind,
+        "address": address,
+        "record": record,
+    }
     process = subprocess.Popen([sys.executable, str(CHILD), json.dumps(wanted)])
     try:
         yield process
@@ -47,7 +56,7 @@ def count(dsn: str) -> int:
 
 
 def test_kill_between_removal_and_confirmation_ends_removed(
-    kafka: str, postgres: Any, unique: str, tmp_path: Path
+    kafka: Kafka, postgres: Any, unique: str, tmp_path: Path
 ) -> None:
     dsn = postgres.create_database("ended")
     feed = OutFeed(unique, "police.person")
@@ -85,7 +94,7 @@ def test_kill_between_removal_and_confirmation_ends_removed(
     assert count(dsn) == 0
 
 
-def test_kill_before_confirmation_tells_of_an_end_in_one_file(kafka: str, unique: str, tmp_path: Path) -> None:
+def test_kill_before_confirmation_tells_of_an_end_in_one_file(kafka: Kafka, unique: str, tmp_path: Path) -> None:
     drops = tmp_path / "drops"
     drops.mkdir()
     create(kafka, OutFeed(unique, "police.person").topic, partitions=2)

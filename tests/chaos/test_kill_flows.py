@@ -24,6 +24,7 @@ from ops.run.flow_worker import StateChangelog
 from schemas.agreement.directory import FeedEntry
 from schemas.contract import Contract
 from schemas.feed import key_subject, value_subject
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from schemas.position import Position
 from schemas.registry.client import RegistryClient
@@ -53,7 +54,7 @@ WITHIN_SECONDS = 120
 class City:
     """The two source feeds, written to as capture would; remembers what the tables hold now."""
 
-    def __init__(self, kafka: str, registry: str, prefix: str) -> None:
+    def __init__(self, kafka: Kafka, registry: str, prefix: str) -> None:
         self.prefix = prefix
         self.contracts = contracts(prefix)
         with closing(RegistryClient(registry)) as client:
@@ -113,7 +114,7 @@ class City:
     def close(self) -> None:
         self._log.close()
 
-    def rows(self, kafka: str, table: str) -> dict[str, Row]:
+    def rows(self, kafka: Kafka, table: str) -> dict[str, Row]:
         """The rows of a derived feed, folded from its records; a tombstone must follow a delete, and positions must grow."""
         feed = self.prefix + table
         found: dict[str, Row] = {}
@@ -137,9 +138,9 @@ class City:
 
 
 class Worker:
-    def __init__(self, kafka: str, registry: str, city: City, directory: Path, name: str) -> None:
+    def __init__(self, kafka: Kafka, registry: str, city: City, directory: Path, name: str) -> None:
         self._options = {
-            "bootstrap": kafka,
+            "kafka": kafka.environment(),
             "registry": registry,
             "prefix": city.prefix,
             "partitions": PARTITIONS,
@@ -168,7 +169,7 @@ class Worker:
 
 
 @pytest.fixture
-def city(kafka: str, registry: str, unique: str) -> Iterator[City]:
+def city(kafka: Kafka, registry: str, unique: str) -> Iterator[City]:
     with closing(City(kafka, registry, f"{unique}.")) as made:
         yield made
 
@@ -192,7 +193,7 @@ def live(city: City, rng: random.Random, changes: int) -> None:
                 city.put("police.vehicle", {"vin": f"V{number}", "owner_id": owner, "first_registered": day})
 
 
-def is_settled(kafka: str, city: City) -> bool:
+def is_settled(kafka: Kafka, city: City) -> bool:
     """Every task has folded its inbox to the end: the changelog's positions say so, and the feeds are taken in."""
     prefix = city.prefix
     committed = feeds.committed_offsets(kafka, f"{prefix}flows")
@@ -201,7 +202,7 @@ def is_settled(kafka: str, city: City) -> bool:
     return all(committed.get(place, 0) >= end - 1 for place, end in ends.items() if end)
 
 
-def undisturbed(kafka: str, city: City, partition: int) -> tuple[dict[bytes, bytes], Folding]:
+def undisturbed(kafka: Kafka, city: City, partition: int) -> tuple[dict[bytes, bytes], Folding]:
     """The same inbox, folded in this process, in one go and in memory."""
     store = MemoryStore()
     folding = Folding([flow(city.prefix)], store)
@@ -235,7 +236,7 @@ def expected(city: City) -> dict[str, dict[str, Row]]:
     }
 
 
-def differing(kafka: str, city: City, wanted: dict[str, dict[str, Row]]) -> str:
+def differing(kafka: Kafka, city: City, wanted: dict[str, dict[str, Row]]) -> str:
     """Which tables are not as they must be, and where; empty when all are."""
     lines = []
     for table, rows in wanted.items():
@@ -248,7 +249,7 @@ def differing(kafka: str, city: City, wanted: dict[str, dict[str, Row]]) -> str:
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
 def test_ten_kills_among_three_workers_change_nothing(
-    kafka: str, registry: str, city: City, unique: str, tmp_path: Path, seed: int, capsys: Any
+    kafka: Kafka, registry: str, city: City, unique: str, tmp_path: Path, seed: int, capsys: Any
 ) -> None:
     rng = random.Random(seed)
     workers = [Worker(kafka, registry, city, tmp_path, f"{unique}-{number}") for number in range(3)]

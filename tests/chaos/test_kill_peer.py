@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from schemas.log.kafka import Kafka
 from tests.broker.conftest import running_registry
 from tests.stage import feeds
 from tests.stage.capturing import record_of
 from tests.stage.far_side import FarSide, NearRig, grid_contract
+from tests.stage.kafka_text import written
 from tests.stage.until import until
 
 SEED = 20261123
@@ -25,7 +27,7 @@ KILLS = 6
 @contextmanager
 def child(near: NearRig, key: bytes, directory: Path) -> Iterator[None]:
     module = [sys.executable, "-m", "tests.chaos.peer_process"]
-    command = [*module, near.kafka, near.dsn, near.agency, key.hex(), str(directory)]
+    command = [*module, written(near.kafka), near.dsn, near.agency, key.hex(), str(directory)]
     with (directory / "child.log").open("ab") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             yield
@@ -59,7 +61,7 @@ def writer(far: FarSide, chance: random.Random) -> Iterator[None]:
 
 
 def test_kills_in_mid_stream_lose_nothing_and_repeat_the_same(
-    kafka: str, far_kafka: tuple[str, str], unique: str, tmp_path: Path
+    kafka: Kafka, far_kafka: tuple[str, str], unique: str, tmp_path: Path
 ) -> None:
     chance = random.Random(SEED)
     feed = f"{unique}.grid"

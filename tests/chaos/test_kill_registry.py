@@ -11,12 +11,14 @@ import threading
 import httpx
 
 from schemas.registry.client import RegistryClient
+from tests.stage.kafka_text import written
 from tests.stage.until import until
 
 SERVE = """
 import sys, threading
 from schemas.registry.server import RegistryServer
-server = RegistryServer(sys.argv[1], topic=sys.argv[2])
+from tests.stage.kafka_text import read
+server = RegistryServer(read(sys.argv[1]), topic=sys.argv[2])
 threading.Thread(target=lambda: server.ready.wait() and print(server.port, flush=True), daemon=True).start()
 server.run(threading.Event())
 """
@@ -24,7 +26,7 @@ KILLS = 4
 
 
 def start(kafka, topic):
-    process = subprocess.Popen([sys.executable, "-c", SERVE, kafka, topic], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", SERVE, written(kafka), topic], stdout=subprocess.PIPE, text=True)
     port = process.stdout.readline().strip()
     assert port, "the registry does not come up"
     return process, f"http://127.0.0.1:{port}"

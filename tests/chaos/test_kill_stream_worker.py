@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from schemas.feed import out_topic
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from tests.stage import feeds
 from tests.stage.until import until
@@ -35,10 +36,15 @@ RECOVERY_SECONDS_MAX = 12.0  # of a starved machine; on a quiet one it is about 
 class Worker:
     """One forwarder that can be killed and started again."""
 
-    def __init__(self, kafka: str, group: str, directory: Path, name: str) -> None:
+    def __init__(self, kafka: Kafka, group: str, directory: Path, name: str) -> None:
         (directory / name).mkdir()
         self._output = directory / name / "log"
-        options = {"bootstrap": kafka, "group": group, "topics": str(directory / "topics"), "instance_id": name}
+        options = {
+            "kafka": kafka.environment(),
+            "group": group,
+            "topics": str(directory / "topics"),
+            "instance_id": name,
+        }
         self._argv = [
             *(sys.executable, "-m", "tests.chaos.forwarder"),
             json.dumps({**options, "data_dir": str(directory / name)}),
@@ -63,7 +69,7 @@ class Worker:
 
 
 @contextmanager
-def written_slowly(kafka: str, topics: list[str], seconds: float) -> Iterator[threading.Thread]:
+def written_slowly(kafka: Kafka, topics: list[str], seconds: float) -> Iterator[threading.Thread]:
     """RECORDS records, spread over the time in which the killing goes on."""
     log, step = Log(kafka, client_id="tests", linger_ms=5), 2_000
 
@@ -82,7 +88,7 @@ def written_slowly(kafka: str, topics: list[str], seconds: float) -> Iterator[th
     thread.join()
 
 
-def check(kafka: str, topics: list[str], workers: list[Worker]) -> str:
+def check(kafka: Kafka, topics: list[str], workers: list[Worker]) -> str:
     """Compare what went in with what came out, from outside; say how much was repeated and how soon each start worked."""
     sent, got = feeds.read_all(kafka, topics), feeds.read_all(kafka, [out_topic(topic) for topic in topics])
     total, first_copy_ms = 0, dict[bytes, int]()
@@ -108,7 +114,7 @@ def check(kafka: str, topics: list[str], workers: list[Worker]) -> str:
 
 
 @contextmanager
-def scene(kafka: str, unique: str, directory: Path, count: int) -> Iterator[tuple[list[str], list[Worker]]]:
+def scene(kafka: Kafka, unique: str, directory: Path, count: int) -> Iterator[tuple[list[str], list[Worker]]]:
     topics = [f"{unique}.a", f"{unique}.b"]
     feeds.create(kafka, *topics, *(out_topic(topic) for topic in topics), partitions=PARTITIONS)
     (directory / "topics").write_text("\n".join(topics))
@@ -120,25 +126,25 @@ def scene(kafka: str, unique: str, directory: Path, count: int) -> Iterator[tupl
         yield topics, workers
 
 
-def copies(kafka: str, topics: list[str]) -> int:
+def copies(kafka: Kafka, topics: list[str]) -> int:
     return sum(feeds.end_offsets(kafka, [out_topic(topic) for topic in topics]).values())
 
 
-def all_copied(kafka: str, topics: list[str]) -> bool:
+def all_copied(kafka: Kafka, topics: list[str]) -> bool:
     return copies(kafka, topics) >= RECORDS and all(
         feeds.committed_offsets(kafka, topics[0].split(".")[0]).get(place, 0) == end
         for place, end in feeds.end_offsets(kafka, topics).items()
     )
 
 
-def wait_for_work(kafka: str, topics: list[str]) -> None:
+def wait_for_work(kafka: Kafka, topics: list[str]) -> None:
     """Return once something more was copied, or once there is nothing left to copy: what kills a sleeper proves little."""
     before = copies(kafka, topics)
     until(lambda: before >= RECORDS or copies(kafka, topics) > before, WITHIN_SECONDS, "work to interrupt")
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
-def test_one_worker_killed_again_and_again(kafka: str, unique: str, tmp_path: Path, seed: int, capsys):
+def test_one_worker_killed_again_and_again(kafka: Kafka, unique: str, tmp_path: Path, seed: int, capsys):
     rng = random.Random(seed)
     with scene(kafka, unique, tmp_path, 1) as (topics, workers), written_slowly(kafka, topics, 25):
         for _ in range(8):
@@ -152,7 +158,7 @@ def test_one_worker_killed_again_and_again(kafka: str, unique: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
-def test_three_workers_killed_in_turn(kafka: str, unique: str, tmp_path: Path, seed: int, capsys):
+def test_three_workers_killed_in_turn(kafka: Kafka, unique: str, tmp_path: Path, seed: int, capsys):
     rng = random.Random(seed)
     with scene(kafka, unique, tmp_path, 3) as (topics, workers), written_slowly(kafka, topics, 25):
         for turn in range(8):

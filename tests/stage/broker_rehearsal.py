@@ -19,6 +19,7 @@ from ops.run.flow_worker import StateChangelog
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.change import Batch, Change, Record
 from schemas.contract import Contract
+from schemas.log.kafka import Kafka
 from schemas.log.transaction import Outgoing, TransactionWriter
 from schemas.log.writer import Log
 from schemas.position import Position
@@ -59,17 +60,16 @@ class BrokerRehearsal(Rehearsal):
         self._log = Log(self.kafka, client_id="tests", linger_ms=0)
         self._folder = tempfile.TemporaryDirectory(prefix="mesh-flow-")
         self._reader = Consumer(
-            {
-                "bootstrap.servers": self.kafka,
-                "group.id": self._name,
-                "enable.partition.eof": True,
-                "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 5,
-            }
+            self.kafka.client(
+                {
+                    "group.id": self._name,
+                    "enable.partition.eof": True,
+                    "isolation.level": "read_committed",
+                    "fetch.wait.max.ms": 5,
+                }
+            )
         )
-        self._all = Consumer(
-            {"bootstrap.servers": self.kafka, "group.id": self._name, "isolation.level": "read_uncommitted"}
-        )
+        self._all = Consumer(self.kafka.client({"group.id": self._name, "isolation.level": "read_uncommitted"}))
         self._topics = [self._in, self._ways.inbox, self._out]
         self._reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in self._topics])
         directory = Directory(feeds=self._entries, agencies=writing(self.flow, self._entries))
@@ -302,7 +302,7 @@ def _feed(record: Record) -> str:
     return dict(record.headers or ())["feed"].decode()
 
 
-def on(kafka: str, unique: str) -> type[BrokerRehearsal]:
+def on(kafka: Kafka, unique: str) -> type[BrokerRehearsal]:
     """A BrokerRehearsal bound to a broker; `opened` lists its instances."""
     numbers = iter(range(1_000_000))
     return type(

@@ -23,6 +23,7 @@ from schemas.change import Change, Op, Record
 from schemas.contract import Contract
 from schemas.feed import dead_letter_topic
 from schemas.incident import Incident, Kind, MemoryIncidents, key_of
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from schemas.position import Position
 from schemas.wire.codec import Codec
@@ -109,7 +110,7 @@ class Rig:
 
     kinds: Mapping[str, OpenSource] = {"postgres": PostgresSource}
 
-    def __init__(self, kafka: str, dsn: str, agency: str, **options: Any) -> None:
+    def __init__(self, kafka: Kafka, dsn: str, agency: str, **options: Any) -> None:
         self.kafka, self.dsn, self.agency = kafka, dsn, agency
         self.source = f"{agency}.main"
         self.schemas = Schemas()

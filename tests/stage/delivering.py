@@ -19,6 +19,7 @@ from schemas.dead_letter import DeadLetter
 from schemas.errors import Misconfigured
 from schemas.feed import out_topic
 from schemas.incident import MemoryIncidents
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from schemas.position import Position
 from schemas.wire.codec import Codec
@@ -224,7 +225,7 @@ class Desk:
 
 @contextmanager
 def delivering(
-    bootstrap: str,
+    kafka: Kafka,
     directory: Directory,
     *,
     kinds: Mapping[str, Any],
@@ -248,7 +249,7 @@ def delivering(
         schema_of=schemas.__getitem__,
         dead_letter=bury or desk.letters.append,
         observer=desk.watch,
-        bootstrap=bootstrap,
+        kafka=kafka,
         kinds=kinds,
         jitter=lambda seconds: seconds,
         patience=QUICK,

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from schemas.agreement.subscriber import SinkConfig
 from schemas.change import Batch, Partition
+from schemas.log.kafka import Kafka
 from sinks.deliver import Delivery
 from sinks.drops.sink import build_files, files_pace
 from sinks.postgresql.sink import build_postgres
@@ -91,7 +92,7 @@ def main() -> None:
         schema_of=feed.schemas.__getitem__,
         dead_letter=lambda letter: sys.exit(f"unexpected dead letter: {letter.reason}"),
         observer=Watch(),
-        bootstrap=wanted["kafka"],
+        kafka=Kafka.of(wanted["kafka"]),
         kinds=kinds,
         patience=QUICK,
     ).run(stop)

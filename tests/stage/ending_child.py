@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from schemas.agreement.ending import Ending
 from schemas.agreement.grant import Status
 from schemas.agreement.subscriber import SinkConfig
+from schemas.log.kafka import Kafka
 from sinks.deliver import Delivery
 from sinks.drops.sink import FILES
 from sinks.postgresql.sink import POSTGRES
@@ -45,7 +46,7 @@ def main() -> None:
         schema_of=feed.schemas.__getitem__,
         dead_letter=lambda letter: sys.exit(f"unexpected dead letter: {letter.reason}"),
         observer=Watch(),
-        bootstrap=wanted["kafka"],
+        kafka=Kafka.of(wanted["kafka"]),
         kinds={"postgres": POSTGRES, "files": FILES},
         patience=QUICK,
         acknowledge=acknowledge,

@@ -19,6 +19,7 @@ from schemas.agreement.directory import Directory
 from schemas.agreement.identity import STATEMENT_KEY, Identity
 from schemas.contract import Contract
 from schemas.feed import IDENTITY, key_subject, out_topic, value_subject
+from schemas.log.kafka import Kafka
 from schemas.log.topics import allow_read, cluster_id, create_scram_user, ensure_control_topics
 from schemas.log.writer import Log
 from schemas.position import Position
@@ -126,7 +127,7 @@ class NearRig(Rig):
 
     kinds = {"mesh": PeerSource}  # noqa: RUF012
 
-    def __init__(self, kafka: str, address: str, agency: str, anchor: str) -> None:
+    def __init__(self, kafka: Kafka, address: str, agency: str, anchor: str) -> None:
         super().__init__(kafka, address, agency)
         config = SourceConfig(name="main", kind="mesh", options={"anchor": anchor})
         self.directory = Directory(agencies={agency: Agency(agency=agency, name=agency, sources=(config,))})

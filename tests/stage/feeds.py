@@ -14,13 +14,14 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from tests.stage.until import until
 
 
-def create(kafka: str, *topics: str, partitions: int = 4) -> None:
+def create(kafka: Kafka, *topics: str, partitions: int = 4) -> None:
     """Create topics, and return once every partition has its leader."""
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient(kafka.client({}))
     wanted = [NewTopic(topic, num_partitions=partitions, replication_factor=1) for topic in topics]
     for created in admin.create_topics(wanted).values():
         created.result(30)
@@ -40,9 +41,9 @@ def fill(log: Log, topic: str, numbers: Iterable[int], keys: int = 97) -> None:
         log.append(topic, b"%d" % (number % keys), b"%d" % number)
 
 
-def read_all(kafka: str, topics: Sequence[str]) -> dict[tuple[str, int], list[Message]]:
+def read_all(kafka: Kafka, topics: Sequence[str]) -> dict[tuple[str, int], list[Message]]:
     """Every committed record that stands in the topics now, by partition."""
-    consumer = Consumer({"bootstrap.servers": kafka, "group.id": "tests", "enable.partition.eof": True})
+    consumer = Consumer(kafka.client({"group.id": "tests", "enable.partition.eof": True}))
     try:
         cluster = consumer.list_topics(timeout=30)
         found = {(topic, partition): [] for topic in topics for partition in cluster.topics[topic].partitions}
@@ -62,9 +63,9 @@ def read_all(kafka: str, topics: Sequence[str]) -> dict[tuple[str, int], list[Me
         consumer.close()
 
 
-def end_offsets(kafka: str, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+def end_offsets(kafka: Kafka, topics: Sequence[str]) -> dict[tuple[str, int], int]:
     """The offset behind the last record of each partition."""
-    consumer = Consumer({"bootstrap.servers": kafka, "group.id": "tests"})
+    consumer = Consumer(kafka.client({"group.id": "tests"}))
     try:
         cluster = consumer.list_topics(timeout=30)
         places = [(topic, partition) for topic in topics for partition in cluster.topics[topic].partitions]
@@ -73,8 +74,8 @@ def end_offsets(kafka: str, topics: Sequence[str]) -> dict[tuple[str, int], int]
         consumer.close()
 
 
-def committed_offsets(kafka: str, group: str) -> dict[tuple[str, int], int]:
+def committed_offsets(kafka: Kafka, group: str) -> dict[tuple[str, int], int]:
     """What the group has committed, by partition."""
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient(kafka.client({}))
     result = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(30)
     return {(entry.topic, entry.partition): entry.offset for entry in result.topic_partitions}

@@ -13,6 +13,7 @@ from typing import Any
 
 from ops.run.flow_worker import run_worker
 from schemas.agreement.directory import Directory, FeedEntry
+from schemas.log.kafka import Kafka
 from streams.engine.task import Ways
 from tests.stage.demo_flow import flow
 from tests.stage.rehearsal import writing
@@ -45,7 +46,7 @@ class _Records:
 
 
 def run(options: dict, stop: threading.Event) -> None:
-    """Work until `stop`. Options: bootstrap, registry, prefix, partitions, group, name, data_dir, feeds."""
+    """Work until `stop`. Options: kafka, registry, prefix, partitions, group, name, data_dir, feeds."""
     prefix = options["prefix"]
     feeds = [FeedEntry.from_json(entry) for entry in options["feeds"]]
     entries = {entry.feed: entry for entry in feeds}
@@ -54,7 +55,7 @@ def run(options: dict, stop: threading.Event) -> None:
     run_worker(
         [flow(prefix)],
         stop,
-        kafka=options["bootstrap"],
+        kafka=Kafka.of(options["kafka"]),
         registry=options["registry"],
         directory=lambda: directory,
         ways=Ways(options["partitions"], f"{prefix}inbox", f"{prefix}state"),

@@ -26,6 +26,7 @@ from ops.offboarding.offboard import offboard
 from ops.offboarding.plan import Target
 from ops.settings import load
 from schemas.log.control import read_directory
+from schemas.log.kafka import Kafka
 from tests.stage import feeds
 from tests.stage.until import until
 
@@ -72,8 +73,8 @@ class RunningMesh:
         return json.loads((self.directory / "endpoints.json").read_text())
 
     @property
-    def kafka(self) -> str:
-        return self.endpoints["kafka"]
+    def kafka(self) -> Kafka:
+        return Kafka.of(self.endpoints["kafka_login"])
 
     def leave(self) -> None:
         """Offboard what this test added, or the mesh would go on with the sources and sinks of all finished tests.
@@ -169,7 +170,7 @@ class RunningMesh:
         return until(letters, ARRIVES_WITHIN_SECONDS, f"{count} dead letters of {topic}")
 
     def topics(self) -> list[str]:
-        return list(AdminClient({"bootstrap.servers": self.kafka}).list_topics(timeout=30).topics)
+        return list(AdminClient(self.kafka.client({})).list_topics(timeout=30).topics)
 
     def subjects(self, part: str) -> list[str]:
         """Every subject that has this in its name, with its versions."""

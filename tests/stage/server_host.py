@@ -19,10 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ops.embedded.kafka import Kafka
+from ops.embedded.kafka import EmbeddedKafka
 from ops.embedded.postgres import Postgres, ensure_database
 from ops.embedded.program import Program, last_lines, launch
 from ops.host.up import mesh_command
+from schemas.log.rights import HOPS
 
 ROOT = Path(__file__).parents[2]
 _STARTS_WITHIN_SECONDS = 240
@@ -76,9 +77,14 @@ def hold(kind: str, directory: Path) -> None:
 
 
 def _kafka(directory: Path) -> tuple[str, Callable[[], None]]:
-    kafka = Kafka(directory, is_brief=True)
+    kafka = EmbeddedKafka(directory, is_brief=True, users=HOPS)
     kafka.start()
-    return f"{kafka.bootstrap} {kafka.bootstrap_sasl}", kafka.stop
+    hops: dict[str, str] = {}
+    for hop in HOPS:
+        login = kafka.entered_by(hop)
+        hops |= {f"MESH_KAFKA_USER_{hop.upper()}": hop, f"MESH_KAFKA_PASSWORD_{hop.upper()}": login.password}
+    subscribers = {"MESH_KAFKA_SASL": kafka.bootstrap_sasl}
+    return json.dumps({**kafka.entered_by().environment(), **hops, **subscribers}), kafka.stop
 
 
 def _postgres(directory: Path) -> tuple[str, Callable[[], None]]:
@@ -94,7 +100,7 @@ def _far_mesh(directory: Path) -> tuple[str, Callable[[], None]]:
 
 def _mesh(directory: Path, broker: str = "kafka", hub: str = "hub") -> tuple[str, Callable[[], None]]:
     """`mesh up` on the run's own servers. At the end it is killed: its servers may be gone before it."""
-    kafka, kafka_sasl = address(broker, directory.parent).split()
+    kafka = json.loads(address(broker, directory.parent))
     postgres = address("postgres", directory.parent)
     ensure_database(postgres, hub)
     for name in [name for name in os.environ if name.startswith("MESH_")]:
@@ -104,8 +110,7 @@ def _mesh(directory: Path, broker: str = "kafka", hub: str = "hub") -> tuple[str
         argv=mesh_command("up", "--dir", str(directory)),
         log=directory / "log" / "up.log",
         env={
-            "MESH_KAFKA": kafka,
-            "MESH_KAFKA_SASL": kafka_sasl,
+            **kafka,
             "MESH_DATABASE": urlsplit(postgres)._replace(path=f"/{hub}").geturl(),
             "MESH_WEBHOOK_NETWORKS": "127.0.0.0/8",
         },

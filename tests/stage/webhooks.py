@@ -15,6 +15,7 @@ from standardwebhooks import Webhook
 
 from schemas.agreement.subscriber import SinkConfig
 from schemas.change import Record
+from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from sinks.http.webhook import build_webhook
 from sinks.sink import SinkKind
@@ -82,7 +83,7 @@ def person(number: int, name: str = "甲") -> dict[str, Any]:
     return {"id": number, "name": name, "amount": decimal("1.50")}
 
 
-def append(kafka: str, feed: OutFeed, records: Sequence[Record]) -> None:
+def append(kafka: Kafka, feed: OutFeed, records: Sequence[Record]) -> None:
     """Write the records to the feed's topic; all are there when this returns."""
     with closing(Log(kafka, client_id="test")) as log:
         feed.append(log, *records)
@@ -91,7 +92,7 @@ def append(kafka: str, feed: OutFeed, records: Sequence[Record]) -> None:
 
 @contextmanager
 def hooked(
-    kafka: str,
+    kafka: Kafka,
     feed: OutFeed,
     records: Sequence[Record],
     *,

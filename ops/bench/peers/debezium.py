@@ -11,12 +11,13 @@ from pathlib import Path
 from ops.embedded.jars import class_path
 from ops.embedded.kafka import java
 from ops.embedded.program import Program, Running, free_ports, launch
+from schemas.log.kafka import Kafka
 
 LOCK_FILE = Path(__file__).with_name("debezium.lock")
 
 _WORKER = """\
-bootstrap.servers={kafka}
-key.converter=org.apache.kafka.connect.json.JsonConverter
+bootstrap.servers={kafka.bootstrap}
+{login}key.converter=org.apache.kafka.connect.json.JsonConverter
 key.converter.schemas.enable=false
 value.converter=org.apache.kafka.connect.json.JsonConverter
 value.converter.schemas.enable=false
@@ -71,7 +72,7 @@ def start(
     directory: Path,
     *,
     name: str,
-    kafka: str,
+    kafka: Kafka,
     database: dict[str, str],
     table: str,
     slot: str,
@@ -86,7 +87,7 @@ def start(
     directory.mkdir(parents=True, exist_ok=True)
     [port] = free_ports(1)
     worker, connector, logging = (directory / f"{part}.properties" for part in ("worker", "connector", "log4j2"))
-    worker.write_text(_WORKER.format(kafka=kafka, directory=directory, port=port))
+    worker.write_text(_WORKER.format(kafka=kafka, login=_login(kafka), directory=directory, port=port))
     connector.write_text(
         _CONNECTOR.format(
             name=name,
@@ -106,3 +107,11 @@ def start(
     main = "org.apache.kafka.connect.cli.ConnectStandalone"
     argv = [java(), *options, main, str(worker), str(connector)]
     return launch(Program(name="debezium", argv=argv, log=directory / "debezium.log", stop_within_seconds=15))
+
+
+def _login(kafka: Kafka) -> str:
+    """The login as Java's clients read it, for Connect's own topics and for what the connector writes."""
+    module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+    jaas = f'{module} required username="{kafka.user}" password="{kafka.password}";'
+    settings = {"security.protocol": kafka.security, "sasl.mechanism": kafka.mechanism, "sasl.jaas.config": jaas}
+    return "".join(f"{side}{name}={value}\n" for side in ("", "producer.") for name, value in settings.items())

@@ -81,7 +81,7 @@ def running(
     """Quix Streams at work on the feed: rows of these regions, these columns of them, to the topic `out`."""
     grant = Grant(grant_id=f"quix.{feed.feed}", subscriber="quix", feed=feed.feed, columns=tuple(columns), purpose="-")
     job = {
-        "kafka": stage.kafka,
+        "kafka": stage.kafka.client({}),
         "group": out,
         "topic": feed.feed,
         "out": out,

@@ -17,6 +17,7 @@ from typing import Any
 
 import fastavro
 from quixstreams import Application
+from quixstreams.kafka import ConnectionConfig
 from quixstreams.models.serializers import Deserializer, Serializer
 
 PRODUCER = {"linger.ms": 20, "compression.type": "lz4", "batch.size": 1 << 20, "enable.idempotence": True}
@@ -55,7 +56,7 @@ def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
     columns, column, wanted = job["columns"], job["filter"]["column"], frozenset(job["filter"]["values"])
     app = Application(
-        broker_address=job["kafka"],
+        broker_address=ConnectionConfig.from_librdkafka_dict(job["kafka"]),
         consumer_group=job["group"],
         auto_offset_reset="earliest",
         auto_create_topics=False,

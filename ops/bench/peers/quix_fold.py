@@ -14,13 +14,14 @@ from typing import Any
 
 from quix_egress import PRODUCER, FromAvro, ToAvro  # beside this file
 from quixstreams import Application
+from quixstreams.kafka import ConnectionConfig
 
 
 def main() -> None:
     """Run the job."""
     job = json.loads(Path(sys.argv[1]).read_text())
     app = Application(
-        broker_address=job["kafka"],
+        broker_address=ConnectionConfig.from_librdkafka_dict(job["kafka"]),
         consumer_group=job["group"],
         auto_offset_reset="earliest",
         auto_create_topics=True,

@@ -54,7 +54,7 @@ def setting(**options: Any) -> SourceSetting:
         feeds=dict,
         progress=MemoryProgress(),
         observer=Silent(),
-        log=LogSetting(bootstrap="", client_id=""),
+        log=LogSetting(kafka="", client_id=""),
     )
 
 

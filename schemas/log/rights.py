@@ -1,0 +1,130 @@
+"""Rights of the mesh's own processes on Kafka: each hop's, and what follows for everybody else (default deny, invariant 6).
+
+| hop        | reads                   | writes                                                          |
+|------------|-------------------------|-----------------------------------------------------------------|
+| `registry` | its own topic, control topics | its own topic, which it makes                                     |
+| `capture`  | control topics          | feeds, dead letters, `mesh.capture`, slots given back, incidents   |
+| `streams`  | every topic             | `out.…`, dead letters, `mesh.egress`, incidents                   |
+| `flows`    | every topic             | feeds, dead letters, the flows' own topics, incidents             |
+| `delivery` | `out.…`, control topics | dead letters, endings, requests, incidents; and rights of subscribers |
+| `console`  | every topic             | incidents                                                       |
+| `opendata` | every topic             | incidents                                                       |
+
+Commands act as a user who may do everything: only they write what is onboarded and granted. No hop can: feeds have any name, so
+whoever writes feeds is denied the control topics one by one.
+"""
+
+# pyright: reportPrivateImportUsage=false
+# confluent_kafka.admin re-exports its documented names without saying so in a way that the type checker reads.
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from schemas.feed import (
+    AUDIT,
+    CAPTURE,
+    CONTROL,
+    EGRESS,
+    ENDINGS,
+    FLOW_INBOX,
+    FLOW_INTAKE,
+    FLOW_STATE,
+    INCIDENTS,
+    OFFBOARDED,
+    REPLAYS,
+    STANDSTILLS,
+    SUBSCRIBERS,
+)
+from schemas.log.kafka import Kafka
+from schemas.log.topics import WITHIN_SECONDS, Access, outcome
+
+REGISTRY_TOPIC = "_schemas"
+ALL = "*"
+OWN = (*CONTROL, AUDIT, FLOW_INBOX, FLOW_STATE, REGISTRY_TOPIC)
+"""The topics that are no feed, by name; beside them there are `out.…` and `dlq.…`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HopRights:
+    """What one hop may do. Names that end with a dot are beginnings of names; ALL is every topic."""
+
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    groups: tuple[str, ...] = ("mesh.",)
+    transactions: tuple[str, ...] = ()
+    creates: tuple[str, ...] = ()
+    alters_rights: bool = False
+
+
+HOPS: Mapping[str, HopRights] = {
+    "registry": HopRights(
+        reads=(REGISTRY_TOPIC, "mesh."),
+        writes=(REGISTRY_TOPIC,),
+        groups=(f"{REGISTRY_TOPIC}.reader",),
+        transactions=(f"{REGISTRY_TOPIC}.writer",),
+        creates=(REGISTRY_TOPIC,),
+    ),
+    "capture": HopRights(reads=("mesh.",), writes=(ALL, CAPTURE, INCIDENTS, OFFBOARDED, AUDIT)),
+    "streams": HopRights(reads=(ALL,), writes=("out.", "dlq.", EGRESS, INCIDENTS)),
+    "flows": HopRights(
+        reads=(ALL,),
+        writes=(ALL, FLOW_INBOX, FLOW_STATE, FLOW_INTAKE, INCIDENTS),
+        transactions=(f"{FLOW_INBOX}-",),
+        creates=(FLOW_INBOX, FLOW_STATE),
+    ),
+    "delivery": HopRights(
+        reads=("out.", "mesh."),
+        writes=("dlq.", INCIDENTS, REPLAYS, STANDSTILLS, ENDINGS, OFFBOARDED, SUBSCRIBERS, AUDIT),
+        groups=("mesh.", "sub."),
+        alters_rights=True,
+    ),
+    "console": HopRights(reads=(ALL,), writes=(INCIDENTS,), groups=()),
+    "opendata": HopRights(reads=(ALL,), writes=(INCIDENTS,)),
+}
+
+
+def give_rights(kafka: Kafka, users: Mapping[str, str]) -> Access:
+    """Give each hop, under its user's name, what it may do. Safe to repeat. Raises Transient, Misconfigured."""
+    bindings = [binding for hop, user in users.items() for binding in _bindings(HOPS[hop], f"User:{user}")]
+    admin = AdminClient(kafka.client({"log_level": 0}))
+    return outcome(admin.create_acls(bindings, request_timeout=WITHIN_SECONDS).values(), "the hops' rights")
+
+
+def _bindings(rights: HopRights, principal: str) -> Iterator[AclBinding]:
+    topic, group, transaction = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID
+    allowed = [
+        (topic, rights.reads, (AclOperation.READ, AclOperation.DESCRIBE_CONFIGS)),
+        (topic, (ALL,), (AclOperation.DESCRIBE,)),
+        (topic, rights.writes, (AclOperation.WRITE,)),
+        (topic, rights.creates, (AclOperation.CREATE,)),
+        (group, rights.groups, (AclOperation.READ,)),
+        (group, (ALL,), (AclOperation.DESCRIBE,)),
+        (transaction, rights.transactions, (AclOperation.WRITE, AclOperation.DESCRIBE)),
+    ]
+    for kind, names, operations in allowed:
+        for name in names:
+            for operation in operations:
+                yield _binding(kind, name, principal, operation, AclPermissionType.ALLOW)
+    if rights.alters_rights:
+        yield _binding(ResourceType.BROKER, "kafka-cluster", principal, AclOperation.ALTER, AclPermissionType.ALLOW)
+    if ALL in rights.writes:
+        for name in ("out.", *sorted(set(OWN) - set(rights.writes))):
+            yield _binding(topic, name, principal, AclOperation.WRITE, AclPermissionType.DENY)
+
+
+def _binding(kind: Any, name: str, principal: str, operation: Any, permission: Any) -> AclBinding:
+    is_prefix = name.endswith((".", "-"))
+    pattern = ResourcePatternType.PREFIXED if is_prefix else ResourcePatternType.LITERAL
+    return AclBinding(kind, name, pattern, principal, "*", operation, permission)
