@@ -75,8 +75,8 @@ CREATE TABLE ops.first PARTITION OF ops.whole FOR VALUES FROM (0) TO (10);
 CREATE TABLE ops.second (hole text, name text, at date NOT NULL, area int NOT NULL) ;
 ALTER TABLE ops.second DROP COLUMN hole;
 ALTER TABLE ops.whole ATTACH PARTITION ops.second FOR VALUES FROM (10) TO (20);
-CREATE TABLE ops.demo.rest PARTITION OF ops.whole DEFAULT PARTITION BY LIST (area);
-CREATE TABLE ops.deep PARTITION OF ops.demo.rest DEFAULT;
+CREATE TABLE ops.rest PARTITION OF ops.whole DEFAULT PARTITION BY LIST (area);
+CREATE TABLE ops.deep PARTITION OF ops.rest DEFAULT;
 INSERT INTO ops.whole VALUES (1, '2024-01-01', 'a'), (11, '2024-01-02', 'b'), (99, '2024-01-03', 'c');
 """
 
