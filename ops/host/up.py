@@ -216,7 +216,7 @@ def _kafka(directory: Path, supervisor: Supervisor, console: Console) -> tuple[E
 
 
 def _login_of(hop: str) -> str:
-    return f"{ADMIN}-{hop}" if hop else ADMIN
+    return f"{ADMIN}-{hop}" if hop in HOPS else ADMIN
 
 
 def _database(directory: Path, supervisor: Supervisor, console: Console) -> str:
