@@ -154,7 +154,7 @@ def test_control_topics_have_one_compacted_partition(kafka: Kafka, admin: AdminC
 def test_brokers_that_do_not_answer_are_transient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("schemas.log.topics.WITHIN_SECONDS", 1.0)
     with pytest.raises(Transient, match="bootstrap address"):
-        ensure_topics("127.0.0.1:1", {"a.b": TopicSpec()})
+        ensure_topics(Kafka("127.0.0.1:1"), {"a.b": TopicSpec()})
 
 
 def as_user(kafka_sasl: str, user: str) -> Kafka:
@@ -299,7 +299,7 @@ def test_the_first_record_of_a_topic_is_dated_over_all_its_partitions(
 
 def test_an_unreachable_broker_leaves_lag_transient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ops.watch.lag.WITHIN_SECONDS", 1.0)
-    reader = LagReader("127.0.0.1:1")
+    reader = LagReader(Kafka("127.0.0.1:1"))
     with pytest.raises(Transient):
         reader.read({"mesh.streams": ["a.b"]})
     reader.close()

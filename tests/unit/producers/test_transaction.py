@@ -24,6 +24,6 @@ def test_a_writer_of_transactions_takes_every_delivery_timeout_that_is_accepted(
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv(DELIVERY_TIMEOUT, seconds)
-    taken = configuration(NOWHERE, "task-0", load(tmp_path).producer)
+    taken = configuration(Kafka(NOWHERE), "task-0", load(tmp_path).producer)
     assert int(taken["transaction.timeout.ms"]) >= int(taken["delivery.timeout.ms"])
     Producer({**taken, "log_level": 0})  # the client refuses it otherwise
