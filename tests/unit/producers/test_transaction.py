@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import Producer
 
 from ops.settings import DELIVERY_TIMEOUT, load
+from schemas.log.kafka import Kafka
 from schemas.log.transaction import configuration
 
 NOWHERE = "127.0.0.1:9"
