@@ -79,7 +79,7 @@ DOORS = {
         "ops/embedded/": "makes databases",
         "ops/city/": "departments' databases of the example city",
         "ops/proof/": "reads sources and subscribers' databases",
-        "ops/host/up.py": "asks the hub's database whether it answers",
+        "ops/host/servers.py": "asks the hub's database whether it answers",
         "ops/bench/": "measures beside the mesh",
         "ops/soak/": "troubles departments' and subscribers' servers",
     },

@@ -14,8 +14,6 @@ import signal
 import struct
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -23,28 +21,21 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-import psycopg
 from rich.console import Console
 
-from ops.embedded.kafka import ADMIN, EmbeddedKafka
-from ops.embedded.postgres import Postgres, ensure_database, without_password
+from ops.embedded.postgres import without_password
 from ops.embedded.program import Program, free_ports
 from ops.host.private import keep_private, write_private
+from ops.host.servers import given_registry, java_properties, lists_subjects, start_database, start_kafka, timed
 from ops.host.supervisor import Supervisor
 from ops.settings import load
 from ops.trust.identity import announce
 from schemas.errors import MeshError, Misconfigured, Transient
-from schemas.log.away import check
 from schemas.log.kafka import Kafka
-from schemas.log.rights import HOPS, give_rights
-from schemas.log.topics import ensure_control_topics
 
-HUB = "hub"
 _STOPS_WITHIN_SECONDS = 120.0
 _FLOCK = "hhqqi"
 
-EnteredBy = Callable[[str], Kafka]
-"""Kafka as a process enters it, by the process's name."""
 Processes = Callable[[Path, Mapping[str, int]], Mapping[str, Sequence[str]]]
 """Takes the mesh's directory and the ports of `registry`, `console` and `opendata`; gives name to argument list, in the order of
 starting. The process named `registry` must answer `GET /subjects` on its port before the next one starts."""
@@ -75,6 +66,7 @@ def up(directory: Path, processes: Processes, console: Console | None = None) ->
                 endpoints = _start_all(directory, processes, mesh.supervisor, console)
                 mesh.is_started = True
                 write_private(directory / "endpoints.json", json.dumps(endpoints, indent=2))
+                write_private(directory / "kafka.properties", java_properties(Kafka.of(endpoints["kafka_login"])))
                 _say_where_to_look(directory, console)
                 _announce(directory, console)
                 console.print(f"up; addresses are in {directory / 'endpoints.json'}; Ctrl-C stops", soft_wrap=True)
@@ -153,10 +145,10 @@ def _stopping_in_order(supervisor: Supervisor) -> Iterator[_Mesh]:
 
 def _start_all(directory: Path, processes: Processes, supervisor: Supervisor, console: Console) -> dict[str, Any]:
     """Start everything; the addresses, not yet written down: who finds them in the file finds a mesh that answers."""
-    entered_by, kafka_sasl = _kafka(directory, supervisor, console)
+    entered_by, kafka_sasl = start_kafka(directory, supervisor, console)
     kafka = entered_by("")
-    database = _database(directory, supervisor, console)
-    registry = _given_registry(console)
+    database = start_database(directory, supervisor, console)
+    registry = given_registry(console)
     ports = {name: _port(directory, name) for name in ("registry", "console", "opendata")}
     is_registry_ours = registry is None
     registry = registry or f"http://127.0.0.1:{ports['registry']}"
@@ -174,8 +166,8 @@ def _start_all(directory: Path, processes: Processes, supervisor: Supervisor, co
             env={**addresses, **entered_by(name).environment(), "MESH_DIR": str(directory), "PYTHONUNBUFFERED": "1"},
             stop_within_seconds=15,
         )
-        with _timed(name, console) as ready:
-            is_ready = partial(_lists_subjects, registry) if name == "registry" else None
+        with timed(name, console) as ready:
+            is_ready = partial(lists_subjects, registry) if name == "registry" else None
             running = supervisor.start(program, is_ready)
             ready.append(registry if name == "registry" else f"process {running.pid}")
     return {
@@ -189,66 +181,6 @@ def _start_all(directory: Path, processes: Processes, supervisor: Supervisor, co
     }
 
 
-def _kafka(directory: Path, supervisor: Supervisor, console: Console) -> tuple[EnteredBy, str | None]:
-    """How each process enters Kafka, commands by an empty name; and the subscribers' listener."""
-    if os.environ.get("MESH_KAFKA"):
-        entered_by, subscribers = partial(Kafka.of, os.environ), os.environ.get("MESH_KAFKA_SASL")
-        given = entered_by("")
-        try:
-            check(given)
-        except Transient as error:
-            fix = "start that broker, correct MESH_KAFKA, or unset it to have one started here"
-            raise Misconfigured("MESH_KAFKA", f"nothing answers at {given}", fix=fix) from error
-        console.print(f"kafka: yours, {given}")
-    else:
-        with _timed("kafka", console) as ready:
-            log = directory / "log" / "kafka.log"
-            kafka = EmbeddedKafka(directory / "kafka", log=log, console=console, users=map(_login_of, HOPS))
-            supervisor.adopt(kafka.start())
-            entered_by, subscribers = lambda hop: kafka.entered_by(_login_of(hop)), kafka.bootstrap_sasl
-            ready.append(kafka.bootstrap)
-    admin = entered_by("")
-    ensure_control_topics(admin)
-    users = {hop: user for hop in HOPS if (user := entered_by(hop).user) != admin.user}
-    if users:
-        give_rights(admin, users)
-    return entered_by, subscribers
-
-
-def _login_of(hop: str) -> str:
-    return f"{ADMIN}-{hop}" if hop in HOPS else ADMIN
-
-
-def _database(directory: Path, supervisor: Supervisor, console: Console) -> str:
-    if given := os.environ.get("MESH_DATABASE"):
-        try:
-            psycopg.connect(given, connect_timeout=10).close()
-        except psycopg.Error as error:
-            fix = "start that server, correct MESH_DATABASE, or unset it to have one started here"
-            problem = f"{without_password(given)} cannot be reached ({type(error).__name__})"
-            raise Misconfigured("MESH_DATABASE", problem, fix=fix) from error
-        console.print(f"postgres: yours, {without_password(given)}")
-        return given
-    with _timed("postgres", console) as ready:
-        postgres = Postgres(directory / "postgres", log=directory / "log" / "postgres.log")
-        supervisor.adopt(postgres.start())
-        ensure_database(postgres.dsn("postgres"), HUB)
-        ready.append(without_password(postgres.dsn(HUB)))
-    return postgres.dsn(HUB)
-
-
-def _given_registry(console: Console) -> str | None:
-    """The URL of a registry to use instead of our own."""
-    given = os.environ.get("MESH_REGISTRY")
-    if not given:
-        return None
-    if not _lists_subjects(given):
-        fix = "start that registry, correct MESH_REGISTRY, or unset it to have one started here"
-        raise Misconfigured("MESH_REGISTRY", f"{given}/subjects does not answer", fix=fix)
-    console.print(f"registry: yours, {given}")
-    return given
-
-
 def _port(directory: Path, name: str) -> int:
     """A port for one of our own: that of the last run where still free, so that an address handed out stays good."""
     known_in = directory / "run" / f"{name}.port"
@@ -256,24 +188,6 @@ def _port(directory: Path, name: str) -> int:
     [port] = free_ports(1, known)
     known_in.write_text(str(port))
     return port
-
-
-def _lists_subjects(registry: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{registry.rstrip('/')}/subjects", timeout=5) as response:  # noqa: S310  our settings
-            return response.status == 200
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
-
-
-@contextmanager
-def _timed(name: str, console: Console) -> Iterator[list[str]]:
-    """Say what starts, then where it is and how long that took."""
-    console.print(f"{name}: starting")
-    started = time.monotonic()
-    where: list[str] = []
-    yield where
-    console.print(f"{name}: {''.join(where)} after {time.monotonic() - started:.1f} s", soft_wrap=True)
 
 
 def _announce(directory: Path, console: Console) -> None:

@@ -40,6 +40,11 @@ _NAMES: Mapping[str, str] = {
     "key": "MESH_KAFKA_KEY",
     "key_password": "MESH_KAFKA_KEY_PASSWORD",
 }
+_JAVA_MODULES: Mapping[str, str] = {
+    "PLAIN": "plain.PlainLoginModule",
+    "SCRAM-SHA-256": "scram.ScramLoginModule",
+    "SCRAM-SHA-512": "scram.ScramLoginModule",
+}
 _IN_LIBRDKAFKA: Mapping[str, str] = {
     "ca": "ssl.ca.location",
     "certificate": "ssl.certificate.location",
@@ -121,6 +126,22 @@ class Kafka:
             given = {_IN_LIBRDKAFKA[name]: getattr(self, name) for name in _IN_LIBRDKAFKA}
             entered |= {name: value for name, value in given.items() if value}
         return {**settings, **entered}
+
+    def java(self) -> dict[str, str]:
+        """The same for a Java client (Flink, Connect, Kafka's own tools), by the names in its documentation."""
+        entered = {"bootstrap.servers": self.bootstrap, "security.protocol": self.security}
+        if self.security.startswith("SASL"):
+            module = f"org.apache.kafka.common.security.{_JAVA_MODULES[self.mechanism]}"
+            user, password = (value.replace("\\", "\\\\").replace('"', '\\"') for value in (self.user, self.password))
+            entered["sasl.mechanism"] = self.mechanism
+            entered["sasl.jaas.config"] = f'{module} required username="{user}" password="{password}";'
+        if self.ca:
+            entered |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": self.ca}
+        if self.certificate:
+            entered["ssl.keystore.type"] = "PEM"
+            entered["ssl.keystore.certificate.chain"] = Path(self.certificate).read_text("ascii")
+            entered["ssl.keystore.key"] = Path(self.key).read_text("ascii")
+        return entered | ({"ssl.key.password": self.key_password} if self.key_password else {})
 
     def tls_context(self) -> ssl.SSLContext:
         """The same for a client that takes Python's. Raises Misconfigured for a file that holds no certificate or key."""

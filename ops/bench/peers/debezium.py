@@ -110,8 +110,6 @@ def start(
 
 
 def _login(kafka: Kafka) -> str:
-    """The login as Java's clients read it, for Connect's own topics and for what the connector writes."""
-    module = "org.apache.kafka.common.security.plain.PlainLoginModule"
-    jaas = f'{module} required username="{kafka.user}" password="{kafka.password}";'
-    settings = {"security.protocol": kafka.security, "sasl.mechanism": kafka.mechanism, "sasl.jaas.config": jaas}
+    """The login, for Connect's own topics and for what the connector writes."""
+    settings = {name: value for name, value in kafka.java().items() if name != "bootstrap.servers"}
     return "".join(f"{side}{name}={value}\n" for side in ("", "producer.") for name, value in settings.items())
