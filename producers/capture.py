@@ -28,7 +28,8 @@ from schemas.agreement.directory import Directory, FeedEntry
 from schemas.agreement.offboarding import Offboarding
 from schemas.errors import MeshError, Misconfigured, Move, next_move
 from schemas.incident import Incidents, MemoryIncidents, begin_for
-from schemas.log.writer import Lane, Log
+from schemas.log.lane import Lane
+from schemas.log.writer import Log
 
 LOOK_SECONDS = 1.0
 PAUSE_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)

@@ -13,7 +13,8 @@ from schemas.agreement.directory import FeedEntry
 from schemas.errors import Transient
 from schemas.feed import dead_letter_topic
 from schemas.incident import Incidents
-from schemas.log.writer import Log, NoTopic
+from schemas.log.lane import NoTopic
+from schemas.log.writer import Log
 
 LOOK_SECONDS = 5.0
 

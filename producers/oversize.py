@@ -8,7 +8,7 @@ from producers.source import Outgoing
 from schemas.dead_letter import DeadLetter
 from schemas.errors import Rejected
 from schemas.feed import dead_letter_topic
-from schemas.log.writer import Lane
+from schemas.log.lane import Lane
 
 _POSITION = re.compile(rb'\["[0-9A-F]{4}","[0-9A-F]{16}","[0-9A-F]{8}"\]')
 

@@ -17,7 +17,8 @@ from schemas.agreement.directory import FeedEntry
 from schemas.errors import Transient
 from schemas.form import read
 from schemas.incident import Incidents, MemoryIncidents
-from schemas.log.writer import LogSetting, Outgoing
+from schemas.log.lane import Outgoing
+from schemas.log.writer import LogSetting
 
 _Options = TypeVar("_Options")
 

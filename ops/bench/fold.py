@@ -25,7 +25,7 @@ from ops.bench.stage import Stage
 from ops.run.flow_worker import topic_specs
 from schemas.agreement.directory import FeedEntry
 from schemas.feed import key_subject, value_subject
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 from schemas.log.topics import TopicSpec, ensure_topics
 from schemas.registry.client import RegistryClient
 from schemas.wire.codec import without_logical_types

@@ -22,9 +22,10 @@ from ops.bench.scale import Scale
 from ops.bench.stage import Stage
 from schemas.agreement.directory import Directory
 from schemas.errors import Transient
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 from schemas.log.kafka import Kafka
-from schemas.log.topics import TopicSpec, end_offsets, ensure_topics
+from schemas.log.offsets import end_offsets
+from schemas.log.topics import TopicSpec, ensure_topics
 from schemas.log.writer import Log
 
 _FRAME = 5  # magic byte and schema id

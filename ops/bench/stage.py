@@ -33,10 +33,11 @@ from ops.onboarding.onboard import onboard
 from ops.settings import Settings
 from schemas.errors import Misconfigured
 from schemas.feed import CONTRACTS, GRANTS, dead_letter_topic, out_topic
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 from schemas.log.kafka import Kafka
-from schemas.log.reader import read_range
-from schemas.log.topics import TopicSpec, end_offsets, ensure_control_topics, ensure_topics
+from schemas.log.offsets import end_offsets
+from schemas.log.range import read_range
+from schemas.log.topics import TopicSpec, ensure_control_topics, ensure_topics
 from schemas.log.writer import Log
 
 _DSN_VARIABLE = "MESH_BENCH_DSN"

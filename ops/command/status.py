@@ -15,7 +15,7 @@ from ops.watch.incidents import IncidentReader
 from ops.watch.lag import LagReader
 from ops.watch.status import StatusReader, status
 from ops.watch.status_table import render
-from schemas.log.control import Follower, read_directory
+from schemas.log.control.follower import Follower, read_directory
 
 
 def show_status(settings: Settings, *, watch: bool, as_json: bool) -> None:

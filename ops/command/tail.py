@@ -13,8 +13,8 @@ from ops.show import tail as tail_lines
 from ops.show.tail_dead import PREFIX, dead_letters
 from schemas.errors import Misconfigured
 from schemas.feed import first_edition
-from schemas.log.control import read_directory
-from schemas.log.reader import tail
+from schemas.log.control.follower import read_directory
+from schemas.log.range import tail
 from schemas.registry.client import RegistryClient
 from schemas.wire.codec import Codec
 

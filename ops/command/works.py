@@ -18,7 +18,7 @@ from ops.command.terminal import report_console
 from ops.onboarding.work import Work, find_work, load_works, subscriber_text, write_subscriber
 from ops.settings import Settings, load
 from ops.watch.lag import LagReader
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 
 
 @dataclass(frozen=True, slots=True)

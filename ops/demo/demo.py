@@ -46,7 +46,7 @@ from ops.watch.status import StatusReader
 from ops.watch.status_table import reasons, render
 from schemas.agreement.directory import Directory
 from schemas.errors import MeshError, Transient
-from schemas.log.control import Follower, read_directory
+from schemas.log.control.follower import Follower, read_directory
 from streams.flows import FLOWS
 
 HOPS = ("capture", "streams", "flows", "delivery")

@@ -22,7 +22,7 @@ from ops.onboarding.work import load_works
 from ops.proof.feed_rows import feed_rows
 from ops.settings import Settings
 from ops.watch.lag import LagReader
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 
 NOTHING_YET = "nothing to count yet"
 

@@ -20,7 +20,7 @@ from ops.host.supervisor import Supervisor
 from schemas.errors import Misconfigured, Transient
 from schemas.log.away import check
 from schemas.log.kafka import Kafka
-from schemas.log.rights import HOPS, give_rights
+from schemas.log.rights.hops import HOPS, give_rights
 from schemas.log.topics import ensure_control_topics
 
 HUB = "hub"

@@ -15,7 +15,7 @@ from typing import Protocol
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.errors import Rejected, Transient
 from schemas.log.kafka import Kafka
-from schemas.log.reader import tail
+from schemas.log.range import tail
 from schemas.wire.codec import Codec, SchemaOf
 
 LOOK_SECONDS = 2.0

@@ -29,9 +29,11 @@ from schemas.agreement.directory import Directory
 from schemas.agreement.offboarding import Kind, Offboarding
 from schemas.feed import AGENCIES, CAPTURE, CONTRACTS, ENDINGS, GRANTS, OFFBOARDED, RESYNCS
 from schemas.incident import key_of as incident_key
-from schemas.log.control import publish, read_directory
-from schemas.log.login import remove_login
-from schemas.log.topics import ensure_control_topics, withdraw_read
+from schemas.log.control.follower import read_directory
+from schemas.log.control.records import publish
+from schemas.log.rights.access import withdraw_read
+from schemas.log.rights.login import remove_login
+from schemas.log.topics import ensure_control_topics
 from schemas.log.writer import Log
 
 REASON = "OFFBOARDED"

@@ -19,9 +19,9 @@ from schemas.agreement.directory import Directory
 from schemas.agreement.offboarding import Offboarding
 from schemas.errors import MeshError
 from schemas.feed import OFFBOARDED, SUBSCRIBERS
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 from schemas.log.kafka import Kafka
-from schemas.log.login import remove_login
+from schemas.log.rights.login import remove_login
 from schemas.log.writer import Log
 
 LOOK_SECONDS = 1.0

@@ -15,7 +15,7 @@ from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.agreement.grant import Grant
 from schemas.contract import Contract
 from schemas.feed import ENDINGS, key_subject, value_subject
-from schemas.log.control import Append, publish
+from schemas.log.control.records import Append, publish
 from schemas.registry.client import RegistryClient
 from schemas.wire.envelope import out_key_schema, out_value_schema
 

@@ -34,8 +34,11 @@ from schemas.errors import Misconfigured
 from schemas.expression.expression import parse
 from schemas.feed import CAPTURE, CONTRACTS, GRANTS, RESYNCS, key_subject, value_subject
 from schemas.incident import key_of
-from schemas.log.control import ControlReader, publish, read_directory
-from schemas.log.topics import allow_read, ensure_topics, with_dead_letters, withdraw_read
+from schemas.log.control.follower import read_directory
+from schemas.log.control.records import publish
+from schemas.log.control.store import ControlReader
+from schemas.log.rights.access import allow_read, withdraw_read
+from schemas.log.topics import ensure_topics, with_dead_letters
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 from schemas.wire.compatibility import breaches

@@ -47,15 +47,10 @@ from schemas.feed import (
     out_topic,
     value_subject,
 )
-from schemas.log.control import publish, read_directory
-from schemas.log.topics import (
-    allow_read,
-    create_scram_user,
-    ensure_control_topics,
-    ensure_topics,
-    with_dead_letters,
-    withdraw_read,
-)
+from schemas.log.control.follower import read_directory
+from schemas.log.control.records import publish
+from schemas.log.rights.access import allow_read, create_scram_user, withdraw_read
+from schemas.log.topics import ensure_control_topics, ensure_topics, with_dead_letters
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 from schemas.wire.envelope import key_schema, value_schema

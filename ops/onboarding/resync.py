@@ -15,7 +15,8 @@ from ops.settings import Settings
 from schemas.agreement.directory import Directory
 from schemas.errors import Misconfigured
 from schemas.feed import RESYNCS
-from schemas.log.control import publish, read_directory
+from schemas.log.control.follower import read_directory
+from schemas.log.control.records import publish
 from schemas.log.topics import ensure_control_topics
 from schemas.log.writer import Log
 

@@ -13,7 +13,7 @@ from typing import Any
 from ops.proof.feed_rows import feed_rows
 from ops.settings import Settings
 from schemas.errors import Misconfigured
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 from streams.flows.quota.draw import commitment, draw_order, parse_key, roster_hash, verify_draw
 
 ROSTER, RESULT, DRAW = "quota.roster", "quota.draw_result", "transport.quota_draw"

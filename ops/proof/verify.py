@@ -29,7 +29,7 @@ from ops.watch.lag import LagReader
 from schemas.agreement.directory import Directory, GrantEntry
 from schemas.agreement.grant import AtEnd
 from schemas.errors import MeshError, Misconfigured, Transient
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 
 PAUSE_SECONDS = 1.0
 FLOWS_WITHIN_SECONDS = 1_800.0

@@ -7,7 +7,8 @@ import threading
 from schemas.dead_letter import DeadLetter
 from schemas.errors import Transient
 from schemas.feed import dead_letter_topic
-from schemas.log.writer import Lane, Log
+from schemas.log.lane import Lane
+from schemas.log.writer import Log
 
 DURABLE_WITHIN_SECONDS = 60.0
 

@@ -22,11 +22,12 @@ from schemas.agreement.directory import Directory
 from schemas.change import Record
 from schemas.errors import Misconfigured, Rejected
 from schemas.feed import LETTERS, dead_letter_topic, first_edition, later_edition
-from schemas.log.control import publish, read_all, read_directory
+from schemas.log.control.follower import read_directory
+from schemas.log.control.records import publish, read_all
 from schemas.log.kafka import Kafka
-from schemas.log.reader import read_range
+from schemas.log.offsets import bounds, partitions_of
+from schemas.log.range import read_range
 from schemas.log.standing import read_standing
-from schemas.log.topics import bounds, partitions_of
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 from schemas.wire.codec import Codec, SchemaOf

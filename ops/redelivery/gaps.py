@@ -20,7 +20,7 @@ from schemas.errors import MeshError
 from schemas.feed import FLOW_INBOX
 from schemas.incident import Incident, Incidents, key_of
 from schemas.log.kafka import Kafka
-from schemas.log.reader import read_range
+from schemas.log.range import read_range
 
 if TYPE_CHECKING:
     from streams.operators.flow import Flow

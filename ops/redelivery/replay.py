@@ -20,10 +20,12 @@ from ops.trust.audit import audit
 from schemas.agreement.directory import Directory, GrantEntry
 from schemas.errors import MeshError, Misconfigured, Rejected
 from schemas.feed import REPLAYS, out_topic
-from schemas.log.control import ControlStore, publish, read_directory
+from schemas.log.control.follower import read_directory
+from schemas.log.control.records import publish
+from schemas.log.control.store import ControlStore
 from schemas.log.kafka import Kafka
-from schemas.log.reader import read_range
-from schemas.log.topics import bounds, offsets_since, partitions_of
+from schemas.log.offsets import bounds, offsets_since, partitions_of
+from schemas.log.range import read_range
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 from schemas.wire.envelope_walk import moment_reader

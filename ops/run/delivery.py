@@ -16,7 +16,7 @@ from ops.settings import Connections
 from ops.trust.access import keep_access
 from ops.watch.standstills import StandstillLog
 from schemas.feed import REPLAYS, STANDSTILLS
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 from schemas.registry.client import RegistryClient
 from sinks.deliver import Delivery
 

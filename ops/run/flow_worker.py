@@ -13,8 +13,9 @@ from schemas.agreement.directory import Directory
 from schemas.change import Batch
 from schemas.feed import FLOW_INBOX, FLOW_STATE
 from schemas.log.kafka import Kafka
-from schemas.log.reader import read_range
-from schemas.log.topics import DAY_MS, TopicSpec, bounds, ensure_topics
+from schemas.log.offsets import bounds
+from schemas.log.range import read_range
+from schemas.log.topics import DAY_MS, TopicSpec, ensure_topics
 from schemas.log.transaction import TransactionWriter
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient

@@ -14,7 +14,7 @@ from ops.metrics.measure import serve
 from ops.run.parts import Parts
 from ops.settings import load
 from schemas.log.away import wait_for_kafka
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 
 
 def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: frozenset[str], name: str) -> None:

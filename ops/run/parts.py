@@ -15,7 +15,8 @@ from ops.watch.deafness import Deafness
 from ops.watch.incidents import IncidentLog
 from schemas.feed import INCIDENTS
 from schemas.incident import Incidents
-from schemas.log.control import ControlStore, Follower
+from schemas.log.control.follower import Follower
+from schemas.log.control.store import ControlStore
 from schemas.log.writer import Log
 
 Part = TypeVar("Part")

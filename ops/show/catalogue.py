@@ -21,7 +21,7 @@ from ops.onboarding.work import Work, load_works
 from ops.settings import Settings
 from ops.watch.lag import LagReader
 from schemas.agreement.directory import Directory, FeedEntry
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

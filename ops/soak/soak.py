@@ -38,7 +38,7 @@ from ops.watch.flow_backlog import Backlog
 from ops.watch.lag import LagReader
 from ops.watch.status import status
 from schemas.errors import MeshError, Transient
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 
 TICK_SECONDS = 0.5
 SAY_SECONDS = 10.0

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from schemas.agreement.directory import Directory
 from schemas.errors import MeshError
 from schemas.log.kafka import Kafka
-from schemas.log.topics import allow_read, withdraw_read
+from schemas.log.rights.access import allow_read, withdraw_read
 
 LOOK_SECONDS = 1.0
 EXIT_CRASHED = 70  # sysexits EX_SOFTWARE: the supervisor starts the process again

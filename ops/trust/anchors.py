@@ -22,8 +22,10 @@ from schemas.agreement.identity import public_key_of
 from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import Misconfigured
 from schemas.feed import ANCHORS, IDENTITY
-from schemas.log.control import publish, read_directory
-from schemas.log.topics import allow_read, ensure_control_topics, withdraw_read
+from schemas.log.control.follower import read_directory
+from schemas.log.control.records import publish
+from schemas.log.rights.access import allow_read, withdraw_read
+from schemas.log.topics import ensure_control_topics
 from schemas.log.writer import Log
 
 

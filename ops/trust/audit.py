@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from schemas.feed import AUDIT
-from schemas.log.control import Append, publish
+from schemas.log.control.records import Append, publish
 
 
 def audit(append: Append, what: str, subject: str, **details: Any) -> Mapping[str, Any]:

@@ -13,8 +13,10 @@ from schemas.agreement.directory import Directory, GrantEntry
 from schemas.agreement.grant import Grant, Status
 from schemas.errors import Misconfigured
 from schemas.feed import GRANTS, STANDSTILLS
-from schemas.log.control import publish, read_directory
-from schemas.log.topics import allow_read, ensure_control_topics, ensure_topics, with_dead_letters, withdraw_read
+from schemas.log.control.follower import read_directory
+from schemas.log.control.records import publish
+from schemas.log.rights.access import allow_read, withdraw_read
+from schemas.log.topics import ensure_control_topics, ensure_topics, with_dead_letters
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 from sinks.lane.standstill import name_of

@@ -19,8 +19,10 @@ from ops.trust.audit import audit
 from schemas.agreement.identity import STATEMENT_KEY, Identity, Statement, pem_of
 from schemas.errors import Misconfigured
 from schemas.feed import IDENTITY
-from schemas.log.control import ControlStore, publish
-from schemas.log.topics import cluster_id, ensure_control_topics
+from schemas.log.control.records import publish
+from schemas.log.control.store import ControlStore
+from schemas.log.offsets import cluster_id
+from schemas.log.topics import ensure_control_topics
 from schemas.log.writer import Log
 
 _OWNER, _NAME = "mesh", "identity-key"

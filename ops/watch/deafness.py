@@ -7,7 +7,7 @@ from schemas.incident import Incidents
 
 
 class Deafness:
-    """`schemas.log.control.Deaf` of one process, as an incident of its name."""
+    """`schemas.log.control.follower.Deaf` of one process, as an incident of its name."""
 
     def __init__(self, incidents: Incidents, name: str) -> None:
         self._incidents = incidents

@@ -12,7 +12,7 @@ from ops.settings import Settings
 from ops.watch.lag import FLOWS_GROUP, LagReader
 from schemas.agreement.directory import Directory
 from schemas.errors import Transient
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 from schemas.log.kafka import Kafka
 from schemas.log.standing import read_standing
 from streams.flows import FLOWS

@@ -17,7 +17,7 @@ from typing import Any
 from schemas.errors import MeshError
 from schemas.feed import INCIDENTS
 from schemas.incident import Incident, Kind, State, key_of
-from schemas.log.control import ControlReader, ControlStore
+from schemas.log.control.store import ControlReader, ControlStore
 from schemas.log.kafka import Kafka
 
 PAUSE_SECONDS = 5.0

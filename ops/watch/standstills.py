@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from schemas.errors import MeshError
-from schemas.log.control import ControlStore
+from schemas.log.control.store import ControlStore
 from sinks.lane.standstill import Standing
 
 LOOK_EVERY_SECONDS = 2.0

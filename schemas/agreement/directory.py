@@ -1,7 +1,7 @@
 """Directory: what the mesh currently agrees on, folded from its control topics.
 
-Every process follows the control topics (schemas/log/control.py) and hands its hop a callable that returns the present Directory.
-It is immutable: a hop that sees another object than last time takes up what is new, without a restart.
+Every process follows the control topics (schemas/log/control/records.py) and hands its hop a callable that returns the
+present Directory. It is immutable: a hop that sees another object than last time takes up what is new, without a restart.
 """
 
 from __future__ import annotations

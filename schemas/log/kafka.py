@@ -13,7 +13,7 @@
 | `MESH_KAFKA_KEY_PASSWORD`  | what opens that key                                                                          |
 
 Who a hop is to the brokers may be said for it alone, by its name at the end: `MESH_KAFKA_USER_CAPTURE` and so on, for registry,
-capture, streams, flows, delivery, console and opendata (schemas/log/rights.py). A broker's certificate must name the host that
+capture, streams, flows, delivery, console and opendata (schemas/log/rights/hops.py). A broker's certificate must name the host that
 was asked for: nothing here turns that off.
 """
 

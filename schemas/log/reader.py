@@ -1,4 +1,4 @@
-"""Reader: the one place outside Faust that reads Kafka.
+"""Reader: a consumer group's member, for who delivers what it reads.
 
 Consumer groups speak the new protocol (KIP-848, KF-11), so a lane that joins or leaves stops nobody else.
 Offsets move only when the lane says that a batch is durable (invariant 1).
@@ -9,76 +9,29 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
-from uuid import uuid4
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from schemas.change import Batch, Partition, Record
-from schemas.errors import ContractBroken, Transient
-from schemas.feed import first_edition
+from schemas.change import Batch, Partition
+from schemas.errors import Transient
 from schemas.log.kafka import Kafka
+from schemas.log.message import (
+    BROKER_WITHIN_SECONDS,
+    FEW_RECORDS,
+    SLICE_RECORDS,
+    gap_at,
+    group_messages,
+    is_end,
+    reader_settings,
+)
 from schemas.log.reached import Reached
 
 logger = logging.getLogger(__name__)
 
 COMMIT_EVERY_SECONDS = 0.5
-BROKER_WITHIN_SECONDS = 10.0
-SLICE_RECORDS = 1_000
-FEW_RECORDS = 500
 
 StartsOf = Callable[[Sequence[Partition]], Mapping[Partition, int]]
-
-_PASSING = frozenset(
-    {
-        KafkaError._PARTITION_EOF,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,  # not created yet: the group assigns it once it is
-        KafkaError._TRANSPORT,
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._RESOLVE,
-        KafkaError._TIMED_OUT,
-    }
-)
-
-
-def _settings(kafka: Kafka, client_id: str, extra: Mapping[str, str] | None) -> dict[str, Any]:
-    return kafka.client(
-        {
-            "client.id": client_id,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            # Stricter than KF-10's `earliest`: we always say where to start, so an offset that is gone is a gap (KF-12).
-            "auto.offset.reset": "error",
-            "isolation.level": "read_committed",
-            # A lane's own byte budget (SK-11); a full queue is looked at again soon, not after a second.
-            "queued.max.messages.kbytes": 16_384,
-            "fetch.queue.backoff.ms": 10,
-            **(extra or {}),
-        }
-    )
-
-
-def _record(message: Message, *, has_headers: bool = True) -> Record:
-    return Record(
-        message.offset(),  # pyright: ignore[reportArgumentType]  -- a message without error has an offset
-        message.key(),  # pyright: ignore[reportArgumentType]  -- no deserializer is configured: bytes or None
-        message.value(),  # pyright: ignore[reportArgumentType]
-        message.headers() if has_headers else None,  # pyright: ignore[reportArgumentType]  -- we read the list form
-        message.timestamp()[1],
-    )
-
-
-def group_messages(messages: Iterable[Message], *, has_headers: bool = True) -> list[Batch]:
-    """One batch per partition, in the order of arrival."""
-    runs: dict[Partition, list[Record]] = {}
-    for message in messages:
-        place = (message.topic(), message.partition())
-        run = runs.get(place)  # pyright: ignore[reportArgumentType]  -- a message without error has a place
-        if run is None:
-            run = runs[place] = []  # pyright: ignore[reportArgumentType]
-        run.append(_record(message, has_headers=has_headers))
-    return [Batch(topic=topic, partition=partition, records=run) for (topic, partition), run in runs.items()]
 
 
 class Reader:
@@ -110,7 +63,7 @@ class Reader:
         self._aside: set[str] = set()
         self._is_resting = False
         self._trouble: Exception | None = None
-        settings = _settings(kafka, group, extra)
+        settings = reader_settings(kafka, group, extra)
         group_settings = {"group.id": group, "group.protocol": "consumer", "on_commit": self._commit_answered}
         self._consumer = Consumer({**settings, **group_settings}, logger=logger)
         self.went_back: dict[str, tuple[int, int]] = {}  # topics whose target has less than was confirmed: how far each
@@ -229,7 +182,7 @@ class Reader:
         if len(sound) < len(messages):
             for message in messages:
                 if (error := message.error()) is not None:
-                    _is_end(error, f"{message.topic()} [{message.partition()}]")
+                    is_end(error, f"{message.topic()} [{message.partition()}]")
         return sound
 
     def _raise_trouble(self) -> None:
@@ -264,9 +217,9 @@ class Reader:
                     self._committed[place] = low
                     continue
                 if start < low:
-                    raise _gap(f"{tp.topic} [{tp.partition}]", f"delivered up to {start}, the topic begins at {low}")
+                    raise gap_at(f"{tp.topic} [{tp.partition}]", f"delivered up to {start}, the topic begins at {low}")
                 if start > high:
-                    raise _gap(f"{tp.topic} [{tp.partition}]", f"delivered up to {start}, the topic ends at {high}")
+                    raise gap_at(f"{tp.topic} [{tp.partition}]", f"delivered up to {start}, the topic ends at {high}")
                 starts[place] = self._committed[place] = start
         except KafkaException as error:
             raise Transient(f"{self._group}: cannot find the start: {error.args[0].str()}") from error
@@ -319,83 +272,3 @@ class Reader:
         for tp in offsets:
             if error is not None or tp.error is not None:  # the next commit says it again
                 self._committed.pop((tp.topic, tp.partition), None)
-
-
-def _gap(place: str, breach: str) -> ContractBroken:
-    # Invariant 9, KF-12: neither a gap nor a topic made anew passes silently.
-    topic = first_edition(place.partition(" ")[0])
-    grant = topic.removeprefix("out.")
-    again = "`mesh resync <feed>` copies the feed anew, or what a derived one is made from"
-    fix = again if grant == topic else f"accept the gap: `mesh replay {grant}`; what was in it comes anew: {again}"
-    return ContractBroken(place, breach, fix=fix)
-
-
-def read_range(kafka: Kafka, topic: str, partition: int, start: int, end: int) -> Iterator[Batch]:
-    """Records of one partition with start <= offset < end, in batches; fewer where compaction removed some.
-
-    Raises ContractBroken when `start` is no longer there, Transient when the broker does not answer.
-    """
-    place = f"{topic} [{partition}]"
-    settings = _settings(kafka, f"range-{topic}-{partition}", {"enable.partition.eof": "true"})
-    consumer = Consumer({**settings, "group.id": f"range-{uuid4()}", "group.protocol": "classic"}, logger=logger)
-    try:
-        consumer.assign([TopicPartition(topic, partition, start)])
-        position = start
-        quiet_until = time.monotonic() + BROKER_WITHIN_SECONDS
-        while position < end:
-            messages = consumer.consume(2_000, 0.1)
-            records = [_record(message) for message in messages if message.error() is None]
-            if records:
-                position = records[-1].offset + 1
-                if wanted := [record for record in records if record.offset < end]:
-                    yield Batch(topic=topic, partition=partition, records=wanted)
-            if any(_is_end(error, place) for message in messages if (error := message.error()) is not None):
-                return
-            if messages:
-                quiet_until = time.monotonic() + BROKER_WITHIN_SECONDS
-            elif time.monotonic() > quiet_until:
-                raise Transient(f"reading {place}: the broker is silent at offset {position} of {end}")
-    finally:
-        consumer.close()
-
-
-def _is_end(error: KafkaError, place: str) -> bool:
-    if error.code() == KafkaError._PARTITION_EOF:
-        return True
-    if error.code() == KafkaError._AUTO_OFFSET_RESET:
-        raise _gap(place, "the first record asked for is no longer in the topic")
-    if error.code() not in _PASSING:
-        raise Transient(f"reading {place}: {error.str()}")
-    return False
-
-
-def tail(
-    kafka: Kafka, topics: Collection[str], stop: threading.Event, *, from_beginning: bool = False
-) -> Iterator[list[Batch]]:
-    """What arrives on the topics, without a group: from now on, or from the beginning. Ends when `stop` is set."""
-    settings = _settings(kafka, "tail", None)
-    consumer = Consumer({**settings, "group.id": f"tail-{uuid4()}", "group.protocol": "classic"}, logger=logger)
-    try:
-        known = consumer.list_topics(timeout=BROKER_WITHIN_SECONDS).topics
-        missing = sorted(set(topics) - set(known))
-        if missing:
-            raise Transient(f"no such topic: {', '.join(missing)}", fix="`mesh catalogue` lists what there is")
-        start = OFFSET_BEGINNING if from_beginning else OFFSET_END
-        consumer.assign(
-            [TopicPartition(topic, partition, start) for topic in topics for partition in known[topic].partitions]
-        )
-        while not stop.is_set():
-            first = consumer.poll(0.2)
-            if first is None:
-                continue
-            messages = [first, *consumer.consume(SLICE_RECORDS, 0)]
-            for message in messages:
-                if (error := message.error()) is not None and error.code() not in _PASSING:
-                    is_gone = error.code() == KafkaError._AUTO_OFFSET_RESET
-                    why = "records were removed before they were read" if is_gone else error.str()
-                    raise Transient(f"tail: {message.topic()} [{message.partition()}]: {why}", fix="read it again")
-            yield group_messages(message for message in messages if message.error() is None)
-    except KafkaException as error:
-        raise Transient(f"tail: {error.args[0].str()}") from error
-    finally:
-        consumer.close()

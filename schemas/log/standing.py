@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from schemas.change import Batch
 from schemas.log.kafka import Kafka
-from schemas.log.reader import read_range
-from schemas.log.topics import bounds
+from schemas.log.offsets import bounds
+from schemas.log.range import read_range
 
 
 def read_standing(kafka: Kafka, topic: str, partition: int) -> Iterator[Batch]:

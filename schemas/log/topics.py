@@ -1,4 +1,4 @@
-"""Topics: creation, read and write rights, and credentials; done by onboarding and by nobody else (SE-01).
+"""Topics: created, and put right, by onboarding and by nobody else (SE-01).
 
 Nothing here removes or grows a topic: partitions are for life (KF-07).
 """
@@ -8,47 +8,30 @@ Nothing here removes or grows a topic: partitions are for life (KF-07).
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (
-    AclBinding,
-    AclBindingFilter,
-    AclOperation,
-    AclPermissionType,
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewTopic,
     OffsetSpec,
-    ResourcePatternType,
-    ResourceType,
-    ScramCredentialInfo,
-    ScramMechanism,
-    UserScramCredentialUpsertion,
 )
 
-from schemas.errors import MeshError, Misconfigured, Transient
+from schemas.errors import Misconfigured, Transient
 from schemas.feed import AUDIT, CAPTURE, CONTROL, PROGRESS, dead_letter_topic
+from schemas.log.admin import FIXES, WITHIN_SECONDS, admin_client, partition_counts, results, unwell
 from schemas.log.kafka import Kafka
 
 PROGRESS_SEGMENT_BYTES = 1 << 20
 """The smallest that Kafka takes."""
-WITHIN_SECONDS = 30.0
 DAY_MS = 24 * 3600 * 1000
 FOREVER = -1
-_NO_AUTHORIZER = (
-    "Kafka has no authorizer, so {what} was not restricted: every client may read and write every topic; "
-    "start the brokers with authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer and onboard again"
-)
-_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +77,6 @@ class Ensured:
     corrected: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """The outcome of a request about rights: `is_enforced`, or else a `notice` for the operator."""
-
-    is_enforced: bool
-    notice: str = ""
-
-
 def with_dead_letters(partitions: Mapping[str, int]) -> dict[str, TopicSpec]:
     """Topics with so many partitions, and their dead-letter twins."""
     specs = {topic: TopicSpec(partitions=count) for topic, count in partitions.items()}
@@ -115,8 +90,8 @@ def ensure_topics(kafka: Kafka, specs: Mapping[str, TopicSpec]) -> Ensured:
     Settings of an existing topic are put right. Raises Misconfigured, before anything is created, when one exists with
     another number of partitions; Transient when the brokers do not answer in time.
     """
-    admin = _admin(kafka)
-    existing = _partitions(admin, specs)
+    admin = admin_client(kafka)
+    existing = partition_counts(admin, specs)
     for topic, partitions in existing.items():
         if partitions != specs[topic].partitions:
             raise Misconfigured(
@@ -144,141 +119,6 @@ def ensure_control_topics(kafka: Kafka) -> Ensured:
     return ensure_topics(kafka, {**specs, AUDIT: TopicSpec(partitions=1, is_compacted=False)})
 
 
-def cluster_id(kafka: Kafka) -> str:
-    """The id that a Kafka cluster was given when it was made. Raises Transient."""
-    try:
-        return _admin(kafka).list_topics(timeout=WITHIN_SECONDS).cluster_id or ""
-    except KafkaException as error:
-        raise _unwell(error) from error
-
-
-def bounds(kafka: Kafka, topic: str, partition: int) -> tuple[int, int]:
-    """A partition's first offset and the next one to be written. Raises Transient."""
-    admin = _admin(kafka)
-    place = TopicPartition(topic, partition)
-    found: list[int] = []
-    specs: list[Any] = [OffsetSpec.earliest(), OffsetSpec.latest()]
-    for spec in specs:
-        answer = _results(admin.list_offsets({place: spec}, request_timeout=WITHIN_SECONDS))
-        found.append(answer[place].offset)
-    return found[0], found[1]
-
-
-def partitions_of(kafka: Kafka, topic: str) -> int:
-    """How many partitions a topic has, 0 for none of that name. Raises Transient."""
-    return _partitions(_admin(kafka), [topic]).get(topic, 0)
-
-
-def offsets_since(kafka: Kafka, topic: str, partitions: Iterable[int], since: datetime) -> dict[int, int]:
-    """Per partition the first offset written at this moment or later, the next one to be written where there is none."""
-    admin = _admin(kafka)
-    spec: Any = OffsetSpec.for_timestamp(int(since.timestamp() * 1000))
-    answers = _results(
-        admin.list_offsets(
-            {TopicPartition(topic, number): spec for number in partitions}, request_timeout=WITHIN_SECONDS
-        )
-    )
-    return {
-        place.partition: answer.offset if answer.offset >= 0 else bounds(kafka, topic, place.partition)[1]
-        for place, answer in answers.items()
-    }
-
-
-def allow_read(
-    kafka: Kafka, user: str, topics: Iterable[str], group_prefix: str, own_groups: Iterable[str] = ()
-) -> Access:
-    """Let a user read exactly these topics, and join consumer groups whose name starts with the prefix (`sub.<user>.`).
-
-    But for `own_groups`, by which the mesh itself delivers to that user: who joined one would take partitions, and changes, away.
-    """
-    rights = [(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, AclOperation.READ) for topic in topics]
-    if not group_prefix.endswith("."):
-        raise Misconfigured(group_prefix, "would also match longer names", fix=f"end it with a dot: {group_prefix}.")
-    denied = [
-        AclBinding(
-            ResourceType.GROUP,
-            group,
-            ResourcePatternType.LITERAL,
-            f"User:{user}",
-            "*",
-            AclOperation.ALL,
-            AclPermissionType.DENY,
-        )
-        for group in own_groups
-    ]
-    if denied and _USER.fullmatch(user):  # first: a right must not be there before its bounds are
-        admin = _admin(kafka)
-        outcome(admin.create_acls(denied, request_timeout=WITHIN_SECONDS).values(), f"groups of {user}")
-    rights.append((ResourceType.GROUP, group_prefix, ResourcePatternType.PREFIXED, AclOperation.READ))
-    return _allow(kafka, user, rights, f"reading by {user}")
-
-
-def withdraw_read(kafka: Kafka, user: str, topics: Iterable[str]) -> Access:
-    """Take the right to read these topics away, when a grant ends. Safe to repeat."""
-    filters = [
-        AclBindingFilter(
-            ResourceType.TOPIC,
-            topic,
-            ResourcePatternType.LITERAL,
-            f"User:{user}",
-            "*",
-            AclOperation.READ,
-            AclPermissionType.ALLOW,
-        )
-        for topic in topics
-    ]
-    admin = _admin(kafka)
-    return outcome(admin.delete_acls(filters, request_timeout=WITHIN_SECONDS).values(), f"reading by {user}")
-
-
-def allow_write(kafka: Kafka, user: str, topic_prefix: str) -> Access:
-    """Let a user write to topics whose name starts with the prefix (`<agency>.`), idempotently."""
-    if not topic_prefix.endswith("."):
-        raise Misconfigured(topic_prefix, "would also match longer names", fix=f"end it with a dot: {topic_prefix}.")
-    right = (ResourceType.TOPIC, topic_prefix, ResourcePatternType.PREFIXED, AclOperation.WRITE)
-    return _allow(kafka, user, [right], f"writing to {topic_prefix}")
-
-
-def create_scram_user(kafka: Kafka, user: str, password: str, *, iterations: int = 8192) -> None:
-    """Create a SCRAM-SHA-512 user, or give an existing one a new password. Raises Misconfigured for an unfit name."""
-    if not _USER.fullmatch(user):
-        raise Misconfigured(f"user {user!r}", "is no user name", fix="use letters, digits, '.', '_' and '-'")
-    if len(password) < 16:
-        raise Misconfigured(f"user {user}", "has too short a password", fix="generate one of 16 characters or more")
-    credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, iterations)
-    change = UserScramCredentialUpsertion(user, credential, password.encode())
-    admin = _admin(kafka)
-    _results(admin.alter_user_scram_credentials([change], request_timeout=WITHIN_SECONDS))
-
-
-def end_offsets(kafka: Kafka, topics: Iterable[str]) -> dict[str, int]:
-    """Each topic's records ever written, by its end offsets; topics that do not exist are left out. Raises Transient."""
-    admin = _admin(kafka)
-    partitions = _partitions(admin, topics)
-    places = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
-    ends = dict.fromkeys(partitions, 0)
-    if places:
-        wanted: dict[TopicPartition, Any] = dict.fromkeys(places, OffsetSpec.latest())
-        futures = admin.list_offsets(wanted, request_timeout=WITHIN_SECONDS)
-        for place, answer in _results(futures).items():
-            ends[place.topic] += answer.offset
-    return ends
-
-
-def _admin(kafka: Kafka) -> AdminClient:
-    """Keep it in a variable until the answer is there: its futures fail when it is collected before."""
-    return AdminClient(kafka.client({"log_level": 0}))
-
-
-def _partitions(admin: AdminClient, topics: Iterable[str]) -> dict[str, int]:
-    """Partition counts of those topics that exist. Asks for all topics: asking for one by name could create it."""
-    try:
-        known = admin.list_topics(timeout=WITHIN_SECONDS).topics
-    except KafkaException as error:
-        raise _unwell(error) from error
-    return {topic: len(known[topic].partitions) for topic in topics if topic in known and known[topic].partitions}
-
-
 def _create(admin: AdminClient, specs: Mapping[str, TopicSpec]) -> list[str]:
     if not specs:
         return []
@@ -297,7 +137,7 @@ def _create(admin: AdminClient, specs: Mapping[str, TopicSpec]) -> list[str]:
             future.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody onboards the same: that is fine
-                raise _unwell(error, topic) from error
+                raise unwell(error, topic) from error
         else:
             created.append(topic)
     return created
@@ -309,7 +149,7 @@ def _correct(admin: AdminClient, specs: Mapping[str, TopicSpec]) -> list[str]:
         return []
     resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in specs]
     wrong: list[ConfigResource] = []
-    for resource, present in _results(admin.describe_configs(resources, request_timeout=WITHIN_SECONDS)).items():
+    for resource, present in results(admin.describe_configs(resources, request_timeout=WITHIN_SECONDS)).items():
         differing = {
             name: value for name, value in specs[resource.name].config().items() if present[name].value != value
         }
@@ -320,7 +160,7 @@ def _correct(admin: AdminClient, specs: Mapping[str, TopicSpec]) -> list[str]:
             ]
             wrong.append(ConfigResource(ConfigResource.Type.TOPIC, resource.name, incremental_configs=entries))
     if wrong:
-        _results(admin.incremental_alter_configs(wrong, request_timeout=WITHIN_SECONDS))
+        results(admin.incremental_alter_configs(wrong, request_timeout=WITHIN_SECONDS))
     return [resource.name for resource in wrong]
 
 
@@ -337,7 +177,7 @@ def _wait_until_led(admin: AdminClient, specs: Mapping[str, TopicSpec]) -> None:
 
 def _not_led(admin: AdminClient, specs: Mapping[str, TopicSpec]) -> set[str]:
     """Topics that cannot be used yet. Metadata names a leader before that broker knows: so each leader is asked."""
-    present = _partitions(admin, specs)
+    present = partition_counts(admin, specs)
     behind = {topic for topic, spec in specs.items() if present.get(topic) != spec.partitions}
     places = [TopicPartition(topic, number) for topic in set(specs) - behind for number in range(present[topic])]
     latest: Any = OffsetSpec.latest()
@@ -347,54 +187,7 @@ def _not_led(admin: AdminClient, specs: Mapping[str, TopicSpec]) -> set[str]:
         try:
             future.result()
         except KafkaException as error:
-            if error.args[0].code() in _FIXES:
-                raise _unwell(error, place.topic) from error
+            if error.args[0].code() in FIXES:
+                raise unwell(error, place.topic) from error
             behind.add(place.topic)
     return behind
-
-
-def _allow(kafka: Kafka, user: str, rights: Iterable[tuple[Any, str, Any, Any]], what: str) -> Access:
-    if not _USER.fullmatch(user):
-        raise Misconfigured(f"user {user!r}", "is no user name", fix="use letters, digits, '.', '_' and '-'")
-    bindings = [
-        AclBinding(kind, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
-        for kind, name, pattern, operation in rights
-    ]
-    admin = _admin(kafka)
-    return outcome(admin.create_acls(bindings, request_timeout=WITHIN_SECONDS).values(), what)
-
-
-def outcome(futures: Iterable[Future[Any]], what: str) -> Access:
-    """Wait for what was asked about rights. Raises Transient, Misconfigured."""
-    for future in futures:
-        try:
-            future.result()
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.SECURITY_DISABLED:
-                return Access(is_enforced=False, notice=_NO_AUTHORIZER.format(what=what))
-            raise _unwell(error, what) from error
-    return Access(is_enforced=True)
-
-
-def _results(futures: Mapping[Any, Future[Any]]) -> dict[Any, Any]:
-    try:
-        return {subject: future.result() for subject, future in futures.items()}
-    except KafkaException as error:
-        raise _unwell(error) from error
-
-
-_FIXES: Mapping[int, str] = {
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "give the onboarding user Create, Describe and Alter on the cluster",
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "give the onboarding user Create, Describe and Alter on the cluster",
-    KafkaError.INVALID_REPLICATION_FACTOR: "ask for no more replicas than there are brokers",
-    KafkaError.TOPIC_EXCEPTION: "name it as schemas/feed.py says",
-    KafkaError.POLICY_VIOLATION: "ask the brokers' operator",
-}
-
-
-def _unwell(error: KafkaException, what: str = "kafka") -> MeshError:
-    """The mesh's error for Kafka's: Misconfigured when asking again cannot help, Transient otherwise."""
-    cause = error.args[0]
-    if fix := _FIXES.get(cause.code()):
-        return Misconfigured(what, cause.str(), fix=fix)
-    return Transient(f"{what}: {cause.str()}", fix="are the brokers up, and is the bootstrap address right?")

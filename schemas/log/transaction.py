@@ -15,7 +15,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.errors import Transient
 from schemas.log.kafka import Kafka
-from schemas.log.writer import SETTINGS, Headers, Outgoing
+from schemas.log.lane import Headers, Outgoing
+from schemas.log.writer import SETTINGS
 
 TRANSACTION_TIMEOUT_MS = 60_000
 WITHIN_SECONDS = 45.0

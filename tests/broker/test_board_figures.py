@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ops.proof.feed_rows import feed_rows
 from ops.settings import load
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 from tests.stage.running_mesh import RunningMesh, contract, database
 from tests.stage.until import until
 

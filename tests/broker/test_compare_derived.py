@@ -21,8 +21,8 @@ from schemas.agreement.grant import Grant, Mask
 from schemas.change import Batch, Record
 from schemas.contract import Contract
 from schemas.log.kafka import Kafka
-from schemas.log.reader import read_range
-from schemas.log.topics import bounds
+from schemas.log.offsets import bounds
+from schemas.log.range import read_range
 from schemas.log.writer import Log
 from schemas.position import Position
 from sinks.document import Documents

@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from schemas.log.control import ControlStore
+from schemas.log.control.store import ControlStore
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from tests.stage import feeds
@@ -22,7 +22,7 @@ RESIDENT_MIB_MAX = 500
 LOADING = """
 import sys, threading
 from contextlib import closing
-from schemas.log.control import ControlStore
+from schemas.log.control.store import ControlStore
 from schemas.log.writer import Log
 from tests.stage.kafka_text import read
 kafka, topic, sources = read(sys.argv[1]), sys.argv[2], int(sys.argv[3])

@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 from schemas.agreement.grant import Status
 from schemas.agreement.subscriber import SinkConfig
 from schemas.log.kafka import Kafka
-from schemas.log.reader import read_range
+from schemas.log.range import read_range
 from schemas.log.writer import Log
 from sinks.postgresql.sink import build_postgres
 from sinks.sink import SinkKind

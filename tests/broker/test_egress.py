@@ -16,9 +16,9 @@ from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.agreement.grant import Grant, Status
 from schemas.contract import Contract
 from schemas.feed import dead_letter_topic, out_topic
-from schemas.log.control import ControlStore
+from schemas.log.control.store import ControlStore
 from schemas.log.kafka import Kafka
-from schemas.log.reader import read_range
+from schemas.log.range import read_range
 from schemas.log.writer import Log
 from schemas.wire.codec import Codec
 from schemas.wire.envelope import key_schema, out_key_schema, out_value_schema, value_schema

@@ -35,7 +35,8 @@ from ops.embedded.postgres import SUPERUSER
 from ops.embedded.program import Program, launch, wait_ready
 from schemas.errors import Transient
 from schemas.log.kafka import Kafka
-from schemas.log.topics import TopicSpec, bounds, ensure_topics
+from schemas.log.offsets import bounds
+from schemas.log.topics import TopicSpec, ensure_topics
 from schemas.log.writer import Log
 from tests.conftest import Database
 from tests.stage.until import until

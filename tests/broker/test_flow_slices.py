@@ -14,9 +14,9 @@ from schemas.change import Batch, Record
 from schemas.contract import Contract
 from schemas.errors import Transient
 from schemas.log.kafka import Kafka
+from schemas.log.lane import Outgoing
 from schemas.log.topics import ensure_topics
 from schemas.log.transaction import TransactionWriter
-from schemas.log.writer import Outgoing
 from schemas.position import Position
 from schemas.wire.codec import Codec
 from schemas.wire.envelope import key_schema, value_schema

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from schemas.feed import AUDIT
-from schemas.log.control import read_all
+from schemas.log.control.records import read_all
 from tests.stage.running_mesh import RunningMesh, contract, database, rows
 from tests.stage.until import until
 

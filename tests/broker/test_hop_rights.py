@@ -15,7 +15,7 @@ from ops.embedded.jars import class_path
 from ops.embedded.kafka import LOCK_FILE, java
 from schemas.feed import GRANTS, INCIDENTS
 from schemas.log.kafka import Kafka
-from schemas.log.rights import ALL, HOPS, OWN
+from schemas.log.rights.hops import ALL, HOPS, OWN
 from tests.stage import feeds, server_host
 from tests.stage.running_mesh import RunningMesh
 from tests.stage.until import until

@@ -10,7 +10,7 @@ from ops.watch import incidents
 from ops.watch.incidents import IncidentLog, read
 from schemas.feed import INCIDENTS
 from schemas.incident import key_of
-from schemas.log.control import ControlStore
+from schemas.log.control.store import ControlStore
 from schemas.log.kafka import Kafka
 from schemas.log.topics import ensure_control_topics
 from schemas.log.writer import Log

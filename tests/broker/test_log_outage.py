@@ -26,8 +26,10 @@ from schemas.dead_letter import DeadLetter
 from schemas.errors import Transient
 from schemas.feed import ANCHORS, GRANTS, dead_letter_topic
 from schemas.incident import MemoryIncidents
-from schemas.log import control
-from schemas.log.control import ControlStore, Follower, publish
+from schemas.log.control import records as control
+from schemas.log.control.follower import Follower
+from schemas.log.control.records import publish
+from schemas.log.control.store import ControlStore
 from schemas.log.topics import ensure_control_topics
 from schemas.log.writer import Log
 from schemas.registry import topic as topic_module
@@ -43,7 +45,7 @@ ANCHOR = Anchor(public_key=b"\1" * 32, name="district")
 FOLLOWING = """
 import sys, time
 from ops.host import process
-from schemas.log.control import Follower
+from schemas.log.control.follower import Follower
 from tests.stage.kafka_text import read
 process.log_to(sys.stderr, "INFO")
 process.watch_threads()

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from confluent_kafka.admin import AdminClient
 
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 from tests.broker.test_mesh_grant_ends import joined
 from tests.broker.test_outage import remove_all
 from tests.broker.test_redelivery import done, listed

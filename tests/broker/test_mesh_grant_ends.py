@@ -9,7 +9,8 @@ from typing import Any
 from confluent_kafka import Consumer
 
 from schemas.feed import AUDIT
-from schemas.log.control import read_all, read_directory
+from schemas.log.control.follower import read_directory
+from schemas.log.control.records import read_all
 from tests.stage.running_mesh import RunningMesh, contract, database, rows
 from tests.stage.until import until
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from schemas.feed import CONTROL
-from schemas.log.topics import end_offsets
+from schemas.log.offsets import end_offsets
 from tests.stage.running_mesh import Ran, RunningMesh, contract, database
 
 TABLE = contract(["id"], {"id": "int", "note": "string"})

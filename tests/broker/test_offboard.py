@@ -14,7 +14,8 @@ from psycopg import sql
 
 from ops.metrics.scrape import gather
 from schemas.feed import AUDIT
-from schemas.log.control import read_all, read_directory
+from schemas.log.control.follower import read_directory
+from schemas.log.control.records import read_all
 from tests.broker.test_mesh_grant_ends import can_read
 from tests.stage.running_mesh import Ran, RunningMesh, contract, database, rows
 from tests.stage.until import until, until_none

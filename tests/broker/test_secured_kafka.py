@@ -13,9 +13,10 @@ import pytest
 from schemas.change import Batch
 from schemas.errors import Misconfigured
 from schemas.log.away import check
-from schemas.log.control import ControlStore
+from schemas.log.control.store import ControlStore
 from schemas.log.kafka import Kafka
-from schemas.log.reader import Reader, read_range
+from schemas.log.range import read_range
+from schemas.log.reader import Reader
 from schemas.log.transaction import TransactionWriter
 from schemas.log.writer import Log
 from streams.worker.app import StreamWorker

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.errors import ContractBroken, Transient
 from schemas.log.kafka import Kafka
-from schemas.log.reader import read_range, tail
+from schemas.log.range import read_range, tail
 from schemas.log.writer import Log
 from tests.stage.feeds import create, fill
 from tests.stage.until import until

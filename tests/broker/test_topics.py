@@ -17,16 +17,8 @@ from ops.watch.lag import LagReader, delivery_group
 from schemas.errors import Misconfigured, Transient
 from schemas.feed import AUDIT, CONTROL, PROGRESS
 from schemas.log.kafka import Kafka
-from schemas.log.topics import (
-    Access,
-    TopicSpec,
-    allow_read,
-    allow_write,
-    create_scram_user,
-    ensure_control_topics,
-    ensure_topics,
-    withdraw_read,
-)
+from schemas.log.rights.access import Access, allow_read, allow_write, create_scram_user, withdraw_read
+from schemas.log.topics import TopicSpec, ensure_control_topics, ensure_topics
 from tests.stage.kafka_text import written
 from tests.stage.until import until
 
@@ -152,7 +144,7 @@ def test_control_topics_have_one_compacted_partition(kafka: Kafka, admin: AdminC
 
 
 def test_brokers_that_do_not_answer_are_transient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("schemas.log.topics.WITHIN_SECONDS", 1.0)
+    monkeypatch.setattr("schemas.log.admin.WITHIN_SECONDS", 1.0)
     with pytest.raises(Transient, match="bootstrap address"):
         ensure_topics(Kafka("127.0.0.1:1"), {"a.b": TopicSpec()})
 

@@ -12,7 +12,7 @@ import yaml
 
 from ops.watch.standstills import StandstillLog
 from schemas.agreement.subscriber import SinkConfig
-from schemas.log.control import ControlStore
+from schemas.log.control.store import ControlStore
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from tests.stage.delivering import Desk, OutFeed, delivering, directory_of

@@ -20,7 +20,9 @@ from schemas.agreement.identity import STATEMENT_KEY, Identity
 from schemas.contract import Contract
 from schemas.feed import IDENTITY, key_subject, out_topic, value_subject
 from schemas.log.kafka import Kafka
-from schemas.log.topics import allow_read, cluster_id, create_scram_user, ensure_control_topics
+from schemas.log.offsets import cluster_id
+from schemas.log.rights.access import allow_read, create_scram_user
+from schemas.log.topics import ensure_control_topics
 from schemas.log.writer import Log
 from schemas.position import Position
 from schemas.registry.client import RegistryClient

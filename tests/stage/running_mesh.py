@@ -25,7 +25,7 @@ from ops.host.up import mesh_command
 from ops.offboarding.offboard import offboard
 from ops.offboarding.plan import Target
 from ops.settings import load
-from schemas.log.control import read_directory
+from schemas.log.control.follower import read_directory
 from schemas.log.kafka import Kafka
 from tests.stage import feeds
 from tests.stage.until import until

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from ops.embedded.kafka import ADMIN, EmbeddedKafka
 from schemas.log.kafka import Kafka
-from schemas.log.topics import create_scram_user
+from schemas.log.rights.access import create_scram_user
 
 PASSWORD = "secured-by-tests-1"
 _MODULE = "org.apache.kafka.common.security.scram.ScramLoginModule required;"

@@ -23,7 +23,7 @@ from ops.embedded.kafka import EmbeddedKafka
 from ops.embedded.postgres import Postgres, ensure_database
 from ops.embedded.program import Program, last_lines, launch
 from ops.host.up import mesh_command
-from schemas.log.rights import HOPS
+from schemas.log.rights.hops import HOPS
 
 ROOT = Path(__file__).parents[2]
 _STARTS_WITHIN_SECONDS = 240

@@ -29,7 +29,8 @@ from producers.postgresql.snapshot.snapshot import Origin, Reading, TableCopy
 from producers.source import SourceBatch
 from schemas.agreement.directory import FeedEntry
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
-from schemas.log.writer import Bulk, LogSetting, NoTopic
+from schemas.log.lane import NoTopic
+from schemas.log.writer import Bulk, LogSetting
 from schemas.trace import described
 
 PR_SET_PDEATHSIG = 1

@@ -12,7 +12,7 @@ from producers.postgresql.value.tuple import PADDING, Former
 from producers.rejected import rejected
 from producers.source import SourceBatch
 from schemas.errors import Rejected
-from schemas.log.writer import Headers
+from schemas.log.lane import Headers
 from schemas.wire.varint import varint
 
 _OID = struct.Struct(">I").unpack_from

@@ -11,7 +11,7 @@ from schemas.agreement.grant import Grant, Mask, Status
 from schemas.agreement.subscriber import SinkConfig, Subscriber
 from schemas.contract import Contract
 from schemas.feed import AGENCIES, CONTRACTS, GRANTS, SUBSCRIBERS
-from schemas.log.control import DirectoryFold
+from schemas.log.control.follower import DirectoryFold
 
 RECORD = {"type": "record", "name": "T", "gov": {"key": ["id"]}, "fields": [{"name": "id", "type": "int"}]}
 FEED = FeedEntry(contract=Contract.parse(RECORD, "aic.t"), version=2, key_schema_id=1, value_schema_id=2, partitions=4)

@@ -9,8 +9,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import Transient
 from schemas.feed import GRANTS
-from schemas.log import control
-from schemas.log.control import _Hearing
+from schemas.log.control import records as control
+from schemas.log.control.follower import _Hearing
 
 
 class Cluster:

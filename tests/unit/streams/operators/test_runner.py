@@ -11,7 +11,7 @@ import pytest
 
 from schemas.agreement.directory import Directory
 from schemas.change import Batch, Record
-from schemas.log.writer import Headers
+from schemas.log.lane import Headers
 from streams.engine.folding import Folding
 from streams.engine.message import FACT, HOLD, TICK, message_key, pack, unpack
 from streams.engine.runner import Runner

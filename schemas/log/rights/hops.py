@@ -47,8 +47,9 @@ from schemas.feed import (
     STANDSTILLS,
     SUBSCRIBERS,
 )
+from schemas.log.admin import WITHIN_SECONDS
 from schemas.log.kafka import Kafka
-from schemas.log.topics import WITHIN_SECONDS, Access, outcome
+from schemas.log.rights.access import Access, outcome
 
 REGISTRY_TOPIC = "_schemas"
 ALL = "*"

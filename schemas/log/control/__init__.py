@@ -1,0 +1,1 @@
+"""The control topics: JSON records by key, which every process follows."""

@@ -1,0 +1,72 @@
+"""Offsets: how far topics reach, asked without reading them."""
+
+# pyright: reportPrivateImportUsage=false
+# confluent_kafka.admin re-exports its documented names without saying so in a way that the type checker reads.
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import (
+    OffsetSpec,
+)
+
+from schemas.log.admin import WITHIN_SECONDS, admin_client, partition_counts, results, unwell
+from schemas.log.kafka import Kafka
+
+
+def cluster_id(kafka: Kafka) -> str:
+    """The id that a Kafka cluster was given when it was made. Raises Transient."""
+    try:
+        return admin_client(kafka).list_topics(timeout=WITHIN_SECONDS).cluster_id or ""
+    except KafkaException as error:
+        raise unwell(error) from error
+
+
+def bounds(kafka: Kafka, topic: str, partition: int) -> tuple[int, int]:
+    """A partition's first offset and the next one to be written. Raises Transient."""
+    admin = admin_client(kafka)
+    place = TopicPartition(topic, partition)
+    found: list[int] = []
+    specs: list[Any] = [OffsetSpec.earliest(), OffsetSpec.latest()]
+    for spec in specs:
+        answer = results(admin.list_offsets({place: spec}, request_timeout=WITHIN_SECONDS))
+        found.append(answer[place].offset)
+    return found[0], found[1]
+
+
+def partitions_of(kafka: Kafka, topic: str) -> int:
+    """How many partitions a topic has, 0 for none of that name. Raises Transient."""
+    return partition_counts(admin_client(kafka), [topic]).get(topic, 0)
+
+
+def offsets_since(kafka: Kafka, topic: str, partitions: Iterable[int], since: datetime) -> dict[int, int]:
+    """Per partition the first offset written at this moment or later, the next one to be written where there is none."""
+    admin = admin_client(kafka)
+    spec: Any = OffsetSpec.for_timestamp(int(since.timestamp() * 1000))
+    answers = results(
+        admin.list_offsets(
+            {TopicPartition(topic, number): spec for number in partitions}, request_timeout=WITHIN_SECONDS
+        )
+    )
+    return {
+        place.partition: answer.offset if answer.offset >= 0 else bounds(kafka, topic, place.partition)[1]
+        for place, answer in answers.items()
+    }
+
+
+def end_offsets(kafka: Kafka, topics: Iterable[str]) -> dict[str, int]:
+    """Each topic's records ever written, by its end offsets; topics that do not exist are left out. Raises Transient."""
+    admin = admin_client(kafka)
+    partitions = partition_counts(admin, topics)
+    places = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
+    ends = dict.fromkeys(partitions, 0)
+    if places:
+        wanted: dict[TopicPartition, Any] = dict.fromkeys(places, OffsetSpec.latest())
+        futures = admin.list_offsets(wanted, request_timeout=WITHIN_SECONDS)
+        for place, answer in results(futures).items():
+            ends[place.topic] += answer.offset
+    return ends

@@ -1,0 +1,1 @@
+"""Rights on Kafka: what hops may do, what subscribers may read, and their logins."""
