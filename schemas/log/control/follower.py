@@ -63,7 +63,7 @@ class DirectoryFold:
             try:
                 entries[key] = self._READERS[topic](record)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the others stand
-                log.error("%s: the record of %s cannot be read; it is left out: %s", topic, key, described(error))
+                log.error("%s: the record of %s cannot be read; it is left out: %s", topic, key, described(error))  # noqa: TRY400
 
     def directory(self) -> Directory:
         """The Directory as of the records taken so far."""
