@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from ops.embedded.jars import class_path
-from ops.embedded.kafka import LOCK_FILE, java
 from schemas.feed import GRANTS, INCIDENTS
 from schemas.log.kafka import Kafka
 from schemas.log.rights.hops import ALL, HOPS, OWN
@@ -92,13 +89,3 @@ def test_a_forged_record_is_told_in_the_brokers_log(mesh: RunningMesh, settings:
     assert refused(Kafka.of(settings, "console"), INCIDENTS) == ""
     feeds.create(Kafka.of(settings), f"{mesh.unique}.t", partitions=1)
     assert refused(Kafka.of(settings, "console"), f"{mesh.unique}.t") == "TOPIC_AUTHORIZATION_FAILED"
-
-
-def test_javas_own_tools_enter_by_the_file_that_up_writes(mesh: RunningMesh) -> None:
-    file = mesh.directory / "kafka.properties"
-    assert file.stat().st_mode & 0o077 == 0
-    jars = ":".join(map(str, class_path(LOCK_FILE)))
-    where = ("--bootstrap-server", mesh.kafka.bootstrap, "--command-config", str(file))
-    tool = [java(), "-cp", jars, "org.apache.kafka.tools.TopicCommand", *where, "--list"]
-    listed = subprocess.run(tool, capture_output=True, text=True, check=False, timeout=120)
-    assert GRANTS in listed.stdout.split(), listed.stderr

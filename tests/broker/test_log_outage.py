@@ -26,7 +26,7 @@ from schemas.dead_letter import DeadLetter
 from schemas.errors import Transient
 from schemas.feed import ANCHORS, GRANTS, dead_letter_topic
 from schemas.incident import MemoryIncidents
-from schemas.log.control import records as control
+from schemas.log.control import follower
 from schemas.log.control.follower import Follower
 from schemas.log.control.records import publish
 from schemas.log.control.store import ControlStore
@@ -231,7 +231,7 @@ def test_grants_that_cannot_be_read_for_long_are_told_and_read_once_kafka_answer
     broker: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name, seconds in {"HEARING_EVERY_SECONDS": 0.2, "HEARING_ANSWER_SECONDS": 0.5, "DEAF_SECONDS": 1.0}.items():
-        monkeypatch.setattr(control, name, seconds)
+        monkeypatch.setattr(follower, name, seconds)
     ensure_control_topics(broker.entered_by())
     with (
         closing(Log(broker.entered_by(), client_id="test")) as log,

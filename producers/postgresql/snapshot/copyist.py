@@ -29,6 +29,7 @@ from producers.postgresql.snapshot.snapshot import Origin, Reading, TableCopy
 from producers.source import SourceBatch
 from schemas.agreement.directory import FeedEntry
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
+from schemas.log.kafka import Kafka
 from schemas.log.lane import NoTopic
 from schemas.log.writer import Bulk, LogSetting
 from schemas.trace import described
@@ -54,7 +55,7 @@ class Copyist:
         origin = Origin(**job["origin"])
         entries = [FeedEntry.from_json(record) for record in job["entries"]]
         by_table = {entry.contract.table: entry for entry in entries}
-        bulk = Bulk(LogSetting(**job["log"]))
+        bulk = Bulk(LogSetting(**{**job["log"], "kafka": Kafka(**job["log"]["kafka"])}))
         connection = connect(job["address"], name=origin.source, text_encoding=job["text_encoding"])
         copies: dict[str, TableCopy] = {}
         with closing(Reading(connection, job["snapshot"], job["position"], origin.source)) as reading:

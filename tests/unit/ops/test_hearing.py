@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import Transient
 from schemas.feed import GRANTS
-from schemas.log.control import records as control
+from schemas.log.control import follower, records
 from schemas.log.control.follower import _Hearing
 
 
@@ -37,7 +37,7 @@ class Cluster:
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     clock = [100.0]
-    monkeypatch.setattr(control.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(follower.time, "monotonic", lambda: clock[0])
     return clock
 
 
@@ -48,21 +48,21 @@ def hearing(cluster: Cluster, told: list[str]) -> Any:
 
 
 def look_for(looks: Any, now: list[float], seconds: float) -> None:
-    for _ in range(int(seconds / control.HEARING_EVERY_SECONDS)):
-        now[0] += control.HEARING_EVERY_SECONDS
+    for _ in range(int(seconds / follower.HEARING_EVERY_SECONDS)):
+        now[0] += follower.HEARING_EVERY_SECONDS
         looks.look()
 
 
 def test_grants_without_a_leader_are_told_and_in_the_end_stop_the_process(now: list[float]) -> None:
     told: list[str] = []
     looks = hearing(Cluster(), told)
-    look_for(looks, now, control.DEAF_SECONDS)
+    look_for(looks, now, follower.DEAF_SECONDS)
     assert told == []
-    look_for(looks, now, control.HEARING_EVERY_SECONDS)
+    look_for(looks, now, follower.HEARING_EVERY_SECONDS)
     assert len(told) == 1
     assert "grants cannot be read for 35 s" in told[0]
     with pytest.raises(Transient, match=f"Kafka answers, yet {GRANTS} cannot be read"):
-        look_for(looks, now, 2 * control.DEAF_SECONDS)
+        look_for(looks, now, 2 * follower.DEAF_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_while_no_broker_answers_nothing_can_flow_and_the_process_stays(now: lis
     look_for(looks, now, 600)
     assert len(told) == 1
     cluster.is_up = True  # the moment of its coming back is no reason to end
-    look_for(looks, now, control.HEARING_EVERY_SECONDS)
+    look_for(looks, now, follower.HEARING_EVERY_SECONDS)
 
 
 def test_a_broker_that_comes_back_before_it_leads_its_partitions_ends_nobody(now: list[float]) -> None:
@@ -93,7 +93,7 @@ def test_a_broker_that_comes_back_before_it_leads_its_partitions_ends_nobody(now
     looks = hearing(cluster, told)
     look_for(looks, now, 600)
     cluster.is_up, cluster.refusal = True, KafkaError._UNKNOWN_PARTITION
-    look_for(looks, now, control.HEARING_EVERY_SECONDS)
+    look_for(looks, now, follower.HEARING_EVERY_SECONDS)
     assert len(told) == 1
 
 
@@ -134,10 +134,10 @@ class Answer:
 
 def test_what_stands_is_read_on_while_a_broker_comes_back() -> None:
     client: Any = Interrupted(KafkaError._TRANSPORT, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._ALL_BROKERS_DOWN)
-    assert list(control._read_to(client, {GRANTS: 1}, {}, 30)) == [(GRANTS, "one", {})]
+    assert list(records.read_to(client, {GRANTS: 1}, {}, 30)) == [(GRANTS, "one", {})]
 
 
 def test_what_may_not_be_read_is_not_waited_for() -> None:
     client: Any = Interrupted(KafkaError.TOPIC_AUTHORIZATION_FAILED)
     with pytest.raises(Transient, match="control topics"):
-        list(control._read_to(client, {GRANTS: 1}, {}, 30))
+        list(records.read_to(client, {GRANTS: 1}, {}, 30))

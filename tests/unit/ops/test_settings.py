@@ -26,7 +26,7 @@ def directory(tmp_path: Path) -> Path:
 def test_the_environment_wins_over_the_file_value_by_value(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MESH_KAFKA", "mine:9")
     settings = load(directory)
-    assert (settings.kafka, settings.registry, settings.kafka_sasl) == ("mine:9", "http://r:1", "k:2")
+    assert (settings.kafka.bootstrap, settings.registry, settings.kafka_sasl) == ("mine:9", "http://r:1", "k:2")
 
 
 def test_no_mesh_says_where_it_looked_and_how_to_start_one(tmp_path: Path) -> None:

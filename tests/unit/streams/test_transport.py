@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from schemas.change import Batch, Record
 from schemas.errors import ContractBroken, Misconfigured, Transient
+from schemas.log.kafka import Kafka
 from streams.worker.app import application
 from streams.worker.pins import check_pins, fingerprint
 from streams.worker.prefix import Prefix, Unconfirmed
@@ -130,7 +131,7 @@ def test_changed_library_is_refused_with_what_to_do():
 
 async def hand_on(directory: Path, change: Callable[[RunConsumer], None]) -> tuple[int, int]:
     """Hand a run of epoch 1 to a consumer whose flow is off; count what was delivered before and after `change`."""
-    consumer = cast("RunConsumer", application("127.0.0.1:1", "g", directory, None).consumer)
+    consumer = cast("RunConsumer", application(Kafka("127.0.0.1:1"), "g", directory, None).consumer)
     delivered = []
 
     async def deliver(message: object) -> None:
