@@ -31,7 +31,7 @@ from typing import Any, Literal
 
 from schemas.errors import Misconfigured
 from schemas.log.kafka import Kafka
-from sinks.http.target import NETWORKS, Network, networks_of
+from sinks.network import NETWORKS, Network, networks_of
 
 DEFAULT_DIRECTORY = ".mesh"
 DELIVERY_TIMEOUT = "MESH_DELIVERY_TIMEOUT_SECONDS"

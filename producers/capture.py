@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from producers.kind import SourceKind
 from producers.missing_topic import MissingTopics
 from producers.oversize import append_or_point
-from producers.release import Holding, Releases
-from producers.source import OpenSource, Progress, Source, SourceBatch, SourceObserver, SourceSetting, StandingBy
+from producers.release import Releases
+from producers.source import Progress, Source, SourceBatch, SourceObserver, SourceSetting, StandingBy
 from schemas.agreement.agency import Agency, SourceConfig
 from schemas.agreement.anchor import Anchor
 from schemas.agreement.directory import Directory, FeedEntry
@@ -71,11 +72,11 @@ class CaptureObserver(SourceObserver, Protocol):
 
 
 class Capture:
-    """Hop 1. `kinds` maps a source's kind to what opens it; `only` limits the work to sources named `<agency>.<source>`.
+    """Hop 1. `kinds` maps the name of a source's kind to it; `only` limits the work to sources named `<agency>.<source>`.
 
     `directory` returns the present Directory, the same object while nothing has changed; `address_of(agency, source)` the
-    secret address, raising Misconfigured where there is none. `holdings` say by kind what a source gives back after its last feed,
-    and `released` keeps that it did (producers/release.py).
+    secret address, raising Misconfigured where there is none. `released` keeps that a source gave back what it held after its
+    last feed (producers/release.py).
     """
 
     def __init__(
@@ -85,10 +86,9 @@ class Capture:
         log: Log,
         progress: Progress,
         observer: CaptureObserver,
-        kinds: Mapping[str, OpenSource],
+        kinds: Mapping[str, SourceKind],
         only: Collection[str] | None = None,
         incidents: Incidents | None = None,
-        holdings: Mapping[str, Holding] | None = None,
         released: Callable[[Offboarding], None] = _keep_no_record,
     ) -> None:
         self._directory = directory
@@ -99,7 +99,7 @@ class Capture:
         self._kinds = kinds
         self._only = only
         self.incidents: Incidents = incidents or MemoryIncidents()
-        self.releases = Releases(directory, address_of, progress, observer, self.incidents, holdings or {}, released)
+        self.releases = Releases(directory, address_of, progress, observer, self.incidents, kinds, released)
         self._threads: dict[str, threading.Thread] = {}
 
     def pause_seconds(self) -> float:
@@ -260,14 +260,14 @@ class _Work:
 
     def _open(self, situation: _Situation) -> Source:
         capture = self._capture
-        opener = capture._kinds.get(situation.config.kind)
-        if opener is None:
+        kind = capture._kinds.get(situation.config.kind)
+        if kind is None or kind.open is None:
             raise Misconfigured(
                 f"source {self._name}",
                 f"kind {situation.config.kind} is unknown",
                 fix=f"use one of {', '.join(sorted(capture._kinds))}",
             )
-        return opener(
+        return kind.open(
             SourceSetting(
                 agency=situation.agency,
                 config=situation.config,

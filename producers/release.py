@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
 
+from producers.kind import Holding, SourceKind
 from producers.source import Progress, SourceObserver, SourceSetting, StandingBy
 from schemas.agreement.agency import Agency
 from schemas.agreement.directory import Directory
@@ -25,22 +25,6 @@ LOOK_SECONDS = 0.5
 _logger = logging.getLogger(__name__)
 
 
-class Holding(Protocol):
-    """What a kind of source holds in a department's database."""
-
-    def words(self, source: str, /) -> str:
-        """What it is, for people; `source` is `<agency>.<source>`."""
-        ...
-
-    def by_hand(self, source: str, /) -> str:
-        """The statements by which the database's own people give it back."""
-        ...
-
-    def release(self, setting: SourceSetting, record: Mapping[str, Any], /) -> None:
-        """Give it back; `record` is the source's progress. Changes nothing twice. Raises Transient and Misconfigured."""
-        ...
-
-
 class Releases:
     """For one capture process. `done` keeps that a slot's record is done, and returns once that is durable."""
 
@@ -51,7 +35,7 @@ class Releases:
         progress: Progress,
         observer: SourceObserver,
         incidents: Incidents,
-        holdings: Mapping[str, Holding],
+        kinds: Mapping[str, SourceKind],
         done: Callable[[Offboarding], None],
     ) -> None:
         self._directory = directory
@@ -59,7 +43,7 @@ class Releases:
         self._progress = progress
         self._observer = observer
         self._incidents = incidents
-        self._holdings = holdings
+        self._kinds = kinds
         self._done = done
 
     def due(self) -> list[str]:
@@ -89,9 +73,13 @@ class Releases:
     def _record(self, name: str) -> Offboarding | None:
         return next((each for each in self._directory().slots_due() if each.name == name), None)
 
+    def _holding(self, slot: Offboarding) -> Holding | None:
+        kind = self._kinds.get(slot.source.kind) if slot.source else None
+        return kind.holding if kind else None
+
     def _release(self, slot: Offboarding) -> None:
         record = self._progress.load(slot.name)
-        holding = self._holdings.get(slot.source.kind) if slot.source else None
+        holding = self._holding(slot)
         if record is not None and holding is not None and slot.source is not None:
             code, _, source = slot.name.partition(".")
             setting = SourceSetting(
@@ -110,7 +98,7 @@ class Releases:
     def _say(self, slot: Offboarding, error: Exception) -> None:
         # The text of what nobody foresaw may quote a row.
         problem = error.problem if isinstance(error, MeshError) else type(error).__name__
-        holding = self._holdings.get(slot.source.kind) if slot.source else None
+        holding = self._holding(slot)
         words = holding.words(slot.name) if holding else "what it holds there"
         reason = f"it was offboarded, but {words} could not be dropped yet, and its database keeps its log: {problem}"
         by_hand = f"; or in its database: {holding.by_hand(slot.name)}" if holding else ""

@@ -5,5 +5,5 @@ Imports the ground only. Upholds invariants 1 (the broker's offset moves behind 
 subscriber and sink), 9 (a gap parks the lane and says so).
 
 The path: Reader.batches (reader.py) → Lane (lane.py) → Sink.write (sink.py: postgres.py, webhook.py, files.py). A new sink is one
-file with its SinkKind, one line in `ops.run.sink_kinds.SINKS`, one test.
+file with its SinkKind, one line in `ops.kinds.sinks.SINKS`, one test.
 """

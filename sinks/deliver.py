@@ -19,13 +19,14 @@ from schemas.log.kafka import Kafka
 from schemas.wire.codec import SchemaOf
 from sinks.addresses import Addresses
 from sinks.ending import Acknowledge, Endings
-from sinks.http.target import Network
+from sinks.kind import SinkKind, is_delivered
 from sinks.lane.lane import Lane
 from sinks.lane.patience import Patience
 from sinks.lane.report import DeliveryObserver, LaneReport
 from sinks.lane.rewind import Replays, Rewinds
 from sinks.lane.standstill import MemoryStandstills, Standstill, Standstills, name_of
-from sinks.sink import AddressOf, SinkKind, SinkSetup
+from sinks.network import Network
+from sinks.sink import AddressOf, SinkSetup
 
 logger = logging.getLogger(__name__)
 
@@ -45,13 +46,15 @@ def _keep_no_record(_ending: Ending, _removed: int | None) -> None:
     """For a delivery that runs by itself."""
 
 
-def wanted_endings(directory: Directory, now: datetime) -> dict[LaneKey, tuple[SinkConfig, list[Ending]]]:
+def wanted_endings(
+    directory: Directory, now: datetime, kinds: Mapping[str, SinkKind]
+) -> dict[LaneKey, tuple[SinkConfig, list[Ending]]]:
     """Per lane its sink and the ends that it has to apply (invariant 11)."""
     lanes: dict[LaneKey, tuple[SinkConfig, list[Ending]]] = {}
     for ending in directory.endings_due(now):
         subscriber = directory.subscribers.get(ending.subscriber)
         sink = subscriber.sink(ending.sink) if subscriber else None
-        if sink is not None and not sink.is_pulled:
+        if sink is not None and is_delivered(sink, kinds):
             lanes.setdefault((ending.subscriber, ending.sink), (sink, []))[1].append(ending)
     return lanes
 
@@ -67,14 +70,16 @@ def past_endings(directory: Directory, now: datetime) -> dict[LaneKey, list[Endi
     return lanes
 
 
-def wanted_lanes(directory: Directory, now: datetime) -> dict[LaneKey, tuple[SinkConfig, dict[str, str]]]:
+def wanted_lanes(
+    directory: Directory, now: datetime, kinds: Mapping[str, SinkKind]
+) -> dict[LaneKey, tuple[SinkConfig, dict[str, str]]]:
     """Per lane its sink and its topics with their grant ids: only active grants of known subscribers (invariant 6)."""
     lanes: dict[LaneKey, tuple[SinkConfig, dict[str, str]]] = {}
     for entry in directory.grants.values():
         grant = entry.grant
         subscriber = directory.subscribers.get(grant.subscriber)
         sink = subscriber.sink(grant.sink) if subscriber else None
-        if sink is not None and not sink.is_pulled and grant.is_active(now):
+        if sink is not None and is_delivered(sink, kinds) and grant.is_active(now):
             _, topics = lanes.setdefault((grant.subscriber, grant.sink), (sink, {}))
             topics[entry.topic] = grant.grant_id
     return lanes
@@ -177,7 +182,7 @@ class Delivery:
     def _settle(self, directory: Directory) -> None:
         self._take_replays(directory)
         now = datetime.fromtimestamp(self._now(), UTC)
-        wanted, endings = wanted_lanes(directory, now), wanted_endings(directory, now)
+        wanted, endings = wanted_lanes(directory, now, self._kinds), wanted_endings(directory, now, self._kinds)
         past = past_endings(directory, now)
         schemas = {entry.topic: entry.value_schema_id for entry in directory.grants.values()}
         for key, (sink, _) in endings.items():

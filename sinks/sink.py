@@ -11,9 +11,9 @@ from schemas.agreement.subscriber import SinkConfig
 from schemas.change import Batch, Partition, Record
 from schemas.errors import ContractBroken, MeshError, Rejected, Transient
 from schemas.feed import first_edition
-from schemas.form import NoOptions, Written, read
+from schemas.form import Written, read
 from schemas.wire.codec import SchemaOf
-from sinks.http.target import Network
+from sinks.network import Network
 
 _Options = TypeVar("_Options")
 
@@ -214,19 +214,3 @@ class SinkSetup:
     def name_of(self, topic: str) -> str:
         """The feed, and the purpose if it is a second grant, that an `out` topic delivers: what rows are called here."""
         return first_edition(topic).removeprefix(f"out.{self.subscriber}.")
-
-
-SinkBuilder = Callable[[SinkSetup], Sink | AnsweringSink]
-PaceOf = Callable[[SinkSetup], Pace]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkKind:
-    """One entry of the table of sinks: how to build it, the form of its options, and how its lane reads."""
-
-    build: SinkBuilder
-    options: type[Any] = NoOptions
-    trial: Callable[[SinkSetup], None] | None = None
-    """What onboarding tries before anything flows. Raises Misconfigured for what a person must mend, Transient without answer."""
-    pace: PaceOf = lambda _setup: Pace()
-    reads_headers: bool = True

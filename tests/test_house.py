@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from ops.kinds.sinks import SINKS
+from ops.kinds.sources import SOURCES
+from schemas.agreement.agency import FLOW
+
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "schemas": set[str](),
@@ -100,6 +104,33 @@ IMPORTED_AS = {
     "pyyaml": "yaml",
 }
 UNSEEN = {"cramjam": "aiokafka loads it for lz4"}
+# The words of the kinds, where they mean something else, by what the file has to do with it.
+NAMESAKES = {
+    "schemas/agreement/": "what the agreements themselves tell apart: feeds that flows write, and grants to another mesh",
+    "schemas/feed.py": "the first part of the mesh's own topics",
+    "producers/postgresql/link/": "PostgreSQL's own setting",
+    "streams/flows/statistics/": "a column",
+    "ops/bench/": "measures what it names",
+    "ops/city/office/work.py": "a column",
+    "ops/cli.py": "the command",
+    "ops/dashboards/flows.py": "a label",
+    "ops/embedded/": "programs, databases and users of the embedded servers",
+    "ops/host/": "the embedded server",
+    "ops/metrics/": "a label",
+    "ops/onboarding/neighbours.py": "a directory of the mesh's",
+    "ops/prometheus/configuration.py": "a word of Prometheus'",
+    "ops/soak/memory.py": "the embedded server",
+    "ops/soak/trouble.py": "the embedded server",
+    "ops/soak/tables.py": "writes an agency's and a subscriber's file, as people do",
+    "ops/trust/identity.py": "the owner of the mesh's own key",
+    "ops/watch/": "a label, and a kind of entity",
+}
+# Who loads modules of a kind's room, and why the kind's value does not do.
+ENTERED = {
+    "ops/bench/": "measures the parts by themselves",
+}
+STILL_NAMED = {"ops/onboarding/follow.py", "ops/proof/verify.py", "ops/proof/copies.py"}
+STILL_ENTERED = ("ops/onboarding/", "ops/proof/")
 LINES_MAX = 400
 FILES_MAX = 15
 """Files of code in a folder of the product."""
@@ -218,6 +249,53 @@ def imported(path: Path) -> Iterator[str]:
 def test_no_file_outgrows_one_noun() -> None:
     long = {name_of(path): lines for path in FILES if (lines := path.read_text().count("\n")) > LINES_MAX}
     assert not long, f"look for the second noun hiding inside: {long}"
+
+
+def rooms_of_kinds() -> dict[str, set[str]]:
+    """The folder of each kind's room, and the words of its kinds."""
+    rooms: dict[str, set[str]] = {}
+    for package, table in (("producers", SOURCES), ("sinks", SINKS)):
+        for path in (ROOT / package).glob("*/kind.py"):
+            values = vars(importlib.import_module(f"{package}.{path.parent.name}.kind")).values()
+            words = {word for word, kind in table.items() if any(kind is value for value in values)}
+            rooms[f"{name_of(path.parent)}/"] = words
+    return rooms
+
+
+def test_no_file_but_its_room_and_the_table_names_a_kind() -> None:
+    words, rooms = {*SOURCES, *SINKS}, rooms_of_kinds()
+    assert {word for own in rooms.values() for word in own} == words - {FLOW}, "a kind stands in a room's kind.py"
+    allowed = {**dict.fromkeys(NAMESAKES, words), "ops/kinds/": words, **rooms}
+    named = {
+        (name_of(path), node.value)
+        for path in FILES
+        if any(f'"{word}"' in TEXTS[path] for word in words)
+        for node in ast.walk(ast.parse(TEXTS[path]))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in words
+    }
+    used = {start for start, own in allowed.items() for name, word in named if name.startswith(start) and word in own}
+    wrong = {
+        (name, word)
+        for name, word in named
+        if not any(name.startswith(start) and word in own for start, own in allowed.items())
+    }
+    assert {name for name, _ in wrong} == STILL_NAMED, f"ask the kind's value (ops/kinds) instead: {sorted(wrong)}"
+    assert not NAMESAKES.keys() - used, "these name none any more"
+
+
+def test_a_kinds_room_is_entered_by_its_kind_alone() -> None:
+    rooms = rooms_of_kinds()
+    wrong = {
+        (name_of(path), module)
+        for path in FILES
+        if any(room.replace("/", ".")[:-1] in TEXTS[path] for room in rooms)
+        for module in imported(path)
+        for room in rooms
+        if module.replace(".", "/").startswith(room)
+        if not name_of(path).startswith((room, *ENTERED, *STILL_ENTERED))
+        if not (name_of(path).startswith("ops/kinds/") and module.replace(".", "/").startswith(f"{room}kind"))
+    }
+    assert not wrong, f"ask the kind's value (ops/kinds) instead: {sorted(wrong)}"
 
 
 def test_source_is_generated_in_one_place() -> None:

@@ -30,7 +30,7 @@ from schemas.position import Position
 from schemas.wire.codec import Codec
 from schemas.wire.envelope import key_schema, out_value_schema
 from sinks.deliver import Delivery
-from sinks.postgresql.sink import POSTGRES
+from sinks.postgresql.kind import POSTGRES
 from sinks.postgresql.table.row import row_reader
 from sinks.postgresql.table.table import TOKEN, Table
 from sinks.row import columns_of

@@ -21,11 +21,12 @@ from ops.embedded.postgres import Postgres, ensure_database
 from ops.embedded.program import Program, Running, launch
 from ops.host.private import keep_private
 from ops.host.up import mesh_command
+from ops.kinds.sinks import SINKS
 from ops.lint.folder import Folder, SubscriberFolder, variable_of
 from ops.settings import Settings, endpoints, load
-from schemas.agreement.subscriber import SIGNING_KEY, SinkConfig
+from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import Misconfigured, Transient
-from sinks.http.target import NETWORKS
+from sinks.network import NETWORKS
 
 MARKER = "demo"
 """A file that says: this directory was made by the demo and may be made anew."""
@@ -172,7 +173,7 @@ def set_up(settings: Settings, folder: Folder, subscribers: Postgres) -> Iterato
             for sink in subscriber.subscriber.sinks:
                 if lies_beside_source(sink):
                     continue  # a department's own database has been named above
-                if sink.kind == "postgres":
+                if SINKS[sink.kind].target == "database":
                     code = subscriber.subscriber.subscriber
                     targets[code] = subscribers.create_database(f"at_{code}")
                     _name(subscriber.connections.get(sink.name, ""), targets[code])
@@ -183,20 +184,22 @@ def set_up(settings: Settings, folder: Folder, subscribers: Postgres) -> Iterato
 
 def _name_sink(folder: SubscriberFolder, sink: SinkConfig, directory: Path, webhook: str, secret: str) -> None:
     connection = folder.connections.get(sink.name, "")
-    if sink.kind == "files":
+    kind = SINKS[sink.kind]
+    if kind.target == "directory":
         drops = (
             directory / "drops" / folder.subscriber.subscriber / sink.name
         )  # one folder each: two sinks may not share one
         drops.mkdir(parents=True, exist_ok=True)
         _name(connection, str(drops))
-    elif sink.kind == "webhook":
+    elif kind.target == "receiver":
         _name(connection, webhook)
-        _name(folder.connections.get(f"{sink.name}.{SIGNING_KEY}", ""), secret)
+        for needed in kind.secrets:
+            _name(folder.connections.get(f"{sink.name}.{needed.name}", ""), secret)
 
 
 def lies_beside_source(sink: SinkConfig) -> bool:
     """Whether a sink delivers into the database of a department that provides tables too."""
-    return sink.kind == "postgres" and bool(sink.options.get("beside_source"))
+    return SINKS[sink.kind].is_beside_source(sink)
 
 
 def _name(connection: str, address: str) -> None:

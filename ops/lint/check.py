@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from ops.kinds.sources import whole_row_fix
 from ops.lint.contract import ContractLint
 from ops.lint.folder import AGENCY_FILE, SUBSCRIBER_FILE, contract_files, found, read
 from ops.lint.located import Located, Unreadable
@@ -59,7 +60,9 @@ class _Check:
         self._directory = directory
         self._report = Report(folder=str(folder))
         self._feeds: dict[str, KnownFeed | None] = {
-            name: KnownFeed(contract=entry.contract, is_keyed_only=entry.is_keyed_only)
+            name: self._known(
+                entry.contract, directory.agencies.get(entry.contract.agency), is_keyed_only=entry.is_keyed_only
+            )
             for name, entry in directory.feeds.items()
         }
         self._owners: dict[str, str] = {}
@@ -76,6 +79,11 @@ class _Check:
             self._subscriber(path)
         self._report.problems.sort(key=lambda problem: (problem.file, problem.line))
         return self._report
+
+    @staticmethod
+    def _known(contract: Contract, agency: Agency | None, *, is_keyed_only: bool) -> KnownFeed:
+        fix = whole_row_fix(agency, contract)
+        return KnownFeed(contract=contract, is_keyed_only=is_keyed_only, whole_row_fix=fix)
 
     def _error(self, path: Path, line: int, field: str, message: str, fix: str) -> None:
         problem = Problem(
@@ -188,7 +196,7 @@ class _Check:
         if contract is not None:
             running = self._directory.feeds.get(feed)
             is_keyed_only = running.is_keyed_only if running else contract.gov.get("keyedOnly") is True
-            self._feeds[feed] = KnownFeed(contract=contract, is_keyed_only=is_keyed_only)
+            self._feeds[feed] = self._known(contract, agency, is_keyed_only=is_keyed_only)
             self._report.feeds.append(self._standing(path, lint, contract))
         return contract
 

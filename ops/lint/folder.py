@@ -41,11 +41,12 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ops.kinds.sinks import secrets_of
 from ops.lint.folder_form import GrantForm
 from ops.lint.located import Located, Unreadable, read_json, read_yaml
 from schemas.agreement.agency import Agency, SourceConfig
 from schemas.agreement.grant import Grant
-from schemas.agreement.subscriber import SECRETS, SinkConfig, Subscriber
+from schemas.agreement.subscriber import SinkConfig, Subscriber
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
 from schemas.form import read as read_form
@@ -263,7 +264,7 @@ def _ends(record: Mapping[str, Any], name: str, owner: str) -> tuple[list[dict[s
             raise Misconfigured(f"{owner}, {label}", "its options are no object", fix="write `options: {name: value}`")
         if any(label == other["name"] for other in entries):
             raise Misconfigured(owner, f"names {label} twice in {name}", fix="give each its own name")
-        own = SECRETS.get(kind, ()) if name == "sinks" else ()
+        own = secrets_of(kind) if name == "sinks" else ()
         if unknown := sorted(map(str, set(entry) - {"name", "kind", "connection", "options", *own})):
             fix = "put what belongs to the kind under `options`"
             raise Misconfigured(f"{owner}, {label}", f"has unknown entries {unknown}", fix=fix)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from datetime import date
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
+from ops.kinds.sinks import SINKS
 from schemas.form import Written, needed
 
 
@@ -54,12 +55,11 @@ class EndForm:
     options: _Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SinkForm(EndForm):
-    """One entry of `sinks`, with the secrets of the kinds that have some; which has which is looked at by itself."""
-
-    signing_key: str | None = None
-    previous_signing_key: str | None = None
+_SECRETS = sorted({secret.name for kind in SINKS.values() for secret in kind.secrets})
+SinkForm = make_dataclass(
+    "SinkForm", [(name, str | None, None) for name in _SECRETS], bases=(EndForm,), frozen=True, slots=True, kw_only=True
+)
+"""One entry of `sinks`, with the secrets of the kinds that have some; which has which is looked at by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class SubscriberForm:
 
     subscriber: str = needed("its grants are named by it", "add `subscriber: <code>`: lower-case letters, digits, _")
     name: str | None = None
-    sinks: tuple[SinkForm, ...] | None = ()
+    sinks: tuple[SinkForm, ...] | None = ()  # pyright: ignore[reportInvalidTypeForm]  # made from the table of kinds
     grants: _Any = None
 
 

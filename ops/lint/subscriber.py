@@ -6,29 +6,25 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ops.kinds.sinks import SINKS
+from ops.kinds.sources import SOURCES
 from ops.lint.column import did_you_mean
 from ops.lint.folder import CODE, agency_of, grant_of, subscriber_of, variable_of
 from ops.lint.folder_form import AgencyForm, GrantForm, SubscriberForm
-from ops.lint.kinds import SINK_OPTIONS, SOURCE_OPTIONS
 from ops.lint.located import Located, Path
 from ops.lint.report import Problem, Severity
-from producers.postgresql.link.catalog import spelled
-from schemas.agreement.agency import FLOW, Agency
-from schemas.agreement.anchor import MESH
+from producers.kind import SourceKind
+from schemas.agreement.agency import Agency
 from schemas.agreement.grant import Grant, Mask
-from schemas.agreement.subscriber import PREVIOUS_SIGNING_KEY, SIGNING_KEY, Subscriber
+from schemas.agreement.subscriber import Subscriber
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
 from schemas.expression.code import predicate
 from schemas.expression.expression import parse as parse_expression
 from schemas.feed import check_feed, out_topic
 from schemas.form import examine
-from schemas.wire.name import column_name
-from sinks.http.target import parse_url
-from sinks.postgresql.table.table import NAME_BYTES_MAX, SHORTER_COLUMN, SHORTER_TABLE, does_hold
+from sinks.kind import Secret, SinkKind
 
-SINK_KINDS = tuple(SINK_OPTIONS)
-SOURCE_KINDS = tuple(SOURCE_OPTIONS)
 _WITHHELD = {False: {Mask.DROP}, True: {Mask.HASH}}
 """The masks under which a NOT_SHARED column does not leave: a key column cannot be dropped, only made unreadable."""
 
@@ -39,6 +35,7 @@ class KnownFeed:
 
     contract: Contract
     is_keyed_only: bool
+    whole_row_fix: str
 
 
 class FileLint:
@@ -81,7 +78,7 @@ class FileLint:
             self._add(Severity.ERROR, ("agency",), "", "has no source, so nothing can be captured", fix)
         if "name" not in self._located.value:
             self._add(Severity.WARNING, ("agency",), "", "has no Chinese name", "add `name: <中文名>`")
-        self._ends("sources", agency.agency, connections, SOURCE_OPTIONS)
+        self._ends("sources", agency.agency, connections, SOURCES)
         return agency
 
     def subscriber(self) -> Subscriber | None:
@@ -96,25 +93,28 @@ class FileLint:
         if not subscriber.sinks:
             fix = "add `sinks:` with a name, a kind and a connection"
             self._add(Severity.ERROR, ("subscriber",), "", "has no sink, so nothing can be delivered", fix)
-        self._ends("sinks", subscriber.subscriber, connections, SINK_OPTIONS)
+        self._ends("sinks", subscriber.subscriber, connections, SINKS)
         return subscriber
 
-    def _ends(self, name: str, owner: str, connections: Mapping[str, str], kinds: Mapping[str, type[Any]]) -> None:
+    def _ends(
+        self, name: str, owner: str, connections: Mapping[str, str], kinds: Mapping[str, SourceKind | SinkKind]
+    ) -> None:
         for index, entry in enumerate(self._located.value.get(name) or ()):
             at, label = (name, index), str(entry.get("name", "main"))
-            if entry["kind"] not in kinds:
+            kind = kinds.get(entry["kind"])
+            if kind is None:
                 fix = did_you_mean(str(entry["kind"]), tuple(kinds))
                 self._add(Severity.ERROR, (*at, "kind"), label, f"there is no kind {entry['kind']}", fix)
             else:
                 what = f"option of a {name.removesuffix('s')} of kind {entry['kind']}"
-                for fault in examine(kinds[entry["kind"]], entry.get("options") or {}, what)[1]:
+                for fault in examine(kind.options, entry.get("options") or {}, what)[1]:
                     self._add(Severity.ERROR, (*at, "options", *fault.path), label, fault.message, fault.fix)
-            if entry["kind"] == FLOW:
-                continue  # written by the mesh itself: there is nothing to connect to
-            if entry["kind"] == MESH and name == "sinks":
-                continue  # it comes and reads: there is nothing to connect to
-            if entry["kind"] == "webhook" and name == "sinks":
-                self._webhook(entry, at, label, owner, connections)
+            if isinstance(kind, SinkKind):
+                self._address(kind, at, label, connections)
+                for secret in kind.secrets:
+                    self._secret(secret, entry, at, label, owner, connections)
+            if kind is not None and not kind.has_address:
+                continue  # there is nothing to connect to
             variable = f"${{MESH_{owner.upper()}_DSN}}"
             if label not in connections:
                 self._add(Severity.ERROR, at, label, "has no connection", f"add `connection: {variable}`")
@@ -123,27 +123,34 @@ class FileLint:
                 text = "its address stands in the file, with whatever secret it holds"
                 self._add(Severity.WARNING, (*at, "connection"), label, text, fix)
 
-    def _webhook(
-        self, entry: Mapping[str, Any], at: Path, label: str, owner: str, connections: Mapping[str, str]
-    ) -> None:
-        """Its address, where it stands in the file, and the keys that sign its deliveries."""
+    def _address(self, kind: SinkKind, at: Path, label: str, connections: Mapping[str, str]) -> None:
+        """Its address, where it stands in the file."""
         address = connections.get(label, "")
-        if address and variable_of(address) is None:
+        if address and variable_of(address) is None and kind.check_address:
             try:
-                parse_url(address)
+                kind.check_address(address)
             except Misconfigured as error:
                 self._reject((*at, "connection"), label, error)
-        variable = f"${{MESH_{owner.upper()}_{label.upper()}_KEY}}"
-        if f"{label}.{SIGNING_KEY}" not in connections and not (entry.get("options") or {}).get("secret"):
-            fix = f"add `{SIGNING_KEY}: {variable}`: whsec_ and 24 to 64 random bytes in base64"
-            self._add(Severity.ERROR, at, label, "has no signing key, so its receiver could not trust it", fix)
-        for secret in (SIGNING_KEY, PREVIOUS_SIGNING_KEY):
-            given = connections.get(f"{label}.{secret}")
-            if given is not None and variable_of(given) is None:
-                fix = f"write `{secret}: {variable}` and keep the key in the environment"
-                self._add(
-                    Severity.ERROR, (*at, secret), label, "its signing key stands in the file for all to read", fix
-                )
+
+    def _secret(
+        self,
+        secret: Secret,
+        entry: Mapping[str, Any],
+        at: Path,
+        label: str,
+        owner: str,
+        connections: Mapping[str, str],
+    ) -> None:
+        """A secret that it needs is named, and none stands in the file."""
+        variable = f"${{MESH_{owner.upper()}_{label.upper()}_{secret.variable}}}"
+        given = connections.get(f"{label}.{secret.name}")
+        if given is None and secret.needed_because and not (entry.get("options") or {}).get(secret.or_option):
+            fix = f"add `{secret.name}: {variable}`: {secret.form}"
+            self._add(Severity.ERROR, at, label, f"has no {secret.what}, {secret.needed_because}", fix)
+        elif given is not None and variable_of(given) is None:
+            fix = f"write `{secret.name}: {variable}` and keep the {secret.variable.lower()} in the environment"
+            text = f"its {secret.what} stands in the file for all to read"
+            self._add(Severity.ERROR, (*at, secret.name), label, text, fix)
 
     # --- grants -----------------------------------------------------------------------------------------------------
 
@@ -225,18 +232,10 @@ class FileLint:
     def _target(self, grant: Grant, at: Path, subscriber: Subscriber, contract: Contract) -> None:
         """What the grant's target could not hold, and delivery would stop at."""
         sink = subscriber.sink(grant.sink)
-        if sink is None or sink.kind != "postgres":
-            return
-        delivered = grant.delivered_as
-        tables = sink.options.get("tables")
-        table = str((tables if isinstance(tables, Mapping) else {}).get(delivered, delivered.replace(".", "_")))
-        text = f"is longer than the {NAME_BYTES_MAX} bytes that PostgreSQL keeps of a name: the table would not be made"
-        if not does_hold(table):
-            self._add(Severity.WARNING, at, grant.feed, f"table {table} {text}", SHORTER_TABLE)
-        for name in dict.fromkeys((*contract.key, *grant.columns)):
-            plain = column_name(name)
-            if name in contract.by_name and grant.mask.get(name) is not Mask.DROP and not does_hold(plain):
-                self._add(Severity.WARNING, at, grant.feed, f"column {plain} {text}", SHORTER_COLUMN)
+        kind = SINKS.get(sink.kind) if sink else None
+        if sink is not None and kind is not None:
+            for text, fix in kind.unfit(sink, grant, contract):
+                self._add(Severity.WARNING, at, grant.feed, text, fix)
 
     def _columns(self, grant: Grant, at: Path, contract: Contract) -> None:
         names = [field.name for field in contract.fields]
@@ -296,5 +295,4 @@ class FileLint:
             return
         if feed.is_keyed_only and expression.columns - set(feed.contract.key):
             text = "filters rows, but the source does not send the row as it was, so leaving the filter would go unseen"
-            fix = f"let the department run: ALTER TABLE {spelled(feed.contract.table)} REPLICA IDENTITY FULL;"
-            self._add(Severity.ERROR, place, grant.feed, text, fix)
+            self._add(Severity.ERROR, place, grant.feed, text, feed.whole_row_fix)

@@ -18,12 +18,13 @@ from typing import Any
 
 import click
 
+from ops.kinds.sinks import SINKS
+from ops.kinds.sources import SOURCES
 from ops.offboarding.offboarded import unconfirmed
 from ops.offboarding.plan import Plan, Target, What, feeds_left, slots_of
 from ops.settings import Connections, Settings
 from ops.trust.audit import audit
 from ops.watch.incidents import read as read_incidents
-from producers.release import Holding
 from schemas.agreement.agency import SourceConfig
 from schemas.agreement.directory import Directory
 from schemas.agreement.offboarding import Kind, Offboarding
@@ -35,6 +36,7 @@ from schemas.log.rights.access import withdraw_read
 from schemas.log.rights.login import remove_login
 from schemas.log.topics import ensure_control_topics
 from schemas.log.writer import Log
+from sinks.kind import is_delivered
 
 REASON = "OFFBOARDED"
 PAUSE_SECONDS = 0.3
@@ -116,8 +118,6 @@ def offboard(
     `abandoned`: `slot`, to leave what is held in departments' databases there; `subscriber`, to ask nobody for the end of what
     was delivered to the targets.
     """
-    from ops.run.source_kinds import HOLDINGS  # noqa: PLC0415  it loads every source
-
     ensure_control_topics(settings.kafka)
     directory = read_directory(settings.kafka)
     plan = Plan.of(directory, targets)
@@ -126,7 +126,7 @@ def offboard(
         targets=targets,
         feeds=sorted(plan.feeds),
         grants=plan.grants_in_words(is_abandoned="subscriber" in abandoned),
-        held={source: _held(HOLDINGS, config.kind, source) for source, (config, _) in sorted(plan.slots.items())},
+        held={source: _held(config.kind, source) for source, (config, _) in sorted(plan.slots.items())},
         topics=plan.topics(),
         notices=plan.notices(),
         is_new=work.is_new,
@@ -134,7 +134,7 @@ def offboard(
     if is_agreed:
         work.end()
         outcome.is_done = True
-        outcome.waits_for = _until_done(settings, targets, wait_seconds, HOLDINGS)
+        outcome.waits_for = _until_done(settings, targets, wait_seconds)
     return outcome
 
 
@@ -258,17 +258,15 @@ class _Offboarding:
 def _is_delivered(directory: Directory, code: str, sink: str) -> bool:
     subscriber = directory.subscribers.get(code)
     config = subscriber.sink(sink) if subscriber else None
-    return config is not None and not config.is_pulled
+    return is_delivered(config, SINKS)
 
 
-def _held(holdings: Mapping[str, Holding], kind: str, source: str) -> str:
-    holding = holdings.get(kind)
+def _held(kind: str, source: str) -> str:
+    holding = SOURCES[kind].holding if kind in SOURCES else None
     return holding.words(source) if holding else ""
 
 
-def _until_done(
-    settings: Settings, targets: Sequence[Target], wait_seconds: float, holdings: Mapping[str, Holding]
-) -> list[str]:
+def _until_done(settings: Settings, targets: Sequence[Target], wait_seconds: float) -> list[str]:
     """Wait for what the hops have to do; what they have not done by then."""
     deadline = time.monotonic() + wait_seconds
     while wait_seconds > 0:
@@ -283,18 +281,18 @@ def _until_done(
             break
         if time.monotonic() > deadline:
             return [
-                *(_slot_in_words(settings, slot, holdings) for slot in slots),
+                *(_slot_in_words(settings, slot) for slot in slots),
                 *(_subscriber_in_words(directory, code) for code in codes),
             ]
         time.sleep(PAUSE_SECONDS)
     return []
 
 
-def _slot_in_words(settings: Settings, slot: Offboarding, holdings: Mapping[str, Holding]) -> str:
+def _slot_in_words(settings: Settings, slot: Offboarding) -> str:
     incident = read_incidents(settings.kafka).get(incident_key("source", slot.name))
     if incident is not None:
         return f"source {slot.name}: {incident.reason}\n  fix: {incident.fix}"
-    held = _held(holdings, slot.source.kind, slot.name) if slot.source else ""
+    held = _held(slot.source.kind, slot.name) if slot.source else ""
     return f"source {slot.name}: {held or 'what it holds'} is not dropped yet; see that capture runs: `mesh status`"
 
 

@@ -26,7 +26,7 @@ from ops.lint.folder import AGENCY_FILE, CODE, VARIABLE, resolved
 from ops.onboarding.draft_type import RECORD_BASIS, Unmapped, field_of
 from producers.postgresql.link.catalog import Table, TableColumn, Types, spelled, tables
 from producers.postgresql.link.link import connect, translated
-from producers.postgresql.preflight import Finding, findings
+from producers.postgresql.onboarding.preflight import Finding, findings
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
 from schemas.wire.name import avro_name

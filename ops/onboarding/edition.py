@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from ops.kinds.sinks import SINKS
 from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.agreement.grant import Grant
 from schemas.contract import Contract
@@ -18,6 +19,7 @@ from schemas.feed import ENDINGS, key_subject, value_subject
 from schemas.log.control.records import Append, publish
 from schemas.registry.client import RegistryClient
 from schemas.wire.envelope import out_key_schema, out_value_schema
+from sinks.kind import is_delivered
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 SUCCEEDED = "SUCCEEDED"
@@ -36,7 +38,9 @@ def edition_for(
         return 1
     subscriber = directory.subscribers.get(grant.subscriber)
     sink = subscriber.sink(running.grant.sink) if subscriber else None
-    is_given_again = running.grant.is_over(now) and not grant.is_over(now) and not (sink and sink.is_pulled)
+    is_given_again = (
+        running.grant.is_over(now) and not grant.is_over(now) and (sink is None or is_delivered(sink, SINKS))
+    )
     if is_given_again or running.grant.sink != grant.sink or _is_broken(grant, contract, running, registry):
         return running.edition + 1
     return running.edition

@@ -26,8 +26,8 @@ from ops.settings import Connections, Settings
 from ops.trust.audit import audit
 from ops.watch.incidents import read as read_incidents
 from producers.postgresql.link.catalog import Table
+from producers.postgresql.onboarding.preflight import describe, preflight
 from producers.postgresql.place import LIVE, SourcePlace
-from producers.postgresql.preflight import describe, preflight
 from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.contract import Contract
 from schemas.errors import Misconfigured

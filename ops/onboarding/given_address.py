@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
+from ops.kinds.sinks import secrets_of
 from ops.lint.folder import Folder, SubscriberFolder, resolved
 from ops.settings import Connections
-from schemas.agreement.subscriber import SECRETS, SinkConfig
+from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import Misconfigured
 
 
@@ -16,7 +17,7 @@ def save_secrets(
 ) -> None:
     """Keep what a sink has beside its connection where the sink reads it; what the folder no longer names is over."""
     code = folder.subscriber.subscriber
-    names = {f"{sink.name}.{secret}" for secret in SECRETS.get(sink.kind, ())}
+    names = {f"{sink.name}.{secret}" for secret in secrets_of(sink.kind)}
     written = names & folder.connections.keys()
     for name in written:
         kept.save(code, name, given(code, name))

@@ -17,9 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ops.former_connections import settle
+from ops.kinds.sinks import SINKS
+from ops.kinds.sources import kind_of
 from ops.lint.check import Report, check
 from ops.lint.folder import AgencyFolder, Folder, SubscriberFolder, load
-from ops.lint.preflight import Provided, preflight
 from ops.onboarding.edition import cut, edition_for, end_former, register
 from ops.onboarding.given_address import GivenAddresses, save_secrets
 from ops.onboarding.neighbours import Ends
@@ -28,8 +29,8 @@ from ops.settings import Connections, Settings, endpoints
 from ops.settings import load as load_settings
 from ops.trust.anchors import require_anchor
 from ops.trust.hash_key import agree, needs_key
-from producers.postgresql.link.catalog import spelled
-from producers.postgresql.preflight import Finding
+from producers.finding import Finding, Provided
+from producers.kind import SourceKind
 from schemas.agreement.agency import Agency
 from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.agreement.grant import Grant, Status
@@ -107,6 +108,7 @@ class _Onboarding:
         self._partitions = partitions
         self._tables: dict[str, Provided] = {}
         self._derived: set[str] = set()
+        self._kinds: dict[str, SourceKind] = {}
         self._key_ids: dict[str, str] = {}
         self._editions: dict[str, int] = {}
         self.feeds: dict[str, FeedEntry] = {}
@@ -153,15 +155,17 @@ class _Onboarding:
                     continue
                 name = f"{folder.agency.agency}.{source.name}"
                 address = self._source(folder.agency.agency, source.name)
-                found, provided = preflight(source, address, contracts, self._directory.anchors, name=name)
+                kind = kind_of(folder.agency, source.name)
+                self._kinds.update({contract.feed: kind for contract in contracts})
+                found, provided = kind.preflight(source, address, contracts, self._directory.anchors, name=name)
                 self._heed(name, found)
                 self._tables.update(provided)
         self._examine_ends(content)
         for subscriber in content.subscribers:
             for sink in subscriber.subscriber.sinks:
-                if sink.is_pulled:
+                if sink.is_mesh:
                     require_anchor(sink, subscriber.subscriber.subscriber, self._directory.anchors)
-                else:
+                if SINKS[sink.kind].has_address:
                     self._sink(subscriber.subscriber.subscriber, sink.name)
             for grant in subscriber.grants:
                 self._examine_grant(grant)
@@ -172,9 +176,11 @@ class _Onboarding:
         if grant.feed in self._derived:
             return  # a flow says every row as it was
         if table is not None:
-            name, is_keyed_only = table.name, not table.is_whole_row
+            name, is_keyed_only, kind = table.name, not table.is_whole_row, self._kinds[grant.feed]
         elif running is not None:
-            name, is_keyed_only = running.contract.table, running.is_keyed_only
+            contract = running.contract
+            name, is_keyed_only = contract.table, running.is_keyed_only
+            kind = kind_of(self._directory.agencies.get(contract.agency), contract.source)
         else:
             fix = f"onboard the folder of {grant.feed.split('.', maxsplit=1)[0]} first"
             raise Misconfigured(f"grant {grant.grant_id}", f"no feed {grant.feed} is onboarded", fix=fix)
@@ -183,7 +189,7 @@ class _Onboarding:
                 f"grant {grant.grant_id}",
                 f"has a row filter, but {grant.feed}'s table does not send rows as they were: a row that leaves the filter "
                 "could not be told from one that was never in it",
-                fix=f"ALTER TABLE {spelled(name)} REPLICA IDENTITY FULL; then onboard the agency again",
+                fix=f"{kind.whole_row_fix(name)} then onboard the agency again",
             )
 
     def _agree_on_key(self, folder: SubscriberFolder) -> None:
@@ -223,8 +229,6 @@ class _Onboarding:
 
     def _examine_ends(self, content: Folder) -> None:
         """Try every sink, and see that no two ends of the mesh meet."""
-        from ops.run.sink_kinds import SINKS  # noqa: PLC0415  it loads every sink, which `mesh check` does not need
-
         ends = Ends(
             content=content,
             directory=self._directory,
@@ -232,7 +236,6 @@ class _Onboarding:
             sink_address=self._sink,
             schema_of=self._registry.schema,
             mesh=self._settings.directory.absolute(),
-            kinds=SINKS,
         )
         self.notices += ends.examine()
 
@@ -263,17 +266,17 @@ class _Onboarding:
         subscriber = replace(folder.subscriber, hash_key_id=self._key_ids[code])
         grants = [self._standing(grant) for grant in folder.grants]
         for sink in subscriber.sinks:
-            if not sink.is_pulled:
+            if SINKS[sink.kind].has_address:
                 self._connections.sinks.save(code, sink.name, self._sink(code, sink.name))
-                save_secrets(self._connections.sinks, sink, folder, self._sink)
+            save_secrets(self._connections.sinks, sink, folder, self._sink)
         now = datetime.now(UTC)
         topics = {grant.grant_id: self._topic_of(grant, now) for grant in grants}
         self._topics({topics[grant.grant_id]: self._feed_of(grant).partitions for grant in grants})
         self._credentials(code)
         open_topics = [topics[grant.grant_id] for grant in grants if grant.is_active(now)]
-        if any(sink.is_pulled for sink in subscriber.sinks):
+        if any(sink.is_mesh for sink in subscriber.sinks):
             open_topics.append(IDENTITY)
-        own_groups = [f"sub.{code}.{sink.name}" for sink in subscriber.sinks if not sink.is_pulled]
+        own_groups = [f"sub.{code}.{sink.name}" for sink in subscriber.sinks if not sink.is_mesh]
         access = allow_read(self._settings.kafka, code, open_topics, f"sub.{code}.", own_groups)
         if access.notice:
             self.notices.append(access.notice)

@@ -11,6 +11,7 @@ import secrets
 from contextlib import closing
 from datetime import UTC, datetime
 
+from ops.kinds.sources import kind_of
 from ops.settings import Settings
 from schemas.agreement.directory import Directory
 from schemas.errors import Misconfigured
@@ -19,8 +20,6 @@ from schemas.log.control.follower import read_directory
 from schemas.log.control.records import publish
 from schemas.log.topics import ensure_control_topics
 from schemas.log.writer import Log
-
-PEER = "mesh"
 
 
 def ask(settings: Settings, name: str) -> str:
@@ -48,8 +47,8 @@ def _target(directory: Directory, name: str) -> str:
     if name in sources:
         return name
     entry = directory.feeds.get(name)
-    source = entry.contract.source_name if entry else ""
-    if source in sources:
-        return source if sources[source].kind == PEER else name  # what another mesh provides is read again as a whole
+    if entry is not None and entry.contract.source_name in sources:
+        kind = kind_of(directory.agencies.get(entry.contract.agency), entry.contract.source)
+        return name if kind.copies_feeds_alone else entry.contract.source_name
     known = ", ".join(sorted(sources)) or "none"
     raise Misconfigured(name, "is no source and no feed that is captured", fix=f"name a feed, or one of: {known}")

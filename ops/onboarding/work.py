@@ -29,6 +29,7 @@ from typing import Any
 
 import yaml
 
+from ops.kinds.sinks import SUGGESTED
 from ops.lint.folder import CODE, SUBSCRIBER_FILE, read, subscriber_of
 from ops.lint.located import Unreadable
 from schemas.agreement.directory import Directory
@@ -99,7 +100,7 @@ def subscriber_text(work: Work, subscriber: str, values: Mapping[str, str]) -> s
     record = {
         "subscriber": subscriber,
         "name": subscriber,
-        "sinks": [{"name": "main", "kind": "postgres", "connection": f"${{MESH_{subscriber.upper()}_DSN}}"}],
+        "sinks": [{"name": "main", "kind": SUGGESTED, "connection": f"${{MESH_{subscriber.upper()}_DSN}}"}],
         "grants": [_filled(grant, values) for grant in work.grants],
     }
     subscriber_of(record)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from ops.kinds.sinks import SINKS
 from ops.settings import Settings
 from ops.trust.audit import audit
 from schemas.agreement.directory import Directory, GrantEntry
@@ -29,6 +30,7 @@ from schemas.log.range import read_range
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 from schemas.wire.envelope_walk import moment_reader
+from sinks.kind import is_delivered
 from sinks.lane.rewind import Replay
 
 _logger = logging.getLogger(__name__)
@@ -120,7 +122,7 @@ def grant_of(directory: Directory, name: str) -> GrantEntry:
         )
     subscriber = directory.subscribers.get(entry.grant.subscriber)
     sink = subscriber.sink(entry.grant.sink) if subscriber else None
-    if sink is None or sink.is_pulled:
+    if not is_delivered(sink, SINKS):
         raise Misconfigured(f"grant {name}", "is read by its subscriber itself", fix="let the subscriber read it again")
     return entry
 

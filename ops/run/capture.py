@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ops.kinds.sources import SOURCES
 from ops.metrics.measure import CaptureMetrics
 from ops.offboarding.offboarded import Finished
 from ops.run.parts import Parts
-from ops.run.source_kinds import HOLDINGS, SOURCES
 from ops.settings import Connections
 from producers.capture import Capture
 from schemas.feed import CAPTURE
@@ -24,6 +24,5 @@ def run_capture(parts: Parts) -> None:
         SOURCES,
         parts.only or None,
         parts.incidents(directory),
-        HOLDINGS,
         Finished(parts.settings, log).slot,
     ).run(parts.stop)

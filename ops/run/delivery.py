@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import closing
 from functools import partial
 
+from ops.kinds.sinks import SINKS
 from ops.metrics.measure import DeliveryMetrics
 from ops.offboarding.endings import EndingLog
 from ops.offboarding.offboarded import Finished, Leaving
 from ops.redelivery.dead_letter_log import DeadLetterLog
 from ops.redelivery.replay import ReplayRequests
 from ops.run.parts import Parts
-from ops.run.sink_kinds import SINKS
 from ops.settings import Connections
 from ops.trust.access import keep_access
 from ops.watch.standstills import StandstillLog

@@ -25,6 +25,7 @@ from ops.demo.demo import DRAIN_WITHIN_SECONDS, PARTITIONS, Play
 from ops.demo.interruption import Interrupted, Interruption, raise_unless_interrupted
 from ops.demo.stage import Stage, lies_beside_source, make_room, running_mesh, set_up, subscribers_server
 from ops.embedded.postgres import Postgres, ensure_database
+from ops.kinds.sinks import SINKS
 from ops.lint.folder import load as load_folder
 from ops.onboarding.onboard import onboard
 from ops.proof.verify import compare_until_exact
@@ -210,7 +211,7 @@ class _Soak:
             code
             for code, subscriber in directory.subscribers.items()
             if code != SUBSCRIBER
-            and any(sink.kind == "postgres" and not lies_beside_source(sink) for sink in subscriber.sinks)
+            and any(SINKS[sink.kind].target == "database" and not lies_beside_source(sink) for sink in subscriber.sinks)
         )
         grants = sorted(name for name, entry in directory.grants.items() if entry.grant.subscriber in codes)
         return Troubles(

@@ -16,7 +16,7 @@ import click
 
 from ops.settings import Settings
 from ops.trust.audit import audit
-from schemas.agreement.anchor import ANCHOR, MESH, Anchor, anchor_named
+from schemas.agreement.anchor import ANCHOR, Anchor, anchor_named
 from schemas.agreement.directory import Directory
 from schemas.agreement.identity import public_key_of
 from schemas.agreement.subscriber import SinkConfig
@@ -103,7 +103,7 @@ def require_anchor(sink: SinkConfig, subscriber: str, anchors: Mapping[str, Anch
 def _readers(directory: Directory, fingerprint: str) -> Iterable[tuple[str, list[str]]]:
     """Subscribers with this anchor, and what they may read while it is here."""
     for code, subscriber in directory.subscribers.items():
-        sinks = {sink.name for sink in subscriber.sinks if sink.is_pulled and sink.options.get(ANCHOR) == fingerprint}
+        sinks = {sink.name for sink in subscriber.sinks if sink.is_mesh and sink.options.get(ANCHOR) == fingerprint}
         if sinks:
             entries = [entry for entry in directory.grants.values() if entry.grant.subscriber == code]
             now = datetime.now(UTC)
@@ -116,7 +116,7 @@ def _shown(directory: Directory, anchors: Iterable[Anchor]) -> Anchors:
     users: dict[str, list[str]] = {anchor.fingerprint: [] for anchor in shown}
     for agency in directory.agencies.values():
         for source in agency.sources:
-            if source.kind == MESH and source.options.get(ANCHOR) in users:
+            if source.options.get(ANCHOR) in users:
                 users[source.options[ANCHOR]].append(f"{agency.agency}.{source.name}")
     for fingerprint in users:
         users[fingerprint] += [code for code, _ in _readers(directory, fingerprint)]

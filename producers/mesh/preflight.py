@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+from producers.finding import Finding
 from producers.mesh.feed import row_breaches, topic_of
 from producers.mesh.link import PeerAddress, PeerLink
 from producers.mesh.source import check_trust
-from producers.postgresql.preflight import Finding
 from schemas.agreement.agency import SourceConfig
 from schemas.agreement.anchor import Anchor, anchor_named
 from schemas.contract import Contract
@@ -20,7 +20,7 @@ from schemas.registry.client import RegistryClient
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerTopic:
-    """One of our `out` topics at another mesh: what `producers.postgresql.link.catalog.Table` is for a table, as far as asked."""
+    """One of our `out` topics at another mesh: see `producers.finding.Provided`."""
 
     name: str
     is_whole_row: bool

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 import psycopg
 
+from producers.finding import Finding
 from producers.postgresql.link.catalog import Types
 from producers.postgresql.link.link import Locked, connect, translated
+from producers.postgresql.onboarding.preflight import findings
 from producers.postgresql.options import PostgresOptions
-from producers.postgresql.preflight import Finding, findings
 from producers.postgresql.slot import Slot
 from producers.source import SourceBatch, SourceSetting
 from schemas.agreement.directory import FeedEntry

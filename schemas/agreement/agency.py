@@ -11,7 +11,7 @@ FLOW = "flow"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceConfig:
-    """One database or drop folder of an agency: `kind` is a key of `ops.run.source_kinds.SOURCES` (`mesh` is another mesh), or FLOW.
+    """One database or drop folder of an agency: `kind` is a key of `ops.kinds.sources.SOURCES`.
 
     Its address is a secret and not here: the capturing process finds it as `connections/source/<agency>.<name>` in the mesh's
     directory, or in the environment variable that the agency's file named.

@@ -174,4 +174,4 @@ class Directory:
     def _is_trusted(self, grant: Grant) -> bool:
         subscriber = self.subscribers.get(grant.subscriber)
         sink = subscriber.sink(grant.sink) if subscriber else None
-        return sink is None or not sink.is_pulled or sink.options.get(ANCHOR) in self.anchors
+        return sink is None or not sink.is_mesh or sink.options.get(ANCHOR) in self.anchors

@@ -8,15 +8,10 @@ from typing import Any
 
 from schemas.agreement.anchor import MESH
 
-SIGNING_KEY = "signing_key"
-PREVIOUS_SIGNING_KEY = "previous_signing_key"
-SECRETS: Mapping[str, tuple[str, ...]] = {"webhook": (SIGNING_KEY, PREVIOUS_SIGNING_KEY)}
-"""What a kind of sink has beside its connection that nobody else is to read. It is kept as `<sink>.<name>`."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkConfig:
-    """One sink of a subscriber: `kind` is a key of `ops.run.sink_kinds.SINKS`, or MESH; `options` belong to that kind.
+    """One sink of a subscriber: `kind` is a key of `ops.kinds.sinks.SINKS`; `options` belong to that kind.
 
     Secrets (a database's address, a webhook's signing key) are not here: `options` names them, and the process that
     delivers finds them under `connections/sink/` of its directory or in the environment.
@@ -27,8 +22,8 @@ class SinkConfig:
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
-    def is_pulled(self) -> bool:
-        """Whether the subscriber is another mesh, which reads its `out` topics itself."""
+    def is_mesh(self) -> bool:
+        """Whether the subscriber is another mesh, which reads its `out` topics itself while its anchor is here."""
         return self.kind == MESH
 
 

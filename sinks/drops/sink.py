@@ -30,8 +30,7 @@ from sinks.drops.access import PRIVATE, DropAccess, access_of
 from sinks.drops.folder import DropFolder
 from sinks.drops.format import WriteFile, format_of, moment_text
 from sinks.drops.options import FilesOptions
-from sinks.drops.trial import try_files
-from sinks.sink import Pace, SinkKind, SinkSetup
+from sinks.sink import Pace, SinkSetup
 
 RECORDS_MAX = 200_000
 MANIFESTS_MAX = 100
@@ -228,6 +227,3 @@ def build_files(setup: SinkSetup) -> FileSink:
         write_file=write_file,
         access=access_of(options, setup.label),
     )
-
-
-FILES = SinkKind(build=build_files, options=FilesOptions, trial=try_files, pace=files_pace)

@@ -7,9 +7,12 @@ from typing import Annotated, Any
 
 from schemas.errors import Misconfigured
 from schemas.form import Between, Seconds, Written
-from sinks.http.target import NETWORKS, parse_url
+from sinks.http.target import parse_url
+from sinks.network import NETWORKS
 from sinks.sink import SecretName
 
+SIGNING_KEY = "signing_key"
+PREVIOUS_SIGNING_KEY = "previous_signing_key"
 SCHEDULE_SECONDS = (1.0, 5.0, 30.0, 60.0, 300.0)
 
 

@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from schemas.errors import Misconfigured, Transient
+from sinks.network import NETWORKS, Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolve = Callable[[str, int], Sequence[str]]
 """Gives every address of a host; raises OSError when it cannot."""
 
 PORTS = (443, 8443)
-NETWORKS = "MESH_WEBHOOK_NETWORKS"
-"""The operator's setting: networks of an intranet that webhooks may reach, also by plain http. Nobody else widens it."""
 
 _USUAL_PORT = {"https": 443, "http": 80}
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -131,14 +129,6 @@ def _ascii(host: str) -> str:
 
 def _no_address(problem: str) -> Misconfigured:
     return Misconfigured("webhook url", problem, fix="write https://<host>/<path>")
-
-
-def networks_of(text: str) -> tuple[Network, ...]:
-    """The networks of the operator's setting, separated by commas or spaces. Raises Misconfigured."""
-    try:
-        return tuple(ipaddress.ip_network(part) for part in text.replace(",", " ").split())
-    except ValueError as error:
-        raise Misconfigured(NETWORKS, str(error), fix="write networks as 10.0.0.0/8,fd12::/16") from error
 
 
 def check_target(url: str, allowed: Sequence[Network], resolve_host: Resolve = resolve) -> Target:

@@ -27,15 +27,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from schemas.agreement.subscriber import PREVIOUS_SIGNING_KEY, SIGNING_KEY
 from schemas.change import Record
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected, Transient
 from schemas.wire.codec import SchemaOf
 from sinks.document import Documents
 from sinks.http.exchange import Exchanges
-from sinks.http.options import SCHEDULE_SECONDS, WebhookOptions
-from sinks.http.target import Network, Resolve, check_target, parse_url, resolve
-from sinks.sink import Busy, Gone, SinkKind, SinkSetup, Terms
+from sinks.http.options import PREVIOUS_SIGNING_KEY, SCHEDULE_SECONDS, SIGNING_KEY, WebhookOptions
+from sinks.http.target import Resolve, check_target, parse_url, resolve
+from sinks.network import Network
+from sinks.sink import Busy, Gone, SinkSetup, Terms
 
 RETRY_AFTER_SECONDS_MAX = 3_600.0
 _UNWELL = frozenset({408, 425})
@@ -211,6 +211,3 @@ def build_webhook(setup: SinkSetup) -> WebhookSink:
         timeout_seconds=options.timeout_seconds,
         schedule_seconds=options.schedule_seconds,
     )
-
-
-WEBHOOK = SinkKind(build=build_webhook, options=WebhookOptions, trial=try_webhook)

@@ -32,6 +32,7 @@ from schemas.errors import ContractBroken, MeshError, Rejected, Transient
 from schemas.log.kafka import Kafka
 from schemas.log.reader import Reader
 from sinks.ending import Endings
+from sinks.kind import SinkKind
 from sinks.lane.deferral import REFUSED_RUN_MAX, Deferral
 from sinks.lane.dispatch import Dispatch
 from sinks.lane.patience import Patience
@@ -40,7 +41,7 @@ from sinks.lane.rewind import REASON, Rewindable, Rewinds
 from sinks.lane.run import Gathering
 from sinks.lane.standstill import LOOK_SECONDS, Standstill
 from sinks.lane.watchman import Watchman
-from sinks.sink import AnsweringSink, Fenced, Gone, Moved, OffsetKeeper, Pace, Sink, SinkKind, SinkSetup, Watchful
+from sinks.sink import AnsweringSink, Fenced, Gone, Moved, OffsetKeeper, Pace, Sink, SinkSetup, Watchful
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +190,7 @@ class Lane:
         self._report.begun()
 
     def _live(self) -> None:
-        sink = self._kind.build(self.setup)
+        sink = self._kind.open(self.setup)
         try:
             if self._standstill.is_kept:
                 self._stand()

@@ -1,19 +1,41 @@
-"""Neighbour: whether a sink's database is one that a mesh captures. A department's source is no place for a sink's tables.
+"""Neighbour: where a sink's tables are, and whether its database is one that a mesh captures: no place for a sink's tables.
 
 The database says so itself: capture leaves a publication in it, whatever the address by which either side comes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 
+from schemas.agreement.grant import Grant
 from schemas.errors import MeshError, Misconfigured
+from sinks.kind import Place
+from sinks.postgresql.address import database_at
+from sinks.postgresql.options import PostgresOptions
 from sinks.postgresql.pipe import Pipe
+from sinks.sink import SinkSetup
 
 _PUBLICATIONS = r"SELECT pubname FROM pg_publication WHERE pubname LIKE 'mesh\_%' ORDER BY 1"
 
 
 _IDENTITY = "SELECT current_database(), (SELECT system_identifier FROM pg_control_system())"
+
+
+def places(setup: SinkSetup, grants: Sequence[Grant]) -> Iterator[Place]:
+    """The tables of these grants. See `SinkKind.places`."""
+    options = setup.options(PostgresOptions)
+    database = database_at(setup.secret(options.address, setup.sink.name))
+    for grant in grants:
+        table = options.tables.get(grant.delivered_as, grant.delivered_as.replace(".", "_"))
+        yield Place(what=f"table {table}", where=("table", *database, options.schema, table))
+
+
+def databases(setup: SinkSetup) -> Iterator[str]:
+    """Its database by address, then by what it says itself. See `SinkKind.databases`."""
+    address = setup.secret(setup.options(PostgresOptions).address, setup.sink.name)
+    yield "{}:{}/{}".format(*database_at(address))
+    yield identity_of(address, setup.subscriber)
 
 
 def identity_of(address: str, subscriber: str) -> str:

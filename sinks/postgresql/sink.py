@@ -31,8 +31,7 @@ from sinks.postgresql.table.place import Place
 from sinks.postgresql.table.row import OIDS, cell, key_reader, row_reader
 from sinks.postgresql.table.table import Table, move_offsets
 from sinks.postgresql.table.tables import Tables
-from sinks.postgresql.trial import try_postgres
-from sinks.sink import Fenced, Moved, NotYet, PresentSchema, SinkKind, SinkSetup, TopicTrouble, no_present_schema
+from sinks.sink import Fenced, Moved, NotYet, PresentSchema, SinkSetup, TopicTrouble, no_present_schema
 
 logger = logging.getLogger(__name__)
 
@@ -328,6 +327,3 @@ def build_postgres(setup: SinkSetup) -> PostgresSink:
         beside_source=options.beside_source,
         present_schema=setup.present_schema,
     )
-
-
-POSTGRES = SinkKind(build=build_postgres, options=PostgresOptions, trial=try_postgres, reads_headers=False)

@@ -14,7 +14,7 @@ from psycopg import sql
 from ops.onboarding.draft import draft
 from ops.proof.compare import entitled
 from producers.postgresql.link.text import TextConnection
-from producers.postgresql.preflight import preflight
+from producers.postgresql.onboarding.preflight import preflight
 from producers.postgresql.value.encoding import _OWN, to_utf8
 from schemas.agreement.grant import Grant
 from schemas.contract import Contract

@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from producers.postgresql.source import PostgresSource
+from producers.kind import SourceKind
+from producers.postgresql.kind import POSTGRES
 from producers.source import SourceBatch, SourceSetting
 from schemas.log.kafka import Kafka
 from tests.stage.capturing import Rig, contract
@@ -42,7 +43,7 @@ class _Tripping:
 @pytest.fixture
 def rig(kafka: Kafka, dsn: str, unique: str) -> Rig:
     rig = Rig(kafka, dsn, unique)
-    rig.kinds = {"postgres": PostgresSource, "tripping": _Tripping}
+    rig.kinds = {"postgres": POSTGRES, "tripping": SourceKind(open=_Tripping)}
     with psycopg.connect(dsn, autocommit=True) as db:
         db.execute("CREATE TABLE t (id bigint PRIMARY KEY, name text)")
         db.execute("ALTER TABLE t REPLICA IDENTITY FULL")

@@ -16,8 +16,8 @@ from schemas.agreement.subscriber import SinkConfig
 from schemas.log.kafka import Kafka
 from schemas.log.range import read_range
 from schemas.log.writer import Log
+from sinks.kind import SinkKind
 from sinks.postgresql.sink import build_postgres
-from sinks.sink import SinkKind
 from tests.stage.delivering import OutFeed, decimal, delivering, directory_of
 from tests.stage.feeds import committed_offsets, create
 from tests.stage.until import until

@@ -12,7 +12,7 @@ import pytest
 from ops.onboarding.draft import draft
 from ops.proof.compare import entitled
 from producers.postgresql.link.link import connect
-from producers.postgresql.preflight import Finding, preflight
+from producers.postgresql.onboarding.preflight import Finding, preflight
 from producers.postgresql.slot import Slot, slot_name
 from schemas.agreement.grant import Grant
 from schemas.errors import Misconfigured

@@ -17,7 +17,7 @@ from ops.embedded.postgres import _binaries
 from ops.lint.check import check
 from ops.lint.folder import load
 from ops.onboarding.draft import draft
-from producers.postgresql.preflight import preflight
+from producers.postgresql.onboarding.preflight import preflight
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
 from schemas.registry.client import RegistryClient

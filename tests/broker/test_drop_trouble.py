@@ -17,7 +17,8 @@ from schemas.errors import ContractBroken, Transient
 from schemas.log.kafka import Kafka
 from sinks.drops.format import format_of
 from sinks.drops.sink import FileSink, build_files, files_pace
-from sinks.sink import Fenced, SinkKind
+from sinks.kind import SinkKind
+from sinks.sink import Fenced
 from tests.stage.delivering import Desk, OutFeed, decimal, delivering, directory_of
 from tests.stage.feeds import create
 from tests.stage.until import until

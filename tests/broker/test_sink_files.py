@@ -19,7 +19,7 @@ from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from sinks.drops.format import format_of
 from sinks.drops.sink import FileSink, build_files, files_pace
-from sinks.sink import SinkKind
+from sinks.kind import SinkKind
 from tests.stage.delivering import OutFeed, decimal, delivering, directory_of
 from tests.stage.feeds import create
 from tests.stage.until import until

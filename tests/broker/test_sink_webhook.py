@@ -18,7 +18,8 @@ from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from sinks.http.webhook import WebhookSink, build_webhook, signing_keys
-from sinks.sink import Busy, Gone, SinkKind
+from sinks.kind import SinkKind
+from sinks.sink import Busy, Gone
 from tests.stage.delivering import OutFeed, decimal, delivering, directory_of
 from tests.stage.feeds import create
 from tests.stage.until import until

@@ -11,7 +11,7 @@ import pytest
 from schemas.agreement.subscriber import SinkConfig
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
-from sinks.postgresql.sink import POSTGRES
+from sinks.postgresql.kind import POSTGRES
 from tests.stage.delivering import OutFeed, delivering, directory_of
 from tests.stage.feeds import create
 from tests.stage.until import until

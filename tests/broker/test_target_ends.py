@@ -18,7 +18,7 @@ from schemas.incident import MemoryIncidents
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from sinks.ending import AGAIN_SECONDS, Endings
-from sinks.postgresql.sink import POSTGRES
+from sinks.postgresql.kind import POSTGRES
 from sinks.sink import SinkSetup
 from tests.broker.test_target_moved import Target, person, rows, run
 from tests.stage.delivering import OutFeed, delivering, directory_of

@@ -18,9 +18,9 @@ from typing import Any
 
 from producers.capture import Capture
 from producers.postgresql import book as postgres_book
+from producers.postgresql.kind import POSTGRES
 from producers.postgresql.place import COPYING
 from producers.postgresql.snapshot import snapshot as postgres_snapshot
-from producers.postgresql.source import PostgresSource
 from schemas.contract import Contract
 from schemas.log.writer import Log
 from tests.stage.capturing import DECIMAL, Rig, contract
@@ -63,7 +63,7 @@ def main(kafka_text: str, dsn: str, agency: str, directory: str, dies_at: str | 
     rig.enter(feed_contract(agency))
     log = Log(kafka, client_id="killed")
     progress = FileProgress(Path(directory), int(dies_at) if dies_at else None)
-    kinds = {"postgres": PostgresSource}
+    kinds = {"postgres": POSTGRES}
     Capture(lambda: rig.directory, lambda *_: dsn, log, progress, rig.seen, kinds).run(threading.Event())
 
 

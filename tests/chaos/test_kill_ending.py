@@ -16,7 +16,7 @@ import psycopg
 from schemas.agreement.subscriber import SinkConfig
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
-from sinks.postgresql.sink import POSTGRES
+from sinks.postgresql.kind import POSTGRES
 from tests.stage.delivering import OutFeed, delivering, directory_of
 from tests.stage.feeds import create
 from tests.stage.until import until

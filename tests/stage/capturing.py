@@ -14,9 +14,10 @@ from typing import Any
 import psycopg
 
 from producers.capture import Capture
+from producers.kind import SourceKind
+from producers.postgresql.kind import POSTGRES
 from producers.postgresql.slot import slot_name
-from producers.postgresql.source import PostgresSource
-from producers.source import MemoryProgress, OpenSource, Progress
+from producers.source import MemoryProgress, Progress
 from schemas.agreement.agency import Agency, SourceConfig
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.change import Change, Op, Record
@@ -108,7 +109,7 @@ class Seen:
 class Rig:
     """One agency with one PostgreSQL source, captured into the real broker."""
 
-    kinds: Mapping[str, OpenSource] = {"postgres": PostgresSource}
+    kinds: Mapping[str, SourceKind] = {"postgres": POSTGRES}
 
     def __init__(self, kafka: Kafka, dsn: str, agency: str, **options: Any) -> None:
         self.kafka, self.dsn, self.agency = kafka, dsn, agency

@@ -20,8 +20,9 @@ from schemas.change import Batch, Partition
 from schemas.log.kafka import Kafka
 from sinks.deliver import Delivery
 from sinks.drops.sink import build_files, files_pace
+from sinks.kind import SinkKind
 from sinks.postgresql.sink import build_postgres
-from sinks.sink import OffsetKeeper, Pace, Sink, SinkKind, SinkSetup
+from sinks.sink import OffsetKeeper, Pace, Sink, SinkSetup
 from tests.stage.delivering import QUICK, OutFeed, Watch, directory_of
 
 

@@ -20,8 +20,8 @@ from schemas.agreement.grant import Status
 from schemas.agreement.subscriber import SinkConfig
 from schemas.log.kafka import Kafka
 from sinks.deliver import Delivery
-from sinks.drops.sink import FILES
-from sinks.postgresql.sink import POSTGRES
+from sinks.drops.kind import FILES
+from sinks.postgresql.kind import POSTGRES
 from tests.stage.delivering import QUICK, OutFeed, Watch, directory_of
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from producers.mesh.source import PeerSource
+from producers.mesh.kind import PEER
 from schemas.agreement.agency import Agency, SourceConfig
 from schemas.agreement.anchor import Anchor
 from schemas.agreement.directory import Directory
@@ -127,7 +127,7 @@ def _envelope(op: str, number: int, row: Mapping[str, Any] | None, position: Pos
 class NearRig(Rig):
     """Capture of a far side. The agency's code is `unique`; nothing is trusted before `trust`."""
 
-    kinds = {"mesh": PeerSource}  # noqa: RUF012
+    kinds = {"mesh": PEER}  # noqa: RUF012
 
     def __init__(self, kafka: Kafka, address: str, agency: str, anchor: str) -> None:
         super().__init__(kafka, address, agency)

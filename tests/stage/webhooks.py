@@ -18,7 +18,7 @@ from schemas.change import Record
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from sinks.http.webhook import build_webhook
-from sinks.sink import SinkKind
+from sinks.kind import SinkKind
 from tests.stage.delivering import Desk, OutFeed, decimal, delivering, directory_of
 from tests.stage.feeds import create
 

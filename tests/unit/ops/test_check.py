@@ -12,9 +12,7 @@ from rich.console import Console
 from ops.lint.check import check
 from ops.lint.folder import SHANGHAI, load, resolved
 from ops.lint.report import Severity, Standing
-from ops.lint.subscriber import SINK_KINDS, SOURCE_KINDS
 from schemas.agreement.agency import FLOW, Agency
-from schemas.agreement.anchor import MESH
 from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.agreement.grant import Grant, Mask
 from schemas.contract import Contract
@@ -279,14 +277,6 @@ def test_file_problem_is_found_on_its_line(tmp_path, where, old, new, severity, 
     assert match[0].fix
     if severity is WARNING:
         assert report.is_ok
-
-
-def test_kinds_are_those_that_can_be_built():
-    from ops.run.sink_kinds import SINKS  # noqa: PLC0415  # it imports every sink
-    from ops.run.source_kinds import SOURCES  # noqa: PLC0415  # it imports every source
-
-    assert set(SINK_KINDS) == {*SINKS, MESH}  # another mesh reads its topics itself
-    assert set(SOURCE_KINDS) == {*SOURCES, FLOW}
 
 
 def test_star_is_answered_with_the_list_to_paste(tmp_path):

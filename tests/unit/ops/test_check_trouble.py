@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from ops.kinds.sinks import SINKS
 from ops.lint.check import check
 from ops.lint.folder import load
 from ops.lint.folder_form import SinkForm
 from ops.lint.located import Unreadable, read_json, read_yaml
-from schemas.agreement.subscriber import SECRETS
 from schemas.errors import Misconfigured
 from schemas.form import names_of
 from tests.unit.ops.test_check import AGENCY, CONTRACT, SUBSCRIBER, changed, write
@@ -149,4 +149,4 @@ def test_aliases_that_name_a_few_parts_are_taken() -> None:
 
 
 def test_the_form_of_a_sink_knows_the_secrets_of_every_kind() -> None:
-    assert {name for names in SECRETS.values() for name in names} <= set(names_of(SinkForm))
+    assert {secret.name for kind in SINKS.values() for secret in kind.secrets} <= set(names_of(SinkForm))

@@ -19,7 +19,7 @@ SINK = SinkConfig(name="main", kind="postgres")
 def test_only_active_grants_of_known_subscribers_are_delivered() -> None:
     feeds = [OutFeed("tax", "police.person"), OutFeed("tax", "police.car"), OutFeed("nobody", "police.person")]
     directory = directory_of({"tax": SINK}, *feeds)
-    (key, (sink, topics)), *others = wanted_lanes(directory, NOW).items()
+    (key, (sink, topics)), *others = wanted_lanes(directory, NOW, {}).items()
     assert (key, sink, others) == (("tax", "main"), SINK, [])
     assert topics == {"out.tax.police.person": "tax.police.person", "out.tax.police.car": "tax.police.car"}
 
@@ -35,7 +35,7 @@ def test_a_grant_ends_by_status_by_time_and_by_its_sink() -> None:
         directory = directory_of({"tax": SINK}, feed)
         entry = directory.grants["tax.police.person"]
         changed = replace(entry, grant=replace(entry.grant, **change))
-        assert wanted_lanes(replace(directory, grants={"tax.police.person": changed}), NOW) == {}, change
+        assert wanted_lanes(replace(directory, grants={"tax.police.person": changed}), NOW, {}) == {}, change
 
 
 def test_confirmed_ends_are_looked_at_again_unless_their_rows_are_kept_or_delivered_anew() -> None:

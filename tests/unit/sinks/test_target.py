@@ -7,7 +7,8 @@ from ipaddress import ip_network
 import pytest
 
 from schemas.errors import Misconfigured, Transient
-from sinks.http.target import check_target, networks_of
+from sinks.http.target import check_target
+from sinks.network import networks_of
 
 PUBLIC = "93.184.215.14"
 

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
+from producers.finding import Finding
 from producers.postgresql.identity import logged_columns, usable_identity, whole_row_fix
 from producers.postgresql.link.catalog import Table, Types, spelled, tables
 from producers.postgresql.link.link import connect, translated
 from producers.postgresql.value.avro import Unmapped, encoder
 from producers.postgresql.value.encoding import codec_of
+from schemas.agreement.agency import SourceConfig
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
 
@@ -33,14 +34,16 @@ _CONNECTIONS = 12
 _OLDEST = 140_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing found. `severity` is "error" (capture refuses to start) or "warning"; `fix` is mostly SQL."""
-
-    severity: str
-    subject: str
-    message: str
-    fix: str
+def examine(
+    source: SourceConfig, address: str, contracts: Sequence[Contract], *, name: str
+) -> tuple[Sequence[Finding], Mapping[str, Table]]:
+    """See `producers.kind.Preflight`."""
+    encoding = source.options.get("text_encoding")
+    found = preflight(address, contracts, name=name, text_encoding=encoding)
+    if any(finding.severity == "error" for finding in found):
+        return found, {}
+    present = describe(address, [contract.table for contract in contracts], name=name, text_encoding=encoding)
+    return found, {contract.feed: present[contract.table] for contract in contracts}
 
 
 def describe(

@@ -1,0 +1,82 @@
+"""PostgreSQL as a kind of source: departments' tables by logical replication."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from producers.finding import Finding, Provided
+from producers.kind import SourceKind
+from producers.postgresql.options import PostgresOptions
+from producers.source import Source, SourceSetting
+from schemas.agreement.agency import SourceConfig
+from schemas.agreement.anchor import Anchor
+from schemas.contract import Contract
+
+
+def _open(setting: SourceSetting) -> Source:
+    from producers.postgresql.source import PostgresSource
+
+    return PostgresSource(setting)
+
+
+def _preflight(
+    source: SourceConfig, address: str, contracts: Sequence[Contract], _anchors: Mapping[str, Anchor], /, *, name: str
+) -> tuple[Sequence[Finding], Mapping[str, Provided]]:
+    from producers.postgresql.onboarding.preflight import examine
+
+    return examine(source, address, contracts, name=name)
+
+
+def _whole_row_fix(table: str) -> str:
+    from producers.postgresql.link.catalog import spelled
+
+    return f"let the department run: ALTER TABLE {spelled(table)} REPLICA IDENTITY FULL;"
+
+
+class _Database:
+    """See `producers.kind.Database`."""
+
+    def at(self, address: str, /) -> str:
+        """See Database."""
+        from producers.postgresql.onboarding.neighbour import at
+
+        return at(address)
+
+    def look(self, address: str, /, *, name: str) -> tuple[str, set[str]]:
+        """See Database."""
+        from producers.postgresql.onboarding.neighbour import look
+
+        return look(address, name=name)
+
+
+class _Holding:
+    """See `producers.kind.Holding`."""
+
+    def words(self, source: str, /) -> str:
+        """See Holding."""
+        from producers.postgresql.release import words
+
+        return words(source)
+
+    def by_hand(self, source: str, /) -> str:
+        """See Holding."""
+        from producers.postgresql.release import by_hand
+
+        return by_hand(source)
+
+    def release(self, setting: SourceSetting, record: Mapping[str, Any], /) -> None:
+        """See Holding."""
+        from producers.postgresql.release import release
+
+        release(setting, record)
+
+
+POSTGRES = SourceKind(
+    open=_open,
+    options=PostgresOptions,
+    preflight=_preflight,
+    database=_Database(),
+    holding=_Holding(),
+    whole_row_fix=_whole_row_fix,
+)

@@ -1,0 +1,1 @@
+"""What onboarding asks of a department's PostgreSQL before anything is captured from it."""

@@ -1,0 +1,37 @@
+"""Drops as a kind of sink: files in a directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from schemas.agreement.grant import Grant
+from sinks.drops.options import FilesOptions
+from sinks.kind import Place, SinkKind
+from sinks.sink import Pace, Sink, SinkSetup
+
+
+def _build(setup: SinkSetup) -> Sink:
+    from sinks.drops.sink import build_files
+
+    return build_files(setup)
+
+
+def _try(setup: SinkSetup) -> None:
+    from sinks.drops.trial import try_files
+
+    try_files(setup)
+
+
+def _pace(setup: SinkSetup) -> Pace:
+    from sinks.drops.sink import files_pace
+
+    return files_pace(setup)
+
+
+def _places(setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Place]:
+    directory = Path(setup.secret(setup.options(FilesOptions).path, setup.sink.name)).resolve()
+    yield Place(what="its directory", where=("directory", str(directory)), directory=directory)
+
+
+FILES = SinkKind(build=_build, options=FilesOptions, trial=_try, places=_places, target="directory", pace=_pace)

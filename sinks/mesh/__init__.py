@@ -1,0 +1,1 @@
+"""Another mesh as a sink: it comes and reads its topics itself."""
