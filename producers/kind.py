@@ -6,7 +6,7 @@ the room's parts only where they are called: `mesh check` and the other commands
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,6 +51,10 @@ class Holding(Protocol):
         ...
 
 
+Rows = Callable[[SourceConfig, str, Contract], Iterable[Mapping[str, Any]]]
+"""By a source's configuration and address the rows of a contract, column to value as its driver gives it. Raises Transient."""
+
+
 class Database(Protocol):
     """How a source's database is told from others, so that no sink delivers into it unasked."""
 
@@ -84,6 +88,8 @@ class SourceKind:
     options: type[Any] = NoOptions
     """The form of its options."""
     preflight: Preflight = _nothing_stands_in_the_way
+    rows: Rows | None = None
+    """Its rows read back, to be compared with what subscribers hold; None where they cannot be read but as feeds."""
     database: Database | None = None
     """How its database is told from others; None for what no sink could deliver into."""
     holding: Holding | None = None

@@ -16,6 +16,7 @@ from schemas.agreement.subscriber import SinkConfig
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
 from schemas.form import NoOptions
+from sinks.copy import Copy
 from sinks.sink import AnsweringSink, Pace, Sink, SinkSetup
 
 
@@ -60,6 +61,7 @@ def _in_no_database(_setup: SinkSetup) -> Iterable[str]:
 
 
 SinkBuilder = Callable[[SinkSetup], Sink | AnsweringSink]
+CopyOf = Callable[[SinkSetup, Grant, Path | None], Copy | None]
 Target = Literal["database", "directory", "receiver", "none"]
 PaceOf = Callable[[SinkSetup], Pace]
 
@@ -85,6 +87,11 @@ class SinkKind:
     (producers/kind.py), the cheapest first. Raises MeshError."""
     is_beside_source: Callable[[SinkConfig], bool] = lambda _sink: False
     """Whether it is meant to deliver into a database that a mesh captures."""
+    copy: CopyOf | None = None
+    """How what the subscriber holds by a grant is read back; the path is what the receivers of the example city kept, if any.
+    Gives None where it cannot be read from here. Raises Misconfigured."""
+    keeps_rows: bool = False
+    """Whether its target holds rows as they are, not a history of them: after a grant's end none is left to it."""
     target: Target = "none"
     """What stands at its other end, as far as a stage can be set for it on one host: the demo gives each subscriber one."""
     pace: PaceOf = lambda _setup: Pace()

@@ -187,6 +187,11 @@ def no_present_schema(_topic: str) -> int | None:
     return None
 
 
+def no_schema(schema_id: int) -> Mapping[str, Any]:
+    """For who asks a sink where it would deliver, and reads no record."""
+    raise LookupError(f"schema {schema_id} is not asked for here")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkSetup:
     """What a sink is built from. `networks`: what webhooks may call beside public addresses, as the operator says."""
@@ -194,7 +199,7 @@ class SinkSetup:
     subscriber: str
     sink: SinkConfig
     address_of: AddressOf
-    schema_of: SchemaOf
+    schema_of: SchemaOf = no_schema
     networks: Sequence[Network] = ()
     present_schema: PresentSchema = no_present_schema
 

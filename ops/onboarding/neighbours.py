@@ -15,7 +15,6 @@ from schemas.agreement.grant import Grant
 from schemas.agreement.subscriber import Subscriber
 from schemas.errors import MeshError, Misconfigured, Transient
 from schemas.wire.codec import SchemaOf
-from schemas.wire.schema import AvroSchema
 from sinks.kind import Place
 from sinks.sink import SinkSetup
 
@@ -153,11 +152,7 @@ def _places(
             kind = SINKS.get(sink.kind)
             if kind is None:
                 continue
-            setup = SinkSetup(subscriber=subscriber.subscriber, sink=sink, address_of=address_of, schema_of=_no_schema)
+            setup = SinkSetup(subscriber=subscriber.subscriber, sink=sink, address_of=address_of)
             with suppress(MeshError):  # told where it is used
                 found = list(kind.places(setup, [grant for grant in grants if grant.sink == sink.name]))
                 yield from ((setup.label, place) for place in found)
-
-
-def _no_schema(schema_id: int) -> Mapping[str, AvroSchema]:
-    raise LookupError(schema_id)

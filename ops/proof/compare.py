@@ -14,21 +14,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from psycopg import sql
-
 from ops.proof.condition import condition
-from ops.proof.copies import Copy, Rows, granted, held, is_readable, reading, statement
-from ops.proof.ddl import table_of
+from ops.proof.held import Rows, held
 from ops.proof.plain import plain
-from ops.proof.withdrawn import values_left
 from schemas.agreement.grant import Grant, Mask
 from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured
+from sinks.copy import Copy, granted
 
-Source = str | Iterable[Mapping[str, Any]]
-"""The address of the database with the contract's table, or the rows themselves, column to value as a database gives it."""
-
-_IS_PARTITIONED = "SELECT FROM pg_class WHERE oid = to_regclass({}) AND relkind = 'p'"
+Source = Iterable[Mapping[str, Any]]
+"""The rows of the source, column to value as a database gives it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +56,13 @@ def compare(
     source: Source,
     copy: Copy,
     hash_key: bytes | None = None,
-    *,
-    text_encoding: str | None = None,
 ) -> Comparison:
     """Compare one grant's copy with its source, row by row and column by column.
 
-    Both must stand still. `hash_key` is the subscriber's secret for HASH masks, needed only where the grant has one;
-    `text_encoding` is the option of a source whose database does not say what its text is in. Raises
-    Transient when either cannot be read.
+    Both must stand still. `hash_key` is the subscriber's secret for HASH masks, needed only where the grant has one. Raises
+    Transient when the copy cannot be read.
     """
-    expected = entitled(grant, contract, source, hash_key, text_encoding=text_encoding) if source != () else {}
+    expected = entitled(grant, contract, source, hash_key)
     found = held(copy, grant, contract)
     shared = expected.keys() & found.keys()
     return Comparison(
@@ -79,17 +71,12 @@ def compare(
         missing=len(expected) - len(shared),
         surplus=len(found) - len(shared),
         different=sum(expected[key] != found[key] for key in shared),
-        withdrawn=values_left(copy, grant, contract),
+        withdrawn=copy.values_left(grant, contract),
     )
 
 
-def entitled(
-    grant: Grant, contract: Contract, source: Source, hash_key: bytes | None = None, *, text_encoding: str | None = None
-) -> Rows:
-    """The rows that the subscriber must hold: valid by the contract's rules, inside the filter, projected and masked.
-
-    Rows with text that its encoding does not read are dead letters, and not among them.
-    """
+def entitled(grant: Grant, contract: Contract, source: Source, hash_key: bytes | None = None) -> Rows:
+    """The rows that the subscriber must hold: valid by the contract's rules, inside the filter, projected and masked."""
     conditions = [condition(rule.expression) for rule in contract.rules if rule.is_fatal]
     if grant.row_filter is not None:
         conditions.append(condition(grant.row_filter))
@@ -98,25 +85,11 @@ def entitled(
     names = [field.name for field in fields]
     keys = [place for place, field in enumerate(fields) if field.is_key]
     rows: Rows = {}
-    for row in _source_rows(contract, source, text_encoding) if isinstance(source, str) else source:
+    for row in source:
         if all(holds(row) for holds in conditions):
             values = tuple(shown(row[name]) for name, shown in zip(names, show, strict=True))
             rows[tuple(values[place] for place in keys)] = values
     return rows
-
-
-def _source_rows(contract: Contract, source_dsn: str, text_encoding: str | None) -> list[dict[str, Any]]:
-    columns = [sql.Identifier(field.column) for field in contract.fields]
-    names = [field.name for field in contract.fields]
-    table = table_of(contract)
-    with reading(source_dsn, f"source {contract.source_name}", text_encoding) as connection:
-        # A feed has the rows of its table alone, or of all partitions of it: a partitioned table has none of its own.
-        asked = sql.SQL(_IS_PARTITIONED).format(table.as_string(None))
-        kind = connection.execute(statement(connection, asked, text_encoding)).fetchone()
-        only = sql.SQL("ONLY " if kind is None else "")  # a row of no columns is empty, not None
-        query = sql.SQL("SELECT {} FROM {}{}").format(sql.SQL(", ").join(columns), only, table)
-        found = connection.execute(statement(connection, query, text_encoding))
-        return [dict(zip(names, values, strict=True)) for values in found if is_readable(values)]
 
 
 def _shown(field: Field, grant: Grant, hash_key: bytes | None) -> Callable[[Any], Any]:

@@ -19,8 +19,9 @@ from rich.table import Table
 
 from ops.command.terminal import report_console
 from ops.former_connections import settle
+from ops.kinds.sinks import SINKS
+from ops.kinds.sources import kind_of
 from ops.proof.compare import Comparison, compare
-from ops.proof.copies import Copy, FileCopy, TableCopy, WebhookCopy
 from ops.proof.feed_rows import feed_rows
 from ops.settings import Connections, Settings
 from ops.trust.hash_key import HashKeys, needs_key
@@ -30,6 +31,8 @@ from schemas.agreement.directory import Directory, GrantEntry
 from schemas.agreement.grant import AtEnd
 from schemas.errors import MeshError, Misconfigured, Transient
 from schemas.log.control.follower import read_directory
+from sinks.copy import Copy
+from sinks.sink import SinkSetup
 
 PAUSE_SECONDS = 1.0
 FLOWS_WITHIN_SECONDS = 1_800.0
@@ -143,7 +146,7 @@ def _over(directory: Directory) -> list[GrantEntry]:
 def _is_table(directory: Directory, entry: GrantEntry) -> bool:
     subscriber = directory.subscribers.get(entry.grant.subscriber)
     sink = subscriber.sink(entry.grant.sink) if subscriber else None
-    return sink is not None and sink.kind == "postgres" and entry.grant.feed in directory.feeds
+    return sink is not None and SINKS[sink.kind].keeps_rows and entry.grant.feed in directory.feeds
 
 
 def _until_exact(
@@ -206,10 +209,12 @@ def _compare(
     hash_key = HashKeys(connections, lambda: directory)(grant.subscriber) if needs_key([grant]) else None
     if directory.is_derived(grant.feed):
         return compare(grant, contract, feed_rows(settings, [directory.feeds[grant.feed]])[grant.feed], copy, hash_key)
-    source = connections.sources.address_of(contract.agency, contract.source)
-    options = {config.name: config.options for config in directory.agencies[contract.agency].sources}
-    text_encoding = options.get(contract.source, {}).get("text_encoding")
-    return compare(grant, contract, source, copy, hash_key, text_encoding=text_encoding)
+    agency = directory.agencies[contract.agency]
+    config, rows = agency.source(contract.source), kind_of(agency, contract.source).rows
+    if config is None or rows is None:
+        return None
+    address = connections.sources.address_of(contract.agency, contract.source)
+    return compare(grant, contract, rows(config, address, contract), copy, hash_key)
 
 
 def _copy(directory: Directory, entry: GrantEntry, connections: Connections, receiver_log: Path | None) -> Copy | None:
@@ -219,17 +224,8 @@ def _copy(directory: Directory, entry: GrantEntry, connections: Connections, rec
         raise Misconfigured(
             f"grant {grant.grant_id}", f"names no sink of its subscriber: {grant.sink}", fix="correct it"
         )
-    address = connections.sinks.address_of(grant.subscriber, sink.name)
-    match sink.kind:
-        case "postgres":
-            table = sink.options.get("tables", {}).get(grant.delivered_as)
-            return TableCopy(dsn=address, schema=sink.options.get("schema", "public"), table=table)
-        case "files":
-            escapes = sink.options.get("escape_formulas", True)
-            return FileCopy(
-                directory=Path(address), format=sink.options.get("format", "jsonl"), escape_formulas=escapes
-            )
-        case "webhook" if receiver_log is not None:
-            return WebhookCopy(log=receiver_log)
-        case _:
-            return None
+    kind = SINKS.get(sink.kind)
+    if kind is None or kind.copy is None:
+        return None
+    address_of = connections.sinks.address_of
+    return kind.copy(SinkSetup(subscriber=grant.subscriber, sink=sink, address_of=address_of), grant, receiver_log)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from producers.finding import Finding, Provided
@@ -32,6 +32,12 @@ def _whole_row_fix(table: str) -> str:
     from producers.postgresql.link.catalog import spelled
 
     return f"let the department run: ALTER TABLE {spelled(table)} REPLICA IDENTITY FULL;"
+
+
+def _rows(source: SourceConfig, address: str, contract: Contract) -> Iterable[Mapping[str, Any]]:
+    from producers.postgresql.read_back import rows
+
+    return rows(address, contract, source.options.get("text_encoding"))
 
 
 class _Database:
@@ -76,6 +82,7 @@ POSTGRES = SourceKind(
     open=_open,
     options=PostgresOptions,
     preflight=_preflight,
+    rows=_rows,
     database=_Database(),
     holding=_Holding(),
     whole_row_fix=_whole_row_fix,

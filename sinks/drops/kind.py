@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from schemas.agreement.grant import Grant
+from sinks.copy import Copy
 from sinks.drops.options import FilesOptions
 from sinks.kind import Place, SinkKind
 from sinks.sink import Pace, Sink, SinkSetup
@@ -34,4 +35,14 @@ def _places(setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Place]:
     yield Place(what="its directory", where=("directory", str(directory)), directory=directory)
 
 
-FILES = SinkKind(build=_build, options=FilesOptions, trial=_try, places=_places, target="directory", pace=_pace)
+def _copy(setup: SinkSetup, _grant: Grant, _kept: Path | None) -> Copy:
+    from sinks.drops.copy import FileCopy
+
+    options = setup.options(FilesOptions)
+    directory = Path(setup.secret(options.path, setup.sink.name))
+    return FileCopy(directory=directory, format=options.format, escape_formulas=options.escape_formulas)
+
+
+FILES = SinkKind(
+    build=_build, options=FilesOptions, trial=_try, places=_places, copy=_copy, target="directory", pace=_pace
+)

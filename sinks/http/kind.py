@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from schemas.agreement.grant import Grant
+from sinks.copy import Copy
 from sinks.http.options import PREVIOUS_SIGNING_KEY, SIGNING_KEY, WebhookOptions
 from sinks.http.target import parse_url
 from sinks.kind import Secret, SinkKind
@@ -20,6 +24,12 @@ def _try(setup: SinkSetup) -> None:
     try_webhook(setup)
 
 
+def _copy(_setup: SinkSetup, _grant: Grant, kept: Path | None) -> Copy | None:
+    from sinks.http.copy import WebhookCopy
+
+    return WebhookCopy(log=kept) if kept else None
+
+
 def _check_address(address: str) -> None:
     parse_url(address)
 
@@ -36,5 +46,11 @@ _SECRETS = (
 )
 
 WEBHOOK = SinkKind(
-    build=_build, options=WebhookOptions, secrets=_SECRETS, check_address=_check_address, trial=_try, target="receiver"
+    build=_build,
+    options=WebhookOptions,
+    secrets=_SECRETS,
+    check_address=_check_address,
+    trial=_try,
+    copy=_copy,
+    target="receiver",
 )

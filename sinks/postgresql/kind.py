@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from schemas.agreement.grant import Grant
 from schemas.agreement.subscriber import SinkConfig
 from schemas.contract import Contract
+from sinks.copy import Copy
 from sinks.kind import Place, SinkKind
 from sinks.postgresql.options import PostgresOptions
 from sinks.sink import Sink, SinkSetup
@@ -46,6 +48,14 @@ def _is_beside_source(sink: SinkConfig) -> bool:
     return sink.options.get("beside_source") is True
 
 
+def _copy(setup: SinkSetup, grant: Grant, _kept: Path | None) -> Copy:
+    from sinks.postgresql.copy import TableCopy
+
+    options = setup.options(PostgresOptions)
+    address = setup.secret(options.address, setup.sink.name)
+    return TableCopy(dsn=address, schema=options.schema, table=options.tables.get(grant.delivered_as))
+
+
 POSTGRES = SinkKind(
     build=_build,
     options=PostgresOptions,
@@ -54,6 +64,8 @@ POSTGRES = SinkKind(
     places=_places,
     databases=_databases,
     is_beside_source=_is_beside_source,
+    copy=_copy,
+    keeps_rows=True,
     target="database",
     reads_headers=False,
 )

@@ -15,6 +15,7 @@ from ops.onboarding.draft import draft
 from ops.proof.compare import entitled
 from producers.postgresql.link.text import TextConnection
 from producers.postgresql.onboarding.preflight import preflight
+from producers.postgresql.read_back import rows
 from producers.postgresql.value.encoding import _OWN, to_utf8
 from schemas.agreement.grant import Grant
 from schemas.contract import Contract
@@ -206,7 +207,7 @@ def test_verify_expects_what_can_be_read_and_no_dead_letter(
         if broken is not None:
             insert(db, 50, broken, server)
     expected = {(number,): (number, meant, meant, (meant, "a b")) for number, meant in enumerate(texts.values())}
-    assert entitled(grant, agreed, rig.dsn, text_encoding=option) == expected
+    assert entitled(grant, agreed, rows(rig.dsn, agreed, option)) == expected
 
 
 def test_verify_finds_names_in_another_encoding(rig: Rig) -> None:
@@ -224,4 +225,4 @@ def test_verify_finds_names_in_another_encoding(rig: Rig) -> None:
         db.read_by("gb18030")
         db.execute("CREATE TABLE 登记 (id bigint PRIMARY KEY, note text)")
         db.execute("INSERT INTO 登记 VALUES (1, '广州')")
-    assert entitled(grant, agreed, rig.dsn, text_encoding="gb18030") == {(1,): (1, "广州")}
+    assert entitled(grant, agreed, rows(rig.dsn, agreed, "gb18030")) == {(1,): (1, "广州")}

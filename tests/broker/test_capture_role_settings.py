@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ops.proof.copies import reading
 from producers.postgresql.onboarding.preflight import preflight
+from producers.postgresql.read_back import reading
 from producers.postgresql.slot import slot_name
 from producers.postgresql.snapshot import snapshot as postgres_snapshot
 from schemas.contract import Contract

@@ -14,12 +14,15 @@ import pytest
 from ops.city.city import City
 from ops.city.opening_day import create, fill
 from ops.proof.compare import compare, entitled
-from ops.proof.copies import FileCopy, TableCopy, WebhookCopy
 from ops.proof.ddl import create_table
+from producers.postgresql.read_back import rows as source_rows
 from schemas.agreement.grant import Grant, Mask
 from sinks.document import Documents
+from sinks.drops.copy import FileCopy
 from sinks.drops.format import format_of
 from sinks.drops.sink import FileSink
+from sinks.http.copy import WebhookCopy
+from sinks.postgresql.copy import TableCopy
 from sinks.postgresql.sink import PostgresSink
 from tests.stage.delivering import OutFeed, decimal
 
@@ -119,10 +122,10 @@ def test_a_table_is_compared_to_the_last_value(postgres: Any, feed: OutFeed, sou
     dsn = postgres.create_database("copy")
     sink = PostgresSink(dsn=dsn, subscriber=feed.subscriber, schema_of=feed.schemas.__getitem__, schema="gz", tables={})
     copy, grant = TableCopy(dsn=dsn, schema="gz"), feed.grant.grant
-    assert compare(grant, feed.contract, source, copy).missing == 2, "no table yet"
+    assert compare(grant, feed.contract, source_rows(source, feed.contract), copy).missing == 2, "no table yet"
     sink.write([feed.batch(*delivered(feed))])
     sink.close()
-    assert compare(grant, feed.contract, source, copy).to_json() == {
+    assert compare(grant, feed.contract, source_rows(source, feed.contract), copy).to_json() == {
         "expected": 2,
         "found": 2,
         "missing": 0,
@@ -142,10 +145,10 @@ def test_a_table_is_compared_to_the_last_value(postgres: Any, feed: OutFeed, sou
         with psycopg.connect(dsn) as connection:
             connection.execute(f"UPDATE gz.police_t SET {damage} WHERE id = 1")
             connection.commit()
-            assert compare(grant, feed.contract, source, copy).different == 1, damage
+            assert compare(grant, feed.contract, source_rows(source, feed.contract), copy).different == 1, damage
     with psycopg.connect(dsn) as connection:
         connection.execute("UPDATE gz.police_t SET id = 9 WHERE id = 2")
-    found = compare(grant, feed.contract, source, copy)
+    found = compare(grant, feed.contract, source_rows(source, feed.contract), copy)
     assert (found.missing, found.surplus) == (1, 1)
 
 
@@ -162,9 +165,9 @@ def test_drops_are_compared_to_the_last_value(tmp_path: Any, feed: OutFeed, sour
     copy = FileCopy(directory=tmp_path, format=name)
     for record in delivered(feed):
         sink.write([feed.batch(record)])
-    assert compare(feed.grant.grant, feed.contract, source, copy).is_exact
+    assert compare(feed.grant.grant, feed.contract, source_rows(source, feed.contract), copy).is_exact
     sink.write([feed.batch(feed.record("u", {**FULL, "place": 0.2}))])
-    assert compare(feed.grant.grant, feed.contract, source, copy).different == 1
+    assert compare(feed.grant.grant, feed.contract, source_rows(source, feed.contract), copy).different == 1
 
 
 def test_a_receivers_log_is_compared_to_the_last_value(tmp_path: Any, feed: OutFeed, source: str) -> None:
@@ -175,7 +178,7 @@ def test_a_receivers_log_is_compared_to_the_last_value(tmp_path: Any, feed: OutF
             document = documents.document(feed.topic, record)
             assert document is not None
             file.write(json.dumps(document.json(), ensure_ascii=False) + "\n")
-    assert compare(feed.grant.grant, feed.contract, source, WebhookCopy(log=log)).is_exact
+    assert compare(feed.grant.grant, feed.contract, source_rows(source, feed.contract), WebhookCopy(log=log)).is_exact
 
 
 def test_what_a_grant_entitles_to_is_what_plain_sql_says(postgres: Any) -> None:
@@ -212,5 +215,5 @@ def test_what_a_grant_entitles_to_is_what_plain_sql_says(postgres: Any) -> None:
         hashed = hmac.new(b"key", number.encode(), hashlib.sha256).hexdigest()
         hidden = name[0] + "*" * (len(name) - 2) + name[-1] if len(name) > 2 else name[0] + "*"
         expected.add((hashed, hidden, None))
-    assert set(entitled(grant, contract, dsns["police"], b"key").values()) == expected
+    assert set(entitled(grant, contract, source_rows(dsns["police"], contract), b"key").values()) == expected
     assert len(expected) > 50

@@ -13,7 +13,6 @@ import psycopg
 import pytest
 
 from ops.proof.compare import Comparison, compare
-from ops.proof.copies import Copy, FileCopy, TableCopy, WebhookCopy
 from ops.proof.derived import standing
 from schemas.agreement.agency import FLOW, Agency, SourceConfig
 from schemas.agreement.directory import Directory
@@ -25,9 +24,13 @@ from schemas.log.offsets import bounds
 from schemas.log.range import read_range
 from schemas.log.writer import Log
 from schemas.position import Position
+from sinks.copy import Copy
 from sinks.document import Documents
+from sinks.drops.copy import FileCopy
 from sinks.drops.format import format_of
 from sinks.drops.sink import FileSink
+from sinks.http.copy import WebhookCopy
+from sinks.postgresql.copy import TableCopy
 from sinks.postgresql.sink import PostgresSink
 from streams.engine.derived import DerivedFeed
 from streams.engine.effects import RowChange

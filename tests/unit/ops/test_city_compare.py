@@ -15,12 +15,14 @@ from ops.city.opening_day import settle
 from ops.lint.folder import load
 from ops.proof.compare import Comparison, _hidden
 from ops.proof.condition import condition
-from ops.proof.copies import WebhookCopy, granted, held
+from ops.proof.held import held
 from schemas.agreement.grant import Grant, Mask
 from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured
 from schemas.expression.code import predicate
 from schemas.expression.expression import parse
+from sinks.copy import granted
+from sinks.http.copy import WebhookCopy
 
 ROW = {
     "a": "x",

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ops.proof.csv_rows import csv_rows
 from schemas.agreement.grant import Mask
 from sinks.document import Documents
+from sinks.drops.csv_rows import csv_rows
 from sinks.drops.format import write_csv
 from tests.stage.delivering import OutFeed, decimal
 
