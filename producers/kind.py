@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from producers.draft import Drafting
 from producers.finding import Finding, Provided
 from producers.source import OpenSource, SourceSetting
 from schemas.agreement.agency import SourceConfig
@@ -32,6 +33,27 @@ class Preflight(Protocol):
         name: str,
     ) -> tuple[Sequence[Finding], Mapping[str, Provided]]:
         """Findings, and what provides each feed; nothing of the latter when an error was found. Raises MeshError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Successor:
+    """The contract that fits a feed's table as it is now, and what differs, in words; nothing where it fits already."""
+
+    contract: Contract
+    differences: list[str]
+    is_whole_row: bool
+
+
+class Following(Protocol):
+    """How a feed goes on after its table changed: `mesh follow`."""
+
+    def successor(self, source: SourceConfig, address: str, contract: Contract, table: str | None, /) -> Successor:
+        """What fits the table; `table` is its name now, if it was renamed. Raises Misconfigured where there is none, Transient."""
+        ...
+
+    def is_copied(self, record: Mapping[str, Any] | None, feed: str, request: str, /) -> bool:
+        """Whether the source's progress says that the copy asked for by this request is whole."""
         ...
 
 
@@ -88,6 +110,10 @@ class SourceKind:
     options: type[Any] = NoOptions
     """The form of its options."""
     preflight: Preflight = _nothing_stands_in_the_way
+    drafting: Drafting | None = None
+    """How `mesh draft` asks it for its tables; None for what cannot be drafted."""
+    following: Following | None = None
+    """How its feeds follow their tables; None where nothing is there to be followed."""
     rows: Rows | None = None
     """Its rows read back, to be compared with what subscribers hold; None where they cannot be read but as feeds."""
     database: Database | None = None

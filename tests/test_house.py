@@ -128,8 +128,6 @@ NAMESAKES = {
 ENTERED = {
     "ops/bench/": "measures the parts by themselves",
 }
-STILL_NAMED = {"ops/onboarding/follow.py"}
-STILL_ENTERED = ("ops/onboarding/",)
 LINES_MAX = 400
 FILES_MAX = 15
 """Files of code in a folder of the product."""
@@ -278,7 +276,7 @@ def test_no_file_but_its_room_and_the_table_names_a_kind() -> None:
         for name, word in named
         if not any(name.startswith(start) and word in own for start, own in allowed.items())
     }
-    assert {name for name, _ in wrong} == STILL_NAMED, f"ask the kind's value (ops/kinds) instead: {sorted(wrong)}"
+    assert not wrong, f"ask the kind's value (ops/kinds) instead: {sorted(wrong)}"
     assert not NAMESAKES.keys() - used, "these name none any more"
 
 
@@ -291,7 +289,7 @@ def test_a_kinds_room_is_entered_by_its_kind_alone() -> None:
         for module in imported(path)
         for room in rooms
         if module.replace(".", "/").startswith(room)
-        if not name_of(path).startswith((room, *ENTERED, *STILL_ENTERED))
+        if not name_of(path).startswith((room, *ENTERED))
         if not (name_of(path).startswith("ops/kinds/") and module.replace(".", "/").startswith(f"{room}kind"))
     }
     assert not wrong, f"ask the kind's value (ops/kinds) instead: {sorted(wrong)}"

@@ -8,7 +8,7 @@ from datetime import date
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from ops.kinds.sinks import SINKS
+from ops.kinds.sinks import SINKS, SUGGESTED
 from schemas.form import Written, needed
 
 
@@ -50,7 +50,7 @@ class EndForm:
     """One entry of `sources` or `sinks`."""
 
     name: str = "main"
-    kind: str = needed("nobody knows how it is to be reached", "add `kind:`, such as postgres")
+    kind: str = needed("nobody knows how it is to be reached", f"add `kind:`, such as {SUGGESTED}")
     connection: str | None = None
     options: _Any = None
 

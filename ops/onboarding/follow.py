@@ -19,15 +19,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ops.former_connections import settle
+from ops.kinds.sources import kind_of
 from ops.onboarding.edition import COMPATIBILITY, cut, end_former, register
 from ops.onboarding.resync import new_request
-from ops.onboarding.successor import successor
 from ops.settings import Connections, Settings
 from ops.trust.audit import audit
 from ops.watch.incidents import read as read_incidents
-from producers.postgresql.link.catalog import Table
-from producers.postgresql.onboarding.preflight import describe, preflight
-from producers.postgresql.place import LIVE, SourcePlace
+from producers.kind import Following, SourceKind
+from schemas.agreement.agency import SourceConfig
+from schemas.agreement.anchor import Anchor
 from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
@@ -44,7 +44,6 @@ from schemas.registry.client import RegistryClient
 from schemas.wire.compatibility import breaches
 from schemas.wire.envelope import key_schema, out_key_schema, out_value_schema, value_schema
 
-KIND = "postgres"
 PAUSE_SECONDS = 0.5
 
 
@@ -99,47 +98,41 @@ def follow(settings: Settings, feed: str, table: str | None, *, is_agreed: bool,
     """Show how a feed's table differs from its contract; with `is_agreed` take it over. `table`: its name, if it was renamed."""
     directory = read_directory(settings.kafka)
     settle(settings.directory, directory)
-    entry = _captured(directory, feed)
+    entry, source, kind, following = _followed(directory, feed)
     contract = entry.contract
     address = Connections(settings.directory).sources.address_of(contract.agency, contract.source)
-    present = _present(address, contract, table)
-    after, differences = successor(contract, present)
-    _refuse_unfit(address, after)
+    found = following.successor(source, address, contract, table)
+    after, differences = found.contract, found.differences
+    _refuse_unfit(kind, source, address, after, directory.anchors)
     with closing(RegistryClient(settings.registry)) as registry:
-        work = _Following(settings, directory, entry, after, registry, is_keyed_only=not present.is_whole_row)
+        work = _Following(settings, directory, entry, after, registry, is_keyed_only=not found.is_whole_row)
         differences += work.behind()
         outcome = Followed(feed=feed, contract=after.record, differences=differences, grants=work.grants())
         if is_agreed and differences:
             request = work.take_over(differences)
             outcome.is_done = True
             outcome.notices += work.notices
-            outcome.waits_for = _until_live(settings, contract, feed, request, wait_seconds)
+            outcome.waits_for = _until_live(settings, following, contract, request, wait_seconds)
     return outcome
 
 
-def _captured(directory: Directory, feed: str) -> FeedEntry:
+def _followed(directory: Directory, feed: str) -> tuple[FeedEntry, SourceConfig, SourceKind, Following]:
     entry = directory.feeds.get(feed)
     agency = directory.agencies.get(entry.contract.agency) if entry else None
-    kinds = {source.name: source.kind for source in agency.sources} if agency else {}
-    if entry is None or kinds.get(entry.contract.source) != KIND:
-        raise Misconfigured(
-            feed, "is no feed that is captured from a department's PostgreSQL", fix="`mesh status` lists them"
-        )
-    return entry
+    source = agency.source(entry.contract.source) if entry and agency else None
+    kind = kind_of(agency, source.name) if source else None
+    if entry is None or source is None or kind is None or kind.following is None:
+        text = "is no feed that is captured from a department's tables, which could be followed"
+        raise Misconfigured(feed, text, fix="`mesh status` lists the feeds")
+    return entry, source, kind, kind.following
 
 
-def _present(address: str, contract: Contract, table: str | None) -> Table:
-    name = table or contract.table
-    found = describe(address, [name], name="follow").get(name)
-    if found is not None:
-        return found
-    fix = f"if it was renamed: `mesh follow {contract.feed} --table <schema>.<its name now>`; `mesh status` says what it is called"
-    raise Misconfigured(contract.feed, f"there is no table {name} in its source", fix=fix)
-
-
-def _refuse_unfit(address: str, after: Contract) -> None:
+def _refuse_unfit(
+    kind: SourceKind, source: SourceConfig, address: str, after: Contract, anchors: Mapping[str, Anchor]
+) -> None:
     """What capture would refuse of the successor is told before anything is done."""
-    faults = [finding for finding in preflight(address, [after], name="follow") if finding.severity == "error"]
+    found, _ = kind.preflight(source, address, [after], anchors, name="follow")
+    faults = [finding for finding in found if finding.severity == "error"]
     if faults:
         fix = "\n       ".join(finding.fix for finding in faults)
         raise Misconfigured(after.feed, "; ".join(finding.message for finding in faults), fix=fix)
@@ -270,15 +263,13 @@ class _Following:
         withdraw_read(self._settings.kafka, subscriber, [former.topic])
 
 
-def _until_live(settings: Settings, contract: Contract, feed: str, request: str, wait_seconds: float) -> str:
+def _until_live(settings: Settings, following: Following, contract: Contract, request: str, wait_seconds: float) -> str:
     """Wait until the copy that was asked for is whole; what it waits for otherwise."""
-    source = contract.source_name
+    feed, source = contract.feed, contract.source_name
     deadline = time.monotonic() + wait_seconds
     progress = ControlReader(settings.kafka, CAPTURE)
     while True:
-        place = SourcePlace.from_json(progress.all().get(source), {})
-        table = place.tables.get(feed)
-        if place.asked.get(feed) == request and table is not None and table.state == LIVE:
+        if following.is_copied(progress.all().get(source), feed, request):
             return ""
         if time.monotonic() > deadline:
             incident = read_incidents(settings.kafka).get(key_of("feed", feed))

@@ -29,6 +29,7 @@ from ops.watch.flow_backlog import Backlog
 from ops.watch.lag import LagReader
 from schemas.agreement.directory import Directory, GrantEntry
 from schemas.agreement.grant import AtEnd
+from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import MeshError, Misconfigured, Transient
 from schemas.log.control.follower import read_directory
 from sinks.copy import Copy
@@ -146,7 +147,12 @@ def _over(directory: Directory) -> list[GrantEntry]:
 def _is_table(directory: Directory, entry: GrantEntry) -> bool:
     subscriber = directory.subscribers.get(entry.grant.subscriber)
     sink = subscriber.sink(entry.grant.sink) if subscriber else None
-    return sink is not None and SINKS[sink.kind].keeps_rows and entry.grant.feed in directory.feeds
+    return sink is not None and _keeps_rows(sink) and entry.grant.feed in directory.feeds
+
+
+def _keeps_rows(sink: SinkConfig) -> bool:
+    kind = SINKS.get(sink.kind)
+    return kind is not None and kind.keeps_rows
 
 
 def _until_exact(

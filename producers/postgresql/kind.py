@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from producers.draft import Drafted
 from producers.finding import Finding, Provided
-from producers.kind import SourceKind
+from producers.kind import SourceKind, Successor
 from producers.postgresql.options import PostgresOptions
 from producers.source import Source, SourceSetting
 from schemas.agreement.agency import SourceConfig
@@ -38,6 +39,41 @@ def _rows(source: SourceConfig, address: str, contract: Contract) -> Iterable[Ma
     from producers.postgresql.read_back import rows
 
     return rows(address, contract, source.options.get("text_encoding"))
+
+
+class _Drafting:
+    """See `producers.draft.Drafting`."""
+
+    what = "PostgreSQL"
+    address = "postgresql://user:password@host:5432/database"
+
+    def takes(self, address: str, /) -> bool:
+        """See Drafting. Also what libpq takes: `host=… dbname=…`."""
+        return address.startswith(("postgresql://", "postgres://")) or "=" in address
+
+    def draft(
+        self, address: str, names: Sequence[str], agency: str, options: Mapping[str, Any], /, *, is_lossless: bool
+    ) -> Drafted:
+        """See Drafting."""
+        from producers.postgresql.onboarding.draft import draft
+
+        return draft(address, names, agency, options.get("text_encoding"), is_lossless=is_lossless)
+
+
+class _Following:
+    """See `producers.kind.Following`."""
+
+    def successor(self, source: SourceConfig, address: str, contract: Contract, table: str | None, /) -> Successor:
+        """See Following."""
+        from producers.postgresql.onboarding.successor import look
+
+        return look(source, address, contract, table)
+
+    def is_copied(self, record: Mapping[str, Any] | None, feed: str, request: str, /) -> bool:
+        """See Following."""
+        from producers.postgresql.place import is_copied
+
+        return is_copied(record, feed, request)
 
 
 class _Database:
@@ -82,6 +118,8 @@ POSTGRES = SourceKind(
     open=_open,
     options=PostgresOptions,
     preflight=_preflight,
+    drafting=_Drafting(),
+    following=_Following(),
     rows=_rows,
     database=_Database(),
     holding=_Holding(),

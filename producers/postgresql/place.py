@@ -122,5 +122,12 @@ class SourcePlace:
         return cls(**values)
 
 
+def is_copied(record: Mapping[str, Any] | None, feed: str, request: str) -> bool:
+    """Whether the feed was copied as the request asked for, and is live."""
+    place = SourcePlace.from_json(record, {})
+    table = place.tables.get(feed)
+    return place.asked.get(feed) == request and table is not None and table.state == LIVE
+
+
 def _values(place: TablePlace | SourcePlace) -> dict[str, Any]:
     return {name: getattr(place, name) for name in place.__dataclass_fields__}

@@ -1,12 +1,10 @@
-"""From a live table's columns to a contract's fields: names, types, and what a name gives away (producers/RULES.md, Values)."""
+"""From a live table's columns to a contract's fields: names and types (producers/RULES.md, Values)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ops.lint.column import looks_personal
-from ops.lint.contract import UNDECIDED
 from producers.postgresql.link.catalog import TableColumn
 from producers.postgresql.value.avro import Unmapped, encoder, is_opaque
 from producers.postgresql.value.decimal import digits_of
@@ -36,9 +34,6 @@ _PLAIN: Mapping[str, AvroSchema] = {
 _NARROWER = frozenset({"date", "time", "timestamp", "timestamptz", "interval"})
 """Types with values that their typed branch cannot hold: infinity, years BC, 24:00."""
 
-PERSONAL_BASIS = f"{UNDECIDED}: 名称似为个人信息，由数源部门确定 (it looks personal; the department decides)"
-RECORD_BASIS = f"{UNDECIDED}: 由数源部门确定 (the department decides)"
-
 
 def field_of(column: TableColumn, *, typmod: int, is_key: bool, is_lossless: bool) -> dict[str, Any]:
     """The contract's field for a column. Raises Unmapped, with the reason and what to do, when no type carries it."""
@@ -59,9 +54,6 @@ def field_of(column: TableColumn, *, typmod: int, is_key: bool, is_lossless: boo
     entry |= {"pg.type": column.shown, "pg.typmod": typmod, "pg.notnull": column.is_not_null}
     field = _as_field(entry, is_key=is_key)
     encoder(column.type, field)
-    if looks_personal(field):
-        entry["confluent:tags"] = ["PII", "L3"]
-        entry["gov"] = {"class": "NOT_SHARED", "basis": PERSONAL_BASIS}
     return entry
 
 
@@ -113,4 +105,4 @@ def _is_narrower(pg: PgType, typed: AvroSchema) -> bool:
     return pg.name in _NARROWER or (typed not in ("string", "bytes") and is_limited)
 
 
-__all__ = ["RECORD_BASIS", "Unmapped", "field_of"]
+__all__ = ["Unmapped", "field_of"]

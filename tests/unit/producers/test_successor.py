@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ops.onboarding.successor import successor
 from producers.postgresql.link.catalog import Identity, Table, TableColumn
+from producers.postgresql.onboarding.successor import successor
 from producers.postgresql.value.type import PgType
 from schemas.contract import Contract
 from schemas.errors import Misconfigured

@@ -8,13 +8,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ops.onboarding.draft_type import Unmapped, field_of
+from producers.kind import Successor
 from producers.postgresql.link.catalog import Table, TableColumn
+from producers.postgresql.onboarding.draft_type import Unmapped, field_of
+from producers.postgresql.onboarding.preflight import describe as tables_of
 from producers.postgresql.value.avro import encoder
 from producers.postgresql.value.decimal import outgrown
+from schemas.agreement.agency import SourceConfig
 from schemas.contract import AvroType, Contract, Field
 from schemas.errors import Misconfigured
 from schemas.wire.compatibility import describe
+
+
+def look(source: SourceConfig, address: str, contract: Contract, table: str | None) -> Successor:
+    """What fits the table as it is. See `producers.kind.Following`."""
+    name = table or contract.table
+    found = tables_of(address, [name], name="follow", text_encoding=source.options.get("text_encoding")).get(name)
+    if found is None:
+        command = f"mesh follow {contract.feed} --table <schema>.<its name now>"
+        fix = f"if it was renamed: `{command}`; `mesh status` says what it is called"
+        raise Misconfigured(contract.feed, f"there is no table {name} in its source", fix=fix)
+    after, differences = successor(contract, found)
+    return Successor(contract=after, differences=differences, is_whole_row=found.is_whole_row)
 
 
 def successor(contract: Contract, table: Table) -> tuple[Contract, list[str]]:
