@@ -16,7 +16,7 @@ from schemas.agreement.subscriber import SinkConfig
 from schemas.dead_letter import DeadLetter
 from schemas.incident import Incidents, MemoryIncidents
 from schemas.log.kafka import Kafka
-from schemas.wire.codec import SchemaOf
+from schemas.wire.schema import SchemaOf
 from sinks.addresses import Addresses
 from sinks.ending import Acknowledge, Endings
 from sinks.kind import SinkKind, is_delivered

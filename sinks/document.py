@@ -10,8 +10,9 @@ from typing import Any
 from schemas.change import Change, Op, Record
 from schemas.errors import Rejected
 from schemas.feed import first_edition
-from schemas.wire.codec import Codec, SchemaOf
+from schemas.wire.codec import Codec
 from schemas.wire.envelope import unframe
+from schemas.wire.schema import SchemaOf
 from sinks.row import EPOCH, RowView, row_record
 
 

@@ -19,7 +19,8 @@ from schemas.change import Batch, Record
 from schemas.errors import MeshError, Transient
 from schemas.incident import Incidents, State
 from schemas.position import Position
-from schemas.wire.codec import Codec, SchemaOf
+from schemas.wire.codec import Codec
+from schemas.wire.schema import SchemaOf
 from sinks.sink import AnsweringSink, Fenced, Gone, Sink
 
 AGAIN_SECONDS = 15.0

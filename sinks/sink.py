@@ -12,7 +12,7 @@ from schemas.change import Batch, Partition, Record
 from schemas.errors import ContractBroken, MeshError, Rejected, Transient
 from schemas.feed import first_edition
 from schemas.form import Written, read
-from schemas.wire.codec import SchemaOf
+from schemas.wire.schema import SchemaOf
 from sinks.network import Network
 
 _Options = TypeVar("_Options")

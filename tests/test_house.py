@@ -252,8 +252,8 @@ def rooms_of_kinds() -> dict[str, set[str]]:
     """The folder of each kind's room, and the words of its kinds."""
     rooms: dict[str, set[str]] = {}
     for package, table in (("producers", SOURCES), ("sinks", SINKS)):
-        for path in (ROOT / package).glob("*/kind.py"):
-            values = vars(importlib.import_module(f"{package}.{path.parent.name}.kind")).values()
+        for path in (ROOT / package).rglob("*/kind.py"):
+            values = vars(importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))).values()
             words = {word for word, kind in table.items() if any(kind is value for value in values)}
             rooms[f"{name_of(path.parent)}/"] = words
     return rooms

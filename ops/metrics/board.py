@@ -16,7 +16,8 @@ from schemas.agreement.directory import Directory, FeedEntry
 from schemas.errors import Rejected, Transient
 from schemas.log.kafka import Kafka
 from schemas.log.range import tail
-from schemas.wire.codec import Codec, SchemaOf
+from schemas.wire.codec import Codec
+from schemas.wire.schema import SchemaOf
 
 LOOK_SECONDS = 2.0
 ROWS_MAX = 2_000

@@ -14,7 +14,7 @@ from schemas.agreement.directory import Directory
 from schemas.agreement.grant import Grant
 from schemas.agreement.subscriber import Subscriber
 from schemas.errors import MeshError, Misconfigured, Transient
-from schemas.wire.codec import SchemaOf
+from schemas.wire.schema import SchemaOf
 from sinks.kind import Place
 from sinks.sink import SinkSetup
 

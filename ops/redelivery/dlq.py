@@ -30,8 +30,9 @@ from schemas.log.range import read_range
 from schemas.log.standing import read_standing
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
-from schemas.wire.codec import Codec, SchemaOf
+from schemas.wire.codec import Codec
 from schemas.wire.envelope_walk import moment_reader
+from schemas.wire.schema import SchemaOf
 
 RETRIES_MAX = 5
 COUNT_HEADER = "mesh.replay.count"

@@ -19,9 +19,10 @@ from schemas.dead_letter import DeadLetter
 from schemas.errors import ContractBroken, Rejected
 from schemas.feed import dead_letter_topic, out_topic
 from schemas.position import Position
-from schemas.wire.codec import Codec, SchemaOf
+from schemas.wire.codec import Codec
 from schemas.wire.compatibility import breaches
 from schemas.wire.envelope import SOURCE_FIELDS, key_schema, unframe, value_schema
+from schemas.wire.schema import SchemaOf
 
 KEPT_HEADERS = frozenset({"reason", "correction_of"})
 TRUNCATE_KEY = b""  # compacted topics refuse null keys (KF-08)

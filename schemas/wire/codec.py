@@ -20,9 +20,7 @@ from schemas.errors import Rejected
 from schemas.position import Position
 from schemas.wire.envelope import frame, unframe
 from schemas.wire.row_writer import row_writer
-
-SchemaOf = Callable[[int], Mapping[str, Any]]
-"""Looks a schema up by its registry id; raises Rejected for an id nobody knows, Transient when it cannot ask."""
+from schemas.wire.schema import SchemaOf
 
 
 def without_logical_types(schema: Any) -> Any:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 AvroSchema = Any  # a name, a mapping, or a list of branches, as JSON gives it
+SchemaOf = Callable[[int], Mapping[str, AvroSchema]]
+"""Looks a schema up by its registry id; raises Rejected for an id nobody knows, Transient when it cannot ask."""
 Path = tuple[str | int, ...]
 
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 
 from schemas.change import Batch, Partition
 from schemas.errors import ContractBroken, Misconfigured
-from schemas.wire.codec import SchemaOf
+from schemas.wire.schema import SchemaOf
 from sinks.document import Document, Documents
 from sinks.drops.access import PRIVATE, DropAccess, access_of
 from sinks.drops.folder import DropFolder

@@ -29,7 +29,7 @@ from email.utils import parsedate_to_datetime
 
 from schemas.change import Record
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected, Transient
-from schemas.wire.codec import SchemaOf
+from schemas.wire.schema import SchemaOf
 from sinks.document import Documents
 from sinks.http.exchange import Exchanges
 from sinks.http.options import PREVIOUS_SIGNING_KEY, SCHEDULE_SECONDS, SIGNING_KEY, WebhookOptions

@@ -5,8 +5,8 @@ It has no key, so the table is not known as its rows will show it. What there is
 
 from __future__ import annotations
 
-from schemas.wire.codec import SchemaOf
 from schemas.wire.envelope import frame
+from schemas.wire.schema import SchemaOf
 from sinks.postgresql.chunk import Target
 from sinks.postgresql.table.row import KeyReader, row_reader
 from sinks.postgresql.table.table import TOKEN, Table

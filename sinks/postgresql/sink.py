@@ -15,8 +15,8 @@ from collections.abc import Collection, Mapping, Sequence
 from schemas.agreement.ending import Ending
 from schemas.change import Batch, Partition
 from schemas.errors import ContractBroken, MeshError, Misconfigured
-from schemas.wire.codec import SchemaOf
 from schemas.wire.envelope import frame, unframe
+from schemas.wire.schema import SchemaOf
 from sinks.postgresql.chunk import Chunk, Target, array, unreadable
 from sinks.postgresql.emptying import emptying
 from sinks.postgresql.end import Ends

@@ -16,9 +16,9 @@ from schemas.agreement.grant import Mask
 from schemas.contract import AvroType
 from schemas.errors import Misconfigured, Rejected
 from schemas.incident import Incidents, MemoryIncidents, begin_for
-from schemas.wire.codec import SchemaOf
 from schemas.wire.envelope import frame
 from schemas.wire.scan import Extras, Scanner, Shape, Spans
+from schemas.wire.schema import SchemaOf
 from schemas.wire.spans import Types
 from streams.egress.cut import Cut
 from streams.egress.egress import Cutting, HashKey, cutting, encode_extras

@@ -18,7 +18,7 @@ from schemas.agreement.directory import Directory, FeedEntry
 from schemas.change import Batch
 from schemas.errors import Transient
 from schemas.incident import Incidents
-from schemas.wire.codec import SchemaOf
+from schemas.wire.schema import SchemaOf
 from streams.egress.backfill import Backfill, Replay
 from streams.egress.egress import HashKey, definition_text
 from streams.egress.liveness import Liveness, Progress

@@ -12,8 +12,9 @@ from typing import Any
 
 from schemas.agreement.directory import FeedEntry
 from schemas.errors import Rejected
-from schemas.wire.codec import RowCodec, SchemaOf
+from schemas.wire.codec import RowCodec
 from schemas.wire.scan import Scanner, Shape
+from schemas.wire.schema import SchemaOf
 from schemas.wire.spans import far_text, read_long, read_text
 from streams.egress.enrich import Check, Enrichment
 from streams.operators.flow import Row

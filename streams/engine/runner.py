@@ -20,8 +20,8 @@ from typing import Protocol
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.change import Batch, Partition, Record
 from schemas.errors import Rejected, Transient
-from schemas.wire.codec import SchemaOf
 from schemas.wire.envelope import unframe
+from schemas.wire.schema import SchemaOf
 from streams.egress.backfill import FLUSH_SECONDS
 from streams.egress.route import Outlet
 from streams.engine.arrival import TRUNCATE, Arrival, Arrived
