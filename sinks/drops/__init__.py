@@ -1,1 +1,1 @@
-"""Sink kind `files`: drops of files by size or time, each with a manifest."""
+"""Drops of files by size or time, each with a manifest: one sink, and the places it writes to. Here the directory (`files`)."""

@@ -44,7 +44,7 @@ class DropFolder:
                 os.close(descriptor)
         self._folders = {}
 
-    def stays(self) -> None:
+    def _stays(self) -> None:
         """See that the directory is the one that was opened: it knows how far it is, another does not."""
         with self._told(""):
             there, opened = self.directory.stat(), os.fstat(self._root)
@@ -53,6 +53,7 @@ class DropFolder:
 
     def write(self, folder: str, name: str, fill: Callable[[BinaryIO], None]) -> tuple[int, str]:
         """Write a file whole or not at all; returns its bytes and their SHA-256 once it is durable under its name."""
+        self._stays()
         with self._told(f"{folder}/{name}"):
             at = self._folder(folder)
             draft = f".{name}.{secrets.token_hex(8)}{DRAFT}"
@@ -83,21 +84,22 @@ class DropFolder:
             with os.fdopen(descriptor, "rb") as file:
                 return file.read()
 
-    def names(self, folder: str) -> list[str]:
-        """What is in a folder, sorted."""
+    def names(self, folder: str, begin: str, after: str = "") -> list[str]:
+        """The files of a folder whose names begin so and sort behind `after`, sorted."""
         with self._told(folder):
-            return sorted(os.listdir(self._folder(folder)))  # noqa: PTH208 -- by descriptor
+            found = os.listdir(self._folder(folder))  # noqa: PTH208 -- by descriptor
+        return sorted(name for name in found if name.startswith(begin) and name > after)
 
     def sweep(self, folder: str, stem: str) -> None:
         """Remove what was being written under names that begin so, when a process ended."""
-        for name in self.names(folder):
-            if name.startswith(f".{stem}.") and name.endswith(DRAFT):
+        for name in self.names(folder, f".{stem}."):
+            if name.endswith(DRAFT):
                 with suppress(OSError):
                     os.unlink(name, dir_fd=self._folder(folder))
 
-    def path(self, folder: str, name: str) -> Path:
+    def shown(self, folder: str, name: str) -> str:
         """Where a person finds a file."""
-        return self.directory / folder / name
+        return str(self.directory / folder / name)
 
     def _folder(self, name: str) -> int:
         descriptor = self._folders.get(name)

@@ -13,7 +13,7 @@ from sinks.sink import Pace, Sink, SinkSetup
 
 
 def _build(setup: SinkSetup) -> Sink:
-    from sinks.drops.sink import build_files
+    from sinks.drops.files import build_files
 
     return build_files(setup)
 
@@ -25,7 +25,7 @@ def _try(setup: SinkSetup) -> None:
 
 
 def _pace(setup: SinkSetup) -> Pace:
-    from sinks.drops.sink import files_pace
+    from sinks.drops.files import files_pace
 
     return files_pace(setup)
 

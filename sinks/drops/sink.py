@@ -1,14 +1,14 @@
-"""File sink: drops of JSON Lines, CSV or Parquet files, by size or time, each with a manifest.
+"""Drop sink: JSON Lines, CSV or Parquet files, by size or time, each with a manifest, at a place that a DropPlace writes to.
 
 Options: see sinks/drops/options.py.
 
-    <directory>/<feed>/<feed>.p<partition>.<first offset>.jsonl
-    <directory>/<feed>/<feed>.p<partition>.<first offset>.jsonl.done.json     manifest; the file counts once this is there
-    <directory>/.mesh/<feed>.p<partition>.json                                how far the directory is
+    <place>/<feed>/<feed>.p<partition>.<first offset>.jsonl
+    <place>/<feed>/<feed>.p<partition>.<first offset>.jsonl.done.json     manifest; the file counts once this is there
+    <place>/.mesh/<feed>.p<partition>.json                                how far the drop is
 
-A file appears whole or not at all: it is written beside its place, synced and renamed (sinks/drops/folder.py). Its name is made of
-the partition and the first offset, so a drop that was cut short is written again under the same name. The directory itself says
-how far it is, so a crash between the rename and the broker's commit repeats nothing. A receiver may take finished files away.
+A file appears whole or not at all (sinks/drops/place.py). Its name is made of the partition and the first offset, so a drop that
+was cut short is written again under the same name. The place itself says how far it is, so a crash between a file and the
+broker's commit repeats nothing. A receiver may take finished files away.
 """
 
 from __future__ import annotations
@@ -19,40 +19,36 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from schemas.change import Batch, Partition
-from schemas.errors import ContractBroken, Misconfigured
+from schemas.errors import ContractBroken
 from schemas.wire.schema import SchemaOf
 from sinks.document import Document, Documents
-from sinks.drops.access import PRIVATE, DropAccess, access_of
-from sinks.drops.folder import DropFolder
 from sinks.drops.format import WriteFile, format_of, moment_text
-from sinks.drops.options import FilesOptions
+from sinks.drops.options import DropOptions
+from sinks.drops.place import STATE, DropPlace
 from sinks.sink import Pace, SinkSetup
 
 RECORDS_MAX = 200_000
 MANIFESTS_MAX = 100
-STATE = ".mesh"
 DONE = ".done.json"
 
 
-class FileSink:
-    """Drops files into one directory. Raises Transient when it cannot be written, Rejected for a value no file can hold."""
+class DropSink:
+    """Drops files at one place. Raises what the place raises, and Rejected for a value no file can hold."""
 
     def __init__(
         self,
         *,
-        directory: Path,
+        place: DropPlace,
         subscriber: str,
         schema_of: SchemaOf,
         ending: str,
         write_file: WriteFile,
-        access: DropAccess = PRIVATE,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._folder = DropFolder(directory, access)
+        self._place = place
         self._prefix = f"out.{subscriber}."
         self._documents = Documents(schema_of, subscriber)
         self._ending = ending
@@ -61,8 +57,7 @@ class FileSink:
         self._next: dict[Partition, int] = {}
 
     def write(self, batches: Sequence[Batch]) -> None:
-        """Write one file per partition, more where the schema changes, and only then say how far the directory is."""
-        self._folder.stays()
+        """Write one file per partition, more where the schema changes, and only then say how far the drop is."""
         for batch in map(self._not_yet_dropped, batches):
             if not batch.records:
                 continue
@@ -71,15 +66,15 @@ class FileSink:
             self._set_offset(batch.topic, batch.partition, batch.next_offset)
 
     def close(self) -> None:
-        """Let go of the directory."""
-        self._folder.close()
+        """Let go of the place."""
+        self._place.close()
 
     def start_offsets(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """Where the directory is; a manifest written just before a crash counts."""
+        """Where the drop is; a manifest written just before a crash counts."""
         starts: dict[Partition, int] = {}
         for topic, partition in partitions:
-            self._folder.sweep(self._name(topic), self._stem(topic, partition))
-            self._folder.sweep(STATE, self._stem(topic, partition))
+            self._place.sweep(self._name(topic), self._stem(topic, partition))
+            self._place.sweep(STATE, self._stem(topic, partition))
             offset = self._kept_offset(topic, partition)
             for first, next_offset in self._manifests(topic, partition, offset):
                 if offset is None or first >= offset:
@@ -113,9 +108,9 @@ class FileSink:
         return f"{self._name(topic)}.p{partition}"
 
     def _kept_offset(self, topic: str, partition: int) -> int | None:
-        """How far the directory says it is. Raises ContractBroken for a file that is not as it was written here."""
+        """How far the place says it is. Raises ContractBroken for a file that is not as it was written here."""
         name = f"{self._stem(topic, partition)}.json"
-        content = self._folder.read(STATE, name)
+        content = self._place.read(STATE, name)
         if content is None:
             return None
         try:
@@ -129,7 +124,7 @@ class FileSink:
         else:
             if not problem:
                 return offset
-        path = self._folder.path(STATE, name)
+        path = self._place.shown(STATE, name)
         raise ContractBroken(
             f"drop of {self._name(topic)}",
             f"{path} {problem}: it says how far the drop is",
@@ -139,13 +134,14 @@ class FileSink:
     def _manifests(self, topic: str, partition: int, since: int | None) -> Iterator[tuple[int, int]]:
         """First and next offset of the newest manifests, in order; one that cannot be read was never finished."""
         folder, stem = self._name(topic), self._stem(topic, partition)
-        names = [name for name in self._folder.names(folder) if name.startswith(f"{stem}.") and name.endswith(DONE)]
+        after = "" if since is None else f"{stem}.{since:020d}"
+        names = [name for name in self._place.names(folder, f"{stem}.", after) if name.endswith(DONE)]
         for name in names[-MANIFESTS_MAX:]:
             text = name.removeprefix(f"{stem}.").split(".", 1)[0]
             if not text.isdecimal() or (since is not None and int(text) < since):
                 continue
             with suppress(ValueError, TypeError, KeyError):
-                manifest = json.loads(self._folder.read(folder, name) or b"")
+                manifest = json.loads(self._place.read(folder, name) or b"")
                 first, following = manifest["first_offset"], manifest["next_offset"]
                 if type(first) is int and type(following) is int and int(text) == first < following:
                     yield first, following
@@ -160,9 +156,7 @@ class FileSink:
     def _drop_run(self, batch: Batch, first: int, end: int, documents: Sequence[Document]) -> None:
         folder = self._name(batch.topic)
         name = f"{self._stem(batch.topic, batch.partition)}.{first:020d}{self._ending}"
-        size, digest = self._folder.write(
-            folder, name, lambda file: self._write_file(file, documents[0].row, documents)
-        )
+        size, digest = self._place.write(folder, name, lambda file: self._write_file(file, documents[0].row, documents))
         ops: dict[str, int] = {}
         for document in documents:
             ops[str(document.change.op)] = ops.get(str(document.change.op), 0) + 1
@@ -192,7 +186,7 @@ class FileSink:
 
     def _write_json(self, folder: str, name: str, content: Mapping[str, Any]) -> None:
         text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
-        self._folder.write(folder, name, lambda file: _all(file, text.encode()))
+        self._place.write(folder, name, lambda file: _all(file, text.encode()))
 
 
 def _all(file: BinaryIO, content: bytes) -> None:
@@ -204,26 +198,20 @@ def _check(name: str, offset: int) -> str:
     return hashlib.sha256(f"{name} {offset}".encode()).hexdigest()[:16]
 
 
-def files_pace(setup: SinkSetup) -> Pace:
+def drop_pace(options: DropOptions) -> Pace:
     """How long a drop grows."""
-    options = setup.options(FilesOptions)
     return Pace(records_max=RECORDS_MAX, bytes_max=options.bytes_max, linger_seconds=options.every_seconds)
 
 
-def build_files(setup: SinkSetup) -> FileSink:
-    """The sink of kind `files`."""
-    options = setup.options(FilesOptions)
+def drop_sink(setup: SinkSetup, options: DropOptions, place: DropPlace) -> DropSink:
+    """The sink that drops at a place what the options say."""
     ending, write_file = format_of(
         options.format, setup.label, bom=options.bom, escape_formulas=options.escape_formulas
     )
-    directory = Path(setup.secret(options.path, setup.sink.name))
-    if not directory.is_absolute():
-        raise Misconfigured(f"{setup.label}, path", "is no absolute path", fix="give the directory's full path")
-    return FileSink(
-        directory=directory,
+    return DropSink(
+        place=place,
         subscriber=setup.subscriber,
         schema_of=setup.schema_of,
         ending=ending,
         write_file=write_file,
-        access=access_of(options, setup.label),
     )

@@ -19,8 +19,9 @@ from producers.postgresql.read_back import rows as source_rows
 from schemas.agreement.grant import Grant, Mask
 from sinks.document import Documents
 from sinks.drops.copy import FileCopy
+from sinks.drops.folder import DropFolder
 from sinks.drops.format import format_of
-from sinks.drops.sink import FileSink
+from sinks.drops.sink import DropSink
 from sinks.http.copy import WebhookCopy
 from sinks.postgresql.copy import TableCopy
 from sinks.postgresql.sink import PostgresSink
@@ -155,8 +156,8 @@ def test_a_table_is_compared_to_the_last_value(postgres: Any, feed: OutFeed, sou
 @pytest.mark.parametrize("name", ["jsonl", "parquet"])
 def test_drops_are_compared_to_the_last_value(tmp_path: Any, feed: OutFeed, source: str, name: str) -> None:
     ending, write_file = format_of(name, "test")
-    sink = FileSink(
-        directory=tmp_path,
+    sink = DropSink(
+        place=DropFolder(tmp_path),
         subscriber=feed.subscriber,
         schema_of=feed.schemas.__getitem__,
         ending=ending,

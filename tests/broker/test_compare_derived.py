@@ -27,8 +27,9 @@ from schemas.position import Position
 from sinks.copy import Copy
 from sinks.document import Documents
 from sinks.drops.copy import FileCopy
+from sinks.drops.folder import DropFolder
 from sinks.drops.format import format_of
-from sinks.drops.sink import FileSink
+from sinks.drops.sink import DropSink
 from sinks.http.copy import WebhookCopy
 from sinks.postgresql.copy import TableCopy
 from sinks.postgresql.sink import PostgresSink
@@ -170,7 +171,9 @@ def test_a_table_equals_the_rows_that_stand_in_the_feed(postgres: Any, mesh: Mes
 def test_drops_equal_the_rows_that_stand_in_the_feed(tmp_path: Path, mesh: Mesh, name: str) -> None:
     ending, write_file = format_of(name, "test")
     schema_of = mesh.mesh.schemas.__getitem__
-    sink = FileSink(directory=tmp_path, subscriber="customs", schema_of=schema_of, ending=ending, write_file=write_file)
+    sink = DropSink(
+        place=DropFolder(tmp_path), subscriber="customs", schema_of=schema_of, ending=ending, write_file=write_file
+    )
     play(mesh, lambda batch: sink.write([batch]))
     copy = FileCopy(directory=tmp_path, format=name)
     assert mesh.compared(copy).to_json() == EXACT

@@ -15,8 +15,10 @@ import pytest
 from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import ContractBroken, Transient
 from schemas.log.kafka import Kafka
+from sinks.drops.files import build_files, files_pace
+from sinks.drops.folder import DropFolder
 from sinks.drops.format import format_of
-from sinks.drops.sink import FileSink, build_files, files_pace
+from sinks.drops.sink import DropSink
 from sinks.kind import SinkKind
 from sinks.sink import Fenced
 from tests.stage.delivering import Desk, OutFeed, decimal, delivering, directory_of
@@ -36,10 +38,10 @@ def person(number: int, name: str = "甲") -> dict[str, Any]:
     return {"id": number, "name": name, "amount": decimal("1.50")}
 
 
-def sink_of(directory: Path, feed: OutFeed, name: str = "jsonl") -> FileSink:
+def sink_of(directory: Path, feed: OutFeed, name: str = "jsonl") -> DropSink:
     ending, write_file = format_of(name, "test")
-    return FileSink(
-        directory=directory,
+    return DropSink(
+        place=DropFolder(directory),
         subscriber=feed.subscriber,
         schema_of=feed.schemas.__getitem__,
         ending=ending,

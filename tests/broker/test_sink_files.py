@@ -17,8 +17,10 @@ from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import ContractBroken
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
+from sinks.drops.files import build_files, files_pace
+from sinks.drops.folder import DropFolder
 from sinks.drops.format import format_of
-from sinks.drops.sink import FileSink, build_files, files_pace
+from sinks.drops.sink import DropSink
 from sinks.kind import SinkKind
 from tests.stage.delivering import OutFeed, decimal, delivering, directory_of
 from tests.stage.feeds import create
@@ -62,10 +64,10 @@ def feed(unique: str) -> OutFeed:
     return OutFeed(unique, "police.person", FIELDS)
 
 
-def sink_of(directory: Path, feed: OutFeed, name: str = "jsonl") -> FileSink:
+def sink_of(directory: Path, feed: OutFeed, name: str = "jsonl") -> DropSink:
     ending, write_file = format_of(name, "test")
-    return FileSink(
-        directory=directory,
+    return DropSink(
+        place=DropFolder(directory),
         subscriber=feed.subscriber,
         schema_of=feed.schemas.__getitem__,
         ending=ending,

@@ -14,8 +14,9 @@ import pytest
 
 from ops.show.tail import View, tail
 from schemas.errors import Rejected
+from sinks.drops.folder import DropFolder
 from sinks.drops.format import format_of
-from sinks.drops.sink import FileSink
+from sinks.drops.sink import DropSink
 from sinks.http.webhook import WebhookSink, signing_keys
 from sinks.postgresql.sink import PostgresSink
 from sinks.sink import TopicTrouble
@@ -146,8 +147,8 @@ def test_a_text_that_no_database_holds_is_refused_within_json_as_outside(feed: O
 
 def dropped(tmp_path: Path, feed: OutFeed, name: str) -> Path:
     ending, write_file = format_of(name, "test")
-    sink = FileSink(
-        directory=tmp_path,
+    sink = DropSink(
+        place=DropFolder(tmp_path),
         subscriber=feed.subscriber,
         schema_of=feed.schemas.__getitem__,
         ending=ending,

@@ -19,7 +19,7 @@ from schemas.agreement.subscriber import SinkConfig
 from schemas.change import Batch, Partition
 from schemas.log.kafka import Kafka
 from sinks.deliver import Delivery
-from sinks.drops.sink import build_files, files_pace
+from sinks.drops.files import build_files, files_pace
 from sinks.kind import SinkKind
 from sinks.postgresql.sink import build_postgres
 from sinks.sink import OffsetKeeper, Pace, Sink, SinkSetup

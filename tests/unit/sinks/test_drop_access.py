@@ -12,7 +12,8 @@ import pytest
 
 from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import Misconfigured
-from sinks.drops.sink import FileSink, build_files
+from sinks.drops.files import build_files
+from sinks.drops.sink import DropSink
 from sinks.drops.trial import try_files
 from sinks.sink import SinkSetup
 from tests.stage.delivering import OutFeed, decimal
@@ -33,7 +34,7 @@ def dropped(directory: Path, **options: Any) -> dict[str, tuple[int, int]]:
     setup = setup_of(directory, feed, **options)
     try_files(setup)
     sink = build_files(setup)
-    assert isinstance(sink, FileSink)
+    assert isinstance(sink, DropSink)
     before = os.umask(0o077)
     try:
         sink.write([feed.batch(feed.record("c", {"id": 1, "name": "甲", "amount": decimal("1.00")}))])
