@@ -11,7 +11,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import hypothesis
@@ -23,6 +23,9 @@ from schemas.log.kafka import Kafka
 from tests.stage import server_host
 from tests.stage.running_mesh import RunningMesh, dropped
 from tests.stage.until import until
+
+if TYPE_CHECKING:
+    from tests.stage.weed import Weed
 
 _RUN = "MESH_TEST_RUN"
 _users_key = pytest.StashKey[IO[str]]()
@@ -109,6 +112,14 @@ def far_kafka() -> tuple[Kafka, str]:
 def postgres() -> Database:
     """The run's PostgreSQL server."""
     return Database(server_host.address("postgres", Path(os.environ[_RUN])))
+
+
+@pytest.fixture(scope="session")
+def weed() -> Weed:
+    """The run's object store and SFTP server."""
+    from tests.stage.weed import Weed  # noqa: PLC0415 -- only what drops there needs its libraries
+
+    return Weed.from_json(server_host.address("weed", Path(os.environ[_RUN])))
 
 
 @pytest.fixture(autouse=True)

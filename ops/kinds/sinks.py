@@ -6,12 +6,21 @@ from collections.abc import Mapping
 
 from schemas.agreement.anchor import MESH
 from sinks.drops.kind import FILES
+from sinks.drops.s3.kind import S3
+from sinks.drops.sftp.kind import SFTP
 from sinks.http.kind import WEBHOOK
 from sinks.kind import SinkKind
 from sinks.mesh.kind import PEER
 from sinks.postgresql.kind import POSTGRES
 
-SINKS: Mapping[str, SinkKind] = {"postgres": POSTGRES, "webhook": WEBHOOK, "files": FILES, MESH: PEER}
+SINKS: Mapping[str, SinkKind] = {
+    "postgres": POSTGRES,
+    "webhook": WEBHOOK,
+    "files": FILES,
+    "s3": S3,
+    "sftp": SFTP,
+    MESH: PEER,
+}
 
 SUGGESTED = "postgres"
 """What a file that is written for a person to finish begins with."""

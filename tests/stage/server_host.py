@@ -59,6 +59,7 @@ def hold(kind: str, directory: Path) -> None:
         "kafka": _kafka,
         "far-kafka": _kafka,
         "postgres": _postgres,
+        "weed": _weed,
         "mesh": _mesh,
         "far-mesh": _far_mesh,
     }
@@ -91,6 +92,13 @@ def _postgres(directory: Path) -> tuple[str, Callable[[], None]]:
     postgres = Postgres(directory, is_durable=False)
     postgres.start()
     return postgres.dsn("postgres"), postgres.stop
+
+
+def _weed(directory: Path) -> tuple[str, Callable[[], None]]:
+    from tests.stage import weed  # noqa: PLC0415 -- the other servers need none of it
+
+    found, stop = weed.start(directory)
+    return found.to_json(), stop
 
 
 def _far_mesh(directory: Path) -> tuple[str, Callable[[], None]]:

@@ -22,6 +22,8 @@ PROVEN_BY = {
     "sink postgres": "test_sink_postgres.py",
     "sink webhook": "test_sink_webhook.py",
     "sink files": "test_sink_files.py",
+    "sink s3": "test_sink_s3.py",
+    "sink sftp": "test_sink_sftp.py",
     "sink mesh": "test_federation.py",
 }
 

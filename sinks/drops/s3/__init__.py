@@ -1,0 +1,1 @@
+"""Sink kind `s3`: drops of files into a bucket of an S3-compatible object store."""
