@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +24,7 @@ WITHIN = 30
 
 @pytest.fixture(scope="session")
 def far_registry(far_kafka: tuple[str, str]) -> Iterator[str]:
-    with running_registry(far_kafka[0], "_schemas_of_tests") as server:
+    with running_registry(far_kafka[0], f"_schemas_{secrets.token_hex(4)}") as server:
         yield server.url
 
 
