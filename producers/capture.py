@@ -22,7 +22,7 @@ from producers.kind import SourceKind
 from producers.missing_topic import MissingTopics
 from producers.oversize import append_or_point
 from producers.release import Releases
-from producers.source import Progress, Source, SourceBatch, SourceObserver, SourceSetting, StandingBy
+from producers.source import Source, SourceBatch, SourceObserver, SourceProgress, SourceSetting, StandingBy
 from schemas.agreement.agency import Agency, SourceConfig
 from schemas.agreement.anchor import Anchor
 from schemas.agreement.directory import Directory, FeedEntry
@@ -84,7 +84,7 @@ class Capture:
         directory: Callable[[], Directory],
         address_of: Callable[[str, str], str],
         log: Log,
-        progress: Progress,
+        progress: SourceProgress,
         observer: CaptureObserver,
         kinds: Mapping[str, SourceKind],
         only: Collection[str] | None = None,

@@ -57,7 +57,7 @@ class Following(Protocol):
         ...
 
 
-class Holding(Protocol):
+class SourceHolding(Protocol):
     """What a kind of source holds in a department's database."""
 
     def words(self, source: str, /) -> str:
@@ -118,7 +118,7 @@ class SourceKind:
     """Its rows read back, to be compared with what subscribers hold; None where they cannot be read but as feeds."""
     database: Database | None = None
     """How its database is told from others; None for what no sink could deliver into."""
-    holding: Holding | None = None
+    holding: SourceHolding | None = None
     """What it gives back once its last feed was offboarded."""
     whole_row_fix: Callable[[str], str] = lambda _table: "let the source send rows as they were;"
     """What makes the source of this name (`<schema>.<table>` of a database) send each row as it was: an instruction to a person."""

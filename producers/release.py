@@ -11,8 +11,8 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 
-from producers.kind import Holding, SourceKind
-from producers.source import Progress, SourceObserver, SourceSetting, StandingBy
+from producers.kind import SourceHolding, SourceKind
+from producers.source import SourceObserver, SourceProgress, SourceSetting, StandingBy
 from schemas.agreement.agency import Agency
 from schemas.agreement.directory import Directory
 from schemas.agreement.offboarding import Offboarding
@@ -32,7 +32,7 @@ class Releases:
         self,
         directory: Callable[[], Directory],
         address_of: Callable[[str, str], str],
-        progress: Progress,
+        progress: SourceProgress,
         observer: SourceObserver,
         incidents: Incidents,
         kinds: Mapping[str, SourceKind],
@@ -73,7 +73,7 @@ class Releases:
     def _record(self, name: str) -> Offboarding | None:
         return next((each for each in self._directory().slots_due() if each.name == name), None)
 
-    def _holding(self, slot: Offboarding) -> Holding | None:
+    def _holding(self, slot: Offboarding) -> SourceHolding | None:
         kind = self._kinds.get(slot.source.kind) if slot.source else None
         return kind.holding if kind else None
 

@@ -31,7 +31,7 @@ class StandingBy(Transient):
 
 
 @dataclass(slots=True)
-class Tally:
+class FeedTally:
     """What happened to one feed by one operation within a batch."""
 
     count: int = 0
@@ -49,13 +49,13 @@ class SourceBatch:
 
     records: list[Outgoing] = field(default_factory=list[Outgoing])
     marks: list[tuple[int, Any]] = field(default_factory=list[tuple[int, Any]])
-    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict[tuple[str, str], Tally])
+    tallies: dict[tuple[str, str], FeedTally] = field(default_factory=dict[tuple[str, str], FeedTally])
     rejected: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     committed_at_ms: int | None = None
 
     def count(self, feed: str, op: str, count: int, size_bytes: int) -> None:
         """Add to a tally."""
-        tally = self.tallies.setdefault((feed, op), Tally())
+        tally = self.tallies.setdefault((feed, op), FeedTally())
         tally.count += count
         tally.size_bytes += size_bytes
 
@@ -94,7 +94,7 @@ class Source(Protocol):
         ...
 
 
-class Progress(Protocol):
+class SourceProgress(Protocol):
     """Where a source keeps its place; the record is JSON."""
 
     def load(self, source: str, /) -> dict[str, Any] | None:
@@ -126,7 +126,7 @@ class SourceSetting:
     config: SourceConfig
     address: str = field(repr=False)
     feeds: Feeds
-    progress: Progress
+    progress: SourceProgress
     observer: SourceObserver
     pause_seconds: Callable[[], float] = lambda: 0.0
     """How long to let changes gather once the first is there: a process of many sources must not wake for each alone."""

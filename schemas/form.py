@@ -77,7 +77,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FormFault:
     """One thing that is wrong: where (names and indices from the form's root), what, and what to write instead."""
 
     path: Path
@@ -95,9 +95,9 @@ def needed(why: str, fix: str = "") -> Any:
     return field(metadata={"why": why, "fix": fix})
 
 
-def examine(form: type[T], given: Any, what: str) -> tuple[T | None, list[Fault]]:
+def examine(form: type[T], given: Any, what: str) -> tuple[T | None, list[FormFault]]:
     """What the form reads out of a mapping (None when it cannot), and every fault. `what` names a field: "option of a sink"."""
-    faults: list[Fault] = []
+    faults: list[FormFault] = []
     value = _Reading(what, faults).record(form, given, ())
     return (None if faults or value is _NOTHING else value), faults
 
@@ -155,7 +155,7 @@ def _words_of_many(kind: Any, bounds: Between) -> str:
 class _Reading:
     """One walk through what was written. Collects faults."""
 
-    def __init__(self, what: str, faults: list[Fault]) -> None:
+    def __init__(self, what: str, faults: list[FormFault]) -> None:
         self._what = what
         self._faults = faults
 
@@ -231,7 +231,7 @@ class _Reading:
         self._fault(path, f"{_shown(path)} is not {words}", fix)
 
     def _fault(self, path: Path, message: str, fix: str) -> None:
-        self._faults.append(Fault(path, message, fix))
+        self._faults.append(FormFault(path, message, fix))
 
 
 @cache

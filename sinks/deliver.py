@@ -20,7 +20,7 @@ from schemas.wire.schema import SchemaOf
 from sinks.addresses import Addresses
 from sinks.ending import Acknowledge, Endings
 from sinks.kind import SinkKind, is_delivered
-from sinks.lane.lane import Lane
+from sinks.lane.lane import DeliveryLane
 from sinks.lane.patience import Patience
 from sinks.lane.report import DeliveryObserver, LaneReport
 from sinks.lane.rewind import Replays, Rewinds
@@ -136,8 +136,8 @@ class Delivery:
         self._rewinds: dict[LaneKey, Rewinds] = {}
         self._acknowledge = acknowledge
         self._standstills: Standstills = standstills or MemoryStandstills()
-        self._lanes: dict[LaneKey, Lane] = {}
-        self._ending: dict[LaneKey, Lane] = {}
+        self._lanes: dict[LaneKey, DeliveryLane] = {}
+        self._ending: dict[LaneKey, DeliveryLane] = {}
         self._unknown: set[tuple[LaneKey, str]] = set()
 
     def run(self, stop: threading.Event) -> None:
@@ -212,7 +212,7 @@ class Delivery:
                     lane.start()
                     logger.info("%s: delivers %d grants by %s", lane.group, len(topics), sink.kind)
 
-    def _begin(self, key: LaneKey, sink: SinkConfig) -> Lane | None:
+    def _begin(self, key: LaneKey, sink: SinkConfig) -> DeliveryLane | None:
         kind = self._kinds.get(sink.kind)
         if kind is None:
             if (key, sink.kind) not in self._unknown:
@@ -232,7 +232,7 @@ class Delivery:
             networks=self._networks,
             present_schema=self._present_schema,
         )
-        lane = self._lanes[key] = Lane(
+        lane = self._lanes[key] = DeliveryLane(
             setup=setup,
             kind=kind,
             kafka=self._kafka,

@@ -37,7 +37,7 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Destination:
     """Where one grant's rows, or one sink's files, go. Two sinks whose `where` is the same would be in each other's way.
 
     `directory` is one of this host; two sinks' directories may not lie within each other either.
@@ -52,7 +52,7 @@ def _takes_every_grant(_sink: SinkConfig, _grant: Grant, _contract: Contract) ->
     return ()
 
 
-def _nowhere_of_its_own(_setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Place]:
+def _nowhere_of_its_own(_setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Destination]:
     return ()
 
 
@@ -80,7 +80,7 @@ class SinkKind:
     """What of a grant its target could not hold and delivery would stop at, each with its fix; options may be of any form."""
     trial: Callable[[SinkSetup], None] | None = None
     """What onboarding tries before anything flows. Raises Misconfigured for what a person must mend, Transient without answer."""
-    places: Callable[[SinkSetup, Sequence[Grant]], Iterable[Place]] = _nowhere_of_its_own
+    places: Callable[[SinkSetup, Sequence[Grant]], Iterable[Destination]] = _nowhere_of_its_own
     """Where it puts what these grants deliver. Raises MeshError where its options or secrets cannot be read."""
     databases: Callable[[SinkSetup], Iterable[str]] = _in_no_database
     """Names of the database that it delivers into, as the kind of source that captures such ones has them

@@ -42,7 +42,7 @@ _MICROS = {"timestamp-millis": 1000, "local-timestamp-millis": 1000, "time-milli
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class WireColumn:
     """One column of the wire row: `wire` is its name there, `name` what it is called at a subscriber's: as in its source.
 
     `kind` is its typed branch; `is_lossless` says that a `string` branch stands beside it.
@@ -66,14 +66,14 @@ class Column:
         return self.kind["type"] if isinstance(self.kind, Mapping) else self.kind
 
 
-def columns_of(record: Mapping[str, Any]) -> tuple[Column, ...]:
+def columns_of(record: Mapping[str, Any]) -> tuple[WireColumn, ...]:
     """The columns of a record schema: a key, or the row inside an envelope."""
-    columns: list[Column] = []
+    columns: list[WireColumn] = []
     for field in record["fields"]:
         branches = field["type"] if isinstance(field["type"], list) else [field["type"]]
         typed = [branch for branch in branches if branch != "null"]
         columns.append(
-            Column(
+            WireColumn(
                 name=column_name(field["name"]),
                 wire=field["name"],
                 kind=typed[0],

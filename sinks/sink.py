@@ -72,7 +72,7 @@ class OffsetKeeper(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class CallTerms:
     """How a receiver is called: requests at a time, changes in each, and the waits between the tries of a change."""
 
     concurrency: int
@@ -88,7 +88,7 @@ class AnsweringSink(Protocol):
     """
 
     @property
-    def terms(self) -> Terms:
+    def terms(self) -> CallTerms:
         """How its receiver is called."""
         ...
 
@@ -142,7 +142,7 @@ class TopicTrouble(MeshError):
 
 
 @runtime_checkable
-class Holding(Protocol):
+class OffsetHolder(Protocol):
     """A keeper of offsets that can keep one back: what comes after it is written, and comes again after a restart."""
 
     def hold(self, topic: str, partition: int, offset: int | None) -> None:

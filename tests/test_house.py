@@ -310,6 +310,17 @@ def test_what_reads_back_for_a_comparison_shares_no_code_with_the_hops() -> None
     assert not shared, shared
 
 
+def test_no_class_has_the_name_of_another_on_the_path_of_a_change() -> None:
+    where: dict[str, list[str]] = {}
+    for path in FILES:
+        name = name_of(path)
+        if not name.startswith(("ops/", "streams/flows/")):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef):
+                    where.setdefault(node.name, []).append(name)
+    assert not {name: files for name, files in where.items() if len(files) > 1}
+
+
 def test_source_is_generated_in_one_place() -> None:
     found = [
         f"{name_of(path)}:{node.lineno}"

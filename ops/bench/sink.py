@@ -32,7 +32,7 @@ from schemas.wire.envelope import key_schema, out_value_schema
 from sinks.deliver import Delivery
 from sinks.postgresql.kind import POSTGRES
 from sinks.postgresql.table.row import row_reader
-from sinks.postgresql.table.table import TOKEN, Table
+from sinks.postgresql.table.table import TOKEN, DeliveredTable
 from sinks.row import columns_of
 
 FEED = "bench.subject"
@@ -232,7 +232,7 @@ def measure_limit(dsn: str, *, rows: int = 100_000) -> Rate:
     """COPY and guarded upsert alone, by batches of 5,000 rows, from buffers in PostgreSQL's binary format."""
     feed = _Feed()
     read = row_reader(feed.schemas[1])
-    table = Table(
+    table = DeliveredTable(
         schema="public", name=f"limit_{uuid4().hex[:10]}", columns=read.columns, key=columns_of(feed.schemas[2])
     )
     names = [column.name for column in table.columns]

@@ -15,7 +15,7 @@ from schemas.agreement.grant import Grant
 from schemas.agreement.subscriber import Subscriber
 from schemas.errors import MeshError, Misconfigured, Transient
 from schemas.wire.schema import SchemaOf
-from sinks.kind import Place
+from sinks.kind import Destination
 from sinks.sink import SinkSetup
 
 Address = Callable[[str, str], str]
@@ -115,7 +115,7 @@ def refuse_shared_places(
         for code, subscriber in directory.subscribers.items()
         if code not in codes
     ]
-    taken: dict[tuple[str, ...], tuple[str, Place]] = {}
+    taken: dict[tuple[str, ...], tuple[str, Destination]] = {}
     for end, place in (*_places(running, address_of), *_places(subscribers, address_of)):
         other, first = taken.setdefault(place.where, (end, place))
         if other != end or first.what != place.what:
@@ -146,7 +146,7 @@ _OURS = frozenset({"connections", "kafka", "log", "postgres", "prometheus", "run
 
 def _places(
     subscribers: Sequence[tuple[Subscriber, Sequence[Grant]]], address_of: Address
-) -> Iterator[tuple[str, Place]]:
+) -> Iterator[tuple[str, Destination]]:
     for subscriber, grants in subscribers:
         for sink in subscriber.sinks:
             kind = SINKS.get(sink.kind)

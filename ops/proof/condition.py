@@ -24,7 +24,7 @@ Condition = Callable[[Row], bool]
 _WORD = re.compile(r"\s+|'(?:[^']|'')*'|&&|\|\||[!=<>]=|[A-Za-z_]\w*|-?\d+(?:\.\d+)?|[!<>()\[\],]")
 _PYTHON = {"&&": " and ", "||": " or ", "!": " not ", "null": "None", "true": "True", "false": "False"}
 _ORDERS = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}
-_TAKEN = {identifiers.Status.VALID, identifiers.Status.UPGRADED}
+_TAKEN = {identifiers.NumberStatus.VALID, identifiers.NumberStatus.UPGRADED}
 _VALIDATORS = {
     "valid_citizen_id": identifiers.validate_citizen_id,
     "valid_uscc": identifiers.validate_uscc,

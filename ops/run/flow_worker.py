@@ -19,9 +19,9 @@ from schemas.log.topics import DAY_MS, TopicSpec, ensure_topics
 from schemas.log.transaction import TransactionWriter
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
-from streams.engine.runner import Observer, Runner
+from streams.engine.runner import Runner, RunnerObserver
 from streams.engine.task import Ways
-from streams.engine.time.past import Progress
+from streams.engine.time.past import PastProgress
 from streams.operators.flow import Flow
 from streams.worker.app import StreamWorker
 from streams.worker.run_thread import Lost, never_accepted
@@ -75,8 +75,8 @@ def run_worker(
     group: str,
     instance_id: str | None,
     folder: Path,
-    progress: Progress,
-    observer: Observer,
+    progress: PastProgress,
+    observer: RunnerObserver,
     is_replay: bool = False,
     producer: Mapping[str, str] | None = None,
     lost: Lost = never_accepted,

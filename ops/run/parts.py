@@ -62,7 +62,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class HopProgress:
-    """`streams.egress.liveness.Progress`, and that of the flows' past, on a control topic."""
+    """`streams.egress.liveness.EgressProgress`, and that of the flows' past, on a control topic."""
 
     store: ControlStore
 

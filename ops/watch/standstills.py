@@ -13,7 +13,7 @@ from typing import Any
 
 from schemas.errors import MeshError
 from schemas.log.control.store import ControlStore
-from sinks.lane.standstill import Standing
+from sinks.lane.standstill import StandingStill
 
 LOOK_EVERY_SECONDS = 2.0
 
@@ -26,19 +26,19 @@ class StandstillLog:
     def __init__(self, store: ControlStore) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._asked: dict[str, Standing | None] = {}
+        self._asked: dict[str, StandingStill | None] = {}
         self._present = _read(store.all())
         self._news = threading.Event()
         self._is_closing = False
         self._thread = threading.Thread(target=self._follow, name="standstills", daemon=True)
         self._thread.start()
 
-    def of(self, name: str) -> Standing | None:
+    def of(self, name: str) -> StandingStill | None:
         """See Standstills."""
         with self._lock:
             return self._asked[name] if name in self._asked else self._present.get(name)
 
-    def keep(self, name: str, standing: Standing) -> None:
+    def keep(self, name: str, standing: StandingStill) -> None:
         """See Standstills."""
         self._ask(name, standing)
 
@@ -52,7 +52,7 @@ class StandstillLog:
         self._news.set()
         self._thread.join(5)
 
-    def _ask(self, name: str, standing: Standing | None) -> None:
+    def _ask(self, name: str, standing: StandingStill | None) -> None:
         with self._lock:
             self._asked[name] = standing
         self._news.set()
@@ -88,11 +88,11 @@ class StandstillLog:
                     del self._asked[name]
 
 
-def _read(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Standing]:
-    present: dict[str, Standing] = {}
+def _read(records: Mapping[str, Mapping[str, Any]]) -> dict[str, StandingStill]:
+    present: dict[str, StandingStill] = {}
     for name, record in records.items():
         try:
-            present[name] = Standing.from_json(record)
+            present[name] = StandingStill.from_json(record)
         except (KeyError, TypeError) as error:
             _logger.error("standstills: a record cannot be read (%s); it is left out", type(error).__name__)  # noqa: TRY400
     return present

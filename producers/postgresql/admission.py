@@ -14,16 +14,16 @@ from typing import Any, TypeVar
 import psycopg
 
 from producers.finding import Finding
-from producers.postgresql.link.catalog import Types
+from producers.postgresql.link.catalog import SourceTypes
 from producers.postgresql.link.link import Locked, connect, translated
 from producers.postgresql.onboarding.preflight import findings
-from producers.postgresql.options import PostgresOptions
+from producers.postgresql.options import PostgresSourceOptions
 from producers.postgresql.slot import Slot
 from producers.source import SourceBatch, SourceSetting
 from schemas.agreement.directory import FeedEntry
 from schemas.errors import Misconfigured
 
-Widen = Callable[[psycopg.Connection[Any], Types, FeedEntry], None]
+Widen = Callable[[psycopg.Connection[Any], SourceTypes, FeedEntry], None]
 _T = TypeVar("_T")
 
 _HOLDERS = """
@@ -50,7 +50,7 @@ def admission(
 
     def work(connection: psycopg.Connection[Any]) -> Admission:
         found = Admission()
-        types, slot = Types(connection), Slot(connection, setting.name)
+        types, slot = SourceTypes(connection), Slot(connection, setting.name)
         refused = _refused(connection, types, feeds, found)
         slot.publish({})
         slot.restore()
@@ -74,7 +74,7 @@ def admission(
 
 
 def _refused(
-    connection: psycopg.Connection[Any], types: Types, feeds: Mapping[str, FeedEntry], found: Admission
+    connection: psycopg.Connection[Any], types: SourceTypes, feeds: Mapping[str, FeedEntry], found: Admission
 ) -> set[str]:
     """Judge the feeds; all at once if none of them is locked."""
     try:
@@ -88,7 +88,9 @@ def _refused(
     return set(found.refused)
 
 
-def _judge(connection: psycopg.Connection[Any], types: Types, feeds: Mapping[str, FeedEntry], found: Admission) -> None:
+def _judge(
+    connection: psycopg.Connection[Any], types: SourceTypes, feeds: Mapping[str, FeedEntry], found: Admission
+) -> None:
     with translated("preflight"):
         listed = findings(connection, types, [entry.contract for entry in feeds.values()])
     faults = [finding for finding in listed if finding.severity == "error"]
@@ -101,7 +103,7 @@ def _judge(connection: psycopg.Connection[Any], types: Types, feeds: Mapping[str
             found.refused[feed] = problem, fix
 
 
-def server_faults(connection: psycopg.Connection[Any], types: Types, name: str) -> None:
+def server_faults(connection: psycopg.Connection[Any], types: SourceTypes, name: str) -> None:
     """Raise Misconfigured if nothing of the database can be captured."""
     with translated(name):
         listed = findings(connection, types, [])
@@ -114,7 +116,7 @@ def _texts(faults: list[Finding]) -> tuple[str, str]:
     return "; ".join(fault.message for fault in faults), "\n       ".join(dict.fromkeys(fault.fix for fault in faults))
 
 
-def feed_faults(connection: psycopg.Connection[Any], types: Types, entry: FeedEntry) -> tuple[str, str] | None:
+def feed_faults(connection: psycopg.Connection[Any], types: SourceTypes, entry: FeedEntry) -> tuple[str, str] | None:
     """Why one feed cannot be captured as its table is now, and what to do; None if it can. Raises Locked."""
     found = Admission()
     _judge(connection, types, {entry.feed: entry}, found)
@@ -135,7 +137,7 @@ def _apart(setting: SourceSetting, work: Callable[[psycopg.Connection[Any]], _T]
 
     def run() -> None:
         try:
-            encoding = setting.options(PostgresOptions).text_encoding
+            encoding = setting.options(PostgresSourceOptions).text_encoding
             with connect(setting.address, name=setting.name, text_encoding=encoding) as connection:
                 done.append(work(connection))
         except BaseException as error:  # noqa: BLE001 - raised below, in the source's own thread

@@ -21,7 +21,7 @@ PUBLISHED = "publish = 'insert, update, delete, truncate', publish_via_partition
 _WHOLE = ("pubinsert", "pubupdate", "pubdelete", "pubtruncate", "pubviaroot")
 
 
-class Leaf(NamedTuple):
+class CapturedLeaf(NamedTuple):
     """A partition that holds rows: its file, and the transaction that last changed its catalog entry."""
 
     oid: int
@@ -61,7 +61,7 @@ class Captured:
     member: int
     is_narrowed: bool
     publication: str
-    leaves: tuple[Leaf, ...] = ()
+    leaves: tuple[CapturedLeaf, ...] = ()
 
     def is_shaped_like(self, other: Captured) -> bool:
         """Whether nothing that a contract asks of a table differs."""
@@ -80,10 +80,10 @@ class Captured:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Captured:
         """Read it back."""
-        return cls(**{**record, "leaves": tuple(Leaf(*leaf) for leaf in record["leaves"])})
+        return cls(**{**record, "leaves": tuple(CapturedLeaf(*leaf) for leaf in record["leaves"])})
 
 
-class Outcome(Enum):
+class DifferenceOutcome(Enum):
     """What a difference asks for. ASK: the source's option `on_table_change` decides between the two."""
 
     STOP = "stop"
@@ -94,7 +94,7 @@ class Outcome(Enum):
 class Difference(NamedTuple):
     """What is different, and what to do about it."""
 
-    outcome: Outcome
+    outcome: DifferenceOutcome
     reason: str
     fix: str = ""
 
@@ -135,7 +135,7 @@ def absent(feed: str, was: Captured, now: Now) -> Difference | None:
         f"create it again, then `mesh resync {feed}` copies it; or, if it is gone for good: `mesh offboard feed {feed} --yes`; "
         "its source's other feeds go on meanwhile"
     )
-    return Difference(Outcome.STOP, f"table {was.name} was dropped", fix)
+    return Difference(DifferenceOutcome.STOP, f"table {was.name} was dropped", fix)
 
 
 def _another(feed: str, was: Captured, now: Now) -> Difference | None:
@@ -146,7 +146,7 @@ def _another(feed: str, was: Captured, now: Now) -> Difference | None:
         return replaced(feed, was.name, former.name if former else None)
     if here.persistence != "p":
         fix = f"ALTER TABLE {spelled(here.name)} SET LOGGED; the feed then goes on by itself"
-        return Difference(Outcome.STOP, f"table {here.name} is no longer logged", fix)
+        return Difference(DifferenceOutcome.STOP, f"table {here.name} is no longer logged", fix)
     return None
 
 
@@ -161,7 +161,7 @@ def renamed(feed: str, before: str, after: str) -> Difference:
     )
     back += "" if moved == before else f"ALTER TABLE {spelled(moved)} RENAME TO {spelled(f'x.{table}')[2:]}; "
     return Difference(
-        Outcome.STOP,
+        DifferenceOutcome.STOP,
         f"table {before} was renamed to {after}: what is committed there is in no feed",
         f"follow it: `mesh follow {feed} --table {shlex.quote(after)} --yes`; "
         f"or name it back, and the feed goes on by itself: {back.strip()}",
@@ -175,7 +175,7 @@ def replaced(feed: str, name: str, former: str | None) -> Difference:
         f"`mesh resync {feed}` copies the new table, and takes from subscribers what is not in it; the source's option "
     )
     return Difference(
-        Outcome.ASK,
+        DifferenceOutcome.ASK,
         f"{name} is another table than was captured{where}",
         f"{fix}on_table_change: copy does so by itself",
     )
@@ -187,19 +187,19 @@ def _unpublished(feed: str, source: str, was: Captured, now: Now) -> Difference 
     name = f"mesh_{source.replace('.', '_')}"
     if publication is None:
         fix = f"`mesh resync {source}` makes it anew and copies every table"
-        return Difference(Outcome.ASK, f"publication {name} was dropped: changes since then are lost", fix)
+        return Difference(DifferenceOutcome.ASK, f"publication {name} was dropped: changes since then are lost", fix)
     if not publication.is_whole:
         fix = f"ALTER PUBLICATION {name} SET ({PUBLISHED}); the feed is then copied anew by itself"
-        return Difference(Outcome.ASK, f"publication {name} leaves changes out", fix)
+        return Difference(DifferenceOutcome.ASK, f"publication {name} leaves changes out", fix)
     if not here.member and was.member:
         fix = f"`mesh resync {feed}` takes it in again and copies it"
-        return Difference(Outcome.ASK, f"{here.name} was taken out of publication {name}", fix)
+        return Difference(DifferenceOutcome.ASK, f"{here.name} was taken out of publication {name}", fix)
     if here.is_narrowed and not was.is_narrowed:
         fix = f"`mesh resync {feed}` takes it in whole and copies it"
-        return Difference(Outcome.ASK, f"publication {name} leaves rows or columns of {here.name} out", fix)
+        return Difference(DifferenceOutcome.ASK, f"publication {name} leaves rows or columns of {here.name} out", fix)
     if here.member != was.member or here.publication != was.publication:
         return Difference(
-            Outcome.COPY, f"publication {name} was changed, and may have left out {here.name} for a while"
+            DifferenceOutcome.COPY, f"publication {name} was changed, and may have left out {here.name} for a while"
         )
     return None
 
@@ -210,17 +210,17 @@ def _moved_rows(
     here = now.here
     assert here is not None, "told apart before"
     if here.filenode != was.filenode and here.shape != was.shape:
-        return Difference(Outcome.COPY, f"table {here.name} was rewritten: its rows may have other values")
+        return Difference(DifferenceOutcome.COPY, f"table {here.name} was rewritten: its rows may have other values")
     before, after = ({leaf.oid: leaf for leaf in table.leaves} for table in (was, here))
     if before.keys() - after.keys():
-        return Difference(Outcome.COPY, f"a partition of {here.name} was detached or dropped")
+        return Difference(DifferenceOutcome.COPY, f"a partition of {here.name} was detached or dropped")
     if any(is_filled(oid) for oid in after.keys() - before.keys()):
-        return Difference(Outcome.COPY, f"a partition with rows was attached to {here.name}")
+        return Difference(DifferenceOutcome.COPY, f"a partition with rows was attached to {here.name}")
     emptied = (
         leaf
         for oid, leaf in after.items()
         if oid in before and leaf.filenode != before[oid].filenode and leaf.xid not in truncating
     )
     if any(emptied):
-        return Difference(Outcome.COPY, f"a partition of {here.name} was truncated or rewritten by itself")
+        return Difference(DifferenceOutcome.COPY, f"a partition of {here.name} was truncated or rewritten by itself")
     return None

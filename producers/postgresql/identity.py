@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from producers.postgresql.link.catalog import Identity, Table, spelled
+from producers.postgresql.link.catalog import CatalogTable, ReplicaIdentity, spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class IdentityFault:
     fix: str
 
 
-def usable_identity(table: Table) -> IdentityFault | None:
+def usable_identity(table: CatalogTable) -> IdentityFault | None:
     """What would make the table's own updates and deletes fail once it is published, in it or in a partition; None if nothing."""
     for name, identity in _parts(table):
         if reason := _unusable(identity):
@@ -32,13 +32,13 @@ def usable_identity(table: Table) -> IdentityFault | None:
     return None
 
 
-def logged_columns(table: Table) -> set[str] | None:
+def logged_columns(table: CatalogTable) -> set[str] | None:
     """The columns that every old row in the log has, whichever partition it is in; None if it has all of them."""
     narrow = [set(identity.columns) for _, identity in _parts(table) if identity.kind != "f"]
     return set.intersection(*narrow) if narrow else None
 
 
-def whole_row_fix(table: Table) -> str:
+def whole_row_fix(table: CatalogTable) -> str:
     """The statements after which every update and delete carries the row as it was; empty where the server cannot do that."""
     parts = list(_parts(table))
     if any(identity.has_virtual_columns for _, identity in parts):
@@ -48,14 +48,14 @@ def whole_row_fix(table: Table) -> str:
     )
 
 
-def _parts(table: Table) -> Iterator[tuple[str, Identity]]:
+def _parts(table: CatalogTable) -> Iterator[tuple[str, ReplicaIdentity]]:
     """A table and its partitions: a row is logged by the identity of the partition it is in, and announced by the root's."""
     yield table.name, table.logged
     for leaf in table.leaves:
         yield leaf.name, leaf.logged
 
 
-def _unusable(identity: Identity) -> str:
+def _unusable(identity: ReplicaIdentity) -> str:
     match identity.kind:
         case "f" if identity.has_virtual_columns:
             return "has REPLICA IDENTITY FULL and a virtual generated column, which no publication carries"
@@ -71,7 +71,7 @@ def _unusable(identity: Identity) -> str:
             return "has no replica identity"
 
 
-def _mended(name: str, identity: Identity) -> str:
+def _mended(name: str, identity: ReplicaIdentity) -> str:
     table = spelled(name)
     if not identity.has_virtual_columns:
         return f"ALTER TABLE {table} REPLICA IDENTITY FULL;"

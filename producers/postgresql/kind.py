@@ -8,7 +8,7 @@ from typing import Any
 from producers.draft import Drafted
 from producers.finding import Finding, Provided
 from producers.kind import SourceKind, Successor
-from producers.postgresql.options import PostgresOptions
+from producers.postgresql.options import PostgresSourceOptions
 from producers.source import Source, SourceSetting
 from schemas.agreement.agency import SourceConfig
 from schemas.agreement.anchor import Anchor
@@ -93,7 +93,7 @@ class _Database:
 
 
 class _Holding:
-    """See `producers.kind.Holding`."""
+    """See `producers.kind.SourceHolding`."""
 
     def words(self, source: str, /) -> str:
         """See Holding."""
@@ -116,7 +116,7 @@ class _Holding:
 
 POSTGRES = SourceKind(
     open=_open,
-    options=PostgresOptions,
+    options=PostgresSourceOptions,
     preflight=_preflight,
     drafting=_Drafting(),
     following=_Following(),

@@ -11,7 +11,7 @@ RETAINED_WARNING_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PostgresOptions:
+class PostgresSourceOptions:
     """All of them optional.
 
     `manage_identity`: set REPLICA IDENTITY FULL on tables that our role owns; `retained_warning_bytes`: how much log the

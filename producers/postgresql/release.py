@@ -18,7 +18,7 @@ _logger = logging.getLogger(__name__)
 
 
 def words(source: str) -> str:
-    """See `producers.kind.Holding`."""
+    """See `producers.kind.SourceHolding`."""
     return f"slot and publication {slot_name(source)}"
 
 

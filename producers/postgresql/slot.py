@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 
 from producers.postgresql.captured import PUBLISHED
 from producers.postgresql.identity import IdentityFault, usable_identity
-from producers.postgresql.link.catalog import Types, identifier, tables
+from producers.postgresql.link.catalog import SourceTypes, identifier, tables
 from producers.postgresql.link.link import translated
 from producers.postgresql.place import SourcePlace
 from producers.postgresql.stream import pgoutput
@@ -144,7 +144,7 @@ class Slot:
         add = sql.SQL("ALTER PUBLICATION {} ADD TABLE ONLY {}")
         with self._statements.transaction() as transaction:
             self._statements.execute(add.format(sql.Identifier(self.name), identifier(table)))
-            fault = usable_identity(tables(self._statements, Types(self._statements), [table])[table])
+            fault = usable_identity(tables(self._statements, SourceTypes(self._statements), [table])[table])
             if fault is not None:
                 raise psycopg.Rollback(transaction)
         return fault

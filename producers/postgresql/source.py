@@ -24,10 +24,10 @@ from producers.postgresql.admission import server_faults
 from producers.postgresql.book import Book
 from producers.postgresql.captured import Difference
 from producers.postgresql.identity import whole_row_fix
-from producers.postgresql.link.catalog import Types, tables
+from producers.postgresql.link.catalog import SourceTypes, tables
 from producers.postgresql.link.link import Locked, command, connect, connect_replication, database_of, translated
 from producers.postgresql.lookout import Lookout
-from producers.postgresql.options import PostgresOptions
+from producers.postgresql.options import PostgresSourceOptions
 from producers.postgresql.slot import LogGuard, Slot, by_table
 from producers.postgresql.snapshot.copying import Copying
 from producers.postgresql.snapshot.snapshot import EMPTIED, Origin, create_slot
@@ -53,7 +53,7 @@ class PostgresSource:
 
     def __init__(self, setting: SourceSetting) -> None:
         self._setting = setting
-        self._options = setting.options(PostgresOptions)
+        self._options = setting.options(PostgresSourceOptions)
         self._name = setting.name
         self._database = database_of(setting.address)
         self._ticked_at = 0.0
@@ -79,7 +79,7 @@ class PostgresSource:
     def _prepare(self) -> None:
         if not self._slot.acquire():
             raise StandingBy(f"source {self._name} is captured by another process", retry_after_seconds=5.0)
-        self._types = Types(self._statements)
+        self._types = SourceTypes(self._statements)
         server_faults(self._statements, self._types, self._name)
         self._feeds = self._setting.feeds()
         self._book = Book(self._setting)
@@ -89,7 +89,7 @@ class PostgresSource:
         self._relations = Relations(self._name, self._database, self._types, self._stopped, codec=self._codec)
         self._carry()
 
-    def _widen_identity(self, connection: psycopg.Connection[Any], types: Types, feed: FeedEntry) -> None:
+    def _widen_identity(self, connection: psycopg.Connection[Any], types: SourceTypes, feed: FeedEntry) -> None:
         for table in tables(connection, types, [feed.contract.table]).values():
             if table.is_owner and (widened := whole_row_fix(table)):
                 _logger.info("%s: %s", self._name, widened)

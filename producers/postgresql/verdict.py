@@ -15,12 +15,12 @@ from typing import Any
 
 from producers.postgresql.admission import feed_faults
 from producers.postgresql.book import Book
-from producers.postgresql.captured import Captured, Difference, Outcome, difference
+from producers.postgresql.captured import Captured, Difference, DifferenceOutcome, difference
 from producers.postgresql.identity import IdentityFault, usable_identity
-from producers.postgresql.link.catalog import Types, tables
+from producers.postgresql.link.catalog import SourceTypes, tables
 from producers.postgresql.link.link import Locked, translated
 from producers.postgresql.lookout import Lookout
-from producers.postgresql.options import PostgresOptions
+from producers.postgresql.options import PostgresSourceOptions
 from producers.postgresql.place import LIVE, STOPPED, TablePlace
 from producers.postgresql.slot import Slot
 from producers.postgresql.stream.relation import Relations
@@ -43,10 +43,10 @@ class Verdicts:
     def __init__(
         self,
         setting: SourceSetting,
-        options: PostgresOptions,
+        options: PostgresSourceOptions,
         book: Book,
         slot: Slot,
-        types: Types,
+        types: SourceTypes,
         relations: Relations,
         stream: Stream,
         is_carried: Callable[[str], bool],
@@ -130,9 +130,9 @@ class Verdicts:
     ) -> None:
         feed = entry.feed
         outcome = found.outcome if found else None
-        if outcome is Outcome.ASK:
-            outcome = Outcome.COPY if self._copies else Outcome.STOP
-        if found is not None and outcome is Outcome.STOP:
+        if outcome is DifferenceOutcome.ASK:
+            outcome = DifferenceOutcome.COPY if self._copies else DifferenceOutcome.STOP
+        if found is not None and outcome is DifferenceOutcome.STOP:
             self._stop(feed, found.reason, found.fix)
             return
         try:
@@ -167,7 +167,7 @@ class Verdicts:
         """The log shows a feed's table to be another than its contract and its copy are of."""
         if isinstance(why, ContractBroken):
             self._stop(feed, why.breach, why.fix)
-        elif why.outcome is Outcome.ASK and self._copies:
+        elif why.outcome is DifferenceOutcome.ASK and self._copies:
             self._book.copy_anew(feed, why.reason)
         else:
             self._stop(feed, why.reason, why.fix)

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from producers.postgresql.captured import Captured, Leaf, Now, Publication
+from producers.postgresql.captured import Captured, CapturedLeaf, Now, Publication
 from producers.postgresql.link.link import Locked, translated
 from producers.postgresql.stream.pgoutput import lsn_number
 
@@ -83,7 +83,7 @@ def look(
 
 
 def _captured(row: Mapping[str, Any]) -> Captured:
-    leaves = tuple(Leaf(oid, filenode or 0, xid) for oid, filenode, xid in row["leaves"] or ())
+    leaves = tuple(CapturedLeaf(oid, filenode or 0, xid) for oid, filenode, xid in row["leaves"] or ())
     return Captured(**{**row, "leaves": leaves, "shape": row["shape"] or ""})
 
 

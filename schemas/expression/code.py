@@ -17,7 +17,18 @@ from typing import Any, NamedTuple, Protocol
 from schemas.contract import AvroType, Contract
 from schemas.errors import Misconfigured
 from schemas.expression import identifiers
-from schemas.expression.expression import Among, Both, Call, Column, Compare, Constant, Expression, Literal, Node, Not
+from schemas.expression.expression import (
+    Among,
+    Both,
+    Call,
+    ColumnRef,
+    Compare,
+    Constant,
+    Expression,
+    Literal,
+    Node,
+    Not,
+)
 from schemas.wire.code import Code
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -128,7 +139,7 @@ class _Generator:
                 return f"(not {self.source(operand)})"
             case Both(is_and, operands):
                 return "(" + (" and " if is_and else " or ").join(self.source(operand) for operand in operands) + ")"
-            case Column(name, place):
+            case ColumnRef(name, place):
                 if self._kind(node).kind != "boolean":
                     raise self._misfit(place, f"uses {name} as a condition", "compare it: only booleans stand alone")
                 return f"({self._value(name)} is True)"
@@ -141,7 +152,7 @@ class _Generator:
                     return self._compare_literal(operator, left, right)
                 return self._compare_columns(operator, left, right)
 
-    def _kind(self, column: Column) -> ColumnKind:
+    def _kind(self, column: ColumnRef) -> ColumnKind:
         return self._kinds.get(column.name) or ColumnKind("absent")
 
     def _value(self, name: str) -> str:
@@ -151,7 +162,7 @@ class _Generator:
         text = self._expression.text[:200]
         return Misconfigured(f"expression {text!r}", f"{problem} (at character {place + 1})", fix=fix)
 
-    def _among(self, column: Column, literals: tuple[Literal, ...]) -> str:
+    def _among(self, column: ColumnRef, literals: tuple[Literal, ...]) -> str:
         values = [self._literal(column, literal) for literal in literals]
         if column.name not in self._kinds:
             return str(None in values)
@@ -163,7 +174,7 @@ class _Generator:
         # A frozenset would hash, and VERBATIM has no hash on purpose: a tuple compares.
         return f"({self._value(column.name)} in {self._keep(tuple(self._comparable(value) for value in values))})"
 
-    def _equal(self, column: Column, value: Any) -> str:
+    def _equal(self, column: ColumnRef, value: Any) -> str:
         if column.name not in self._kinds:
             return str(value is None)
         cheap = self._binding.equals(column.name, [value])
@@ -176,7 +187,7 @@ class _Generator:
     def _comparable(self, value: Any) -> Any:
         return self._binding.text(value) if isinstance(value, str) else value
 
-    def _compare_literal(self, operator: str, column: Column, literal: Literal) -> str:
+    def _compare_literal(self, operator: str, column: ColumnRef, literal: Literal) -> str:
         value = self._literal(column, literal)
         if operator == "==":
             return self._equal(column, value)
@@ -187,7 +198,7 @@ class _Generator:
             return "False"
         return f"({source} is not None and {source} {operator} {self._keep(self._comparable(value))})"
 
-    def _compare_columns(self, operator: str, left: Column, right: Column) -> str:
+    def _compare_columns(self, operator: str, left: ColumnRef, right: ColumnRef) -> str:
         one, other = self._kind(left), self._kind(right)
         a, b = self._value(left.name), self._value(right.name)
         absent = "absent" in {one.kind, other.kind}
@@ -222,7 +233,7 @@ class _Generator:
             return f"({value} is not None and {value}.startswith({prefix}))"
         return f"({value} is not None and {self._keep(validity(call.function))}({value}))"
 
-    def _literal(self, column: Column, literal: Literal) -> Any:  # noqa: PLR0911  # one return per kind
+    def _literal(self, column: ColumnRef, literal: Literal) -> Any:  # noqa: PLR0911  # one return per kind
         """The literal as the column's raw Avro value; a Fraction where no such value can be equal to it."""
         kind, scale = self._kind(column)
         if literal.kind == "null":
@@ -277,7 +288,7 @@ def validity(function: str) -> Callable[[str | bytes], bool]:
     @lru_cache(maxsize=16384)
     def is_valid(text: str | bytes) -> bool:
         found = validate(text if isinstance(text, str) else text.decode("utf-8", "replace"))
-        return found.status in {identifiers.Status.VALID, identifiers.Status.UPGRADED}
+        return found.status in {identifiers.NumberStatus.VALID, identifiers.NumberStatus.UPGRADED}
 
     return is_valid
 

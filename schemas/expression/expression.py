@@ -41,7 +41,7 @@ VALIDATORS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ColumnRef:
     """A column by name; `place` is its character offset in the text, for messages."""
 
     name: str
@@ -62,15 +62,15 @@ class Compare:
     """`left operator right`, with one of == != < <= > >=; the left side is always a column."""
 
     operator: str
-    left: Column
-    right: Column | Literal
+    left: ColumnRef
+    right: ColumnRef | Literal
 
 
 @dataclass(frozen=True, slots=True)
 class Among:
     """`column in [literals]`."""
 
-    column: Column
+    column: ColumnRef
     literals: tuple[Literal, ...]
 
 
@@ -79,7 +79,7 @@ class Call:
     """A function of a column, with a text literal where it takes one."""
 
     function: str
-    column: Column
+    column: ColumnRef
     argument: Literal | None = None
 
 
@@ -105,7 +105,7 @@ class Constant:
     value: bool
 
 
-Node = Compare | Among | Call | Not | Both | Constant | Column
+Node = Compare | Among | Call | Not | Both | Constant | ColumnRef
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<number>-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?![A-Za-z0-9_.]))|(?P<name>[A-Za-z_][A-Za-z0-9_]*)
@@ -217,7 +217,7 @@ class _Parser:
         if operator:
             return self._compare(operator, left, self._operand(), place)
         if self._take("in"):
-            if not isinstance(left, Column):
+            if not isinstance(left, ColumnRef):
                 raise self._fault(place, "has a constant before `in`", "write `column in ['a', 'b']`")
             return Among(left, self._list())
         if isinstance(left, Literal):
@@ -226,7 +226,7 @@ class _Parser:
             raise self._fault(place, f"has the constant {word} where a condition is needed", "compare it with a column")
         return left
 
-    def _compare(self, operator: str, left: Column | Literal, right: Column | Literal, place: int) -> Node:
+    def _compare(self, operator: str, left: ColumnRef | Literal, right: ColumnRef | Literal, place: int) -> Node:
         if isinstance(left, Literal):
             if isinstance(right, Literal):
                 raise self._fault(place, "compares two constants", "compare a column with a constant")
@@ -235,7 +235,7 @@ class _Parser:
             raise self._fault(right.place, f"orders by {right.kind}", "use == or !=")
         return Compare(operator, left, right)
 
-    def _operand(self) -> Column | Literal:
+    def _operand(self) -> ColumnRef | Literal:
         kind, word, place = self._tokens[self._next]
         self._next += 1
         if kind == "number":
@@ -246,7 +246,7 @@ class _Parser:
             return Literal(*_CONSTANTS[word], place)
         if kind == "name" and word != "in":
             self._columns.add(word)
-            return Column(word, place)
+            return ColumnRef(word, place)
         raise self._fault(place, f"has {word or 'its end'!r} where a column or a constant is needed", "write one there")
 
     def _list(self) -> tuple[Literal, ...]:
@@ -254,7 +254,7 @@ class _Parser:
         literals: list[Literal] = []
         while True:
             item = self._operand()
-            if isinstance(item, Column):
+            if isinstance(item, ColumnRef):
                 raise self._fault(
                     item.place, f"lists the column {item.name}", "list constants; text stands in single quotes"
                 )
@@ -269,7 +269,7 @@ class _Parser:
         self._next += 1
         self._need("(")
         column = self._operand()
-        if not isinstance(column, Column):
+        if not isinstance(column, ColumnRef):
             raise self._fault(place, f"gives {function} a constant", "give it a column first")
         argument = None
         if function == "starts_with":

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 _EMPTY: Mapping[str, Any] = {}
 
 
-class Status(StrEnum):
+class NumberStatus(StrEnum):
     """How a number stands."""
 
     VALID = "VALID"
@@ -43,7 +43,7 @@ class Validation(NamedTuple):
     ("1" or "2"), `citizen_id`, and the integers `kind`, `level`, `reissue`, as far as they apply.
     """
 
-    status: Status
+    status: NumberStatus
     code: str | None = None
     normalised: str | None = None
     candidates: tuple[str, ...] = ()
@@ -57,17 +57,17 @@ class Validation(NamedTuple):
     @property
     def is_valid(self) -> bool:
         """Whether the status is VALID."""
-        return self.status is Status.VALID
+        return self.status is NumberStatus.VALID
 
 
 def _invalid(code: str) -> Validation:
-    return Validation(Status.INVALID, code)
+    return Validation(NumberStatus.INVALID, code)
 
 
 _LEN = _invalid("LEN")
 _ALPHABET = _invalid("ALPHABET")
 _CHECK = _invalid("CHECK")
-_VALID, _UPGRADED = Status.VALID, Status.UPGRADED
+_VALID, _UPGRADED = NumberStatus.VALID, NumberStatus.UPGRADED
 
 _TO_ASCII_UPPER = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _TO_ASCII_UPPER |= {wide: narrow - 0x20 for wide, narrow in _TO_ASCII_UPPER.items() if 0x61 <= narrow <= 0x7A}
@@ -162,7 +162,7 @@ def _validate_15_digits(
     numbers = tuple(candidate + citizen_check(candidate) for candidate in candidates)
     warnings = _citizen_warnings(numbers[0], regions, declared)
     if is_centenarian:  # even one candidate left is no certainty about the century
-        return Validation(Status.AMBIGUOUS_CENTURY, candidates=numbers, warnings=warnings)
+        return Validation(NumberStatus.AMBIGUOUS_CENTURY, candidates=numbers, warnings=warnings)
     born = _birth_date(numbers[0], as_of)
     assert born is not None
     return Validation(_UPGRADED, None, numbers[0], (), warnings, _citizen_facts(numbers[0], born))

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.registry.refusal import Code, Refusal
-from schemas.registry.state import State, Version, identity
+from schemas.registry.refusal import ErrorCode, Refusal
+from schemas.registry.state import RegistryState, Version, identity
 from schemas.wire.compatibility import parse_avro
 from schemas.wire.fault import faults
 from schemas.wire.schema import AvroSchema, canonical_text, with_references
@@ -85,13 +85,13 @@ def read_candidate(asked: Asked, referenced: Sequence[AvroSchema], *, is_normali
     return Candidate(schema=alone, text=text, extra=asked.extra, id=asked.id, version=asked.version)
 
 
-def standing_alone(version: Version, state: State) -> AvroSchema:
+def standing_alone(version: Version, state: RegistryState) -> AvroSchema:
     """A kept schema with its references inline, for judging."""
     return with_references(json.loads(version.schema), referenced_schemas(version.references, state))
 
 
 def referenced_schemas(
-    references: Sequence[Mapping[str, Any]], state: State, seen: frozenset[tuple[str, int]] = frozenset()
+    references: Sequence[Mapping[str, Any]], state: RegistryState, seen: frozenset[tuple[str, int]] = frozenset()
 ) -> list[AvroSchema]:
     """The schemas that references name, those they refer to before them. Raises Refusal when one does not exist."""
     schemas: list[AvroSchema] = []
@@ -135,7 +135,7 @@ def _number(body: Mapping[str, Any], name: str) -> int | None:
 
 def invalid(message: str) -> Refusal:
     """A refusal of the schema itself."""
-    return Refusal(Code.INVALID_SCHEMA, f"Invalid schema: {message}")
+    return Refusal(ErrorCode.INVALID_SCHEMA, f"Invalid schema: {message}")
 
 
 def _no_constant(name: str) -> Any:

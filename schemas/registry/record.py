@@ -19,31 +19,31 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
-class Entry(NamedTuple):
+class EncodedRecord(NamedTuple):
     """One record, encoded; a value of None is a tombstone."""
 
     key: bytes
     value: bytes | None
 
 
-def schema_entry(subject: str, version: int, value: Mapping[str, Any] | None) -> Entry:
+def schema_entry(subject: str, version: int, value: Mapping[str, Any] | None) -> EncodedRecord:
     """A version of a subject."""
     return _entry({"keytype": "SCHEMA", "subject": subject, "version": version, "magic": 1}, value)
 
 
-def config_entry(subject: str | None, config: Mapping[str, Any] | None) -> Entry:
+def config_entry(subject: str | None, config: Mapping[str, Any] | None) -> EncodedRecord:
     """The configuration of a subject, or of everything (subject None)."""
     value = None if config is None else {"subject": subject, **config}
     return _entry({"keytype": "CONFIG", "subject": subject, "magic": 0}, value)
 
 
-def mode_entry(subject: str | None, mode: str | None) -> Entry:
+def mode_entry(subject: str | None, mode: str | None) -> EncodedRecord:
     """The mode of a subject, or of everything."""
     value = None if mode is None else {"subject": subject, "mode": mode}
     return _entry({"keytype": "MODE", "subject": subject, "magic": 0}, value)
 
 
-def id_entry(id_max: int) -> Entry:
+def id_entry(id_max: int) -> EncodedRecord:
     """The highest id ever given, so that it is not given again after its last version was erased."""
     return _entry({"keytype": "NOOP", "magic": 0}, {"maxId": id_max})
 
@@ -59,8 +59,8 @@ def parse(data: bytes) -> dict[str, Any]:
     return parsed
 
 
-def _entry(key: Mapping[str, Any], value: Mapping[str, Any] | None) -> Entry:
-    return Entry(_encoded(key), None if value is None else _encoded(value))
+def _entry(key: Mapping[str, Any], value: Mapping[str, Any] | None) -> EncodedRecord:
+    return EncodedRecord(_encoded(key), None if value is None else _encoded(value))
 
 
 def _encoded(value: Mapping[str, Any]) -> bytes:

@@ -10,7 +10,7 @@ from enum import IntEnum
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 
 
-class Code(IntEnum):
+class ErrorCode(IntEnum):
     """Confluent's error codes; the first three digits are the HTTP status."""
 
     SUBJECT_NOT_FOUND = 40401
@@ -38,7 +38,7 @@ class Code(IntEnum):
 class Refusal(Exception):
     """An answer with an error code and a message for people."""
 
-    def __init__(self, code: Code, message: str) -> None:
+    def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

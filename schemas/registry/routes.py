@@ -11,7 +11,7 @@ from aiohttp import web
 
 from schemas.registry.candidate import standing_alone
 from schemas.registry.door import guard
-from schemas.registry.refusal import CONTENT_TYPE, Code, Refusal
+from schemas.registry.refusal import CONTENT_TYPE, ErrorCode, Refusal
 from schemas.registry.service import Service
 from schemas.registry.state import Version
 from schemas.trace import described
@@ -59,7 +59,7 @@ async def _explain(
         return _json({"error_code": answer.status, "message": f"HTTP {answer.status} {answer.reason}"}, answer.status)
     except Exception as error:  # noqa: BLE001 - answered as a failing store
         _logger.error("%s %s: %s", request.method, request.path, described(error))  # noqa: TRY400
-        return _json({"error_code": int(Code.STORE), "message": "Error in the backend data store"}, 500)
+        return _json({"error_code": int(ErrorCode.STORE), "message": "Error in the backend data store"}, 500)
 
 
 # --- reading requests -----------------------------------------------------------------------------------------------
@@ -177,14 +177,14 @@ async def _versions_of_id(service: Service, request: web.Request) -> Any:
 async def _by_guid(service: Service, request: web.Request) -> Any:
     version = service.state.by_guid(request.match_info["guid"].lower())
     if version is None:
-        raise Refusal(Code.SCHEMA_NOT_FOUND, "Schema not found")
+        raise Refusal(ErrorCode.SCHEMA_NOT_FOUND, "Schema not found")
     return {"id": version.id, **_shown(service, request, version, with_place=False)}
 
 
 async def _ids_of_guid(service: Service, request: web.Request) -> Any:
     version = service.state.by_guid(request.match_info["guid"].lower())
     if version is None:
-        raise Refusal(Code.SCHEMA_NOT_FOUND, "Schema not found")
+        raise Refusal(ErrorCode.SCHEMA_NOT_FOUND, "Schema not found")
     return [{"context": ".", "id": version.id}]
 
 

@@ -16,11 +16,11 @@ from aiohttp import web
 
 from schemas.errors import ContractBroken, Misconfigured, Transient
 from schemas.log.kafka import Kafka
-from schemas.registry.record import Entry
-from schemas.registry.refusal import Code, Refusal
+from schemas.registry.record import EncodedRecord
+from schemas.registry.refusal import ErrorCode, Refusal
 from schemas.registry.routes import application
 from schemas.registry.service import HeldBy, Service
-from schemas.registry.state import State
+from schemas.registry.state import RegistryState
 from schemas.registry.topic import SchemaTopic, Unsettled
 
 READ_BACK_SECONDS = 10.0
@@ -84,7 +84,7 @@ class _Serving:
     def __init__(self, topic: SchemaTopic, held_by: HeldBy) -> None:
         self._topic = topic
         self._held_by = held_by
-        self._state = State()
+        self._state = RegistryState()
         self._read_to = -1
         self._read = asyncio.Condition()
         self._ended = asyncio.Event()
@@ -138,10 +138,10 @@ class _Serving:
         async with self._read:
             self._read.notify_all()
 
-    async def _append(self, entries: Sequence[Entry]) -> None:
+    async def _append(self, entries: Sequence[EncodedRecord]) -> None:
         """Write, and wait until the records were read back: only then is the state what the topic says (SR-03)."""
         if self._failure is not None:
-            raise Refusal(Code.FORWARDING, "This registry is stopping; ask again")
+            raise Refusal(ErrorCode.FORWARDING, "This registry is stopping; ask again")
         try:
             read_to = self._read_to
             offset = await asyncio.to_thread(self._topic.append, entries)
@@ -152,18 +152,20 @@ class _Serving:
         except Unsettled as error:
             self._fail(error)
             raise Refusal(
-                Code.STORE, "The broker was away, and the outcome of the write is not known; ask again"
+                ErrorCode.STORE, "The broker was away, and the outcome of the write is not known; ask again"
             ) from error
         except Transient as error:
             _logger.warning("%s", error)
-            raise Refusal(Code.TIMEOUT, "The broker did not take the record in time; nothing was changed") from error
+            raise Refusal(
+                ErrorCode.TIMEOUT, "The broker did not take the record in time; nothing was changed"
+            ) from error
         except Misconfigured as error:
             self._fail(error)
-            raise Refusal(Code.FORWARDING, "Another registry writes now; ask that one") from error
+            raise Refusal(ErrorCode.FORWARDING, "Another registry writes now; ask that one") from error
         except Exception as error:
             # Whether the record was written is open: only reading the topic again can tell, so this process ends.
             self._fail(error)
-            raise Refusal(Code.STORE, "The outcome of the write is not known; ask again") from error
+            raise Refusal(ErrorCode.STORE, "The outcome of the write is not known; ask again") from error
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error

@@ -20,13 +20,13 @@ from schemas.registry.candidate import (
     referenced_schemas,
     standing_alone,
 )
-from schemas.registry.record import Entry, config_entry, id_entry, mode_entry, schema_entry
-from schemas.registry.refusal import Code, Refusal
-from schemas.registry.state import DEFAULT_LEVEL, DEFAULT_MODE, State, Version
+from schemas.registry.record import EncodedRecord, config_entry, id_entry, mode_entry, schema_entry
+from schemas.registry.refusal import ErrorCode, Refusal
+from schemas.registry.state import DEFAULT_LEVEL, DEFAULT_MODE, RegistryState, Version
 from schemas.wire.compatibility import LEVELS, breaches
 
 MODES = ("READWRITE", "READONLY", "IMPORT")
-Append = Callable[[Sequence[Entry]], Awaitable[None]]
+Append = Callable[[Sequence[EncodedRecord]], Awaitable[None]]
 """Makes records durable; returns once the state has taken them in."""
 
 HeldBy = Callable[[str | None], str]
@@ -39,7 +39,7 @@ JUDGED_AT_ONCE_MAX = 2
 class Service:
     """The registry's rules over one state. Lives in one event loop."""
 
-    def __init__(self, state: State, append: Append, held_by: HeldBy = lambda _: "") -> None:
+    def __init__(self, state: RegistryState, append: Append, held_by: HeldBy = lambda _: "") -> None:
         self.state = state
         self._append = append
         self._held_by = held_by
@@ -77,7 +77,7 @@ class Service:
         for version in versions:
             if version.version == number:
                 return version
-        raise Refusal(Code.VERSION_NOT_FOUND, f"Version {number} not found.")
+        raise Refusal(ErrorCode.VERSION_NOT_FOUND, f"Version {number} not found.")
 
     def latest_with(self, subject: str, properties: Mapping[str, str], *, with_deleted: bool) -> Version:
         """The latest version whose metadata has these properties. Raises Refusal."""
@@ -85,7 +85,7 @@ class Service:
             given = (version.extra.get("metadata") or {}).get("properties") or {}
             if all(given.get(name) == value for name, value in properties.items()):
                 return version
-        raise Refusal(Code.VERSION_NOT_FOUND, "No version has this metadata.")
+        raise Refusal(ErrorCode.VERSION_NOT_FOUND, "No version has this metadata.")
 
     async def find(self, subject: str, body: Any, *, is_normalised: bool, with_deleted: bool) -> Version:
         """The version of a subject that is this schema. Raises Refusal."""
@@ -94,13 +94,13 @@ class Service:
         for version in reversed(versions):
             if candidate.is_same_as(version):
                 return version
-        raise Refusal(Code.SCHEMA_NOT_FOUND, "Schema not found")
+        raise Refusal(ErrorCode.SCHEMA_NOT_FOUND, "Schema not found")
 
     def by_id(self, wanted: str) -> Version:
         """Any version with this id. Raises Refusal."""
         version = self.state.by_id(int(wanted)) if wanted.isascii() and wanted.isdigit() and len(wanted) < 12 else None
         if version is None:
-            raise Refusal(Code.SCHEMA_NOT_FOUND, f"Schema {wanted} not found")
+            raise Refusal(ErrorCode.SCHEMA_NOT_FOUND, f"Schema {wanted} not found")
         return version
 
     async def breaches(self, subject: str, wanted: str | None, body: Any, *, is_normalised: bool) -> list[str]:
@@ -113,7 +113,9 @@ class Service:
         """The configuration as it is kept, with `compatibilityLevel`. Raises Refusal when a subject has none of its own."""
         config = self.state.configs.get(subject)
         if config is None and subject is not None and not is_inherited:
-            raise Refusal(Code.NO_SUBJECT_CONFIG, f"Subject '{subject}' does not have subject-level configuration.")
+            raise Refusal(
+                ErrorCode.NO_SUBJECT_CONFIG, f"Subject '{subject}' does not have subject-level configuration."
+            )
         if config is None:
             config = self.state.configs.get(None)
         return {"compatibilityLevel": DEFAULT_LEVEL, **(config or {})}
@@ -123,7 +125,7 @@ class Service:
         if subject is None:
             return self.state.modes.get(None, DEFAULT_MODE)
         if subject not in self.state.modes and not is_inherited:
-            raise Refusal(Code.NO_SUBJECT_MODE, f"Subject '{subject}' does not have subject-level mode.")
+            raise Refusal(ErrorCode.NO_SUBJECT_MODE, f"Subject '{subject}' does not have subject-level mode.")
         return self.state.mode(subject)
 
     # --- writes -----------------------------------------------------------------------------------------------------
@@ -142,7 +144,7 @@ class Service:
                 if found:
                     level = self.state.level(subject)
                     text = f"Schema is incompatible with an earlier schema for subject '{subject}' ({level}): "
-                    raise Refusal(Code.INCOMPATIBLE, text + "; ".join(found))
+                    raise Refusal(ErrorCode.INCOMPATIBLE, text + "; ".join(found))
             version = self._new_version(subject, candidate)
             await self._append([schema_entry(subject, version.version, version.to_value())])
             return version
@@ -157,9 +159,9 @@ class Service:
                 raise _no_subject(subject)
             if is_permanent and live:
                 text = f"Subject '{subject}' was not deleted first before being permanently deleted"
-                raise Refusal(Code.SUBJECT_NOT_SOFT_DELETED, text)
+                raise Refusal(ErrorCode.SUBJECT_NOT_SOFT_DELETED, text)
             if not is_permanent and not live:
-                raise Refusal(Code.SUBJECT_SOFT_DELETED, f"Subject '{subject}' was soft deleted.")
+                raise Refusal(ErrorCode.SUBJECT_SOFT_DELETED, f"Subject '{subject}' was soft deleted.")
             versions = every if is_permanent else live
             entries = [self._deletion(version, is_permanent=is_permanent) for version in versions]
             if subject in self.state.configs:
@@ -180,10 +182,10 @@ class Service:
                 version = self.version(subject, wanted, with_deleted=True)
             if is_permanent and not version.is_deleted:
                 text = f"Subject '{subject}' Version {version.version} was not deleted first before being permanently deleted"
-                raise Refusal(Code.VERSION_NOT_SOFT_DELETED, text)
+                raise Refusal(ErrorCode.VERSION_NOT_SOFT_DELETED, text)
             if not is_permanent and version.is_deleted:
                 text = f"Subject '{subject}' Version {version.version} was soft deleted."
-                raise Refusal(Code.VERSION_SOFT_DELETED, text)
+                raise Refusal(ErrorCode.VERSION_SOFT_DELETED, text)
             entries = [self._deletion(version, is_permanent=is_permanent)]
             await self._append([*entries, id_entry(self.state.id_max)] if is_permanent else entries)
             return version.version
@@ -193,13 +195,13 @@ class Service:
         if subject is not None:
             _check_subject(subject)
         if not isinstance(body, Mapping):
-            raise Refusal(Code.INVALID_LEVEL, 'The request has no "compatibility".')
+            raise Refusal(ErrorCode.INVALID_LEVEL, 'The request has no "compatibility".')
         config = dict(body)
         level = config.pop("compatibility", None) or config.pop("compatibilityLevel", None)
         if level is not None and (not isinstance(level, str) or level.upper() not in LEVELS):
-            raise Refusal(Code.INVALID_LEVEL, f"Invalid compatibility level. Valid values are {', '.join(LEVELS)}")
+            raise Refusal(ErrorCode.INVALID_LEVEL, f"Invalid compatibility level. Valid values are {', '.join(LEVELS)}")
         if level is None and not config:
-            raise Refusal(Code.INVALID_LEVEL, f"No compatibility level. Valid values are {', '.join(LEVELS)}")
+            raise Refusal(ErrorCode.INVALID_LEVEL, f"No compatibility level. Valid values are {', '.join(LEVELS)}")
         async with self._writing:
             self._check_writable(subject)
             self._check_free(subject)
@@ -209,7 +211,7 @@ class Service:
             kept = {name: part for name, part in kept.items() if part is not None and name != "subject"}
             entry = config_entry(subject, kept)
             if len(entry.value or b"") > CANDIDATE_BYTES_MAX:
-                raise Refusal(Code.INVALID_LEVEL, f"The configuration has more than {CANDIDATE_BYTES_MAX} bytes")
+                raise Refusal(ErrorCode.INVALID_LEVEL, f"The configuration has more than {CANDIDATE_BYTES_MAX} bytes")
             if self.state.configs.get(subject) != kept:
                 await self._append([entry])
         return {"compatibility": level.upper(), **config} if level is not None else config
@@ -227,7 +229,7 @@ class Service:
         """Set READWRITE, READONLY or IMPORT. Raises Refusal."""
         mode = body.get("mode") if isinstance(body, Mapping) else None
         if not isinstance(mode, str) or mode.upper() not in MODES:
-            raise Refusal(Code.INVALID_MODE, f"Invalid mode. Valid values are {', '.join(MODES)}")
+            raise Refusal(ErrorCode.INVALID_MODE, f"Invalid mode. Valid values are {', '.join(MODES)}")
         if subject is not None:
             _check_subject(subject)
         async with self._writing:
@@ -235,7 +237,7 @@ class Service:
             subjects = self.state.subjects if subject is None else (subject,)
             has_schemas = any(self.state.versions(name) for name in subjects)
             if mode.upper() == "IMPORT" and has_schemas and not is_forced:
-                raise Refusal(Code.NOT_PERMITTED, "Cannot import since found existing subjects; use force=true")
+                raise Refusal(ErrorCode.NOT_PERMITTED, "Cannot import since found existing subjects; use force=true")
             await self._append([mode_entry(subject, mode.upper())])
         return mode.upper()
 
@@ -271,7 +273,7 @@ class Service:
         """Refuse to take from the running mesh what its readers go by."""
         if holder := self._held_by(subject):
             text = f"Subject '{subject or 'all'}' is held by {holder} of the running mesh: its readers go by it"
-            raise Refusal(Code.NOT_PERMITTED, text)
+            raise Refusal(ErrorCode.NOT_PERMITTED, text)
 
     def _new_version(self, subject: str, candidate: Candidate) -> Version:
         number = self.state.next_version(subject)
@@ -279,7 +281,7 @@ class Service:
             number = candidate.version
             if number in self.state.subjects.get(subject, {}):
                 raise Refusal(
-                    Code.NOT_PERMITTED, f"Version {number} of '{subject}' exists already; a version never changes"
+                    ErrorCode.NOT_PERMITTED, f"Version {number} of '{subject}' exists already; a version never changes"
                 )
         schema_id = candidate.id or self.state.id_of(candidate.identity) or self.state.id_max + 1
         known = self.state.by_id(schema_id)
@@ -290,36 +292,40 @@ class Service:
     def _is_importing(self, subject: str, candidate: Candidate) -> bool:
         mode = self.state.mode(subject)
         if mode == "READONLY":
-            raise Refusal(Code.NOT_PERMITTED, f"Subject '{subject}' is in read-only mode")
+            raise Refusal(ErrorCode.NOT_PERMITTED, f"Subject '{subject}' is in read-only mode")
         if mode != "IMPORT":
             if candidate.id is not None:
-                raise Refusal(Code.NOT_PERMITTED, f"Subject '{subject}' is not in import mode, so it takes no id")
+                raise Refusal(ErrorCode.NOT_PERMITTED, f"Subject '{subject}' is not in import mode, so it takes no id")
             return False
         known = self.state.by_id(candidate.id) if candidate.id is not None else None
         if known is not None and known.identity != candidate.identity:
-            raise Refusal(Code.NOT_PERMITTED, f"Overwriting id {candidate.id} with another schema is not permitted")
+            raise Refusal(
+                ErrorCode.NOT_PERMITTED, f"Overwriting id {candidate.id} with another schema is not permitted"
+            )
         return True
 
     def _check_writable(self, subject: str | None) -> None:
         if (self.state.mode(subject) if subject else self.mode(None, is_inherited=True)) == "READONLY":
-            raise Refusal(Code.NOT_PERMITTED, f"Subject '{subject or 'all'}' is in read-only mode")
+            raise Refusal(ErrorCode.NOT_PERMITTED, f"Subject '{subject or 'all'}' is in read-only mode")
 
-    def _deletion(self, version: Version, *, is_permanent: bool) -> Entry:
+    def _deletion(self, version: Version, *, is_permanent: bool) -> EncodedRecord:
         if self.state.referenced_by(version.subject, version.version, with_deleted=is_permanent):
             text = f"One or more references exist to version {version.version} of subject '{version.subject}'"
-            raise Refusal(Code.REFERENCE_EXISTS, text)
+            raise Refusal(ErrorCode.REFERENCE_EXISTS, text)
         value = None if is_permanent else replace(version, is_deleted=True).to_value()
         return schema_entry(version.subject, version.version, value)
 
 
 def _no_subject(subject: str) -> Refusal:
-    return Refusal(Code.SUBJECT_NOT_FOUND, f"Subject '{subject}' not found.")
+    return Refusal(ErrorCode.SUBJECT_NOT_FOUND, f"Subject '{subject}' not found.")
 
 
 def _check_subject(subject: str) -> None:
     is_plain = all(unicodedata.category(character) not in {"Cc", "Cs"} for character in subject)
     if not subject.strip() or not is_plain or len(subject) > 500 or subject == "__GLOBAL":
-        raise Refusal(Code.INVALID_SUBJECT, "The subject is empty, too long, reserved or holds control characters.")
+        raise Refusal(
+            ErrorCode.INVALID_SUBJECT, "The subject is empty, too long, reserved or holds control characters."
+        )
 
 
 def _version_number(wanted: str) -> int | None:
@@ -329,4 +335,4 @@ def _version_number(wanted: str) -> int | None:
     if wanted.isascii() and wanted.isdigit() and 0 < int(wanted[:12]) < 1 << 31 and len(wanted) < 12:
         return int(wanted)
     text = 'The specified version is not a valid version id. Allowed values are between [1, 2^31-1] and the string "latest"'
-    raise Refusal(Code.INVALID_VERSION, text)
+    raise Refusal(ErrorCode.INVALID_VERSION, text)

@@ -83,7 +83,7 @@ def _parts(extra: Mapping[str, Any]) -> dict[str, Any]:
     return {name: extra[name] for name in ("references", "metadata", "ruleSet") if extra.get(name)}
 
 
-class State:
+class RegistryState:
     """Subjects, ids, configurations and modes. Not shared between threads."""
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ from confluent_kafka.admin import (
 
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
 from schemas.log.kafka import Kafka
-from schemas.registry.record import Entry
+from schemas.registry.record import EncodedRecord
 
 CONNECT_SECONDS = 30.0
 WRITE_SECONDS = 10.0
@@ -194,7 +194,7 @@ class SchemaTopic:
             ) from problem
         return offset + 1
 
-    def append(self, entries: Sequence[Entry]) -> int:
+    def append(self, entries: Sequence[EncodedRecord]) -> int:
         """Write all entries or none; returns the offset of the last once they are committed.
 
         Raises Transient when nothing was written, Misconfigured when another registry took over. Unsettled, and any other

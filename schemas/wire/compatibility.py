@@ -26,7 +26,7 @@ from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibi
 from avro.errors import AvroException
 
 from schemas.wire.codec import without_logical_types
-from schemas.wire.fault import Fault, faults
+from schemas.wire.fault import SchemaFault, faults
 from schemas.wire.schema import NAMED, PRIMITIVES, AvroSchema, Scope, full_name, kind_of, namespace_of
 
 LEVELS = ("NONE", "BACKWARD", "BACKWARD_TRANSITIVE", "FORWARD", "FORWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE")
@@ -78,7 +78,7 @@ def breaches(old: Sequence[AvroSchema], new: AvroSchema, level: str) -> list[str
     return list(found)
 
 
-def _fault_text(fault: Fault) -> str:
+def _fault_text(fault: SchemaFault) -> str:
     return f"{'/'.join(map(str, fault.path)) or 'the schema'}: {fault.message} (fix: {fault.fix})"
 
 

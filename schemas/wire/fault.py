@@ -30,7 +30,7 @@ FIELDS_MAX = 2_000
 _FULL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
-class Fault(NamedTuple):
+class SchemaFault(NamedTuple):
     """One thing wrong with a schema: where (keys and indices from the root), what, and what to write instead."""
 
     path: Path
@@ -38,17 +38,17 @@ class Fault(NamedTuple):
     fix: str
 
 
-def faults(schema: AvroSchema) -> list[Fault]:
+def faults(schema: AvroSchema) -> list[SchemaFault]:
     """Everything that is wrong with a schema, in document order; empty for a good one."""
     return list(_faults(schema, (), Scope("", {})))
 
 
-def _faults(schema: AvroSchema, path: Path, scope: Scope) -> Iterator[Fault]:
+def _faults(schema: AvroSchema, path: Path, scope: Scope) -> Iterator[SchemaFault]:
     if len(path) > DEPTH_MAX:
-        yield Fault(path, f"is nested deeper than {DEPTH_MAX} levels", "flatten it")
+        yield SchemaFault(path, f"is nested deeper than {DEPTH_MAX} levels", "flatten it")
     elif isinstance(schema, str):
         if schema not in PRIMITIVES and scope.resolve(schema) is None:
-            yield Fault(
+            yield SchemaFault(
                 path, f"unknown type {_shown(schema)}", f"use {', '.join(sorted(PRIMITIVES))} or a defined name"
             )
     elif isinstance(schema, list):
@@ -56,37 +56,37 @@ def _faults(schema: AvroSchema, path: Path, scope: Scope) -> Iterator[Fault]:
     elif isinstance(schema, Mapping):
         yield from _mapping_faults(schema, path, scope)
     else:
-        yield Fault(path, f"{_shown(schema)} is no type", "a type is a name, an object or a list of types")
+        yield SchemaFault(path, f"{_shown(schema)} is no type", "a type is a name, an object or a list of types")
 
 
-def _mapping_faults(schema: Mapping[str, Any], path: Path, scope: Scope) -> Iterator[Fault]:
+def _mapping_faults(schema: Mapping[str, Any], path: Path, scope: Scope) -> Iterator[SchemaFault]:
     kind = schema.get("type")
     if not isinstance(kind, str):
         fix = 'write "type": "record" or another type\'s name' if kind is None else "put the inner type in its place"
-        yield Fault((*path, "type"), "a type object names no type", fix)
+        yield SchemaFault((*path, "type"), "a type object names no type", fix)
         return
     if kind in NAMED:
         yield from _named_faults(schema, kind, path, scope)
     elif kind in {"array", "map"}:
         part = "items" if kind == "array" else "values"
         if part not in schema:
-            yield Fault(path, f"{kind} says nothing of its {part}", f'add "{part}": "<type>"')
+            yield SchemaFault(path, f"{kind} says nothing of its {part}", f'add "{part}": "<type>"')
         else:
             yield from _faults(schema[part], (*path, part), scope)
     elif kind not in PRIMITIVES:
-        yield Fault((*path, "type"), f"unknown type {_shown(kind)}", f"use {', '.join(sorted(PRIMITIVES))}")
+        yield SchemaFault((*path, "type"), f"unknown type {_shown(kind)}", f"use {', '.join(sorted(PRIMITIVES))}")
         return
     yield from _logical_faults(schema, kind, path)
 
 
-def _union_faults(branches: list[AvroSchema], path: Path, scope: Scope) -> Iterator[Fault]:
+def _union_faults(branches: list[AvroSchema], path: Path, scope: Scope) -> Iterator[SchemaFault]:
     if not branches:
-        yield Fault(path, "a union without branches", 'name its types, such as ["null", "string"]')
+        yield SchemaFault(path, "a union without branches", 'name its types, such as ["null", "string"]')
     seen: set[str] = set()
     for index, branch in enumerate(branches):
         at = (*path, index)
         if isinstance(branch, list):
-            yield Fault(at, "a union directly inside a union", "merge the two lists")
+            yield SchemaFault(at, "a union directly inside a union", "merge the two lists")
             continue
         kind = kind_of(branch)
         if isinstance(branch, Mapping) and kind in NAMED:
@@ -94,24 +94,24 @@ def _union_faults(branches: list[AvroSchema], path: Path, scope: Scope) -> Itera
         elif kind not in PRIMITIVES:
             kind = scope.resolve(kind) or kind
         if kind in seen:
-            yield Fault(at, f"the union holds {_shown(kind)} twice", "keep one of them")
+            yield SchemaFault(at, f"the union holds {_shown(kind)} twice", "keep one of them")
         seen.add(kind)
         yield from _faults(branch, at, scope)
 
 
-def _named_faults(schema: Mapping[str, Any], kind: str, path: Path, scope: Scope) -> Iterator[Fault]:
+def _named_faults(schema: Mapping[str, Any], kind: str, path: Path, scope: Scope) -> Iterator[SchemaFault]:
     name, own = schema.get("name"), schema.get("namespace", "")
     if not isinstance(name, str) or not _FULL_NAME.fullmatch(name):
-        yield Fault(
+        yield SchemaFault(
             (*path, "name"), f"{kind} has no legal name: {_shown(name)}", "start with a letter, then letters, digits, _"
         )
         return
     if not isinstance(own, str) or (own and not _FULL_NAME.fullmatch(own)):
-        yield Fault((*path, "namespace"), f"{_shown(own)} is no namespace", "use names joined by dots")
+        yield SchemaFault((*path, "namespace"), f"{_shown(own)} is no namespace", "use names joined by dots")
         return
     known_as = full_name(schema, scope.namespace)
     if known_as in PRIMITIVES or known_as in scope.named:
-        yield Fault((*path, "name"), f"{known_as} is already defined", "name each type once; refer to it by name")
+        yield SchemaFault((*path, "name"), f"{known_as} is already defined", "name each type once; refer to it by name")
         return
     yield from _alias_faults(schema, path)
     scope.named[known_as] = schema
@@ -121,47 +121,47 @@ def _named_faults(schema: Mapping[str, Any], kind: str, path: Path, scope: Scope
     elif kind == "fixed":
         size = schema.get("size")
         if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            yield Fault((*path, "size"), "fixed has no size", 'add "size": <bytes>')
+            yield SchemaFault((*path, "size"), "fixed has no size", 'add "size": <bytes>')
     else:
         yield from _record_faults(schema, path, inner)
 
 
-def _alias_faults(schema: Mapping[str, Any], path: Path) -> Iterator[Fault]:
+def _alias_faults(schema: Mapping[str, Any], path: Path) -> Iterator[SchemaFault]:
     aliases = schema.get("aliases", [])
     if not isinstance(aliases, list) or not all(isinstance(a, str) and _FULL_NAME.fullmatch(a) for a in aliases):
-        yield Fault((*path, "aliases"), "aliases is no list of names", "correct or remove it")
+        yield SchemaFault((*path, "aliases"), "aliases is no list of names", "correct or remove it")
 
 
-def _enum_faults(schema: Mapping[str, Any], path: Path) -> Iterator[Fault]:
+def _enum_faults(schema: Mapping[str, Any], path: Path) -> Iterator[SchemaFault]:
     symbols = schema.get("symbols")
     if not isinstance(symbols, list) or not all(
         isinstance(symbol, str) and NAME.fullmatch(symbol) for symbol in symbols
     ):
-        yield Fault((*path, "symbols"), "enum has no list of legal symbols", "letters, digits and _ only")
+        yield SchemaFault((*path, "symbols"), "enum has no list of legal symbols", "letters, digits and _ only")
         return
     if len(set(symbols)) != len(symbols):
-        yield Fault((*path, "symbols"), "enum names a symbol twice", "keep one of them")
+        yield SchemaFault((*path, "symbols"), "enum names a symbol twice", "keep one of them")
     if "default" in schema and schema["default"] not in symbols:
-        yield Fault((*path, "default"), "the enum's default is none of its symbols", "use one of its symbols")
+        yield SchemaFault((*path, "default"), "the enum's default is none of its symbols", "use one of its symbols")
 
 
-def _record_faults(schema: Mapping[str, Any], path: Path, scope: Scope) -> Iterator[Fault]:
+def _record_faults(schema: Mapping[str, Any], path: Path, scope: Scope) -> Iterator[SchemaFault]:
     fields = schema.get("fields")
     if not isinstance(fields, list):
-        yield Fault((*path, "fields"), "record has no list of fields", 'add "fields": […]')
+        yield SchemaFault((*path, "fields"), "record has no list of fields", 'add "fields": […]')
         return
     if len(fields) > FIELDS_MAX:
-        yield Fault((*path, "fields"), f"record has more than {FIELDS_MAX} fields", "split it into several")
+        yield SchemaFault((*path, "fields"), f"record has more than {FIELDS_MAX} fields", "split it into several")
         return
     seen: set[str] = set()
     for index, field in enumerate(fields):
         at = (*path, "fields", index)
         if not isinstance(field, Mapping):
-            yield Fault(at, "a field that is no object", 'write {"name": …, "type": …}')
+            yield SchemaFault(at, "a field that is no object", 'write {"name": …, "type": …}')
             continue
         name = field.get("name")
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            yield Fault(
+            yield SchemaFault(
                 (*at, "name"),
                 f"{_shown(name)} is no legal Avro name",
                 'start with a letter or _, then letters, digits, _; keep the column\'s own name in "column"',
@@ -169,20 +169,20 @@ def _record_faults(schema: Mapping[str, Any], path: Path, scope: Scope) -> Itera
             continue
         yield from _alias_faults(field, at)
         if name in seen:
-            yield Fault((*at, "name"), f"field {name} is there twice", "remove one of them")
+            yield SchemaFault((*at, "name"), f"field {name} is there twice", "remove one of them")
         seen.add(name)
         if "type" not in field:
-            yield Fault(at, f"field {name} has no type", 'add "type": …')
+            yield SchemaFault(at, f"field {name} has no type", 'add "type": …')
             continue
         inner = list(_faults(field["type"], (*at, "type"), scope))
         yield from inner
         if not inner and "default" in field and not fits(field["default"], field["type"], scope):
-            yield Fault(
+            yield SchemaFault(
                 (*at, "default"), f"the default of {name} does not fit {_expected(field['type'])}", _default_fix(field)
             )
 
 
-def _logical_faults(schema: Mapping[str, Any], kind: str, path: Path) -> Iterator[Fault]:
+def _logical_faults(schema: Mapping[str, Any], kind: str, path: Path) -> Iterator[SchemaFault]:
     logical = schema.get("logicalType")
     if logical is None:
         return
@@ -191,13 +191,15 @@ def _logical_faults(schema: Mapping[str, Any], kind: str, path: Path) -> Iterato
     if bases is None:
         return  # Avro: an unknown logical type is ignored.
     if kind not in bases:
-        yield Fault(at, f"logical type {logical} cannot stand on {kind}", f'use "type": "{min(bases)}"')
+        yield SchemaFault(at, f"logical type {logical} cannot stand on {kind}", f'use "type": "{min(bases)}"')
     elif logical == "decimal":
         precision, scale = schema.get("precision"), schema.get("scale", 0)
         if not isinstance(precision, int) or isinstance(precision, bool) or precision < 1:
-            yield Fault(at, "decimal has no precision", 'add "precision" and "scale", as the column has them')
+            yield SchemaFault(at, "decimal has no precision", 'add "precision" and "scale", as the column has them')
         elif not isinstance(scale, int) or isinstance(scale, bool) or not 0 <= scale <= precision:
-            yield Fault((*path, "scale"), "the scale is not between 0 and the precision", "correct the two numbers")
+            yield SchemaFault(
+                (*path, "scale"), "the scale is not between 0 and the precision", "correct the two numbers"
+            )
 
 
 def fits(default: Any, schema: AvroSchema, scope: Scope) -> bool:

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from schemas.errors import ContractBroken, Misconfigured
 from sinks.document import Document, utc_text
-from sinks.row import RESERVED, Column, RowView
+from sinks.row import RESERVED, RowView, WireColumn
 
 WriteFile = Callable[[BinaryIO, RowView, Sequence[Document]], None]
 META = (f"{RESERVED}op", f"{RESERVED}token", f"{RESERVED}committed_at")
@@ -118,7 +118,7 @@ _ARROW: Mapping[str, pa.DataType] = {
 }
 
 
-def arrow_type(column: Column) -> pa.DataType:
+def arrow_type(column: WireColumn) -> pa.DataType:
     """The Parquet type of a column. Lossless and nested columns are text, as JSON Lines writes them.
 
     Nested Parquet would change a file's schema with every field that a record gains, and old files would no longer be read

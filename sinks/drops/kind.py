@@ -8,7 +8,7 @@ from pathlib import Path
 from schemas.agreement.grant import Grant
 from sinks.copy import Copy
 from sinks.drops.options import FilesOptions
-from sinks.kind import Place, SinkKind
+from sinks.kind import Destination, SinkKind
 from sinks.sink import Pace, Sink, SinkSetup
 
 
@@ -30,9 +30,9 @@ def _pace(setup: SinkSetup) -> Pace:
     return files_pace(setup)
 
 
-def _places(setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Place]:
+def _places(setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Destination]:
     directory = Path(setup.secret(setup.options(FilesOptions).path, setup.sink.name)).resolve()
-    yield Place(what="its directory", where=("directory", str(directory)), directory=directory)
+    yield Destination(what="its directory", where=("directory", str(directory)), directory=directory)
 
 
 def _copy(setup: SinkSetup, _grant: Grant, _kept: Path | None) -> Copy:

@@ -26,7 +26,7 @@ ANSWER_WITHIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class HttpAnswer:
     """What came back."""
 
     status: int
@@ -133,7 +133,7 @@ class Exchanges:
             network_backend=_Backend(self._deadline, self._streams),
         )
 
-    def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Answer:
+    def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
         """The answer to one request. Raises Transient when there is none in time."""
         self._deadline.at = time.monotonic() + self._timeout_seconds
         request = httpcore.Request(
@@ -156,7 +156,7 @@ class Exchanges:
             ) from error
         after = next((value for name, value in response.headers if name.lower() == b"retry-after"), None)
         self._drain(response)
-        return Answer(status=response.status, retry_after=after.decode("latin-1") if after else None)
+        return HttpAnswer(status=response.status, retry_after=after.decode("latin-1") if after else None)
 
     def close(self) -> None:
         """Break off what is under way and close the connections."""

@@ -35,7 +35,7 @@ from sinks.http.exchange import Exchanges
 from sinks.http.options import PREVIOUS_SIGNING_KEY, SCHEDULE_SECONDS, SIGNING_KEY, WebhookOptions
 from sinks.http.target import Resolve, check_target, parse_url, resolve
 from sinks.network import Network
-from sinks.sink import Busy, Gone, SinkSetup, Terms
+from sinks.sink import Busy, CallTerms, Gone, SinkSetup
 
 RETRY_AFTER_SECONDS_MAX = 3_600.0
 _UNWELL = frozenset({408, 425})
@@ -127,7 +127,7 @@ class WebhookSink:
         now: Callable[[], float] = time.time,
         resolve_host: Resolve = resolve,
     ) -> None:
-        self.terms = Terms(concurrency=concurrency, batch_max=batch_max, schedule_seconds=tuple(schedule_seconds))
+        self.terms = CallTerms(concurrency=concurrency, batch_max=batch_max, schedule_seconds=tuple(schedule_seconds))
         self._url = url
         self.keys = tuple(keys)
         self._documents = Documents(schema_of, subscriber)

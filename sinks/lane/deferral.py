@@ -22,7 +22,7 @@ from schemas.log.reader import Reader
 from sinks.lane.patience import Patience
 from sinks.lane.report import LaneReport
 from sinks.lane.run import halves
-from sinks.sink import Holding, NotYet, OffsetKeeper, Sink, TopicTrouble
+from sinks.sink import NotYet, OffsetHolder, OffsetKeeper, Sink, TopicTrouble
 
 logger = logging.getLogger(__name__)
 
@@ -297,7 +297,7 @@ class Deferral:
 
     def _keep_back(self, place: Partition, offset: int | None) -> None:
         reached = self._reader.keep_back(*place, offset)
-        if isinstance(self._sink, Holding):
+        if isinstance(self._sink, OffsetHolder):
             self._sink.hold(*place, offset)
         if isinstance(self._sink, OffsetKeeper) and offset is None and reached:
             self._sink.skip(*place, reached)

@@ -28,7 +28,7 @@ from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected
 from schemas.log.reader import Reader
 from sinks.lane.patience import Patience
 from sinks.lane.report import LaneReport
-from sinks.lane.waiting import Entry, WaitingRoom
+from sinks.lane.waiting import WaitingChange, WaitingRoom
 from sinks.sink import AnsweringSink, Busy, Gone, Pace
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Dispatch:
         self._progressed = progressed
         self._attend = attend
         self._room = WaitingRoom(sink.terms.schedule_seconds)
-        self._under_way: dict[Future[MeshError | None], list[Entry]] = {}
+        self._under_way: dict[Future[MeshError | None], list[WaitingChange]] = {}
         self._pool = ThreadPoolExecutor(sink.terms.concurrency, thread_name_prefix=f"send {report.name}")
         self._is_full = False
         self._told_at = 0.0
@@ -154,7 +154,7 @@ class Dispatch:
             self._report.delivered(taken)
             self._report.unpark()
 
-    def _failed(self, run: list[Entry], error: MeshError, now: float) -> None:
+    def _failed(self, run: list[WaitingChange], error: MeshError, now: float) -> None:
         self._report.retried()
         if isinstance(error, Busy):
             self._room.pause(now + (error.retry_after_seconds or 0.0))
@@ -167,7 +167,7 @@ class Dispatch:
         elif self._room.attempts == 1:
             logger.warning("%s: tries again: %s", self._report.group, error)
 
-    def _bury_entry(self, entry: Entry, error: Rejected) -> None:
+    def _bury_entry(self, entry: WaitingChange, error: Rejected) -> None:
         if not entry.partition.is_gone:
             self._bury(entry.batch, error)  # Invariant 3: awaited before the offset moves.
             self._room.settle(entry)

@@ -50,7 +50,7 @@ class _StoppedError(Exception):
     """The lane was told to stop while it waited."""
 
 
-class Lane:
+class DeliveryLane:
     """One subscriber's deliveries through one sink.
 
     `now` gives Unix seconds; `jitter` spreads a wait; `pause_seconds` is how long a few records wait for company.

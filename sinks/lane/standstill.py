@@ -25,7 +25,7 @@ def name_of(subscriber: str, sink: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class StandingStill:
     """That a lane stands still, and why. `called_by` is a mark of the sink's options, address and keys."""
 
     called_by: str
@@ -36,7 +36,7 @@ class Standing:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Standing:
+    def from_json(cls, record: Mapping[str, Any]) -> StandingStill:
         """Read a record of `mesh.standstills`."""
         return cls(called_by=str(record["called_by"]), reason=str(record["reason"]))
 
@@ -44,11 +44,11 @@ class Standing:
 class Standstills(Protocol):
     """Which lanes stand still, by name, kept where another process finds it. No call blocks or raises."""
 
-    def of(self, name: str) -> Standing | None:
+    def of(self, name: str) -> StandingStill | None:
         """Whether this one does."""
         ...
 
-    def keep(self, name: str, standing: Standing) -> None:
+    def keep(self, name: str, standing: StandingStill) -> None:
         """This one does from now on."""
         ...
 
@@ -62,14 +62,14 @@ class MemoryStandstills:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._standing: dict[str, Standing] = {}
+        self._standing: dict[str, StandingStill] = {}
 
-    def of(self, name: str) -> Standing | None:
+    def of(self, name: str) -> StandingStill | None:
         """See Standstills."""
         with self._lock:
             return self._standing.get(name)
 
-    def keep(self, name: str, standing: Standing) -> None:
+    def keep(self, name: str, standing: StandingStill) -> None:
         """See Standstills."""
         with self._lock:
             self._standing[name] = standing
@@ -106,7 +106,7 @@ class Standstill:
 
     def begin(self, reason: str) -> None:
         """The receiver, as it is called now, asked never to be called again."""
-        self._standstills.keep(self._name, Standing(called_by=self._mark(), reason=reason))
+        self._standstills.keep(self._name, StandingStill(called_by=self._mark(), reason=reason))
 
     def _mark(self) -> str:
         """Says nothing of an address to whoever reads it: a key of 24 random bytes at least is among what it is made of."""

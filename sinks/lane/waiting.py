@@ -32,7 +32,7 @@ KeyOf = tuple[str, int, bytes]
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class WaitingChange:
     """One change in the room. `tries` are those that count against it, `failures` all."""
 
     record: Record
@@ -67,8 +67,8 @@ class Partition:
     number: int
     durable: int
     end: int = -1
-    outside: deque[Entry] = field(default_factory=deque[Entry])
-    order: deque[Entry] = field(default_factory=deque[Entry])
+    outside: deque[WaitingChange] = field(default_factory=deque[WaitingChange])
+    order: deque[WaitingChange] = field(default_factory=deque[WaitingChange])
     inside: int = 0
     has_barrier_inside: bool = False
     is_gone: bool = False
@@ -78,7 +78,7 @@ class Partition:
 class _Queue:
     """The changes of one key, in order."""
 
-    entries: deque[Entry] = field(default_factory=deque[Entry])
+    entries: deque[WaitingChange] = field(default_factory=deque[WaitingChange])
     is_busy: bool = False
 
 
@@ -115,7 +115,7 @@ class WaitingRoom:
             if record.offset < partition.end:
                 continue
             partition.end = record.offset + 1
-            entry = Entry(record, partition)
+            entry = WaitingChange(record, partition)
             partition.order.append(entry)
             if record.value is None:  # what compaction left of a removal says nothing
                 entry.is_settled = True
@@ -144,11 +144,11 @@ class WaitingRoom:
                 self._failing.discard(key)
                 del self._queues[key]
 
-    def take(self, now: float, count_max: int = 1) -> list[Entry]:
+    def take(self, now: float, count_max: int = 1) -> list[WaitingChange]:
         """The next changes to send in one request: none while all that is left waits for its time or for an answer."""
         if not self._may_send(now):
             return []
-        run: list[Entry] = []
+        run: list[WaitingChange] = []
         while len(run) < (1 if self.is_unwell else count_max) and (queue := self._next_ready()) is not None:
             first = queue.entries[0]
             goes_alone = first.is_alone or first.is_barrier
@@ -186,7 +186,7 @@ class WaitingRoom:
         first = self._probe_at if self.is_unwell else now if self._ready else self._delayed[0][0]
         return max(0.0, max(first, self._paused_until) - now)
 
-    def waiting(self) -> Iterator[Entry]:
+    def waiting(self) -> Iterator[WaitingChange]:
         """The first unsettled change of each partition."""
         for partition in self._partitions.values():
             if partition.order:
@@ -207,7 +207,7 @@ class WaitingRoom:
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
-    def accepted(self, run: Sequence[Entry], now: float) -> None:
+    def accepted(self, run: Sequence[WaitingChange], now: float) -> None:
         """The receiver has them."""
         was_unwell = self.is_unwell
         self._accepted_at, self.attempts, self.trouble = now, 0, None
@@ -218,9 +218,9 @@ class WaitingRoom:
         if was_unwell:
             self._excuse()
 
-    def failed(self, run: Sequence[Entry], error: MeshError, now: float) -> list[Entry]:
+    def failed(self, run: Sequence[WaitingChange], error: MeshError, now: float) -> list[WaitingChange]:
         """They were not taken, this time: their keys wait. Returns those whose tries are used up; settle them."""
-        used_up: list[Entry] = []
+        used_up: list[WaitingChange] = []
         waits: dict[KeyOf, float] = {}
         self.trouble = error
         asked = (error.retry_after_seconds if isinstance(error, Transient) else None) or 0.0
@@ -244,7 +244,7 @@ class WaitingRoom:
         self._probe_at = now + max(waits.values(), default=self._schedule[-1])
         return used_up
 
-    def apart(self, run: Sequence[Entry]) -> None:
+    def apart(self, run: Sequence[WaitingChange]) -> None:
         """What is not settled of them was refused together: each goes by itself now, so that none condemns its neighbours."""
         for entry in reversed(run):
             if not entry.partition.is_gone and not entry.is_settled:
@@ -256,7 +256,7 @@ class WaitingRoom:
         """The receiver asks for no requests at all until then."""
         self._paused_until = max(self._paused_until, until)
 
-    def settle(self, entry: Entry) -> None:
+    def settle(self, entry: WaitingChange) -> None:
         """It is at the receiver, or among the dead letters."""
         partition = entry.partition
         if entry.is_settled or partition.is_gone:
@@ -294,7 +294,7 @@ class WaitingRoom:
             partition.order.popleft()
             self._settled_count -= 1
 
-    def _release(self, run: Sequence[Entry], due: dict[KeyOf, float] | None = None) -> None:
+    def _release(self, run: Sequence[WaitingChange], due: dict[KeyOf, float] | None = None) -> None:
         """An answer came: the keys may go on, now or when their time has come."""
         self._busy -= bool(run)
         for key in dict.fromkeys(entry.key for entry in run if not entry.partition.is_gone):

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from schemas.change import Partition
 from schemas.errors import Rejected
-from sinks.postgresql.fold import Fold
+from sinks.postgresql.fold import RunFold
 from sinks.postgresql.table.row import KeyReader, Taken
-from sinks.postgresql.table.table import Table
+from sinks.postgresql.table.table import DeliveredTable
 
 _HEADER = struct.Struct(">iiiii")
 
@@ -21,12 +21,12 @@ def array(cells: Sequence[bytes], oid: int) -> bytes:
 
 
 @dataclass(slots=True)
-class Target:
+class TargetTable:
     """The table that one topic's rows of one schema go to. Without a value schema only keys can be read."""
 
     value_head: bytes
     key_head: bytes
-    table: Table
+    table: DeliveredTable
     keys: KeyReader
     read: Callable[[bytes], Taken]
     types: Mapping[str, str]
@@ -39,7 +39,7 @@ class Target:
 class Chunk:
     """What goes into one transaction: per topic its target and fold, and the offsets behind them."""
 
-    work: dict[str, tuple[Target, Fold]] = field(default_factory=dict[str, tuple[Target, Fold]])
+    work: dict[str, tuple[TargetTable, RunFold]] = field(default_factory=dict[str, tuple[TargetTable, RunFold]])
     offsets: dict[Partition, int] = field(default_factory=dict[Partition, int])
     count: int = 0
 

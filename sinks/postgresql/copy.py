@@ -42,7 +42,7 @@ _SETTINGS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TableCopy:
+class DeliveredCopy:
     """A table in the subscriber's PostgreSQL."""
 
     dsn: str

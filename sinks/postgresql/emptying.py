@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from schemas.wire.envelope import frame
 from schemas.wire.schema import SchemaOf
-from sinks.postgresql.chunk import Target
+from sinks.postgresql.chunk import TargetTable
 from sinks.postgresql.table.row import KeyReader, row_reader
-from sinks.postgresql.table.table import TOKEN, Table
+from sinks.postgresql.table.table import TOKEN, DeliveredTable
 from sinks.postgresql.table.tables import Tables
 
 
-def emptying(name: str, schema: str, value_id: int, schema_of: SchemaOf, tables: Tables) -> Target:
+def emptying(name: str, schema: str, value_id: int, schema_of: SchemaOf, tables: Tables) -> TargetTable:
     """A target that takes truncates alone: no record with a key has its `key_head`."""
     reader = row_reader(schema_of(value_id))
-    table = Table(schema=schema, name=name, columns=reader.columns, key=())
+    table = DeliveredTable(schema=schema, name=name, columns=reader.columns, key=())
     found = tables.columns(table)
     keys = KeyReader(columns=(), read=lambda _: ())
-    return Target(frame(value_id), b"", table, keys, reader.read, found if TOKEN in found else {}, frozenset())
+    return TargetTable(frame(value_id), b"", table, keys, reader.read, found if TOKEN in found else {}, frozenset())

@@ -16,13 +16,13 @@ from schemas.agreement.grant import AtEnd
 from schemas.feed import edition_of, first_edition, later_edition
 from sinks.postgresql.pipe import Pipe
 from sinks.postgresql.table.row import sql_type
-from sinks.postgresql.table.table import TOKEN, Table, does_fit, quote
+from sinks.postgresql.table.table import TOKEN, DeliveredTable, does_fit, quote
 from sinks.sink import Fenced
 
 ENDED = -1
 
 
-def reshaping(pipe: Pipe, topic: str, table: Table, found: Mapping[str, str]) -> list[str]:
+def reshaping(pipe: Pipe, topic: str, table: DeliveredTable, found: Mapping[str, str]) -> list[str]:
     """Statements that give an empty table the column types of a later edition, whose rows come all anew."""
     unfit = [column for column in table.columns if column.name in found and not does_fit(column, found[column.name])]
     if edition_of(topic) == 1 or TOKEN not in found or not unfit:

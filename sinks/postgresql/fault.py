@@ -44,7 +44,7 @@ class Undefined(ContractBroken):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class FaultPlace:
     """Where a statement failed: the topic, empty for none; names of table, column and constraint; whether a trigger raised it."""
 
     topic: str = ""
@@ -55,7 +55,7 @@ class Place:
         return f"{self.topic} {self.names}".strip()
 
 
-def translate(state: str | None, where: Place, subscriber: str) -> MeshError:  # noqa: PLR0911 -- a line per row of the table
+def translate(state: str | None, where: FaultPlace, subscriber: str) -> MeshError:  # noqa: PLR0911 -- a line per row of the table
     """The error for an SQLSTATE; no state is a lost connection."""
     name = f"{subscriber}'s database"
     if state == "08P01":

@@ -12,7 +12,7 @@ _ROWS = frozenset((b"c", b"u", b"r"))
 
 
 @dataclass(slots=True)
-class Fold:
+class RunFold:
     """What a run of one topic comes to. Keys are Avro bodies; a key stands in one of the mappings only.
 
     `whole` and `partial` have the change that wins; `removed` the token of a removal; `forgotten` keys have only a tombstone.

@@ -9,8 +9,8 @@ from schemas.agreement.grant import Grant
 from schemas.agreement.subscriber import SinkConfig
 from schemas.contract import Contract
 from sinks.copy import Copy
-from sinks.kind import Place, SinkKind
-from sinks.postgresql.options import PostgresOptions
+from sinks.kind import Destination, SinkKind
+from sinks.postgresql.options import PostgresSinkOptions
 from sinks.sink import Sink, SinkSetup
 
 
@@ -32,7 +32,7 @@ def _unfit(sink: SinkConfig, grant: Grant, contract: Contract) -> Iterable[tuple
     return unfit(sink, grant, contract)
 
 
-def _places(setup: SinkSetup, grants: Sequence[Grant]) -> Iterable[Place]:
+def _places(setup: SinkSetup, grants: Sequence[Grant]) -> Iterable[Destination]:
     from sinks.postgresql.neighbour import places
 
     return places(setup, grants)
@@ -49,16 +49,16 @@ def _is_beside_source(sink: SinkConfig) -> bool:
 
 
 def _copy(setup: SinkSetup, grant: Grant, _kept: Path | None) -> Copy:
-    from sinks.postgresql.copy import TableCopy
+    from sinks.postgresql.copy import DeliveredCopy
 
-    options = setup.options(PostgresOptions)
+    options = setup.options(PostgresSinkOptions)
     address = setup.secret(options.address, setup.sink.name)
-    return TableCopy(dsn=address, schema=options.schema, table=options.tables.get(grant.delivered_as))
+    return DeliveredCopy(dsn=address, schema=options.schema, table=options.tables.get(grant.delivered_as))
 
 
 POSTGRES = SinkKind(
     build=_build,
-    options=PostgresOptions,
+    options=PostgresSinkOptions,
     unfit=_unfit,
     trial=_try,
     places=_places,

@@ -10,9 +10,9 @@ from contextlib import closing
 
 from schemas.agreement.grant import Grant
 from schemas.errors import MeshError, Misconfigured
-from sinks.kind import Place
+from sinks.kind import Destination
 from sinks.postgresql.address import database_at
-from sinks.postgresql.options import PostgresOptions
+from sinks.postgresql.options import PostgresSinkOptions
 from sinks.postgresql.pipe import Pipe
 from sinks.sink import SinkSetup
 
@@ -22,18 +22,18 @@ _PUBLICATIONS = r"SELECT pubname FROM pg_publication WHERE pubname LIKE 'mesh\_%
 _IDENTITY = "SELECT current_database(), (SELECT system_identifier FROM pg_control_system())"
 
 
-def places(setup: SinkSetup, grants: Sequence[Grant]) -> Iterator[Place]:
+def places(setup: SinkSetup, grants: Sequence[Grant]) -> Iterator[Destination]:
     """The tables of these grants. See `SinkKind.places`."""
-    options = setup.options(PostgresOptions)
+    options = setup.options(PostgresSinkOptions)
     database = database_at(setup.secret(options.address, setup.sink.name))
     for grant in grants:
         table = options.tables.get(grant.delivered_as, grant.delivered_as.replace(".", "_"))
-        yield Place(what=f"table {table}", where=("table", *database, options.schema, table))
+        yield Destination(what=f"table {table}", where=("table", *database, options.schema, table))
 
 
 def databases(setup: SinkSetup) -> Iterator[str]:
     """Its database by address, then by what it says itself. See `SinkKind.databases`."""
-    address = setup.secret(setup.options(PostgresOptions).address, setup.sink.name)
+    address = setup.secret(setup.options(PostgresSinkOptions).address, setup.sink.name)
     yield "{}:{}/{}".format(*database_at(address))
     yield identity_of(address, setup.subscriber)
 

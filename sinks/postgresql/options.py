@@ -9,7 +9,7 @@ from sinks.sink import SecretName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PostgresOptions:
+class PostgresSinkOptions:
     """All of them optional.
 
     `tables`: feed to table name, where <agency>_<table> will not do; `address`: the name of the secret with the database's

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import pq
 
 from schemas.errors import MeshError, Misconfigured, Rejected, Transient
-from sinks.postgresql.fault import Place, translate
+from sinks.postgresql.fault import FaultPlace, translate
 from sinks.sink import Fenced
 
 ANSWER_WITHIN_SECONDS = 120.0
@@ -45,7 +45,7 @@ _TABLES_LOCK = "SELECT pg_advisory_xact_lock(hashtext('_mesh_tables'))"
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class SqlStatement:
     """What a queued statement is about, no topic for our own tables; `division` is what its deliberate division by zero means."""
 
     topic: str
@@ -66,7 +66,7 @@ class Pipe:
         self._is_pooled = False
         self._is_begun = False
         self._prepared: dict[str, bytes] = {}
-        self._pending: list[Statement | None] = []
+        self._pending: list[SqlStatement | None] = []
 
     def rows(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement by itself and return its rows."""
@@ -92,7 +92,7 @@ class Pipe:
         except psycopg.Error as error:
             raise self._lost(error, topic) from None
 
-    def queue(self, statement: Statement, sql: str, params: Sequence[bytes], *, arrays: int) -> None:
+    def queue(self, statement: SqlStatement, sql: str, params: Sequence[bytes], *, arrays: int) -> None:
         """Queue a statement, prepared at its first use; the first `arrays` parameters are binary, the others text."""
         try:
             wire = self._open().pgconn
@@ -103,7 +103,7 @@ class Pipe:
                 if not self._is_begun:
                     self._is_begun = True
                     wire.send_query_params(_SET, None)
-                    self._pending.append(Statement(""))
+                    self._pending.append(SqlStatement(""))
                 wire.send_query_params(sql.encode(), params, param_formats=formats)
                 self._pending.append(statement)
                 return
@@ -213,7 +213,7 @@ class Pipe:
         self.close()
         if error.sqlstate is None and not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             raise error  # our own mistake
-        return translate(error.sqlstate, Place(topic=topic), self._subscriber)
+        return translate(error.sqlstate, FaultPlace(topic=topic), self._subscriber)
 
 
 def _wait(wire: pq.abc.PGconn, *, is_writing: bool) -> None:
@@ -231,7 +231,7 @@ def _state(result: pq.abc.PGresult) -> str:
     return (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
 
 
-def _failure(result: pq.abc.PGresult, statement: Statement, subscriber: str) -> MeshError:
+def _failure(result: pq.abc.PGresult, statement: SqlStatement, subscriber: str) -> MeshError:
     state = _state(result)
     if state == "22012" and statement.division is Fenced:
         return Fenced(f"{subscriber}: another process took a partition over, or its database went back")
@@ -242,7 +242,7 @@ def _failure(result: pq.abc.PGresult, statement: Statement, subscriber: str) -> 
             fix="deliver the grant again: `mesh replay <grant>`",
         )
     is_raised = result.error_field(pq.DiagnosticField.SOURCE_FUNCTION) == b"exec_stmt_raise"
-    return translate(state, Place(topic=statement.topic, names=_names(result), is_raised=is_raised), subscriber)
+    return translate(state, FaultPlace(topic=statement.topic, names=_names(result), is_raised=is_raised), subscriber)
 
 
 def _names(result: pq.abc.PGresult) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from schemas.errors import Rejected
-from sinks.postgresql.chunk import Target, array
-from sinks.postgresql.fold import Fold
-from sinks.postgresql.pipe import Pipe, Statement
+from sinks.postgresql.chunk import TargetTable, array
+from sinks.postgresql.fold import RunFold
+from sinks.postgresql.pipe import Pipe, SqlStatement
 from sinks.postgresql.table.row import OIDS, Taken, cell, staging_type
-from sinks.postgresql.table.table import Table
-from sinks.row import Column
+from sinks.postgresql.table.table import DeliveredTable
+from sinks.row import WireColumn
 
 _TEXT, _BYTEA = OIDS["text"], OIDS["bytea"]
 
@@ -28,11 +28,11 @@ class Sending:
         self.has_removed: set[str] = set()
         self.giving_way: set[str] = set()
 
-    def send(self, target: Target, topic: str, fold: Fold) -> None:
+    def send(self, target: TargetTable, topic: str, fold: RunFold) -> None:
         """Queue what the fold comes to, in the transaction that is open."""
         if not target.types:
             return  # tombstones of a table that was never made
-        table, types, statement = target.table, target.types, Statement(topic)
+        table, types, statement = target.table, target.types, SqlStatement(topic)
         if fold.truncated:
             self.has_removed.add(topic)
             self._pipe.queue(statement, table.truncate(), [fold.truncated, topic.encode()], arrays=0)
@@ -45,8 +45,8 @@ class Sending:
         if fold.partial:
             self._send_partial(target, topic, fold.partial)
 
-    def _send_whole(self, target: Target, topic: str, fold: Fold) -> None:
-        table, types, statement, is_guarded = target.table, target.types, Statement(topic), topic in self.has_removed
+    def _send_whole(self, target: TargetTable, topic: str, fold: RunFold) -> None:
+        table, types, statement, is_guarded = target.table, target.types, SqlStatement(topic), topic in self.has_removed
         for takes_equal in (False, True):
             rows = {key: row for key, row in fold.whole.items() if (row.op == b"r") is takes_equal}
             if rows:
@@ -61,7 +61,7 @@ class Sending:
                     self._send_rows(statement, table.fill(types, anew), table.columns, rows)
 
     def _send_giving_way(
-        self, target: Target, topic: str, sent: Table, rows: Mapping[bytes, Taken], *, takes_equal: bool
+        self, target: TargetTable, topic: str, sent: DeliveredTable, rows: Mapping[bytes, Taken], *, takes_equal: bool
     ) -> None:
         nulled = target.giving_way
         is_whole = len(sent.columns) == len(target.table.columns)
@@ -70,14 +70,14 @@ class Sending:
         nulled = [name for name in nulled if name in {column.name for column in sent.columns}]
         if nulled or is_whole:
             sql = sent.give_way(target.types, nulled, takes_equal=takes_equal)
-            self._send_rows(Statement(topic), sql, sent.columns, rows)
+            self._send_rows(SqlStatement(topic), sql, sent.columns, rows)
 
-    def _send_keys(self, target: Target, topic: str, sql: str, tokens: Mapping[bytes, bytes]) -> None:
+    def _send_keys(self, target: TargetTable, topic: str, sql: str, tokens: Mapping[bytes, bytes]) -> None:
         read = target.keys.read
         rows = {key: Taken(read(b"\0\0\0\0\0" + key), b"d", token, ()) for key, token in tokens.items()}
-        self._send_rows(Statement(topic), sql, target.keys.columns, rows)
+        self._send_rows(SqlStatement(topic), sql, target.keys.columns, rows)
 
-    def _send_partial(self, target: Target, topic: str, rows: Mapping[bytes, Taken]) -> None:
+    def _send_partial(self, target: TargetTable, topic: str, rows: Mapping[bytes, Taken]) -> None:
         groups: dict[tuple[str, ...], dict[bytes, Taken]] = {}
         for key, row in rows.items():
             groups.setdefault(tuple(sorted(row.unchanged)), {})[key] = row
@@ -93,15 +93,15 @@ class Sending:
                 self._send_giving_way(
                     target, topic, replace(target.table, columns=tuple(columns)), cut, takes_equal=False
                 )
-            self._send_rows(Statement(topic), target.table.update(target.types, columns), columns, cut)
+            self._send_rows(SqlStatement(topic), target.table.update(target.types, columns), columns, cut)
             if anew := target.filling.intersection(column.name for column in columns):
                 sent = replace(target.table, columns=tuple(columns))
-                self._send_rows(Statement(topic), sent.fill(target.types, anew), columns, cut)
+                self._send_rows(SqlStatement(topic), sent.fill(target.types, anew), columns, cut)
             check = target.table.check_present(target.types, columns)
-            self._send_rows(Statement(topic, Rejected), check, columns, cut)
+            self._send_rows(SqlStatement(topic, Rejected), check, columns, cut)
 
     def _send_rows(
-        self, statement: Statement, sql: str, columns: Sequence[Column], rows: Mapping[bytes, Taken]
+        self, statement: SqlStatement, sql: str, columns: Sequence[WireColumn], rows: Mapping[bytes, Taken]
     ) -> None:
         cells = zip(*(row.cells for row in rows.values() if row.cells is not None), strict=True)
         params = [array(column, OIDS[staging_type(kind)]) for column, kind in zip(cells, columns, strict=True)]

@@ -17,19 +17,19 @@ from schemas.change import Batch, Partition
 from schemas.errors import ContractBroken, MeshError, Misconfigured
 from schemas.wire.envelope import frame, unframe
 from schemas.wire.schema import SchemaOf
-from sinks.postgresql.chunk import Chunk, Target, array, unreadable
+from sinks.postgresql.chunk import Chunk, TargetTable, array, unreadable
 from sinks.postgresql.emptying import emptying
 from sinks.postgresql.end import Ends
 from sinks.postgresql.fault import Undefined
-from sinks.postgresql.fold import Fold
-from sinks.postgresql.options import PostgresOptions
-from sinks.postgresql.pipe import Pipe, Statement
+from sinks.postgresql.fold import RunFold
+from sinks.postgresql.options import PostgresSinkOptions
+from sinks.postgresql.pipe import Pipe, SqlStatement
 from sinks.postgresql.send import Sending
 from sinks.postgresql.table.names import TableNames
 from sinks.postgresql.table.narrow import Narrowed, wire_names
-from sinks.postgresql.table.place import Place
+from sinks.postgresql.table.place import OffsetPlace
 from sinks.postgresql.table.row import OIDS, cell, key_reader, row_reader
-from sinks.postgresql.table.table import Table, move_offsets
+from sinks.postgresql.table.table import DeliveredTable, move_offsets
 from sinks.postgresql.table.tables import Tables
 from sinks.sink import Fenced, Moved, NotYet, PresentSchema, SinkSetup, TopicTrouble, no_present_schema
 
@@ -66,12 +66,12 @@ class PostgresSink:
         self._schema_of = schema_of
         self._schema = schema
         self._names = TableNames(subscriber, tables)
-        self._place = Place(self._pipe, subscriber, schema, beside_source=beside_source)
+        self._place = OffsetPlace(self._pipe, subscriber, schema, beside_source=beside_source)
         self._ends = Ends(self._pipe, subscriber, schema, self._names.of)
         self._present_schema = present_schema
         self._narrowed = Narrowed(self._pipe, subscriber, schema, self._present_columns)
         self._tables_made = Tables(self._pipe, subscriber, schema)
-        self._targets: dict[tuple[str, int, int], Target] = {}
+        self._targets: dict[tuple[str, int, int], TargetTable] = {}
         self._sending = Sending(self._pipe)
         self._awaited: dict[Partition, dict[bytes, None]] = {}
         self._move = move_offsets(schema)
@@ -229,7 +229,7 @@ class PostgresSink:
                     awaited.pop(key[5:] if key else b"", None)
                     continue
                 if work is None:
-                    work = chunk.work[topic] = self._target(topic, _NO_SCHEMA, unframe(key)[0]), Fold([])
+                    work = chunk.work[topic] = self._target(topic, _NO_SCHEMA, unframe(key)[0]), RunFold([])
                 elif not work[0].key_head:
                     return index
                 work[1].tombstone(key[5:])
@@ -247,9 +247,9 @@ class PostgresSink:
                 awaited[key[5:]] = None
         return stop
 
-    def _begin(self, topic: str, key: bytes | None, value: bytes) -> tuple[Target, Fold]:
+    def _begin(self, topic: str, key: bytes | None, value: bytes) -> tuple[TargetTable, RunFold]:
         target = self._target(topic, unframe(value)[0], unframe(key)[0] if key else _NO_SCHEMA)
-        return target, Fold([column.wire for column in target.table.columns])
+        return target, RunFold([column.wire for column in target.table.columns])
 
     def _send(self, chunk: Chunk) -> None:
         # The server worked on the transaction before while these rows were read.
@@ -271,12 +271,12 @@ class PostgresSink:
             array([struct.pack(">iq", 8, at[place]) for place in places], _INT8),
             str(len(places)).encode(),
         ]
-        self._pipe.queue(Statement("", Fenced), self._move, params, arrays=5)
+        self._pipe.queue(SqlStatement("", Fenced), self._move, params, arrays=5)
         at.update(news)
 
     # -- tables --------------------------------------------------------------------------------------------------------
 
-    def _target(self, topic: str, value_id: int, key_id: int) -> Target:
+    def _target(self, topic: str, value_id: int, key_id: int) -> TargetTable:
         target = self._targets.get((topic, value_id, key_id))
         if target is not None:
             return target
@@ -292,7 +292,7 @@ class PostgresSink:
         columns = reader.columns if reader else keys.columns
         columns, read = self._narrowed.permitted(topic, columns, reader.read if reader else unreadable)
         try:
-            table = Table(
+            table = DeliveredTable(
                 schema=self._schema, name=self._names.claim(topic), columns=columns, key=keys.columns, doc=doc
             ).named_as(self._tables_made.columns)
         except Misconfigured as error:
@@ -308,7 +308,7 @@ class PostgresSink:
         sql = f"SELECT EXISTS (SELECT FROM {table.removed} WHERE topic = %s)"  # noqa: S608
         if self._pipe.rows(sql, (topic,)) == [(True,)]:
             self._sending.has_removed.add(topic)
-        target = Target(frame(value_id) if reader else b"", frame(key_id), table, keys, read, types, filling)
+        target = TargetTable(frame(value_id) if reader else b"", frame(key_id), table, keys, read, types, filling)
         if topic in self._sending.giving_way:
             target.giving_way = self._tables_made.giving_way(table)
         self._targets[topic, value_id, key_id] = target
@@ -317,7 +317,7 @@ class PostgresSink:
 
 def build_postgres(setup: SinkSetup) -> PostgresSink:
     """The sink of kind `postgres`."""
-    options = setup.options(PostgresOptions)
+    options = setup.options(PostgresSinkOptions)
     return PostgresSink(
         dsn=setup.secret(options.address, setup.sink.name),
         subscriber=setup.subscriber,

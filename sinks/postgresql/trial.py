@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from sinks.postgresql.options import PostgresOptions
+from sinks.postgresql.options import PostgresSinkOptions
 from sinks.postgresql.pipe import Pipe
-from sinks.postgresql.table.place import Place
+from sinks.postgresql.table.place import OffsetPlace
 from sinks.sink import SinkSetup
 
 
 def try_postgres(setup: SinkSetup) -> None:
     """Log in and make our own tables. Raises Misconfigured when the account may not, Transient when nothing answers."""
-    options = setup.options(PostgresOptions)
+    options = setup.options(PostgresSinkOptions)
     with closing(Pipe(setup.secret(options.address, setup.sink.name), setup.subscriber)) as pipe:
-        Place(pipe, setup.subscriber, options.schema, beside_source=options.beside_source).prepare()
+        OffsetPlace(pipe, setup.subscriber, options.schema, beside_source=options.beside_source).prepare()

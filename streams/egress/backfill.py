@@ -18,7 +18,7 @@ from schemas.agreement.directory import FeedEntry
 from schemas.change import Batch
 from schemas.errors import Transient
 from streams.egress.plan import Plans, Serving
-from streams.egress.route import FLUSH_SECONDS, Outlet, Router, Tally
+from streams.egress.route import FLUSH_SECONDS, BatchTally, Outlet, Router
 from streams.egress.scope import ReadOut
 
 RETRY_FIRST_SECONDS = 0.5
@@ -30,7 +30,7 @@ Replay = Callable[[str, int, int, int], Iterator[Batch]]
 """Records of topic, partition with start <= offset < end; a start before the log's start means from there. Fewer records
 where compaction removed some. Raises Transient when the broker does not answer."""
 
-Report = Callable[[str, Sequence[Serving], Tally], None]
+Report = Callable[[str, Sequence[Serving], BatchTally], None]
 
 
 @dataclass(eq=False, slots=True)

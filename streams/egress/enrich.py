@@ -174,12 +174,12 @@ def _marks(column: str, text: str, validate: Validator, options: Mapping[str, An
     """The marks of one number, and its birth date as days since 1970 if that may lie after a commit."""
     result = validate(text, **options)
     columns = (column,)
-    if result.status is identifiers.Status.INVALID:
+    if result.status is identifiers.NumberStatus.INVALID:
         return (Mark(result.code or "INVALID", columns),), 0
     marks: list[Mark] = []
-    if result.status is identifiers.Status.UPGRADED:
+    if result.status is identifiers.NumberStatus.UPGRADED:
         marks.append(Mark("UPGRADED", columns, result.normalised))
-    elif result.status is identifiers.Status.AMBIGUOUS_CENTURY:
+    elif result.status is identifiers.NumberStatus.AMBIGUOUS_CENTURY:
         marks.append(Mark("AMBIGUOUS_CENTURY", columns))
     elif result.normalised is not None and result.normalised != text:
         marks.append(Mark("NORMALISED", columns, result.normalised))

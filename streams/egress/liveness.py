@@ -33,7 +33,7 @@ from streams.egress.plan import Serving
 _logger = logging.getLogger(__name__)
 
 
-class Progress(Protocol):
+class EgressProgress(Protocol):
     """The control topic `mesh.egress`."""
 
     def load(self) -> Mapping[str, Mapping[str, Any]]:
@@ -59,7 +59,7 @@ class Liveness:
     def __init__(
         self,
         *,
-        progress: Progress,
+        progress: EgressProgress,
         backfill: Backfill,
         is_usable: Callable[[FeedEntry, GrantEntry], bool],
         hand_over_records: int,

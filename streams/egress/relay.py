@@ -21,9 +21,9 @@ from schemas.incident import Incidents
 from schemas.wire.schema import SchemaOf
 from streams.egress.backfill import Backfill, Replay
 from streams.egress.egress import HashKey, definition_text
-from streams.egress.liveness import Liveness, Progress
+from streams.egress.liveness import EgressProgress, Liveness
 from streams.egress.plan import Plans, Serving
-from streams.egress.route import FLUSH_SECONDS, Outlet, Router, Tally
+from streams.egress.route import FLUSH_SECONDS, BatchTally, Outlet, Router
 from streams.egress.scope import ReadOut
 
 HAND_OVER_RECORDS = 40_000
@@ -32,7 +32,7 @@ HAND_OVER_SECONDS = 2.0
 _logger = logging.getLogger(__name__)
 
 
-class Observer(Protocol):
+class RelayObserver(Protocol):
     """What the relay tells whoever measures; called for what is durable."""
 
     def processed(self, feed: str, count: int, size_bytes: int) -> None:
@@ -64,9 +64,9 @@ class Relay:
         directory: Callable[[], Directory],
         schema_of: SchemaOf,
         open_outlet: Callable[[], Outlet],
-        observer: Observer,
+        observer: RelayObserver,
         replay: Replay,
-        progress: Progress,
+        progress: EgressProgress,
         hash_key: HashKey,
         now: Callable[[], datetime],
         read_out: ReadOut,
@@ -102,7 +102,7 @@ class Relay:
     def handle(self, batches: Sequence[Batch]) -> None:
         """Take a group of batches to their outputs. Raises Transient for a feed that is not in the directory (yet)."""
         directory = self._take_up()
-        done: list[tuple[str, Sequence[Serving], Tally]] = []
+        done: list[tuple[str, Sequence[Serving], BatchTally]] = []
         router, outlet = self._way_out()
         try:
             for batch in batches:
@@ -178,12 +178,12 @@ class Relay:
                 present.append(replace(serving, entry=entry))
         return directory.feeds.get(topic), tuple(present)
 
-    def _report_group(self, done: Sequence[tuple[str, Sequence[Serving], Tally]]) -> None:
+    def _report_group(self, done: Sequence[tuple[str, Sequence[Serving], BatchTally]]) -> None:
         """Once per feed and grant, however many partitions the group has."""
-        feeds: dict[str, Tally] = {}
+        feeds: dict[str, BatchTally] = {}
         routed: dict[str, list[int]] = {}
         for topic, servings, tally in done:
-            total = feeds.setdefault(topic, Tally())
+            total = feeds.setdefault(topic, BatchTally())
             total.count += tally.count
             total.size_bytes += tally.size_bytes
             for reason, count in tally.rejected.items():
@@ -200,7 +200,7 @@ class Relay:
         for grant_id, (delivered, suppressed, size_bytes) in routed.items():
             self._observer.routed(grant_id, delivered, suppressed, size_bytes)
 
-    def _report_backfill(self, topic: str, servings: Sequence[Serving], tally: Tally) -> None:
+    def _report_backfill(self, topic: str, servings: Sequence[Serving], tally: BatchTally) -> None:
         for reason, count in tally.rejected.items():
             self._observer.rejected(topic, reason, count)
         for index, serving in enumerate(servings):

@@ -45,7 +45,7 @@ class Outlet(Protocol):
 
 
 @dataclass(slots=True)
-class Tally:
+class BatchTally:
     """What happened to a batch: changes and bytes in, and per grant what came of them."""
 
     count: int = 0
@@ -74,9 +74,9 @@ class Router:
 
     def route(  # noqa: C901, PLR0912  # the hot loop stays in one piece: a call costs as much as a column
         self, batch: Batch, feed: FeedEntry, servings: tuple[Serving, ...]
-    ) -> Tally:
+    ) -> BatchTally:
         """Append what each grant gets of the batch. Nothing is durable before the outlet is flushed."""
-        tally = Tally(delivered=[0] * len(servings), suppressed=[0] * len(servings), sizes=[0] * len(servings))
+        tally = BatchTally(delivered=[0] * len(servings), suppressed=[0] * len(servings), sizes=[0] * len(servings))
         plans: dict[bytes, Plan] = {}
         append, partition = self.scopes.append if self.scopes else self._outlet.append, batch.partition
         delivered, suppressed, sizes = tally.delivered, tally.suppressed, tally.sizes
@@ -135,7 +135,7 @@ class Router:
         way: Way,
         change: tuple[bytes, Spans, Extras | None],
         error: ScopeUnknown,
-        tally: Tally,
+        tally: BatchTally,
     ) -> None:
         """A row outside the filter, or gone, of which the source did not say what it was: removed if it was delivered."""
         value, spans, extras = change
@@ -165,7 +165,7 @@ class Router:
         schema_id, _ = unframe(value)
         return self._plans.plan(schema_id, feed, servings)
 
-    def _reject(self, batch: Batch, record: Record, way: Way | None, error: Exception, tally: Tally) -> None:
+    def _reject(self, batch: Batch, record: Record, way: Way | None, error: Exception, tally: BatchTally) -> None:
         if way is None and not self._is_live:
             return
         if not isinstance(error, Rejected):

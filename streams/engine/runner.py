@@ -30,7 +30,7 @@ from streams.engine.message import HOLD, TICK, message_key, pack
 from streams.engine.state import Changelog
 from streams.engine.task import Summary, Task, Ways, Writer, spread
 from streams.engine.time.clock import Told, place_of
-from streams.engine.time.past import Past, Progress, Replay, readers_of
+from streams.engine.time.past import Past, PastProgress, Replay, readers_of
 from streams.engine.time.unfolded import Unfolded, is_near_end
 from streams.operators.flow import Flow, in_use
 
@@ -41,7 +41,7 @@ SNAPSHOT = ord("r")
 _logger = logging.getLogger(__name__)
 
 
-class Observer(Protocol):
+class RunnerObserver(Protocol):
     """What the runner tells whoever measures; called for what is durable."""
 
     def taken(self, flow: str, count: int) -> None:
@@ -85,9 +85,9 @@ class Runner:
         changelog: Changelog,
         ways: Ways,
         data_dir: Path,
-        progress: Progress,
+        progress: PastProgress,
         replay: Replay,
-        observer: Observer,
+        observer: RunnerObserver,
         is_replay: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:

@@ -104,7 +104,7 @@ class AnswerForm:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class AnswerTerms:
     """How answers count. `valid_micros` is how long an answer holds (None: for ever)."""
 
     passing: frozenset[str] = frozenset({"PASS"})
@@ -140,7 +140,7 @@ class Standing:
         """Whether the last round has no answer at all."""
         return self.answer is None and self.expired is None
 
-    def is_overdue(self, now: int, terms: Terms) -> bool:
+    def is_overdue(self, now: int, terms: AnswerTerms) -> bool:
         """Whether the part is silent past its deadline and the grace."""
         return self.is_silent and now >= self.round.due_at + terms.grace_micros
 
@@ -159,7 +159,7 @@ class Case:
 
     parts: Sequence[Part]
     rounds: Sequence[Round]
-    terms: Terms = field(default_factory=Terms)
+    terms: AnswerTerms = field(default_factory=AnswerTerms)
 
     def standings(self, answers: Sequence[Answer], until: int) -> list[Standing]:
         """How every part stands by the answers before a moment. Independent of the order in which anything arrived."""

@@ -25,8 +25,8 @@ from streams.operators.name import comparable, is_alias, loose
 
 __all__ = [
     "IdentifierClaim",
+    "MergeSource",
     "Merged",
-    "Source",
     "comparable",
     "conflict",
     "deterministic_id",
@@ -43,7 +43,7 @@ Read = Callable[[Row], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class MergeSource:
     """A feed that may speak of a field, and how. Of several rows of it the newest by event time speaks."""
 
     feed: str
@@ -68,19 +68,21 @@ class Merged:
         return max((entry["committed_at"] // 1000 for entry in self.provenance.values()), default=0)
 
 
-def sources(priority: Mapping[str, Sequence[str]], reads: Mapping[str, Read] | None = None) -> dict[str, list[Source]]:
+def sources(
+    priority: Mapping[str, Sequence[str]], reads: Mapping[str, Read] | None = None
+) -> dict[str, list[MergeSource]]:
     """Field to its sources, best first. Each is written `feed:column`, or `feed:name` of one of `reads`.
 
     Raises Misconfigured for a text that is neither.
     """
-    found: dict[str, list[Source]] = {}
+    found: dict[str, list[MergeSource]] = {}
     for name, texts in priority.items():
         for text in texts:
             feed, colon, column = text.partition(":")
             if not colon or "." not in feed or not column:
                 fix = "write each source as <agency>.<table>:<column>"
                 raise Misconfigured(f"priority of {name}", f"{text!r} names no column of a feed", fix=fix)
-            found.setdefault(name, []).append(Source(feed, (reads or {}).get(column) or _column(column)))
+            found.setdefault(name, []).append(MergeSource(feed, (reads or {}).get(column) or _column(column)))
     return found
 
 
@@ -92,7 +94,7 @@ def _column(name: str) -> Read:
 
 
 def merge(
-    facts: Iterable[Fact], rules: Mapping[str, Sequence[Source]], rank: Callable[[Fact], Any] = lambda _: 0
+    facts: Iterable[Fact], rules: Mapping[str, Sequence[MergeSource]], rank: Callable[[Fact], Any] = lambda _: 0
 ) -> Merged:
     """Fold rows into one record. A field's first source with a value supplies it; the others are not asked.
 

@@ -224,7 +224,7 @@ def _cause(packed: Sequence[Any]) -> Cause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class OfficeAnswer:
     """What the office in charge answered: CONFIRMED or FALSE_POSITIVE, and when, microseconds."""
 
     outcome: str
@@ -232,7 +232,7 @@ class Answer:
 
 
 def state_of(
-    warned: Warned, answer: Answer | None, *, now: int, has_office: bool = True, closes_after: int = 0
+    warned: Warned, answer: OfficeAnswer | None, *, now: int, has_office: bool = True, closes_after: int = 0
 ) -> tuple[str, int | None]:
     """A warning's state at an event time, and when to look again.
 

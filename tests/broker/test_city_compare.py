@@ -23,7 +23,7 @@ from sinks.drops.folder import DropFolder
 from sinks.drops.format import format_of
 from sinks.drops.sink import DropSink
 from sinks.http.copy import WebhookCopy
-from sinks.postgresql.copy import TableCopy
+from sinks.postgresql.copy import DeliveredCopy
 from sinks.postgresql.sink import PostgresSink
 from tests.stage.delivering import OutFeed, decimal
 
@@ -122,7 +122,7 @@ def delivered(feed: OutFeed) -> list[Any]:
 def test_a_table_is_compared_to_the_last_value(postgres: Any, feed: OutFeed, source: str) -> None:
     dsn = postgres.create_database("copy")
     sink = PostgresSink(dsn=dsn, subscriber=feed.subscriber, schema_of=feed.schemas.__getitem__, schema="gz", tables={})
-    copy, grant = TableCopy(dsn=dsn, schema="gz"), feed.grant.grant
+    copy, grant = DeliveredCopy(dsn=dsn, schema="gz"), feed.grant.grant
     assert compare(grant, feed.contract, source_rows(source, feed.contract), copy).missing == 2, "no table yet"
     sink.write([feed.batch(*delivered(feed))])
     sink.close()

@@ -31,7 +31,7 @@ from sinks.drops.folder import DropFolder
 from sinks.drops.format import format_of
 from sinks.drops.sink import DropSink
 from sinks.http.copy import WebhookCopy
-from sinks.postgresql.copy import TableCopy
+from sinks.postgresql.copy import DeliveredCopy
 from sinks.postgresql.sink import PostgresSink
 from streams.engine.derived import DerivedFeed
 from streams.engine.effects import RowChange
@@ -144,7 +144,7 @@ def test_a_table_equals_the_rows_that_stand_in_the_feed(postgres: Any, mesh: Mes
     dsn = postgres.create_database("derived")
     schema_of = mesh.mesh.schemas.__getitem__
     sink = PostgresSink(dsn=dsn, subscriber="customs", schema_of=schema_of, schema="public", tables={})
-    copy = TableCopy(dsn=dsn)
+    copy = DeliveredCopy(dsn=dsn)
     play(mesh, lambda batch: sink.write([batch]))
     assert mesh.compared(copy).to_json() == EXACT
     table = mesh.feed.replace(".", "_")

@@ -17,7 +17,7 @@ from producers.capture import Capture
 from producers.kind import SourceKind
 from producers.postgresql.kind import POSTGRES
 from producers.postgresql.slot import slot_name
-from producers.source import MemoryProgress, Progress
+from producers.source import MemoryProgress, SourceProgress
 from schemas.agreement.agency import Agency, SourceConfig
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.change import Change, Op, Record
@@ -117,7 +117,7 @@ class Rig:
         self.schemas = Schemas()
         self.codec = Codec(self.schemas.of)
         self.seen = Seen()
-        self.progress: Progress = MemoryProgress()
+        self.progress: SourceProgress = MemoryProgress()
         self.incidents = MemoryIncidents()
         config = SourceConfig(name="main", kind="postgres", options=options)
         self.directory = Directory(agencies={agency: Agency(agency=agency, name=agency, sources=(config,))})

@@ -12,11 +12,11 @@ import psycopg
 from hypothesis import strategies as st
 from psycopg import sql
 
-from producers.postgresql.link.catalog import Types, tables
+from producers.postgresql.link.catalog import SourceTypes, tables
 from producers.postgresql.link.link import connect
 from producers.postgresql.stream.pgoutput import FIRST_COLUMN, HEADER, INSERT
 from producers.postgresql.value.transcode import Transcoder
-from producers.postgresql.value.tuple import PADDING, Column
+from producers.postgresql.value.tuple import PADDING, TupleColumn
 from schemas.contract import wire_fields
 from schemas.wire.codec import parse_raw
 from tests.stage.capturing import contract
@@ -63,8 +63,8 @@ class Oracle:
         self.run(f"CREATE TABLE v (id serial PRIMARY KEY, {columns})")
         self.db.execute("CREATE PUBLICATION v FOR TABLE v")
         self.db.execute("SELECT pg_create_logical_replication_slot('values', 'pgoutput')")
-        table = tables(self.db, Types(self.db), ["public.v"])["public.v"]
-        self.columns = [Column(column.name, column.type) for column in table.columns]
+        table = tables(self.db, SourceTypes(self.db), ["public.v"])["public.v"]
+        self.columns = [TupleColumn(column.name, column.type) for column in table.columns]
         typed = {
             "id": "int",
             **{name: ["null", k.avro, *(["string"] if k.avro != "string" else [])] for name, k in kinds.items()},

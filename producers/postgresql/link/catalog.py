@@ -75,7 +75,7 @@ WHERE c.oid = %(oid)s OR c.oid IN (SELECT relid FROM pg_partition_tree(%(oid)s) 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class ReplicaIdentity:
     """What the log says of an old row of a table: `kind` is relreplident, `columns` are those of its usable index, if any."""
 
     kind: str
@@ -92,7 +92,7 @@ class Leaf:
     name: str
     kind: str
     persistence: str
-    logged: Identity
+    logged: ReplicaIdentity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,14 +111,14 @@ class TableColumn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class CatalogTable:
     """A table as the catalog has it. `name` is `<schema>.<table>`, `rows` an estimate (-1: never analysed)."""
 
     oid: int
     name: str
     kind: str
     persistence: str
-    logged: Identity
+    logged: ReplicaIdentity
     filenode: int
     rows: int
     blocks: int
@@ -136,7 +136,7 @@ class Table:
         return self.logged.kind == "f" and all(leaf.logged.kind == "f" for leaf in self.leaves)
 
 
-class Types:
+class SourceTypes:
     """Types by oid, domains resolved to what they are made of; asks again for an oid it does not know."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
@@ -198,14 +198,14 @@ def spelled(name: str) -> str:
     return ".".join(parts)
 
 
-def tables(connection: psycopg.Connection[Any], types: Types, names: Iterable[str]) -> Mapping[str, Table]:
+def tables(connection: psycopg.Connection[Any], types: SourceTypes, names: Iterable[str]) -> Mapping[str, CatalogTable]:
     """The named tables that exist, by name."""
-    found: dict[str, Table] = {}
+    found: dict[str, CatalogTable] = {}
     with connection.cursor(row_factory=dict_row) as cursor:
         for row in cursor.execute(_TABLES, (list(names),)).fetchall():
             name = f"{row['nspname']}.{row['relname']}"
             logged, leaves = _identities(cursor, row["oid"])
-            found[name] = Table(
+            found[name] = CatalogTable(
                 oid=row["oid"],
                 name=name,
                 kind=row["relkind"],
@@ -225,12 +225,12 @@ def tables(connection: psycopg.Connection[Any], types: Types, names: Iterable[st
     return found
 
 
-def _identities(cursor: psycopg.Cursor[dict[str, Any]], oid: int) -> tuple[Identity, tuple[Leaf, ...]]:
+def _identities(cursor: psycopg.Cursor[dict[str, Any]], oid: int) -> tuple[ReplicaIdentity, tuple[Leaf, ...]]:
     """The table's own identity, and its partitions with theirs."""
-    own = Identity(kind="n")
+    own = ReplicaIdentity(kind="n")
     leaves: list[Leaf] = []
     for row in cursor.execute(_IDENTITIES, {"oid": oid}).fetchall():
-        identity = Identity(
+        identity = ReplicaIdentity(
             kind=row["relreplident"],
             columns=tuple(row["logged"] or ()),
             primary_key=tuple(row["primary_key"] or ()),
@@ -246,7 +246,7 @@ def _identities(cursor: psycopg.Cursor[dict[str, Any]], oid: int) -> tuple[Ident
     return own, tuple(leaves)
 
 
-def _columns(cursor: psycopg.Cursor[dict[str, Any]], types: Types, oid: int) -> tuple[TableColumn, ...]:
+def _columns(cursor: psycopg.Cursor[dict[str, Any]], types: SourceTypes, oid: int) -> tuple[TableColumn, ...]:
     rows: Sequence[dict[str, Any]] = cursor.execute(_COLUMNS, (oid,)).fetchall()
     return tuple(
         TableColumn(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from producers.draft import Drafted, DraftedTable, LeftOut, stems
-from producers.postgresql.link.catalog import Table, TableColumn, Types, spelled, tables
+from producers.postgresql.link.catalog import CatalogTable, SourceTypes, TableColumn, spelled, tables
 from producers.postgresql.link.link import connect, translated
 from producers.postgresql.onboarding.draft_type import Unmapped, field_of
 from producers.postgresql.onboarding.preflight import findings
@@ -32,10 +32,10 @@ def draft(address: str, names: Sequence[str], agency: str, text_encoding: str | 
     """See `producers.draft.Drafting`; a table of `public` needs no schema."""
     outcome = Drafted()
     with connect(address, name="draft", text_encoding=text_encoding) as connection, translated("draft"):
-        types = Types(connection)
+        types = SourceTypes(connection)
         found = _tables(connection, types, names)
         for name, stem in stems(found):
-            drafted = _Drafting(connection, found[name], outcome).drafted(stem, is_lossless=is_lossless)
+            drafted = _TableDraft(connection, found[name], outcome).drafted(stem, is_lossless=is_lossless)
             if drafted is not None:
                 outcome.tables.append(drafted)
         contracts = [drafted.contract(agency) for drafted in outcome.tables]
@@ -43,7 +43,7 @@ def draft(address: str, names: Sequence[str], agency: str, text_encoding: str | 
     return outcome
 
 
-def _tables(connection: Any, types: Types, wanted: Sequence[str]) -> dict[str, Table]:
+def _tables(connection: Any, types: SourceTypes, wanted: Sequence[str]) -> dict[str, CatalogTable]:
     names = [name if "." in name else f"public.{name}" for name in wanted]
     found = tables(connection, types, names or [row[0] for row in connection.execute(_LIST)])
     if absent := sorted(set(names) - set(found)):
@@ -52,10 +52,10 @@ def _tables(connection: Any, types: Types, wanted: Sequence[str]) -> dict[str, T
     return {name: found[name] for name in sorted(found)}
 
 
-class _Drafting:
+class _TableDraft:
     """One table on its way into a contract."""
 
-    def __init__(self, connection: Any, table: Table, outcome: Drafted) -> None:
+    def __init__(self, connection: Any, table: CatalogTable, outcome: Drafted) -> None:
         self._connection = connection
         self._table = table
         self._outcome = outcome

@@ -12,7 +12,7 @@ import psycopg
 
 from producers.finding import Finding
 from producers.postgresql.identity import logged_columns, usable_identity, whole_row_fix
-from producers.postgresql.link.catalog import Table, Types, spelled, tables
+from producers.postgresql.link.catalog import CatalogTable, SourceTypes, spelled, tables
 from producers.postgresql.link.link import connect, translated
 from producers.postgresql.value.avro import Unmapped, encoder
 from producers.postgresql.value.encoding import codec_of
@@ -36,7 +36,7 @@ _OLDEST = 140_000
 
 def examine(
     source: SourceConfig, address: str, contracts: Sequence[Contract], *, name: str
-) -> tuple[Sequence[Finding], Mapping[str, Table]]:
+) -> tuple[Sequence[Finding], Mapping[str, CatalogTable]]:
     """See `producers.kind.Preflight`."""
     encoding = source.options.get("text_encoding")
     found = preflight(address, contracts, name=name, text_encoding=encoding)
@@ -48,10 +48,10 @@ def examine(
 
 def describe(
     address: str, names: Iterable[str], *, name: str = "check", text_encoding: str | None = None
-) -> Mapping[str, Table]:
+) -> Mapping[str, CatalogTable]:
     """The named tables (`<schema>.<table>`) as the catalog has them. Raises Transient or Misconfigured."""
     with connect(address, name=name, text_encoding=text_encoding) as connection, translated(name):
-        return tables(connection, Types(connection), names)
+        return tables(connection, SourceTypes(connection), names)
 
 
 def preflight(
@@ -59,11 +59,14 @@ def preflight(
 ) -> list[Finding]:
     """Everything that stands in the way of capturing these contracts. Raises Transient when the database is unreachable."""
     with connect(address, name=name, text_encoding=text_encoding) as connection, translated(name):
-        return findings(connection, Types(connection), contracts, text_encoding)
+        return findings(connection, SourceTypes(connection), contracts, text_encoding)
 
 
 def findings(
-    connection: psycopg.Connection[Any], types: Types, contracts: Sequence[Contract], text_encoding: str | None = None
+    connection: psycopg.Connection[Any],
+    types: SourceTypes,
+    contracts: Sequence[Contract],
+    text_encoding: str | None = None,
 ) -> list[Finding]:
     """As `preflight`, on an open connection."""
     found = list(_server(connection, text_encoding))
@@ -181,7 +184,7 @@ def _encoding(encoding: str, text_encoding: str | None) -> Iterator[Finding]:
         )
 
 
-def _table(contract: Contract, table: Table) -> Iterator[Finding]:
+def _table(contract: Contract, table: CatalogTable) -> Iterator[Finding]:
     name = spelled(table.name)
     if table.kind not in "rp":
         yield _error(
@@ -216,7 +219,7 @@ def _error(contract: Contract, message: str, fix: str) -> Finding:
     return Finding(severity="error", subject=contract.feed, message=message, fix=fix)
 
 
-def _columns(contract: Contract, table: Table) -> Iterator[Finding]:
+def _columns(contract: Contract, table: CatalogTable) -> Iterator[Finding]:
     name = spelled(table.name)
     # The server would break the stream at such a column, whether the contract names it or not.
     for column in table.columns:
@@ -251,7 +254,7 @@ def _columns(contract: Contract, table: Table) -> Iterator[Finding]:
             )
 
 
-def _identity(contract: Contract, table: Table) -> Iterator[Finding]:
+def _identity(contract: Contract, table: CatalogTable) -> Iterator[Finding]:
     if (fault := usable_identity(table)) is not None:
         yield _error(contract, fault.message, fault.fix)
         return
@@ -275,7 +278,7 @@ def _identity(contract: Contract, table: Table) -> Iterator[Finding]:
         )
 
 
-def _partitions(contract: Contract, table: Table) -> Iterator[Finding]:
+def _partitions(contract: Contract, table: CatalogTable) -> Iterator[Finding]:
     for leaf in table.leaves:
         if leaf.kind == "f":
             yield _error(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from producers.kind import Successor
-from producers.postgresql.link.catalog import Table, TableColumn
+from producers.postgresql.link.catalog import CatalogTable, TableColumn
 from producers.postgresql.onboarding.draft_type import Unmapped, field_of
 from producers.postgresql.onboarding.preflight import describe as tables_of
 from producers.postgresql.value.avro import encoder
@@ -32,7 +32,7 @@ def look(source: SourceConfig, address: str, contract: Contract, table: str | No
     return Successor(contract=after, differences=differences, is_whole_row=found.is_whole_row)
 
 
-def successor(contract: Contract, table: Table) -> tuple[Contract, list[str]]:
+def successor(contract: Contract, table: CatalogTable) -> tuple[Contract, list[str]]:
     """The contract that fits the table, and what differs, in words. Raises Misconfigured for a table that cannot be this feed's."""
     columns = {column.name: column for column in table.columns}
     differences: list[str] = []

@@ -23,8 +23,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
-from producers.postgresql.link.catalog import Table
-from producers.postgresql.options import PostgresOptions
+from producers.postgresql.link.catalog import CatalogTable
+from producers.postgresql.options import PostgresSourceOptions
 from producers.postgresql.place import TablePlace
 from producers.postgresql.snapshot import snapshot as postgres_snapshot
 from producers.postgresql.snapshot.copyist import SETTLE_SECONDS, error_heard
@@ -41,12 +41,12 @@ _turn = threading.Lock()
 """Sources of one process that begin together do not multiply processes: one has them at a time, the others copy alone."""
 
 
-def processes_most(options: PostgresOptions) -> int:
+def processes_most(options: PostgresSourceOptions) -> int:
     """How many processes a copy may use: the option, else one for each core."""
     return options.snapshot_processes or min(len(os.sched_getaffinity(0)), PROCESSES_MAX)
 
 
-def processes_worth(most: int, tables: Iterable[Table]) -> int:
+def processes_worth(most: int, tables: Iterable[CatalogTable]) -> int:
     """How many of them the tables are worth: starting one costs what copying a range takes."""
     return min(most, sum(table.blocks for table in tables) // postgres_snapshot.RANGE_BLOCKS)
 
@@ -153,7 +153,7 @@ class ParallelCopy:
         setting: SourceSetting,
         origin: Origin,
         reading: Reading,
-        tables: Mapping[str, Table],
+        tables: Mapping[str, CatalogTable],
         entries: Mapping[str, FeedEntry],
         most: int,
     ) -> ParallelCopy | None:
@@ -163,7 +163,7 @@ class ParallelCopy:
             return None
         job = {
             "address": setting.address,
-            "text_encoding": setting.options(PostgresOptions).text_encoding,
+            "text_encoding": setting.options(PostgresSourceOptions).text_encoding,
             "origin": asdict(origin),
             "log": {**asdict(setting.log), "client_id": f"{setting.log.client_id}-copy"},
             "snapshot": reading.export(),
@@ -181,7 +181,9 @@ class ParallelCopy:
             raise
         return copy
 
-    def __init__(self, setting: SourceSetting, tables: Mapping[str, Table], entries: Mapping[str, FeedEntry]) -> None:
+    def __init__(
+        self, setting: SourceSetting, tables: Mapping[str, CatalogTable], entries: Mapping[str, FeedEntry]
+    ) -> None:
         self._observer = setting.observer
         self._tables = tables
         self._entries = entries

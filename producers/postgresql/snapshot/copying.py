@@ -16,9 +16,9 @@ from dataclasses import replace
 from producers.postgresql.admission import Widen, admission
 from producers.postgresql.book import Book, columns_of
 from producers.postgresql.captured import absent
-from producers.postgresql.link.catalog import Table, Types, tables
+from producers.postgresql.link.catalog import CatalogTable, SourceTypes, tables
 from producers.postgresql.link.link import connect, connect_replication, translated
-from producers.postgresql.options import PostgresOptions
+from producers.postgresql.options import PostgresSourceOptions
 from producers.postgresql.place import COPYING, TablePlace
 from producers.postgresql.slot import Slot, by_table
 from producers.postgresql.snapshot.copy import ParallelCopy, processes_most
@@ -48,10 +48,10 @@ class Copying:
     def __init__(
         self,
         setting: SourceSetting,
-        options: PostgresOptions,
+        options: PostgresSourceOptions,
         book: Book,
         slot: Slot,
-        types: Types,
+        types: SourceTypes,
         widen: Widen | None,
     ) -> None:
         self._setting = setting
@@ -112,7 +112,7 @@ class Copying:
         self._retry_at[feed] = time.monotonic() + LOCK_RETRY_SECONDS
         self._book.wait(feed, reason)
 
-    def seen(self, feeds: Mapping[str, FeedEntry]) -> tuple[Look, Mapping[str, Table]]:
+    def seen(self, feeds: Mapping[str, FeedEntry]) -> tuple[Look, Mapping[str, CatalogTable]]:
         """The feeds' tables as the catalog has them now, and where the log is."""
         names = [entry.contract.table for entry in feeds.values()]
         statements = self._slot.statements
@@ -120,7 +120,9 @@ class Copying:
         with translated(self._name):
             return seen, tables(statements, self._types, names)
 
-    def planned(self, feeds: Mapping[str, FeedEntry], seen: Look, present: Mapping[str, Table]) -> dict[str, FeedEntry]:
+    def planned(
+        self, feeds: Mapping[str, FeedEntry], seen: Look, present: Mapping[str, CatalogTable]
+    ) -> dict[str, FeedEntry]:
         """Note in the book how each table is to be copied; the feeds whose table is there."""
         found: dict[str, FeedEntry] = {}
         for feed, entry in feeds.items():
@@ -137,7 +139,7 @@ class Copying:
             found[feed] = entry
         return found
 
-    def _goes_on(self, place: TablePlace, entry: FeedEntry, table: Table) -> bool:
+    def _goes_on(self, place: TablePlace, entry: FeedEntry, table: CatalogTable) -> bool:
         """Not if the file was rewritten, old rows are not logged whole (PG-16), or the contract has further columns."""
         is_same = place.state == COPYING and place.copy > 0 and place.filenode == table.filenode
         return is_same and columns_of(entry) <= set(place.columns) and table.is_whole_row
@@ -201,7 +203,7 @@ class Copying:
         return {feed: entry for feed, entry in feeds.items() if entry.contract.table not in locked}
 
     def first(
-        self, feeds: Mapping[str, FeedEntry], present: Mapping[str, Table], origin: Origin
+        self, feeds: Mapping[str, FeedEntry], present: Mapping[str, CatalogTable], origin: Origin
     ) -> Iterator[SourceBatch]:
         """Copy tables before the stream begins: nothing overtakes their rows, so that several processes may share the work."""
         assert self._reading is not None, "opened by the caller"
@@ -221,7 +223,7 @@ class Copying:
         self.close()
 
     def copy(
-        self, feeds: Mapping[str, FeedEntry], present: Mapping[str, Table], origin: Origin
+        self, feeds: Mapping[str, FeedEntry], present: Mapping[str, CatalogTable], origin: Origin
     ) -> Iterator[SourceBatch]:
         """Copy tables one after the other; one that is stopped, or is to be copied anew, meanwhile is left."""
         entries = by_table(feeds)
@@ -231,7 +233,7 @@ class Copying:
                 break
         self.close()
 
-    def _table(self, entry: FeedEntry, table: Table, origin: Origin) -> Generator[SourceBatch, None, bool]:
+    def _table(self, entry: FeedEntry, table: CatalogTable, origin: Origin) -> Generator[SourceBatch, None, bool]:
         """False where all that is left is to be copied out of a later snapshot, from where this one has come to."""
         assert self._reading is not None, "opened by the caller"
         feed, place = entry.feed, self._book.table(entry.feed)

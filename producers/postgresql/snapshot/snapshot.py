@@ -18,14 +18,14 @@ import psycopg
 from psycopg import sql
 from psycopg.pq.abc import PGconn
 
-from producers.postgresql.link.catalog import Table, Types, identifier, split, tables
+from producers.postgresql.link.catalog import CatalogTable, SourceTypes, identifier, split, tables
 from producers.postgresql.link.link import check, raw_text, rows_of, translated
 from producers.postgresql.stream.pgoutput import lsn_number
 from producers.postgresql.stream.stream import TRUNCATE_KEY
 from producers.postgresql.value.encoding import wire_codec
 from producers.postgresql.value.envelope import IN_SNAPSHOT, READ, FeedEnvelope, Transaction, truncate_value
 from producers.postgresql.value.transcode import Transcoder
-from producers.postgresql.value.tuple import PADDING, Column
+from producers.postgresql.value.tuple import PADDING, TupleColumn
 from producers.rejected import rejected
 from producers.source import SourceBatch
 from schemas.agreement.directory import FeedEntry
@@ -202,15 +202,15 @@ class Reading:
         assert row is not None, "a SELECT without FROM has one row"
         return row[0]
 
-    def catalog(self, names: Iterable[str]) -> Mapping[str, Table]:
+    def catalog(self, names: Iterable[str]) -> Mapping[str, CatalogTable]:
         """The named tables; while they are held, none of their columns and types changes."""
         with translated(self._name):
-            return tables(self._connection, Types(self._connection), names)
+            return tables(self._connection, SourceTypes(self._connection), names)
 
     def copy(
         self,
         feed: str,
-        table: Table,
+        table: CatalogTable,
         transcoder: Transcoder,
         start: int,
         end: int | None,
@@ -245,9 +245,11 @@ class Reading:
 class TableCopy:
     """How the rows of one table become records of its feed, out of one open snapshot."""
 
-    def __init__(self, reading: Reading, entry: FeedEntry, table: Table, origin: Origin) -> None:
+    def __init__(self, reading: Reading, entry: FeedEntry, table: CatalogTable, origin: Origin) -> None:
         wanted = {field.column for field in entry.contract.fields}
-        columns = [Column(column.name, column.type, column.typmod) for column in table.columns if column.name in wanted]
+        columns = [
+            TupleColumn(column.name, column.type, column.typmod) for column in table.columns if column.name in wanted
+        ]
         self._reading = reading
         self._feed = entry.feed
         self._table = table
@@ -303,7 +305,7 @@ def _chunk(
     return is_done
 
 
-def ranges(table: Table, next_block: int) -> Iterator[tuple[int, int | None]]:
+def ranges(table: CatalogTable, next_block: int) -> Iterator[tuple[int, int | None]]:
     """Block ranges from `next_block` on; the last one is open-ended, since the table may have grown."""
     if table.kind == "r":
         while next_block + RANGE_BLOCKS < table.blocks:
@@ -312,7 +314,7 @@ def ranges(table: Table, next_block: int) -> Iterator[tuple[int, int | None]]:
     yield next_block, None
 
 
-def _copy_statement(table: Table, columns: Iterable[Column], start: int, end: int | None) -> sql.Composed:
+def _copy_statement(table: CatalogTable, columns: Iterable[TupleColumn], start: int, end: int | None) -> sql.Composed:
     # A type without a binary form comes as text, as it does in the log (PG-21).
     names = sql.SQL(", ").join(
         sql.SQL("{}::text" if column.type.has_output_only else "{}").format(sql.Identifier(column.name))

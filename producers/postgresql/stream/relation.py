@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable, Mapping
 
 from producers.postgresql.captured import Difference, renamed, replaced
-from producers.postgresql.link.catalog import Types, spelled
+from producers.postgresql.link.catalog import SourceTypes, spelled
 from producers.postgresql.stream import pgoutput
 from producers.postgresql.value.envelope import CREATED, DELETED, NULL, UPDATED, FeedEnvelope, Transaction
 from producers.postgresql.value.transcode import Transcoder
-from producers.postgresql.value.tuple import Column
-from producers.source import Tally
+from producers.postgresql.value.tuple import TupleColumn
+from producers.source import FeedTally
 from schemas.agreement.directory import FeedEntry
 from schemas.errors import ContractBroken
 from schemas.position import Position
@@ -35,7 +35,7 @@ class Tracked:
     )  # fmt: skip
 
     def __init__(
-        self, columns: tuple[Column, ...], entry: FeedEntry, envelope: FeedEnvelope, transcoder: Transcoder
+        self, columns: tuple[TupleColumn, ...], entry: FeedEntry, envelope: FeedEnvelope, transcoder: Transcoder
     ) -> None:
         self.columns = columns
         self.entry = entry
@@ -49,7 +49,7 @@ class Tracked:
         self.place = (0, 0)
         self.order = self.xid = 0
         self.head = self.head_deleted = self.created = self.updated = self.deleted = b""
-        self.inserts, self.updates, self.deletes = Tally(), Tally(), Tally()
+        self.inserts, self.updates, self.deletes = FeedTally(), FeedTally(), FeedTally()
 
     def enter(self, transaction: Transaction) -> None:
         """Prepare this relation's constants within a transaction."""
@@ -76,7 +76,7 @@ class Relations:
     `gate` is the first commit for which a relation is held back, and `open` lets it in. `passed` is the last commit that was read.
     """
 
-    def __init__(self, source: str, database: str, types: Types, stopped: Stopped, *, codec: str) -> None:
+    def __init__(self, source: str, database: str, types: SourceTypes, stopped: Stopped, *, codec: str) -> None:
         self._source = source
         self._database = database
         self._types = types
@@ -170,7 +170,7 @@ class Relations:
         if entry is None:
             return None
         columns = tuple(
-            Column(
+            TupleColumn(
                 column.name, self._types.resolve(column.type_oid), self._types.typmod(column.type_oid, column.typmod)
             )
             for column in relation.columns

@@ -21,7 +21,7 @@ from typing import Any
 
 from producers.postgresql.value.avro import Encode, Misfit, Unmapped, encoder
 from producers.postgresql.value.encoding import reason_of, to_utf8
-from producers.postgresql.value.tuple import TEXTUAL_TYPES, Column, Tuples
+from producers.postgresql.value.tuple import TEXTUAL_TYPES, TupleColumn, Tuples
 from schemas.contract import Contract, Field
 from schemas.errors import ContractBroken, Rejected
 from schemas.wire.code import Code
@@ -140,7 +140,9 @@ class Transcoder:
     when a field has no column, or a column no exact mapping (PG-46).
     """
 
-    def __init__(self, contract: Contract, columns: Sequence[Column], key_schema_id: int, *, codec: str = "") -> None:
+    def __init__(
+        self, contract: Contract, columns: Sequence[TupleColumn], key_schema_id: int, *, codec: str = ""
+    ) -> None:
         self.columns = tuple(columns)
         self._contract = contract
         self.codec = codec
@@ -167,7 +169,7 @@ class Transcoder:
         self.row: Row = code.build(self._function("pgoutput"), "pgoutput")
         self.copied_row: Row = code.build(self._function("copy"), "copy")
 
-    def _plan(self, i: int, column: Column, field: Field | None) -> _Plan:
+    def _plan(self, i: int, column: TupleColumn, field: Field | None) -> _Plan:
         if field is None:
             return _Plan(i, "")
         try:

@@ -19,7 +19,7 @@ Former = Sequence[tuple[int, bytes] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TupleColumn:
     """One column of a relation as the log announces it; `typmod` says how many digits a numeric has."""
 
     name: str
@@ -30,7 +30,7 @@ class Column:
 class Tuples:
     """The tuples of one relation version under one contract. `key_places` are the places of the contract's key columns."""
 
-    def __init__(self, contract: Contract, columns: Sequence[Column]) -> None:
+    def __init__(self, contract: Contract, columns: Sequence[TupleColumn]) -> None:
         self._feed = contract.feed
         self._columns = columns
         self._fields = {field.column: field for field in contract.fields}

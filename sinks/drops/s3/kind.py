@@ -9,7 +9,7 @@ from schemas.agreement.grant import Grant
 from sinks.copy import Copy
 from sinks.drops.s3.address import address_of, s3_address
 from sinks.drops.s3.options import ACCESS_KEY, SECRET_KEY, S3Options
-from sinks.kind import Place, Secret, SinkKind
+from sinks.kind import Destination, Secret, SinkKind
 from sinks.sink import Pace, Sink, SinkSetup
 
 
@@ -31,9 +31,9 @@ def _pace(setup: SinkSetup) -> Pace:
     return drop_pace(setup.options(S3Options))
 
 
-def _places(setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Place]:
+def _places(setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Destination]:
     at = address_of(setup, setup.options(S3Options))
-    yield Place(what="its prefix", where=("bucket", at.endpoint or at.region, at.bucket, at.prefix))
+    yield Destination(what="its prefix", where=("bucket", at.endpoint or at.region, at.bucket, at.prefix))
 
 
 def _copy(setup: SinkSetup, _grant: Grant, _kept: Path | None) -> Copy:

@@ -9,7 +9,7 @@ from schemas.agreement.grant import Grant
 from sinks.copy import Copy
 from sinks.drops.sftp.address import address_of, sftp_address
 from sinks.drops.sftp.options import PASSWORD, PRIVATE_KEY, SftpOptions
-from sinks.kind import Place, Secret, SinkKind
+from sinks.kind import Destination, Secret, SinkKind
 from sinks.sink import Pace, Sink, SinkSetup
 
 
@@ -31,9 +31,9 @@ def _pace(setup: SinkSetup) -> Pace:
     return drop_pace(setup.options(SftpOptions))
 
 
-def _places(setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Place]:
+def _places(setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Destination]:
     at = address_of(setup, setup.options(SftpOptions))
-    yield Place(what="its directory", where=("server", at.host, str(at.port), at.user, at.directory))
+    yield Destination(what="its directory", where=("server", at.host, str(at.port), at.user, at.directory))
 
 
 def _copy(setup: SinkSetup, _grant: Grant, _kept: Path | None) -> Copy:

@@ -16,7 +16,7 @@ from schemas.wire.name import column_name
 from sinks.postgresql.pipe import Pipe
 from sinks.postgresql.table.row import Taken
 from sinks.postgresql.table.table import quote
-from sinks.row import Column, columns_of, row_record
+from sinks.row import WireColumn, columns_of, row_record
 
 _logger = logging.getLogger(__name__)
 
@@ -86,8 +86,8 @@ class Narrowed:
         return cut
 
     def permitted(
-        self, topic: str, columns: tuple[Column, ...], read: Callable[[bytes], Taken]
-    ) -> tuple[tuple[Column, ...], Callable[[bytes], Taken]]:
+        self, topic: str, columns: tuple[WireColumn, ...], read: Callable[[bytes], Taken]
+    ) -> tuple[tuple[WireColumn, ...], Callable[[bytes], Taken]]:
         """Those of a record's columns that may still be taken, and how they are read."""
         permitted = self._permitted.get(topic)
         wanted = {column.wire for column in columns}

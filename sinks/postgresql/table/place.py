@@ -17,7 +17,7 @@ from sinks.postgresql.table.table import own_tables, quote, take_over
 from sinks.sink import BEGINNING, Fenced, Moved
 
 
-class Place:
+class OffsetPlace:
     """The offsets of the partitions that one sink has taken over.
 
     `at` is where each will be once everything queued is committed, BEGINNING for nothing yet; `epochs` fence other owners.

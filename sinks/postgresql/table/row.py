@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from schemas.errors import Rejected
 from schemas.wire.envelope_walk import BROKEN, envelope_walk
 from schemas.wire.walk import AvroType, Walk, decode
-from sinks.row import Column, columns_of, decimal_text, json_of, python_of, row_record
+from sinks.row import WireColumn, columns_of, decimal_text, json_of, python_of, row_record
 
 NULL = b"\xff\xff\xff\xff"
 _INT = struct.Struct(">ii").pack
@@ -81,7 +81,7 @@ def sql_type(kind: AvroType) -> str:
     return _SIMPLE.get(kind, "jsonb")
 
 
-def staging_type(column: Column) -> str:
+def staging_type(column: WireColumn) -> str:
     """The type in which the column's values are sent."""
     target = sql_type(column.kind)
     return target if target in OIDS and not column.is_lossless and column.type_name != "enum" else TEXT
@@ -138,7 +138,7 @@ class _Rows(Walk):
         super().__init__()
         self.scope |= {"NULL": NULL, "INT": _INT, "LONG": _LONG, "LENGTHS": _LENGTHS, "cell": cell}
 
-    def row(self, record: Mapping[str, Any], columns: tuple[Column, ...]) -> list[str]:
+    def row(self, record: Mapping[str, Any], columns: tuple[WireColumn, ...]) -> list[str]:
         """Lines that read a row; the variables that then hold its cells."""
         cells: list[str] = []
         for column, field in zip(columns, record["fields"], strict=True):
@@ -151,7 +151,7 @@ class _Rows(Walk):
                 self.take(name, kind, column)
         return cells
 
-    def take(self, name: str, kind: AvroType, column: Column) -> None:
+    def take(self, name: str, kind: AvroType, column: WireColumn) -> None:
         """Lines that read one value of the branch `kind` into the variable `name`."""
         if kind == "null":
             self.add(f"{name} = NULL")
@@ -233,7 +233,7 @@ class Taken(NamedTuple):
 class RowReader:
     """Reads envelopes of one schema. `read(message)` raises Rejected for bytes that are no such envelope."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[WireColumn, ...]
     read: Callable[[bytes], Taken]
 
 
@@ -241,7 +241,7 @@ class RowReader:
 class KeyReader:
     """Reads keys of one schema into cells."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[WireColumn, ...]
     read: Callable[[bytes], tuple[bytes, ...]]
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from schemas.errors import Misconfigured
 from sinks.postgresql.table.row import sql_type, staging_type
-from sinks.row import RESERVED, Column
+from sinks.row import RESERVED, WireColumn
 
 TOKEN = "_mesh_token"  # noqa: S105 -- a column's name
 KEY = "_mesh_key"
@@ -44,14 +44,14 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""').replace("\0", "") + '"'
 
 
-def printed_type(column: Column) -> str:
+def printed_type(column: WireColumn) -> str:
     """The column's type as `format_type` prints it."""
     name = sql_type(column.kind)
     base = name.removesuffix("[]")
     return _AS_PRINTED.get(base, base) + name[len(base) :]
 
 
-def does_fit(column: Column, printed: str) -> bool:
+def does_fit(column: WireColumn, printed: str) -> bool:
     """Whether an existing column may take the contract's values: the same type, or a department's own kind of text or JSON."""
     expected = printed_type(column)
     if expected == "jsonb" and printed in {"json", "text"}:
@@ -60,13 +60,13 @@ def does_fit(column: Column, printed: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class DeliveredTable:
     """One delivered table. `key` are its primary key's columns; `types` the target's own, where they differ."""
 
     schema: str
     name: str
-    columns: tuple[Column, ...]
-    key: tuple[Column, ...]
+    columns: tuple[WireColumn, ...]
+    key: tuple[WireColumn, ...]
     doc: str = ""
 
     def __post_init__(self) -> None:
@@ -84,13 +84,13 @@ class Table:
             if not does_hold(column.name):
                 raise Misconfigured(f"table {self.name}, column {column.name}", too_long, fix=SHORTER_COLUMN)
 
-    def named_as(self, columns_in: Callable[[Table], Collection[str]]) -> Table:
+    def named_as(self, columns_in: Callable[[DeliveredTable], Collection[str]]) -> DeliveredTable:
         """The same with the columns called as they are there: a table of before may have wire names."""
         if all(column.name == column.wire for column in self.columns):
             return self
         found = columns_in(self)
 
-        def named(column: Column) -> Column:
+        def named(column: WireColumn) -> WireColumn:
             return replace(column, name=column.wire) if column.wire in found and column.name not in found else column
 
         return replace(self, columns=tuple(map(named, self.columns)), key=tuple(map(named, self.key)))
@@ -120,13 +120,13 @@ class Table:
             statements.append(f"COMMENT ON TABLE {self.path} IS {_literal(self.doc)}")
         return statements + [self._comment(column) for column in self.columns if column.doc]
 
-    def add(self, column: Column) -> list[str]:
+    def add(self, column: WireColumn) -> list[str]:
         """One more nullable column: what SK-12 lets happen by itself."""
         name = quote(column.name)
         added = f"ALTER TABLE {self.path} ADD COLUMN IF NOT EXISTS {name} {sql_type(column.kind)}"
         return [added, *([self._comment(column)] if column.doc else [])]
 
-    def _comment(self, column: Column) -> str:
+    def _comment(self, column: WireColumn) -> str:
         return f"COMMENT ON COLUMN {self.path}.{quote(column.name)} IS {_literal(column.doc)}"
 
     def upsert(self, types: Mapping[str, str], *, takes_equal: bool, is_guarded: bool) -> str:
@@ -157,7 +157,7 @@ class Table:
             for key in (f"s.{KEY}", "''::bytea")
         )
 
-    def update(self, types: Mapping[str, str], sent: Sequence[Column]) -> str:
+    def update(self, types: Mapping[str, str], sent: Sequence[WireColumn]) -> str:
         """Set only the columns that the source sent (SK-03). Parameters as for `upsert`, over `sent`."""
         keys = set(self.key_names)
         sets = [f"{quote(column.name)} = {_cast(column, types)}" for column in sent if column.name not in keys]
@@ -166,7 +166,7 @@ class Table:
             f"WHERE {self._same_key(types)} AND t.{TOKEN} < s.{TOKEN} AND ${len(sent) + 3}::text IS NOT NULL"
         )
 
-    def check_present(self, types: Mapping[str, str], sent: Sequence[Column]) -> str:
+    def check_present(self, types: Mapping[str, str], sent: Sequence[WireColumn]) -> str:
         """Fail with a division by zero if one of the partial rows has no row to complete it. Parameters as for `update`."""
         topic = len(sent) + 3
         return (
@@ -221,14 +221,14 @@ class Table:
         return " AND ".join(f"t.{quote(column.name)} = {_cast(column, types)}" for column in self.key)
 
 
-def _staged(columns: Sequence[Column]) -> str:
+def _staged(columns: Sequence[WireColumn]) -> str:
     types = [*(staging_type(column) for column in columns), "text", "bytea"]
     names = [*(quote(column.name) for column in columns), TOKEN, KEY]
     arrays = ", ".join(f"${number}::{name}[]" for number, name in enumerate(types, 1))
     return f"unnest({arrays}) AS s({', '.join(names)})"
 
 
-def _cast(column: Column, types: Mapping[str, str]) -> str:
+def _cast(column: WireColumn, types: Mapping[str, str]) -> str:
     """The staged value in the target column's own type."""
     target = types.get(column.name, printed_type(column))
     value = f"s.{quote(column.name)}"
@@ -238,7 +238,7 @@ def _cast(column: Column, types: Mapping[str, str]) -> str:
     return value if target == _AS_PRINTED.get(staging_type(column), staging_type(column)) else f"{value}::{target}"
 
 
-def _names(columns: Collection[Column]) -> str:
+def _names(columns: Collection[WireColumn]) -> str:
     return ", ".join(quote(column.name) for column in columns)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from schemas.errors import ContractBroken
 from sinks.postgresql.end import reshaping
 from sinks.postgresql.pipe import Pipe
-from sinks.postgresql.table.table import TOKEN, Table, does_fit, printed_type, quote
+from sinks.postgresql.table.table import TOKEN, DeliveredTable, does_fit, printed_type, quote
 from sinks.sink import Moved
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Tables:
 
     # `relation` 0 says that the table is gone and its offsets have gone back already.
 
-    def settle(self, topic: str, table: Table) -> tuple[Mapping[str, str], frozenset[str]]:
+    def settle(self, topic: str, table: DeliveredTable) -> tuple[Mapping[str, str], frozenset[str]]:
         """Make the table what its contract needs; its columns' types, and the columns that a fill under way sets.
 
         Raises Moved when it has to be filled anew, ContractBroken when it is not what it has to be.
@@ -133,7 +133,7 @@ class Tables:
             logger.info("%s: %s is filled", self._subscriber, topic)
         return [topic for (topic,) in ended]
 
-    def columns(self, table: Table) -> Mapping[str, str]:
+    def columns(self, table: DeliveredTable) -> Mapping[str, str]:
         """The table's columns and their types, as PostgreSQL prints them; none without a table."""
         return dict(
             self._pipe.rows(
@@ -143,7 +143,7 @@ class Tables:
             )
         )
 
-    def giving_way(self, table: Table) -> Collection[str] | None:
+    def giving_way(self, table: DeliveredTable) -> Collection[str] | None:
         """How rows can let go of what a unique index holds, before others take it in the same transaction.
 
         These columns can be set to null; none: the rows can be deleted, since nothing hangs on them and all of each is ours.
@@ -181,7 +181,9 @@ class Tables:
             )
         return None
 
-    def _reason(self, topic: str, table: Table, known: Known | None, *, is_made: bool, lost: Sequence[str]) -> str:
+    def _reason(
+        self, topic: str, table: DeliveredTable, known: Known | None, *, is_made: bool, lost: Sequence[str]
+    ) -> str:
         """Why the table has to be filled anew; empty when it has not."""
         if is_made and not (known and known.relation == 0):
             sql = f"SELECT EXISTS (SELECT FROM {self._offsets} WHERE topic = %s AND next_offset > 0)"
@@ -197,7 +199,7 @@ class Tables:
         return ""
 
     def _remember(
-        self, topic: str, table: Table, columns: Collection[str], filling: Collection[str], *, is_rewound: bool
+        self, topic: str, table: DeliveredTable, columns: Collection[str], filling: Collection[str], *, is_rewound: bool
     ) -> list[tuple[str, Mapping[str, Any]]]:
         params = {
             "topic": topic,
@@ -228,7 +230,7 @@ def _until(offsets: str) -> str:
     )
 
 
-def _check_drift(pipe: Pipe, table: Table, found: Mapping[str, str]) -> None:
+def _check_drift(pipe: Pipe, table: DeliveredTable, found: Mapping[str, str]) -> None:
     if TOKEN not in found:
         raise ContractBroken(
             f"table {table.name}",

@@ -22,7 +22,7 @@ Replay = Callable[[str, int, int, int], Iterator[Batch]]
 _logger = logging.getLogger(__name__)
 
 
-class Progress(Protocol):
+class PastProgress(Protocol):
     """Which flows have taken a partition: a JSON record each."""
 
     def load(self) -> Mapping[str, Mapping[str, Any]]:
@@ -41,7 +41,7 @@ class Past:
     on reading takes all of the past again.
     """
 
-    def __init__(self, readers: Mapping[str, Collection[str]], progress: Progress, replay: Replay) -> None:
+    def __init__(self, readers: Mapping[str, Collection[str]], progress: PastProgress, replay: Replay) -> None:
         self.readers = readers
         self._progress = progress
         self._replay = replay

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.expression.identifiers import (
-    Status,
+    NumberStatus,
     validate_citizen_id,
     validate_org_code,
     validate_registration_no,
@@ -51,9 +51,9 @@ def _person(texts: Sequence[str]) -> Claim:
     results = [validate_citizen_id(text) for text in texts]
     for result in results:
         if result.normalised is not None:
-            method = "P0" if result.status is Status.VALID else "P1"
+            method = "P0" if result.status is NumberStatus.VALID else "P1"
             return Claim("PERSON", person=result.normalised, method=method)
-    if any(result.status is Status.AMBIGUOUS_CENTURY for result in results):
+    if any(result.status is NumberStatus.AMBIGUOUS_CENTURY for result in results):
         return Claim("PERSON", reason="AMBIGUOUS")  # never merges by itself (HANDBOOK §2.5)
     is_organisation = any(identifier_of(text) for text in texts)
     return Claim("PERSON", reason="KIND_MISMATCH" if is_organisation else "ID_INVALID")

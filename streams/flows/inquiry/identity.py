@@ -10,7 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from schemas.expression.identifiers import Status, normalise, validate_citizen_id, validate_org_code, validate_uscc
+from schemas.expression.identifiers import (
+    NumberStatus,
+    normalise,
+    validate_citizen_id,
+    validate_org_code,
+    validate_uscc,
+)
 from streams.operators.flow import Row, Unfit
 from streams.operators.name import comparable, is_alias
 
@@ -98,7 +104,7 @@ def _of(row: Row, holder: Holder) -> Iterable[str]:
     checked = validate_citizen_id(holder.number(row))
     if checked.normalised:
         yield f"person:{checked.normalised}"
-    elif checked.status is Status.AMBIGUOUS_CENTURY:
+    elif checked.status is NumberStatus.AMBIGUOUS_CENTURY:
         for candidate in checked.candidates:
             yield f"person:{candidate}"
     elif holder.name and checked.code != "ID_TYPE" and not _is_no_person(holder, row):
@@ -127,10 +133,10 @@ def tier(
     found: list[str] = []
     for holder in holders:
         checked = validate_citizen_id(holder.number(row))
-        if checked.status is Status.AMBIGUOUS_CENTURY and citizen_id in checked.candidates:
+        if checked.status is NumberStatus.AMBIGUOUS_CENTURY and citizen_id in checked.candidates:
             found.append("P5")
         elif checked.normalised == citizen_id:
-            is_upgraded = checked.status is Status.UPGRADED
+            is_upgraded = checked.status is NumberStatus.UPGRADED
             found.append(_by_name(row[holder.name] if holder.name else None, names, former, is_upgraded=is_upgraded))
     return min(found, default=None)
 

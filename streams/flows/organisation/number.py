@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from schemas.expression.identifiers import (
-    Status,
+    NumberStatus,
     Validation,
     normalise,
     validate_citizen_id,
@@ -85,6 +85,6 @@ def _owner_id(tax_no: str) -> str | None:
         suffix = tax_no[length:]
         if len(tax_no) >= length and len(suffix) <= _SUFFIX_MAX and (not suffix or suffix.isascii()):
             found = validate_citizen_id(tax_no[:length])
-            if found.status in {Status.VALID, Status.UPGRADED}:
+            if found.status in {NumberStatus.VALID, NumberStatus.UPGRADED}:
                 return found.normalised
     return None

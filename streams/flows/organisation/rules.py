@@ -9,7 +9,7 @@ from typing import Any
 
 from streams.flows.calendar import day_number
 from streams.flows.configuration import Packs, dated
-from streams.operators.merge import Source, sources
+from streams.operators.merge import MergeSource, sources
 
 ORGANISATION = "base.organisation"
 IDENTIFIER = "base.organisation_identifier"
@@ -43,7 +43,7 @@ class Rules:
     tax_no_has_org_code: bool
     unmatched_after: int
     claims_shown_max: int
-    priority: Mapping[str, Sequence[Source]]
+    priority: Mapping[str, Sequence[MergeSource]]
 
 
 def _rules(values: Mapping[str, Any]) -> Rules:

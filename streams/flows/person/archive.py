@@ -17,7 +17,7 @@ from streams.flows.person.move import Gathered, gather, lend, shared_with
 from streams.flows.person.record import record_of
 from streams.flows.person.timeline import Timeline
 from streams.operators.flow import Fact, Outcome, Row, Subject, Tell
-from streams.operators.merge import Source, conflict, merge, sources
+from streams.operators.merge import MergeSource, conflict, merge, sources
 
 _NO_EVIDENCE = ("police.id_change", "health.birth_certificate")
 """Rows that speak of a number or of a child; they make nobody a person of the archive."""
@@ -27,7 +27,7 @@ _NO_EVIDENCE = ("police.id_change", "health.birth_certificate")
 class Rules:
     """One pack of priority.yaml, read."""
 
-    fields: Mapping[str, Sequence[Source]]
+    fields: Mapping[str, Sequence[MergeSource]]
     name_feeds: Sequence[str]
     death: Mapping[str, Any]
     death_dates: Sequence[str]

@@ -6,7 +6,7 @@ nobody: rows that say a name and a birth date ask the index, the others wait in 
 
 from __future__ import annotations
 
-from schemas.expression.identifiers import Status, validate_citizen_id
+from schemas.expression.identifiers import NumberStatus, validate_citizen_id
 from streams.flows.person.evidence import claim_key
 from streams.flows.person.identifier import handed_over
 from streams.flows.person.move import gather
@@ -24,7 +24,7 @@ def number(subject: Subject) -> Outcome:
         return moved
     outcome = Outcome()
     found = validate_citizen_id(subject.id)
-    is_ambiguous = found.status is Status.AMBIGUOUS_CENTURY
+    is_ambiguous = found.status is NumberStatus.AMBIGUOUS_CENTURY
     kind = "AMBIGUOUS_CENTURY" if is_ambiguous else "CITIZEN_ID_INVALID"
     candidates = [f"CITIZEN_ID:{candidate}" for candidate in found.candidates]
     for fact in gathered.facts:

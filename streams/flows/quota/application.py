@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.expression.identifiers import (
-    Status,
+    NumberStatus,
     Validation,
     validate_citizen_id,
     validate_org_code,
@@ -89,7 +89,7 @@ def subjects_of_application(row: Row) -> Iterable[str]:
     if row["id_type"] not in _VALIDATE or (row["id_type"] == "CITIZEN_ID") != is_person:
         raise Unfit("ID_TYPE_UNFIT", "not an identity of such an applicant")
     if applicant_key(row["id_type"], row["applicant_id"]) is None:
-        is_open = is_person and validate_citizen_id(row["applicant_id"] or "").status is Status.AMBIGUOUS_CENTURY
+        is_open = is_person and validate_citizen_id(row["applicant_id"] or "").status is NumberStatus.AMBIGUOUS_CENTURY
         raise Unfit("APPLICANT_ID_AMBIGUOUS" if is_open else "APPLICANT_ID_INVALID")
     return [f"case:{code}"]
 

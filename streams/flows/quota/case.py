@@ -29,10 +29,10 @@ from streams.operators.ask import (
     VALID,
     Answer,
     AnswerForm,
+    AnswerTerms,
     Case,
     Round,
     Standing,
-    Terms,
     audit_item,
     escalation,
     late,
@@ -131,7 +131,7 @@ class _Judging:
         self._known: dict[int, list[Standing]] = {}
         self.first = application.period
         pack = self.first.pack
-        terms = Terms(valid_micros=days_micros(pack["answer_valid_days"]), grace_micros=self.first.grace)
+        terms = AnswerTerms(valid_micros=days_micros(pack["answer_valid_days"]), grace_micros=self.first.grace)
         self.case = Case(self.first.parts(self.row["applicant_kind"]), list(self._rounds()), terms)
         self.claims = {told["period"]: told["accepted"] for told in subject.told("claim")}
 

@@ -17,7 +17,7 @@ from streams.operators.watch import (
     FALSE_POSITIVE,
     OPEN,
     RETRACTED,
-    Answer,
+    OfficeAnswer,
     Warned,
     of_row,
     state_of,
@@ -52,7 +52,7 @@ def fold(subject: Subject) -> Outcome:
     newest = answers[-1] if answers else None
     answer = None
     if newest is not None and newest.row is not None:
-        answer = Answer(outcome=newest.row["outcome"], answered_at=newest.event_at)
+        answer = OfficeAnswer(outcome=newest.row["outcome"], answered_at=newest.event_at)
     details = warned.cause.details
     state, wake_at = state_of(
         warned,
@@ -148,7 +148,7 @@ def _queue(subject: Subject, outcome: Outcome, kind: str, facts: list[Fact], ope
     outcome.publish(QUEUE, item)
 
 
-def _tell_others(subject: Subject, outcome: Outcome, warned: Warned, state: str, answer: Answer | None) -> None:
+def _tell_others(subject: Subject, outcome: Outcome, warned: Warned, state: str, answer: OfficeAnswer | None) -> None:
     """The taxpayer's inbox, and the board of rules."""
     cause, details = warned.cause, warned.cause.details
     entry = {

@@ -13,7 +13,7 @@ from ops.kinds.sinks import SINKS
 from ops.kinds.sources import SOURCES
 from ops.lint.check import check
 from ops.lint.folder import load
-from producers.postgresql.options import PostgresOptions
+from producers.postgresql.options import PostgresSourceOptions
 from schemas.form import Unit, read
 
 FORMS = [kind.options for kind in (*SOURCES.values(), *SINKS.values())]
@@ -107,7 +107,7 @@ def test_units_mean_at_run_time_what_check_let_pass(tmp_path: Path) -> None:
     folder = agency(tmp_path, "      retained_warning_bytes: 4GB\n      snapshot_processes: 2\n")
     assert check(folder).errors == []
     [source] = load(folder).agencies[0].agency.sources
-    assert read(PostgresOptions, source.options, "s") == PostgresOptions(
+    assert read(PostgresSourceOptions, source.options, "s") == PostgresSourceOptions(
         retained_warning_bytes=4 << 30, snapshot_processes=2
     )
 

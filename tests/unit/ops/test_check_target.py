@@ -10,8 +10,8 @@ import pytest
 from ops.lint.check import Problem, check
 from schemas.errors import Misconfigured
 from schemas.wire.name import avro_name
-from sinks.postgresql.table.table import Table
-from sinks.row import Column
+from sinks.postgresql.table.table import DeliveredTable
+from sinks.row import WireColumn
 
 LONG = avro_name("统一社会信用代码登记机关名称及其所在地区划代码")
 """Of 23 characters, 69 bytes. PostgreSQL has a column of 63 at most; a source of another kind may have this one."""
@@ -65,7 +65,7 @@ def test_a_table_with_a_name_too_long_gets_another_by_the_option_that_the_fix_na
 
 
 def test_the_sink_says_of_a_column_what_helps_a_column() -> None:
-    column = Column(name="名" * 22, wire="n", kind="string", is_nullable=True, is_lossless=False, doc="")
+    column = WireColumn(name="名" * 22, wire="n", kind="string", is_nullable=True, is_lossless=False, doc="")
     with pytest.raises(Misconfigured, match=r"table t, column .* is longer") as refused:
-        Table(schema="public", name="t", columns=(column,), key=())
+        DeliveredTable(schema="public", name="t", columns=(column,), key=())
     assert "leave the column out" in refused.value.fix

@@ -20,7 +20,7 @@ from ops.proof.condition import condition
 from ops.proof.ddl import create_table
 from schemas.contract import Contract
 from schemas.expression.identifiers import (
-    Status,
+    NumberStatus,
     validate_citizen_id,
     validate_disability_card,
     validate_org_code,
@@ -102,7 +102,7 @@ def test_numbers_belong_to_nobody_and_hang_together(city):
     residents = list(city.rolls["police.resident"])
     assert {row["citizen_id"][:6] for row in residents} == {"440199", "440198"}
     found = Counter(validate_citizen_id(row["citizen_id"], as_of=date(2016, 10, 31)).status for row in residents)
-    assert 0 < found[Status.INVALID] <= 12
+    assert 0 < found[NumberStatus.INVALID] <= 12
     assert {row["hukou_region"] for row in residents} == set(REGIONS) == set(CENTRES)
     for firm in city.rolls["aic.enterprise"]:
         if firm["uscc"]:
@@ -120,7 +120,7 @@ def test_the_issuer_gives_only_valid_numbers_and_each_once():
     assert len(set(issued)) == len(issued)
     for number, sex in zip(issued, "12" * 1200, strict=True):
         found = validate_citizen_id(number)
-        assert (found.status, found.facts["sex"]) == (Status.VALID, sex)
+        assert (found.status, found.facts["sex"]) == (NumberStatus.VALID, sex)
     short = fifteen_digits(issued[0])
     assert validate_citizen_id(short).normalised == issued[0]
     assert fifteen_digits("440199200002290028") == "440199200002290028"

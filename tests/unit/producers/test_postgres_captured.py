@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from producers.postgresql.captured import Captured, Leaf, Now, Outcome, Publication, difference
+from producers.postgresql.captured import Captured, CapturedLeaf, DifferenceOutcome, Now, Publication, difference
 
 WHOLE = Publication(
     stamp="9:1", options=dict.fromkeys(("pubinsert", "pubupdate", "pubdelete", "pubtruncate", "pubviaroot"), True)
@@ -24,12 +24,12 @@ WAS = Captured(
     is_narrowed=False,
     publication="9:1",
 )
-ROOT = replace(WAS, kind="p", leaves=(Leaf(2, 20, 700), Leaf(3, 30, 700)))
+ROOT = replace(WAS, kind="p", leaves=(CapturedLeaf(2, 20, 700), CapturedLeaf(3, 30, 700)))
 
 
 def outcome(
     was: Captured, now: Now, *, truncating: frozenset[int] = frozenset(), filled: bool = True
-) -> Outcome | None:
+) -> DifferenceOutcome | None:
     found = difference("police.t", "police.main", was, now, truncating, lambda _: filled)
     return found.outcome if found else None
 
@@ -44,30 +44,30 @@ def now(here: Captured | None, former: Captured | None = None, publication: Publ
         (now(WAS), None),
         (now(replace(WAS, filenode=11)), None),  # truncated, or packed
         (now(replace(WAS, shape="b")), None),  # judged by the contract
-        (now(replace(WAS, filenode=11, shape="b")), Outcome.COPY),
-        (now(None), Outcome.STOP),
-        (now(None, replace(WAS, name="public.u")), Outcome.STOP),
-        (now(replace(WAS, oid=2)), Outcome.ASK),
-        (now(replace(WAS, persistence="u")), Outcome.STOP),
-        (now(WAS, publication=None), Outcome.ASK),
-        (now(WAS, publication=replace(WHOLE, options={**WHOLE.options, "pubupdate": False})), Outcome.ASK),
-        (now(replace(WAS, member=0)), Outcome.ASK),
-        (now(replace(WAS, is_narrowed=True)), Outcome.ASK),
-        (now(replace(WAS, member=6)), Outcome.COPY),
-        (now(replace(WAS, publication="9:2")), Outcome.COPY),
+        (now(replace(WAS, filenode=11, shape="b")), DifferenceOutcome.COPY),
+        (now(None), DifferenceOutcome.STOP),
+        (now(None, replace(WAS, name="public.u")), DifferenceOutcome.STOP),
+        (now(replace(WAS, oid=2)), DifferenceOutcome.ASK),
+        (now(replace(WAS, persistence="u")), DifferenceOutcome.STOP),
+        (now(WAS, publication=None), DifferenceOutcome.ASK),
+        (now(WAS, publication=replace(WHOLE, options={**WHOLE.options, "pubupdate": False})), DifferenceOutcome.ASK),
+        (now(replace(WAS, member=0)), DifferenceOutcome.ASK),
+        (now(replace(WAS, is_narrowed=True)), DifferenceOutcome.ASK),
+        (now(replace(WAS, member=6)), DifferenceOutcome.COPY),
+        (now(replace(WAS, publication="9:2")), DifferenceOutcome.COPY),
     ],
 )
-def test_every_difference_of_a_table_has_one_outcome(present: Now, expected: Outcome | None) -> None:
+def test_every_difference_of_a_table_has_one_outcome(present: Now, expected: DifferenceOutcome | None) -> None:
     assert outcome(WAS, present) is expected
 
 
 def test_partitions_that_took_rows_along_are_told_from_those_that_the_log_has() -> None:
-    attached = replace(ROOT, leaves=(*ROOT.leaves, Leaf(4, 40, 701)))
-    assert outcome(ROOT, now(attached)) is Outcome.COPY
+    attached = replace(ROOT, leaves=(*ROOT.leaves, CapturedLeaf(4, 40, 701)))
+    assert outcome(ROOT, now(attached)) is DifferenceOutcome.COPY
     assert outcome(ROOT, now(attached), filled=False) is None
-    assert outcome(ROOT, now(replace(ROOT, leaves=ROOT.leaves[:1]))) is Outcome.COPY
-    emptied = now(replace(ROOT, leaves=(ROOT.leaves[0], Leaf(3, 31, 702))))
-    assert outcome(ROOT, emptied) is Outcome.COPY
+    assert outcome(ROOT, now(replace(ROOT, leaves=ROOT.leaves[:1]))) is DifferenceOutcome.COPY
+    emptied = now(replace(ROOT, leaves=(ROOT.leaves[0], CapturedLeaf(3, 31, 702))))
+    assert outcome(ROOT, emptied) is DifferenceOutcome.COPY
     assert outcome(ROOT, emptied, truncating=frozenset({702})) is None  # with its root, which is in the log
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.postgresql.link.catalog import Identity, Table
-from producers.postgresql.options import PostgresOptions
+from producers.postgresql.link.catalog import CatalogTable, ReplicaIdentity
+from producers.postgresql.options import PostgresSourceOptions
 from producers.postgresql.snapshot.copy import PROCESSES_MAX, Front, processes_most, processes_worth
 from producers.postgresql.snapshot.copyist import error_heard, error_told
 from producers.postgresql.snapshot.snapshot import RANGE_BLOCKS, ranges
@@ -20,12 +20,12 @@ from schemas.agreement.agency import Agency, SourceConfig
 from schemas.errors import ContractBroken, Misconfigured, Move, Transient, next_move
 from schemas.log.writer import LogSetting
 
-TABLE = Table(
+TABLE = CatalogTable(
     oid=1,
     name="public.t",
     kind="r",
     persistence="p",
-    logged=Identity(kind="f"),
+    logged=ReplicaIdentity(kind="f"),
     filenode=1,
     rows=-1,
     blocks=10 * RANGE_BLOCKS,
@@ -91,14 +91,14 @@ def test_processes_are_worth_it_for_large_tables_only() -> None:
 
 
 def test_processes_are_as_many_as_asked_for_else_by_cores() -> None:
-    assert processes_most(PostgresOptions(snapshot_processes=7)) == 7
-    assert 1 <= processes_most(PostgresOptions()) <= PROCESSES_MAX
+    assert processes_most(PostgresSourceOptions(snapshot_processes=7)) == 7
+    assert 1 <= processes_most(PostgresSourceOptions()) <= PROCESSES_MAX
 
 
 @pytest.mark.parametrize("value", [0, -1, "2", True, 1.5])
 def test_a_bad_number_of_processes_is_refused(value: object) -> None:
     with pytest.raises(Misconfigured, match="snapshot_processes"):
-        setting(snapshot_processes=value).options(PostgresOptions)
+        setting(snapshot_processes=value).options(PostgresSourceOptions)
 
 
 @pytest.mark.parametrize(

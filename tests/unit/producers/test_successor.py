@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from producers.postgresql.link.catalog import Identity, Table, TableColumn
+from producers.postgresql.link.catalog import CatalogTable, ReplicaIdentity, TableColumn
 from producers.postgresql.onboarding.successor import successor
 from producers.postgresql.value.type import PgType
 from schemas.contract import Contract
@@ -30,13 +30,13 @@ def column(name: str, kind: str, *, digits: tuple[int, int] | None = None, is_ke
     )
 
 
-def table(*columns: TableColumn, name: str = "public.t") -> Table:
-    return Table(
+def table(*columns: TableColumn, name: str = "public.t") -> CatalogTable:
+    return CatalogTable(
         oid=1,
         name=name,
         kind="r",
         persistence="p",
-        logged=Identity(kind="f"),
+        logged=ReplicaIdentity(kind="f"),
         filenode=1,
         rows=1,
         blocks=1,

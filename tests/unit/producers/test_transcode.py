@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.postgresql.value.transcode import Transcoder, Unsent
-from producers.postgresql.value.tuple import PADDING, Column
+from producers.postgresql.value.tuple import PADDING, TupleColumn
 from producers.postgresql.value.type import PgType
 from schemas.contract import Contract, wire_fields
 from schemas.errors import ContractBroken, Rejected
@@ -32,8 +32,8 @@ def agreed(avro: dict[str, Any] = AVRO, key: tuple[str, ...] = ("id",)) -> Contr
     return Contract.parse({"type": "record", "name": "R", "gov": {"key": list(key)}, "fields": fields}, "a.r")
 
 
-def columns(types: dict[str, str] = TYPES) -> list[Column]:
-    return [Column(name, PgType(name=kind)) for name, kind in types.items()]
+def columns(types: dict[str, str] = TYPES) -> list[TupleColumn]:
+    return [TupleColumn(name, PgType(name=kind)) for name, kind in types.items()]
 
 
 def logged(*values: bytes | str | None) -> bytes:
@@ -204,7 +204,7 @@ def test_text_within_another_value_is_checked_too() -> None:
     of_text = PgType(name="_text", element=PgType(name="text"))
     avro = {"id": "long", "notes": ["null", {"type": "array", "items": ["null", "string"]}, "string"]}
     array = struct.pack(">iiiiii", 1, 0, 25, 1, 1, 1)
-    two = [Column("id", PgType(name="int8")), Column("notes", of_text)]
+    two = [TupleColumn("id", PgType(name="int8")), TupleColumn("notes", of_text)]
     transcoder = Transcoder(agreed(avro), two, 9, codec="utf-8")
     assert read(transcoder.row(logged(int8(1), array + b"a"), 2)[0], agreed(avro))["notes"] == ["a"]
     with pytest.raises(Rejected) as caught:

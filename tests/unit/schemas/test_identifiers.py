@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.expression.identifiers import (
     USCC_ALPHABET,
-    Status,
+    NumberStatus,
     citizen_check,
     normalise,
     org_code_check,
@@ -46,23 +46,23 @@ VALIDATORS = [
 )
 def test_citizen_ids_of_the_standard(number, sex, born):
     found = validate_citizen_id(number, as_of=AS_OF)
-    assert (found.status, found.normalised, found.code) == (Status.VALID, number, None)
+    assert (found.status, found.normalised, found.code) == (NumberStatus.VALID, number, None)
     assert found.facts == {"birth_date": born, "sex": sex, "citizen_id": number}
 
 
 def test_fifteen_digits_are_upgraded():
     found = validate_citizen_id("440199750815012", as_of=AS_OF)
-    assert (found.status, found.normalised) == (Status.UPGRADED, "440199197508150124")
+    assert (found.status, found.normalised) == (NumberStatus.UPGRADED, "440199197508150124")
     assert found.facts["birth_date"] == date(1975, 8, 15)
 
 
 def test_a_centenarians_number_is_never_certain():
     found = validate_citizen_id("440199960229997", as_of=AS_OF)
-    assert found.status is Status.AMBIGUOUS_CENTURY
+    assert found.status is NumberStatus.AMBIGUOUS_CENTURY
     assert found.candidates == ("44019918960229997X", "440199199602299979")
     assert (found.normalised, dict(found.facts)) == (None, {})
     one = validate_citizen_id("440199160101998", as_of=AS_OF)  # 1816 is before anybody's number, 1916 is left
-    assert (one.status, [text[6:10] for text in one.candidates]) == (Status.AMBIGUOUS_CENTURY, ["1916"])
+    assert (one.status, [text[6:10] for text in one.candidates]) == (NumberStatus.AMBIGUOUS_CENTURY, ["1916"])
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_centenarians_number_is_never_certain():
 )
 def test_bad_citizen_ids_name_the_first_failing_step(number, code):
     found = validate_citizen_id(number, as_of=AS_OF)
-    assert (found.status, found.code, found.normalised) == (Status.INVALID, code, None)
+    assert (found.status, found.code, found.normalised) == (NumberStatus.INVALID, code, None)
 
 
 def test_without_a_date_the_future_is_not_tested():
@@ -122,7 +122,7 @@ def test_usccs_of_the_standard(code):
     ],
 )
 def test_bad_usccs_name_the_first_failing_step(code, reason):
-    assert (validate_uscc(code).status, validate_uscc(code).code) == (Status.INVALID, reason)
+    assert (validate_uscc(code).status, validate_uscc(code).code) == (NumberStatus.INVALID, reason)
 
 
 def test_uscc_warnings():
@@ -205,7 +205,7 @@ def test_a_result_never_prints_the_number():
 @given(st.text())
 def test_no_text_raises(text):
     for validate in VALIDATORS:
-        assert validate(text).status in Status
+        assert validate(text).status in NumberStatus
         assert validate(normalise(text)) == validate(text)
 
 
@@ -220,7 +220,7 @@ def test_citizen_check_is_iso_7064_mod_11_2(born, sequence, region):
     total = sum((10 if c == "X" else int(c)) * 2 ** (17 - i) for i, c in enumerate(number))
     assert total % 11 == 1
     found = validate_citizen_id(number, as_of=AS_OF)
-    assert (found.status, found.facts["birth_date"]) == (Status.VALID, born)
+    assert (found.status, found.facts["birth_date"]) == (NumberStatus.VALID, born)
     assert found.facts["sex"] == ("1" if sequence % 2 else "2")
 
 
@@ -229,7 +229,7 @@ def test_every_single_wrong_digit_of_a_citizen_id_is_found(born, sequence, place
     first = f"440199{born:%Y%m%d}{sequence:03}"
     number = first + citizen_check(first)
     wrong = number[:place] + str((int(number[place]) + shift) % 10) + number[place + 1 :]
-    assert validate_citizen_id(wrong, as_of=AS_OF).status is Status.INVALID
+    assert validate_citizen_id(wrong, as_of=AS_OF).status is NumberStatus.INVALID
 
 
 @given(st.dates(date(1900, 1, 1), date(1999, 12, 31)), st.integers(0, 995))
@@ -249,7 +249,7 @@ def test_every_single_wrong_character_of_a_uscc_is_found(rest, place, shift):
     assert sum(v * pow(3, i, 31) for i, v in enumerate(values[:17])) % 31 + values[17] in {0, 31}
     assert validate_uscc(code).is_valid
     wrong = code[:place] + USCC_ALPHABET[(values[place] + shift) % 31] + code[place + 1 :]
-    assert validate_uscc(wrong).status is Status.INVALID
+    assert validate_uscc(wrong).status is NumberStatus.INVALID
 
 
 @given(st.text(string.digits + string.ascii_uppercase, min_size=8, max_size=8))

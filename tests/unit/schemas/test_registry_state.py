@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from schemas.registry.candidate import asked_of, read_candidate
 from schemas.registry.record import mode_entry, parse, schema_entry
-from schemas.registry.refusal import Code, Refusal
+from schemas.registry.refusal import ErrorCode, Refusal
 from schemas.registry.service import Service
-from schemas.registry.state import State
+from schemas.registry.state import RegistryState
 
 WORDS = [
     "type",
@@ -50,18 +50,18 @@ def read(body, *, is_normalised=False):
 @given(json_values, st.booleans())
 def test_any_json_is_a_schema_or_a_refusal(value, is_normalised):
     candidate = read({"schema": json.dumps(value)}, is_normalised=is_normalised)
-    if candidate is not Code.INVALID_SCHEMA:
+    if candidate is not ErrorCode.INVALID_SCHEMA:
         assert read({"schema": candidate.text}, is_normalised=is_normalised).text == candidate.text
 
 
 @given(json_values)
 def test_any_json_is_a_request_or_a_refusal(body):
-    assert read(body) is Code.INVALID_SCHEMA
+    assert read(body) is ErrorCode.INVALID_SCHEMA
 
 
 @given(json_values, json_values)
 def test_any_record_is_taken_or_called_corrupt(key, value):
-    state = State()
+    state = RegistryState()
     with suppress(ValueError):
         state.apply(json.dumps(key).encode(), json.dumps(value).encode())
     assert state.subjects == {}
@@ -69,7 +69,7 @@ def test_any_record_is_taken_or_called_corrupt(key, value):
 
 def service():
     """A service whose records come back at once."""
-    state = State()
+    state = RegistryState()
     records = []
 
     async def append(entries):
@@ -102,7 +102,7 @@ def test_replaying_what_was_written_gives_the_same_state():
     written = len(records)
     asyncio.run(on.set_config("b", {"compatibility": "FULL", "compatibilityGroup": "g"}))
     assert len(records) == written, "what is set already is not written again"
-    again = State()
+    again = RegistryState()
     for record in records:
         again.apply(record.key, record.value)
     assert (again.subjects, again.configs, again.id_max) == (on.state.subjects, on.state.configs, on.state.id_max)
@@ -115,7 +115,7 @@ def test_erased_id_is_not_given_again_even_after_compaction():
     asyncio.run(on.delete_subject("a", is_permanent=False))
     asyncio.run(on.delete_subject("a", is_permanent=True))
     compacted = {record.key: record.value for record in records}
-    again = State()
+    again = RegistryState()
     for key, value in compacted.items():
         if value is not None:
             again.apply(key, value)
@@ -133,15 +133,15 @@ def test_import_mode_takes_ids_and_versions_as_given():
         register(on, "a", "long", id=70, version=4)
     with pytest.raises(Refusal) as same_version:
         register(on, "a", "long", id=71, version=3)
-    assert {other_schema.value.code, same_version.value.code} == {Code.NOT_PERMITTED}
+    assert {other_schema.value.code, same_version.value.code} == {ErrorCode.NOT_PERMITTED}
     assert register(on, "b", "long").id == 71
 
 
 def test_failed_append_changes_nothing():
-    state = State()
+    state = RegistryState()
 
     async def append(_entries):
-        raise Refusal(Code.TIMEOUT, "no")
+        raise Refusal(ErrorCode.TIMEOUT, "no")
 
     with pytest.raises(Refusal):
         register(Service(state, append), "a", "string")

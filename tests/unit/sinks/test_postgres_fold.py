@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.errors import Rejected
-from sinks.postgresql.fold import Fold
+from sinks.postgresql.fold import RunFold
 from sinks.postgresql.table.row import Taken
 
 
@@ -14,14 +14,14 @@ def change(op: str, token: int, *cells: bytes, unchanged: tuple[str, ...] = ()) 
 
 
 def test_the_newest_row_of_a_key_wins() -> None:
-    fold = Fold(["a"])
+    fold = RunFold(["a"])
     for token in (3, 1, 2):
         fold.take(b"k", change("u", token, b"%d" % token))
     assert fold.whole[b"k"].cells == (b"3",)
 
 
 def test_a_removal_and_a_row_outdo_each_other_by_token() -> None:
-    fold = Fold(["a"])
+    fold = RunFold(["a"])
     fold.take(b"k", change("c", 1, b"1"))
     fold.take(b"k", change("d", 2))
     assert (fold.whole, fold.removed) == ({}, {b"k": b"0002"})
@@ -34,7 +34,7 @@ def test_a_removal_and_a_row_outdo_each_other_by_token() -> None:
 
 
 def test_absent_columns_are_filled_from_earlier_changes_of_the_batch() -> None:
-    fold = Fold(["a", "b"])
+    fold = RunFold(["a", "b"])
     fold.take(b"k", change("c", 1, b"a1", b"b1"))
     fold.take(b"k", change("u", 2, b"", b"b2", unchanged=("a",)))
     assert fold.whole[b"k"] == change("u", 2, b"a1", b"b2")
@@ -44,7 +44,7 @@ def test_absent_columns_are_filled_from_earlier_changes_of_the_batch() -> None:
 
 
 def test_a_snapshot_row_of_equal_position_wins_and_a_duplicate_does_not() -> None:
-    fold = Fold(["a"])
+    fold = RunFold(["a"])
     fold.take(b"k", change("u", 1, b"old"))
     fold.take(b"k", change("u", 1, b"duplicate"))
     assert fold.whole[b"k"].cells == (b"old",)
@@ -53,7 +53,7 @@ def test_a_snapshot_row_of_equal_position_wins_and_a_duplicate_does_not() -> Non
 
 
 def test_a_truncate_takes_only_what_is_older() -> None:
-    fold = Fold(["a"])
+    fold = RunFold(["a"])
     fold.take(b"old", change("c", 1, b"1"))
     fold.take(b"new", change("c", 9, b"9"))
     fold.take(b"", change("t", 5))
@@ -65,4 +65,4 @@ def test_a_truncate_takes_only_what_is_older() -> None:
 @pytest.mark.parametrize(("op", "key"), [("x", b"k"), ("c", b"k"), ("c", b"")])
 def test_what_is_no_change_of_a_row_is_rejected(op: str, key: bytes) -> None:
     with pytest.raises(Rejected):
-        Fold([]).take(key, change(op, 1))
+        RunFold([]).take(key, change(op, 1))

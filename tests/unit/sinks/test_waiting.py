@@ -6,7 +6,7 @@ import math
 
 from schemas.change import Batch, Record
 from schemas.errors import ContractBroken, Transient
-from sinks.lane.waiting import UNWELL_KEYS, Entry, WaitingRoom
+from sinks.lane.waiting import UNWELL_KEYS, WaitingChange, WaitingRoom
 
 TOPIC = "out.a.b"
 UNWELL = Transient("answered 500")
@@ -26,14 +26,14 @@ def add(room: WaitingRoom, *keys: str, first: int = 0, partition: int = 0) -> No
     room.add(Batch(topic=TOPIC, partition=partition, records=records))
 
 
-def taken(room: WaitingRoom, now: float = 0.0, count: int = 1) -> list[list[Entry]]:
-    runs: list[list[Entry]] = []
+def taken(room: WaitingRoom, now: float = 0.0, count: int = 1) -> list[list[WaitingChange]]:
+    runs: list[list[WaitingChange]] = []
     while run := room.take(now, count):
         runs.append(run)
     return runs
 
 
-def offsets(runs: list[list[Entry]]) -> list[list[int]]:
+def offsets(runs: list[list[WaitingChange]]) -> list[list[int]]:
     return [[entry.record.offset for entry in run] for run in runs]
 
 

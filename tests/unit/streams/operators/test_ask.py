@@ -9,9 +9,9 @@ from streams.operators.ask import (
     PENDING,
     VALID,
     AnswerForm,
+    AnswerTerms,
     Case,
     Round,
-    Terms,
     audit_item,
     by_answerer,
     chase,
@@ -58,7 +58,7 @@ def test_the_verdict_needs_every_answer_and_any_failure_decides() -> None:
 
 
 def test_silence_is_overdue_only_after_deadline_and_grace() -> None:
-    case = Case(PARTS, [FIRST], Terms(grace_micros=10))
+    case = Case(PARTS, [FIRST], AnswerTerms(grace_micros=10))
     standings = case.standings(FORM.answers([answer("tax", "PASS", 2)]), until=1000)
     assert not any(one.is_overdue(109, case.terms) for one in standings)
     assert case.next_due(standings, 50) == 110
@@ -88,7 +88,7 @@ def test_a_second_answer_dated_before_the_first_is_still_the_later_word() -> Non
 
 
 def test_a_later_round_asks_only_what_fails_or_is_too_old() -> None:
-    terms = Terms(valid_micros=50)
+    terms = AnswerTerms(valid_micros=50)
     case = Case(PARTS, [FIRST, Round(2, asked_at=60, due_at=160)], terms)
     facts = [answer("police", "FAIL", 20), answer("tax", "PASS", 30), answer("hrss", "PASS", 5)]
     standings = {one.part.id: one for one in case.standings(FORM.answers(facts), until=70)}
@@ -132,7 +132,7 @@ def test_late_is_what_the_freeze_did_not_know() -> None:
 
 
 def test_silence_is_looked_at_again_until_it_escalates() -> None:
-    case = Case(PARTS, [FIRST], Terms(grace_micros=10))
+    case = Case(PARTS, [FIRST], AnswerTerms(grace_micros=10))
     answers = FORM.answers([answer("tax", "PASS", 2)])
     for now, wake_at, kinds in [(50, 110, []), (110, None, ["ANSWER_OVERDUE"] * 2)]:
         subject, outcome = Subject("case:A", now=now), Outcome()
