@@ -40,6 +40,7 @@ ENDINGS = "mesh.endings"  # ends of grants, and that they were applied at the su
 OFFBOARDED = (
     "mesh.offboarded"  # what left for good, and what is left to be done for it (schemas/agreement/offboarding.py)
 )
+REGISTRY = "_schemas"  # the schema registry's own, under the name that its clients expect
 AUDIT = "mesh.audit"  # who did what and when; never compacted
 CONTROL = (
     AGENCIES,

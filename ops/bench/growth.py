@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import OffsetSpec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ops.bench.machine import Others, cpu_seconds, told
 from ops.embedded.program import Running, last_lines
 from schemas.errors import Transient
+from schemas.log.admin import admin_client
 from schemas.log.kafka import Kafka
 
 LEFT_OUT = 0.1
@@ -68,7 +69,7 @@ class Growth:
     """The records ever written to topics, by their end offsets."""
 
     def __init__(self, kafka: Kafka, topics: Sequence[str]) -> None:
-        self._admin = AdminClient(kafka.client({"log_level": 0}))
+        self._admin = admin_client(kafka)
         known = self._admin.list_topics(timeout=30).topics
         latest: Any = OffsetSpec.latest()
         self._wanted: Mapping[TopicPartition, Any] = {
@@ -83,7 +84,7 @@ class Growth:
 
 def committed(kafka: Kafka, group: str, topics: Sequence[str]) -> Callable[[], int]:
     """A look at how many records of these topics a group has committed, by its offsets; 0 before it has any."""
-    admin = AdminClient(kafka.client({"log_level": 0}))
+    admin = admin_client(kafka)
     wanted = frozenset(topics)
 
     def look() -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
-from confluent_kafka.admin import AdminClient, NewTopic  # pyright: ignore[reportPrivateImportUsage]  -- documented there
+from confluent_kafka.admin import NewTopic  # pyright: ignore[reportPrivateImportUsage]  -- documented there
 
 from schemas.agreement.directory import Directory, GrantEntry
 from schemas.agreement.grant import Grant
@@ -24,6 +24,7 @@ from schemas.agreement.subscriber import SinkConfig, Subscriber
 from schemas.contract import Contract
 from schemas.dead_letter import DeadLetter
 from schemas.feed import out_topic
+from schemas.log.admin import admin_client
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from schemas.position import Position
@@ -172,7 +173,7 @@ def measure_sink(kafka: Kafka, dsn: str, *, rows: int = 100_000) -> Rate:
     """Deliver twice `rows` changes from Kafka into the database: from the first record read to the last commit."""
     feed = _Feed()
     topic = out_topic(feed.grant.grant_id)
-    admin = AdminClient(kafka.client({"log_level": 0}))
+    admin = admin_client(kafka)
     for created in admin.create_topics([NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1)]).values():
         created.result(30)
     log = Log(kafka, client_id="bench")

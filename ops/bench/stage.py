@@ -20,7 +20,6 @@ from pathlib import Path
 
 import psycopg
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 from rich.console import Console
 
 from ops.bench.machine import settle
@@ -33,6 +32,7 @@ from ops.onboarding.onboard import onboard
 from ops.settings import Settings
 from schemas.errors import Misconfigured
 from schemas.feed import CONTRACTS, GRANTS, dead_letter_topic, out_topic
+from schemas.log.admin import admin_client
 from schemas.log.control.follower import read_directory
 from schemas.log.kafka import Kafka
 from schemas.log.offsets import end_offsets
@@ -113,7 +113,7 @@ class Stage:
         """Remove those of the topics that exist."""
         present = list(end_offsets(self.kafka, topics))
         if present:
-            admin = AdminClient(self.kafka.client({"log_level": 3}))
+            admin = admin_client(self.kafka)
             for topic, future in admin.delete_topics(present).items():
                 try:
                     future.result(30)

@@ -2,7 +2,7 @@
 
 Three listeners on 127.0.0.1, none without a login: `MESH` for the mesh's own processes (PLAIN, users of this file's making),
 `SUBSCRIBERS` (SCRAM-SHA-512, users made by onboarding), and the controller's. The authorizer is on: `mesh`, as which commands
-act, may do everything; everybody else, the hops too, what the ACLs say (ops/trust/rights.py) and nothing else.
+act, may do everything; everybody else, the hops too, what the ACLs say (schemas/log/rights/hops.py) and nothing else.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from ops.embedded.kafka import ADMIN, EmbeddedKafka
 from ops.embedded.postgres import Postgres, ensure_database, without_password
 from ops.host.supervisor import Supervisor
 from schemas.errors import Misconfigured, Transient
-from schemas.log.away import check
+from schemas.log.entering import check
 from schemas.log.kafka import Kafka
 from schemas.log.rights.hops import HOPS, give_rights
 from schemas.log.topics import ensure_control_topics

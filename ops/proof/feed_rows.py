@@ -10,7 +10,7 @@ from ops.proof.derived import standing
 from ops.settings import Settings
 from schemas.agreement.directory import FeedEntry
 from schemas.change import Batch
-from schemas.log.standing import read_standing
+from schemas.log.range import read_standing
 from schemas.registry.client import RegistryClient
 from schemas.wire.codec import Codec
 

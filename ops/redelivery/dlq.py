@@ -26,8 +26,7 @@ from schemas.log.control.follower import read_directory
 from schemas.log.control.records import publish, read_all
 from schemas.log.kafka import Kafka
 from schemas.log.offsets import bounds, partitions_of
-from schemas.log.range import read_range
-from schemas.log.standing import read_standing
+from schemas.log.range import read_range, read_standing
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 from schemas.wire.codec import Codec

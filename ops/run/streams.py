@@ -16,8 +16,7 @@ from ops.watch.held_up import HeldUpGroup
 from ops.watch.lag import STREAMS_GROUP
 from ops.watch.open_transactions import OpenTransactions
 from schemas.feed import EGRESS
-from schemas.log.range import read_range
-from schemas.log.standing import read_standing
+from schemas.log.range import read_range, read_standing
 from schemas.registry.client import RegistryClient
 from streams.egress.relay import Relay
 from streams.worker.app import StreamWorker

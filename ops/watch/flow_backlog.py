@@ -14,7 +14,7 @@ from schemas.agreement.directory import Directory
 from schemas.errors import Transient
 from schemas.log.control.follower import read_directory
 from schemas.log.kafka import Kafka
-from schemas.log.standing import read_standing
+from schemas.log.range import read_standing
 from streams.flows import FLOWS
 from streams.operators.flow import Flow
 

@@ -23,9 +23,10 @@ from confluent_kafka import (
     KafkaException,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import OffsetSpec
 
 from schemas.errors import Transient
+from schemas.log.admin import admin_client
 from schemas.log.kafka import Kafka
 
 STREAMS_GROUP = "mesh.streams"
@@ -79,7 +80,7 @@ class LagReader:
         self._open()
 
     def _open(self) -> None:
-        self._admin = AdminClient(self._kafka.client({"log_level": 0}))
+        self._admin = admin_client(self._kafka)
         self._consumer = self._reading("read_committed")
 
     def _reading(self, isolation: str) -> Consumer:

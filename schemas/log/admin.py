@@ -10,9 +10,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import (
-    AdminClient,
-)
+from confluent_kafka.admin import AdminClient
 
 from schemas.errors import MeshError, Misconfigured, Transient
 from schemas.log.kafka import Kafka

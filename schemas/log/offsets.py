@@ -10,9 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import (
-    OffsetSpec,
-)
+from confluent_kafka.admin import OffsetSpec
 
 from schemas.log.admin import WITHIN_SECONDS, admin_client, partition_counts, results, unwell
 from schemas.log.kafka import Kafka

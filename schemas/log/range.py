@@ -1,4 +1,4 @@
-"""Range: records of a topic from one offset to another, or as they come, read by nobody's group."""
+"""Range: records of a topic from one offset to another, all that stands in it, or what comes, read by nobody's group."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from schemas.log.message import (
     reader_settings,
     record_of,
 )
+from schemas.log.offsets import bounds
 
 logger = logging.getLogger(__name__)
 
@@ -85,3 +86,8 @@ def tail(
         raise Transient(f"tail: {error.args[0].str()}") from error
     finally:
         consumer.close()
+
+
+def read_standing(kafka: Kafka, topic: str, partition: int) -> Iterator[Batch]:
+    """Everything from a partition's first record to where it ended when asked for. Raises Transient."""
+    yield from read_range(kafka, topic, partition, *bounds(kafka, topic, partition))

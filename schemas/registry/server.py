@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from schemas.errors import ContractBroken, Misconfigured, Transient
+from schemas.feed import REGISTRY
 from schemas.log.kafka import Kafka
 from schemas.registry.record import EncodedRecord
 from schemas.registry.refusal import ErrorCode, Refusal
@@ -39,7 +40,7 @@ class RegistryServer:
         kafka: Kafka,
         host: str = "127.0.0.1",
         port: int = 0,
-        topic: str = "_schemas",
+        topic: str = REGISTRY,
         held_by: HeldBy = lambda _: "",
     ) -> None:
         self._kafka = kafka

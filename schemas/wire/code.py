@@ -5,11 +5,8 @@ from __future__ import annotations
 import linecache
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from itertools import count
 from types import CodeType
 from typing import Any
-
-_numbers = count(1)
 
 
 class Code:
@@ -38,6 +35,6 @@ class Code:
 @lru_cache(maxsize=1024)
 def _compiled(source: str, function: str) -> CodeType:
     """Sources recur: grants of one shape, schema versions that differ in a default. Each is compiled and shown once."""
-    file = f"<generated {function} {next(_numbers)}>"
+    file = f"<generated {function} {hash(source):x}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     return compile(source, file, "exec")

@@ -9,7 +9,8 @@ from typing import Any
 from schemas.contract import AvroType
 from schemas.expression.code import VERBATIM, branches_of, kind_of
 from schemas.wire.scan import Shape
-from schemas.wire.spans import Types, read_long, read_text, write_long, write_text
+from schemas.wire.spans import Types, read_text
+from schemas.wire.varint import long_bytes, read_long, text_bytes
 
 Load = Callable[[bytes, int, int], Any]
 
@@ -67,17 +68,17 @@ def encode(types: Types, avro_type: AvroType, value: Any) -> bytes | None:
     branches = [types.resolve(branch) for branch in branches_of(avro_type)]
     is_union = isinstance(avro_type, list)
     if value is None:
-        return write_long(branches.index("null")) if is_union and "null" in branches else b""
+        return long_bytes(branches.index("null")) if is_union and "null" in branches else b""
     first = next((index for index, branch in enumerate(branches) if branch != "null"), 0)
-    prefix = write_long(first) if is_union else b""
+    prefix = long_bytes(first) if is_union else b""
     kind = kind_of(avro_type).kind
     if kind == "text":
-        return prefix + write_text(value.encode("utf-8", "surrogatepass"))
+        return prefix + text_bytes(value.encode("utf-8", "surrogatepass"))
     if kind == "boolean":
         return prefix + (b"\1" if value else b"\0")
     if kind in {"number", "date", "time", "timestamp", "local"}:
         fits = isinstance(value, int) and -(1 << 63) <= value < 1 << 63
-        return prefix + write_long(value) if fits else b""
+        return prefix + long_bytes(value) if fits else b""
     return None
 
 

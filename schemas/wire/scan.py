@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 from schemas.contract import AvroType
 from schemas.errors import Rejected
 from schemas.wire.code import Code
-from schemas.wire.spans import VARINT, Types, far_text, malformed, read_array, read_long, read_text
+from schemas.wire.spans import VARINT, Types, far_text, malformed, read_array, read_text
+from schemas.wire.varint import read_long
 
 PATTERNS_MAX = 16
 _SECTIONS = ["before", "after", "source", "op", "ts_ms", "transaction", "unchanged", "dq"]

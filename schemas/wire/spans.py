@@ -12,6 +12,7 @@ from typing import Any
 
 from schemas.contract import AvroType
 from schemas.errors import Rejected
+from schemas.wire.varint import read_long
 
 Skip = Callable[[bytes, int], int]
 
@@ -23,36 +24,6 @@ _end_of_varint = re.compile(VARINT).match
 def malformed() -> Rejected:
     """The bytes cannot be what their schema says."""
     return Rejected("not_decodable", "the bytes do not follow the schema they name")
-
-
-def read_long(b: bytes, p: int) -> tuple[int, int]:
-    """A zigzag varint and the place after it."""
-    byte = b[p]
-    p += 1
-    number = byte & 127
-    shift = 7
-    while byte > 127:
-        byte = b[p]
-        p += 1
-        number |= (byte & 127) << shift
-        shift += 7
-    return (number >> 1) ^ -(number & 1), p
-
-
-def write_long(number: int) -> bytes:
-    """A zigzag varint."""
-    rest = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while rest > 127:
-        out.append(rest & 127 | 128)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out)
-
-
-def write_text(text: bytes) -> bytes:
-    """Bytes, or text as UTF-8, with the length in front."""
-    return write_long(len(text)) + text
 
 
 def read_text(b: bytes, p: int) -> tuple[bytes, int]:

@@ -1,4 +1,4 @@
-"""Avro's zig-zag variable-length integers (Avro specification, "Binary Encoding"), fast enough for a hot loop.
+"""Avro's zig-zag variable-length integers (Avro specification, "Binary Encoding"), read and written in hot loops.
 
 Small numbers are looked up, larger ones are put together from 14-bit pieces: LAST[z] is a whole encoded number, MORE[x]
 two bytes with the continuation bit set. `z` is always the zig-zagged number: 2n for n >= 0, -2n-1 below.
@@ -53,3 +53,23 @@ def long_bytes(number: int) -> bytes:
 def text_bytes(text: bytes) -> bytes:
     """The encoding of an Avro string or bytes."""
     return varint(len(text) << 1) + text
+
+
+def read_varint(b: bytes, p: int) -> tuple[int, int]:
+    """The number at `p`, still in zig-zag form, and the place behind it. Raises IndexError where the bytes end before it does."""
+    byte = b[p]
+    p += 1
+    z = byte & 127
+    shift = 7
+    while byte > 127:
+        byte = b[p]
+        p += 1
+        z |= (byte & 127) << shift
+        shift += 7
+    return z, p
+
+
+def read_long(b: bytes, p: int) -> tuple[int, int]:
+    """The Avro int or long at `p`, and the place behind it."""
+    z, p = read_varint(b, p)
+    return (z >> 1) ^ -(z & 1), p

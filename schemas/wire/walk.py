@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from schemas.wire.code import Code
+from schemas.wire.varint import read_long, read_varint
 
 AvroType = Any
 Take = Callable[["Walk", AvroType, str], None]
@@ -20,32 +21,12 @@ FLOAT = struct.Struct("<f").unpack_from
 DOUBLE = struct.Struct("<d").unpack_from
 
 
-def varint(m: bytes, p: int) -> tuple[int, int]:
-    """The unsigned variable-length integer at `p`, still in zig-zag form, and the place behind it."""
-    byte = m[p]
-    p += 1
-    value = byte & 127
-    shift = 7
-    while byte > 127:
-        byte = m[p]
-        p += 1
-        value |= (byte & 127) << shift
-        shift += 7
-    return value, p
-
-
-def zigzag(m: bytes, p: int) -> tuple[int, int]:
-    """The signed integer at `p`, and the place behind it."""
-    value, p = varint(m, p)
-    return (value >> 1) ^ -(value & 1), p
-
-
 class Walk:
     """Collects lines of source for one schema. Names of records are resolved as they are met."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.scope: dict[str, Any] = {"varint": varint, "zigzag": zigzag, "FLOAT": FLOAT, "DOUBLE": DOUBLE}
+        self.scope: dict[str, Any] = {"varint": read_varint, "zigzag": read_long, "FLOAT": FLOAT, "DOUBLE": DOUBLE}
         self._depth = 1
         self._names: dict[str, AvroType] = {}
         self._counter = 0
@@ -165,7 +146,7 @@ def decode(walk: Walk, kind: AvroType) -> Callable[[bytes, int], tuple[Any, int]
         case "boolean":
             return lambda m, p: (m[p] == 1, p + 1)
         case "int" | "long":
-            return zigzag
+            return read_long
         case "float":
             return lambda m, p: (FLOAT(m, p)[0], p + 4)
         case "double":
@@ -193,7 +174,7 @@ def decode(walk: Walk, kind: AvroType) -> Callable[[bytes, int], tuple[Any, int]
 
 
 def _bytes(m: bytes, p: int) -> tuple[bytes, int]:
-    length, p = zigzag(m, p)
+    length, p = read_long(m, p)
     if length < 0 or p + length > len(m):
         raise IndexError
     return m[p : p + length], p + length
@@ -210,11 +191,11 @@ def _items(
     def read(m: bytes, p: int) -> tuple[Any, int]:
         found: list[Any] = []
         while True:
-            count, p = zigzag(m, p)
+            count, p = read_long(m, p)
             if not count:
                 return gather(iter(found)), p
             if count < 0:
-                _, p = zigzag(m, p)
+                _, p = read_long(m, p)
             for _ in range(abs(count)):
                 value, p = item(m, p)
                 found.append(value)

@@ -36,7 +36,7 @@ from schemas.errors import Misconfigured
 from schemas.expression.expression import parse
 from schemas.wire.envelope import frame
 from schemas.wire.scan import Extras, Mark, Scanner, Shape
-from schemas.wire.spans import write_long, write_text
+from schemas.wire.varint import long_bytes, text_bytes
 from streams.egress.cut import Cut, CutPlan
 from streams.egress.piece import Piece, adapter, hasher, masker
 
@@ -165,18 +165,18 @@ def _trailer(grant: Grant, out_columns: set[str], key: tuple[str, ...]) -> Calla
 
 def encode_extras(extras: Extras) -> bytes:
     """The envelope's last two fields, `unchanged` and `dq`."""
-    unchanged = [write_text(name.encode()) for name in extras.unchanged]
+    unchanged = [text_bytes(name.encode()) for name in extras.unchanged]
     return _nullable_array(unchanged) + _nullable_array([_encode(mark) for mark in extras.marks])
 
 
 def _encode(mark: Mark) -> bytes:
-    columns = [write_text(name.encode()) for name in mark.columns]
-    normalised = b"\0" if mark.normalised is None else b"\x02" + write_text(mark.normalised.encode())
-    return write_text(mark.code.encode()) + write_long(len(columns)) + b"".join(columns) + b"\0" + normalised
+    columns = [text_bytes(name.encode()) for name in mark.columns]
+    normalised = b"\0" if mark.normalised is None else b"\x02" + text_bytes(mark.normalised.encode())
+    return text_bytes(mark.code.encode()) + long_bytes(len(columns)) + b"".join(columns) + b"\0" + normalised
 
 
 def _nullable_array(items: list[bytes]) -> bytes:
-    return b"\x02" + write_long(len(items)) + b"".join(items) + b"\0" if items else b"\0"
+    return b"\x02" + long_bytes(len(items)) + b"".join(items) + b"\0" if items else b"\0"
 
 
 def definition(grant: Grant) -> Mapping[str, Any]:

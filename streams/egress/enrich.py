@@ -30,7 +30,8 @@ from schemas.expression.expression import parse
 from schemas.wire.code import Code
 from schemas.wire.row_binding import Load, SpanBinding, encode, loader
 from schemas.wire.scan import Mark, Scanner, Shape
-from schemas.wire.spans import far_text, read_long
+from schemas.wire.spans import far_text
+from schemas.wire.varint import read_long
 
 Check = Callable[[bytes, tuple[int, ...], int], tuple[Mark, ...]]
 """From an envelope, the boundaries of `after` and the start of `source` to the marks. Raises Rejected for a fatal rule."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from schemas.contract import AvroType
 from schemas.errors import Misconfigured
 from schemas.expression.code import branches_of
-from schemas.wire.spans import Types, read_long, read_text, write_long, write_text
+from schemas.wire.spans import Types, read_text
+from schemas.wire.varint import long_bytes, read_long, text_bytes
 
 Convert = Callable[[bytes, int, int], bytes]
 """From a column's span in an envelope to its bytes in the out envelope."""
@@ -47,7 +48,7 @@ def adapter(written: Types, written_type: AvroType, out: Types, out_type: AvroTy
         ) from error
     if not isinstance(out_type, list):
         raise Misconfigured(place, "may be null, which the granted type forbids", fix="make the granted type nullable")
-    prefixes = [write_long(target) for target in targets]
+    prefixes = [long_bytes(target) for target in targets]
     if not isinstance(written_type, list):
         return lambda b, i, j: prefixes[0] + b[i:j]
     if targets == list(range(len(targets))):
@@ -75,7 +76,7 @@ def masker(types: Types, written_type: AvroType) -> Convert:
         text = read_text(b, start)[0].decode("utf-8", "replace")
         last = text[-1] if len(text) > 2 else ""
         hidden = (text[:1] if len(text) > 1 else "") + "*" * (len(text) - (len(text) > 1) - len(last)) + last
-        return b"\x02" + write_text(hidden.encode())
+        return b"\x02" + text_bytes(hidden.encode())
 
     return mask
 
@@ -103,7 +104,7 @@ def hasher(types: Types, written_type: AvroType, out_type: AvroType, key: bytes)
                 hashed = b"\0"
             else:
                 value = read_text(span, start)[0] if kind in ("string", "bytes") else span[start:]
-                hashed = prefix + write_text(hmac.digest(key, value, "sha256").hex().encode())
+                hashed = prefix + text_bytes(hmac.digest(key, value, "sha256").hex().encode())
             memo[span] = hashed
         return hashed
 

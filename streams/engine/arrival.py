@@ -15,7 +15,8 @@ from schemas.errors import Rejected
 from schemas.wire.codec import RowCodec
 from schemas.wire.scan import Scanner, Shape
 from schemas.wire.schema import SchemaOf
-from schemas.wire.spans import far_text, read_long, read_text
+from schemas.wire.spans import far_text, read_text
+from schemas.wire.varint import read_long
 from streams.egress.enrich import Check, Enrichment
 from streams.operators.flow import Row
 

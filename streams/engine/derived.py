@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from schemas.agreement.directory import FeedEntry
 from schemas.wire.codec import RowCodec
 from schemas.wire.envelope import frame, key_schema, value_schema
-from schemas.wire.spans import write_long, write_text
+from schemas.wire.varint import long_bytes, text_bytes
 from streams.engine.effects import RowChange
 from streams.operators.flow import Row
 
@@ -36,11 +36,11 @@ class DerivedFeed:
         self._keys = RowCodec(key_schema(contract))
         self._key_frame = frame(entry.key_schema_id)
         name = contract.source_name.encode()
-        self._origin = write_text(VERSION) + write_text(CONNECTOR) + write_text(name)
+        self._origin = text_bytes(VERSION) + text_bytes(CONNECTOR) + text_bytes(name)
         table = contract.feed.partition(".")[2].encode()
         self._written: dict[str, tuple[Row, bytes]] = {}
         """The newest rows and their bytes: most rows that change were written a moment ago."""
-        self._place = _A_ROW + write_text(contract.agency.encode()) + write_text(table) + _NO_NUMBERS
+        self._place = _A_ROW + text_bytes(contract.agency.encode()) + text_bytes(table) + _NO_NUMBERS
 
     def records(self, change: RowChange) -> Iterator[Written]:
         """A change as records of its feed. Raises Rejected when the row does not fit the contract."""
@@ -54,15 +54,15 @@ class DerivedFeed:
                 self._before(change),
                 self._after(change),
                 self._origin,
-                write_long(change.committed_at_ms or now_ms),  # a row that no commit brought about, but time alone
+                long_bytes(change.committed_at_ms or now_ms),  # a row that no commit brought about, but time alone
                 _NO_ROW,  # snapshot
-                write_text(change.flow.encode()),
+                text_bytes(change.flow.encode()),
                 _A_ROW,
-                write_text(str(change.position).encode()),
+                text_bytes(str(change.position).encode()),
                 self._place,
-                write_text(change.op.encode()),
+                text_bytes(change.op.encode()),
                 _A_ROW,
-                write_long(now_ms),
+                long_bytes(now_ms),
                 _NO_MORE,
             )
         )

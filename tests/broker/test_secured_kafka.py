@@ -12,8 +12,8 @@ import pytest
 
 from schemas.change import Batch
 from schemas.errors import Misconfigured
-from schemas.log.away import check
 from schemas.log.control.store import ControlStore
+from schemas.log.entering import check
 from schemas.log.kafka import Kafka
 from schemas.log.range import read_range
 from schemas.log.reader import Reader

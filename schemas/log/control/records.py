@@ -6,12 +6,13 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import Transient
+from schemas.log.entering import telling_refusals
 from schemas.log.kafka import Kafka
 
 log = logging.getLogger(__name__)
@@ -63,11 +64,8 @@ def publish(append: Append, topic: str, key: str, record: Mapping[str, Any]) -> 
 
 def read_all(kafka: Kafka, topics: Sequence[str], *, within_seconds: float = 30) -> Iterator[tuple[str, str, Any]]:
     """Every (topic, key, record) from the start to the present end; a deleted key has record None."""
-    consumer = control_consumer(kafka)
-    try:
+    with telling_refusals(kafka), closing(control_consumer(kafka)) as consumer:
         yield from read_to_end(consumer, topics, within_seconds)
-    finally:
-        consumer.close()
 
 
 def read_to_end(consumer: Consumer, topics: Sequence[str], within_seconds: float) -> Iterator[tuple[str, str, Any]]:

@@ -27,7 +27,6 @@ from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
     AclPermissionType,
-    AdminClient,
     ResourcePatternType,
     ResourceType,
 )
@@ -43,17 +42,17 @@ from schemas.feed import (
     FLOW_STATE,
     INCIDENTS,
     OFFBOARDED,
+    REGISTRY,
     REPLAYS,
     STANDSTILLS,
     SUBSCRIBERS,
 )
-from schemas.log.admin import WITHIN_SECONDS
+from schemas.log.admin import WITHIN_SECONDS, admin_client
 from schemas.log.kafka import Kafka
 from schemas.log.rights.access import Access, outcome
 
-REGISTRY_TOPIC = "_schemas"
 ALL = "*"
-OWN = (*CONTROL, AUDIT, FLOW_INBOX, FLOW_STATE, REGISTRY_TOPIC)
+OWN = (*CONTROL, FLOW_INBOX, FLOW_STATE, REGISTRY)
 """The topics that are no feed, by name; beside them there are `out.…` and `dlq.…`."""
 
 
@@ -71,11 +70,11 @@ class HopRights:
 
 HOPS: Mapping[str, HopRights] = {
     "registry": HopRights(
-        reads=(REGISTRY_TOPIC, "mesh."),
-        writes=(REGISTRY_TOPIC,),
-        groups=(f"{REGISTRY_TOPIC}.reader",),
-        transactions=(f"{REGISTRY_TOPIC}.writer",),
-        creates=(REGISTRY_TOPIC,),
+        reads=(REGISTRY, "mesh."),
+        writes=(REGISTRY,),
+        groups=(f"{REGISTRY}.reader",),
+        transactions=(f"{REGISTRY}.writer",),
+        creates=(REGISTRY,),
     ),
     "capture": HopRights(reads=("mesh.",), writes=(ALL, CAPTURE, INCIDENTS, OFFBOARDED, AUDIT)),
     "streams": HopRights(reads=(ALL,), writes=("out.", "dlq.", EGRESS, INCIDENTS)),
@@ -99,7 +98,7 @@ HOPS: Mapping[str, HopRights] = {
 def give_rights(kafka: Kafka, users: Mapping[str, str]) -> Access:
     """Give each hop, under its user's name, what it may do. Safe to repeat. Raises Transient, Misconfigured."""
     bindings = [binding for hop, user in users.items() for binding in _bindings(HOPS[hop], f"User:{user}")]
-    admin = AdminClient(kafka.client({"log_level": 0}))
+    admin = admin_client(kafka)
     return outcome(admin.create_acls(bindings, request_timeout=WITHIN_SECONDS).values(), "the hops' rights")
 
 

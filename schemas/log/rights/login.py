@@ -14,7 +14,6 @@ from confluent_kafka.admin import (
     AclBindingFilter,
     AclOperation,
     AclPermissionType,
-    AdminClient,
     ResourcePatternType,
     ResourceType,
     ScramMechanism,
@@ -22,15 +21,15 @@ from confluent_kafka.admin import (
 )
 
 from schemas.errors import Transient
+from schemas.log.admin import WITHIN_SECONDS, admin_client
 from schemas.log.kafka import Kafka
 
-WITHIN_SECONDS = 30.0
 _IS_GONE = frozenset({KafkaError.RESOURCE_NOT_FOUND, KafkaError.SECURITY_DISABLED})
 
 
 def remove_login(kafka: Kafka, user: str) -> None:
     """Remove the user and its rights. Changes nothing twice. Raises Transient."""
-    admin = AdminClient(kafka.client({"log_level": 0}))
+    admin = admin_client(kafka)
     anything: Any = None
     every = AclBindingFilter(
         ResourceType.ANY,
