@@ -22,13 +22,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ops.host.private import fresh_private, write_private
 from schemas.errors import Misconfigured
 from schemas.log.kafka import Kafka
 from sinks.network import NETWORKS, Network, networks_of
@@ -62,8 +62,11 @@ def endpoints(directory: Path) -> dict[str, Any]:
         raise Misconfigured(str(path), f"is no JSON ({error})", fix="run `mesh down`, then `mesh up` again") from error
 
 
-def load(directory: Path) -> Settings:
-    """Read the settings of a mesh directory. Raises Misconfigured when the mesh is not up and nothing replaces it."""
+def load(directory: Path, hop: str = "") -> Settings:
+    """Read the settings of a mesh directory, for a hop with its own login on Kafka, where it has one.
+
+    Raises Misconfigured when the mesh is not up and nothing replaces it.
+    """
     known = endpoints(directory)
 
     def setting(name: str, variable: str) -> str:
@@ -78,7 +81,7 @@ def load(directory: Path) -> Settings:
 
     return Settings(
         directory=directory,
-        kafka=_kafka(known, setting("kafka", "MESH_KAFKA")),
+        kafka=_kafka(known, setting("kafka", "MESH_KAFKA"), hop),
         registry=setting("registry", "MESH_REGISTRY"),
         hub_database=setting("hub_database", "MESH_DATABASE"),
         kafka_sasl=known.get("kafka_sasl"),
@@ -87,10 +90,10 @@ def load(directory: Path) -> Settings:
     )
 
 
-def _kafka(known: Mapping[str, Any], bootstrap: str) -> Kafka:
+def _kafka(known: Mapping[str, Any], bootstrap: str, hop: str) -> Kafka:
     """The environment's brokers and login; where it names none, those that `mesh up` wrote down."""
     settings = os.environ if os.environ.get("MESH_KAFKA") else known.get("kafka_login", {})
-    return Kafka.of({**settings, "MESH_KAFKA": bootstrap})
+    return Kafka.of({**settings, "MESH_KAFKA": bootstrap}, hop)
 
 
 Side = Literal["", "source", "sink"]
@@ -165,13 +168,13 @@ class Connections:
 
     def save(self, owner: str, name: str, address: str) -> None:
         """Keep an address where only this user reads it."""
+        write_private(self._to_be_kept(owner, name), address)
+
+    def _to_be_kept(self, owner: str, name: str) -> Path:
         path = self._path(owner, name)
         for folder in (self.directory / "connections", path.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        fresh.touch(mode=0o600)
-        fresh.write_text(address)
-        fresh.replace(path)
+        return path
 
     def remove(self, owner: str, name: str) -> None:
         """Forget an address, if it is kept."""
@@ -191,12 +194,8 @@ class Connections:
 
     def save_new(self, owner: str, name: str, secret: str) -> None:
         """Keep a secret unless there is one: of those who come at once, one is first, and the others keep theirs to themselves."""
-        path = self._path(owner, name)
-        for folder in (self.directory / "connections", path.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        fresh.touch(mode=0o600)
-        fresh.write_text(secret)
+        path = self._to_be_kept(owner, name)
+        fresh = fresh_private(path, secret)
         try:
             with suppress(FileExistsError):
                 path.hardlink_to(fresh)

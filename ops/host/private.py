@@ -6,6 +6,7 @@ Topics, state and drops hold identity numbers. Every process of the mesh says so
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 
@@ -17,11 +18,15 @@ def keep_private(directory: Path) -> None:
         directory.chmod(0o700)
 
 
-def write_private(file: Path, text: str) -> None:
-    """Write whole or not at all, readable by the owner alone."""
-    fresh = file.with_name(f".{file.name}.fresh")
-    fresh.unlink(missing_ok=True)
+def fresh_private(file: Path, text: str) -> Path:
+    """A new file beside this one, readable by the owner alone from its first byte on, and whole; to be put in its place."""
+    fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
         opened.write(text)
-    fresh.replace(file)
+    return fresh
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write whole or not at all, readable by the owner alone."""
+    fresh_private(file, text).replace(file)

@@ -24,7 +24,7 @@ def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: fr
     """
     calm_collector()
     keep_private(directory)
-    settings = load(directory)
+    settings = load(directory, hop)
     run_parts = _parts_of(hop)
     with ExitStack() as stack:
         stack.enter_context(closing(serve(directory, name)))

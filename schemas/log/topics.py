@@ -26,7 +26,7 @@ from confluent_kafka.admin import (
 from schemas.errors import Misconfigured, Transient
 from schemas.feed import AUDIT, CAPTURE, CONTROL, PROGRESS, dead_letter_topic
 from schemas.log.admin import FIXES, WITHIN_SECONDS, admin_client, partition_counts, results, unwell
-from schemas.log.entering import telling_refusals
+from schemas.log.entering import must_be_let_in
 from schemas.log.kafka import Kafka
 
 PROGRESS_SEGMENT_BYTES = 1 << 20
@@ -117,8 +117,8 @@ def ensure_control_topics(kafka: Kafka) -> Ensured:
     specs = dict.fromkeys(CONTROL, TopicSpec(partitions=1, tombstone_ms=DAY_MS))
     progress = replace(specs[CAPTURE], compaction_lag_ms=0, segment_bytes=PROGRESS_SEGMENT_BYTES)
     specs |= dict.fromkeys(PROGRESS, progress)
-    with telling_refusals(kafka):
-        return ensure_topics(kafka, {**specs, AUDIT: TopicSpec(partitions=1, is_compacted=False)})
+    must_be_let_in(kafka)
+    return ensure_topics(kafka, {**specs, AUDIT: TopicSpec(partitions=1, is_compacted=False)})
 
 
 def _create(admin: AdminClient, specs: Mapping[str, TopicSpec]) -> list[str]:

@@ -21,6 +21,7 @@ from schemas.log.transaction import TransactionWriter
 from schemas.log.writer import Log
 from streams.worker.app import StreamWorker
 from tests.stage import feeds
+from tests.stage.running_mesh import run
 from tests.stage.secured import Authority, SecuredKafka
 from tests.stage.until import until
 
@@ -74,6 +75,16 @@ def test_a_wrong_password_is_one_clear_line(secured: SecuredKafka) -> None:
     assert "refuses the login of mesh" in str(refused.value)
     assert "MESH_KAFKA_PASSWORD" in refused.value.fix
     assert "another-password-1" not in str(refused.value) + repr(secured.by_password("another-password-1"))
+
+
+def test_a_command_with_a_wrong_password_says_so(secured: SecuredKafka, tmp_path: Path) -> None:
+    others = {"MESH_REGISTRY": "http://127.0.0.1:9", "MESH_DATABASE": "dbname=none"}
+    for command in ("catalogue", "status"):
+        wrong = {**secured.by_password("another-password-1").environment(), **others}
+        ran = run(command, "--dir", tmp_path, env=wrong)
+        assert ran.status == 1
+        assert "refuses the login of mesh" in ran.err, ran.err
+        assert "MESH_KAFKA_PASSWORD" in ran.err
 
 
 def test_an_expired_certificate_of_ours_is_one_clear_line(secured: SecuredKafka) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -111,14 +112,11 @@ class SecuredKafka:
 def main(folder: Path) -> None:
     broker = SecuredKafka(folder, is_brief=False)
     broker.start()
-    try:
-        for name, value in broker.by_password().environment().items():
-            print(f"export {name}={shlex.quote(value)}", flush=True)  # noqa: T201 - what it is asked for
+    for name, value in broker.by_password().environment().items():
+        print(f"export {name}={shlex.quote(value)}", flush=True)  # noqa: T201 - what it is asked for
+    with suppress(KeyboardInterrupt):
         threading.Event().wait()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        broker.stop()
+    broker.stop()
 
 
 if __name__ == "__main__":

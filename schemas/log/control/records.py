@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import Transient
-from schemas.log.entering import telling_refusals
+from schemas.log.entering import must_be_let_in
 from schemas.log.kafka import Kafka
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,8 @@ def publish(append: Append, topic: str, key: str, record: Mapping[str, Any]) -> 
 
 def read_all(kafka: Kafka, topics: Sequence[str], *, within_seconds: float = 30) -> Iterator[tuple[str, str, Any]]:
     """Every (topic, key, record) from the start to the present end; a deleted key has record None."""
-    with telling_refusals(kafka), closing(control_consumer(kafka)) as consumer:
+    must_be_let_in(kafka)
+    with closing(control_consumer(kafka)) as consumer:
         yield from read_to_end(consumer, topics, within_seconds)
 
 

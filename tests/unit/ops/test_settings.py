@@ -29,6 +29,13 @@ def test_the_environment_wins_over_the_file_value_by_value(directory: Path, monk
     assert (settings.kafka.bootstrap, settings.registry, settings.kafka_sasl) == ("mine:9", "http://r:1", "k:2")
 
 
+def test_a_hop_that_is_run_by_itself_enters_as_itself(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"": "mine:9", "_USER": "mesh", "_PASSWORD": "p", "_USER_CAPTURE": "c", "_PASSWORD_CAPTURE": "q"}
+    for name, value in given.items():
+        monkeypatch.setenv(f"MESH_KAFKA{name}", value)
+    assert (load(directory, "capture").kafka.user, load(directory).kafka.user) == ("c", "mesh")
+
+
 def test_no_mesh_says_where_it_looked_and_how_to_start_one(tmp_path: Path) -> None:
     assert endpoints(tmp_path) == {}
     with pytest.raises(Misconfigured) as raised:
