@@ -80,6 +80,7 @@ DOORS = {
     },
     "prometheus_client": {"ops/metrics/measure.py": "metrics"},
     "psycopg": {
+        "schemas/plain_reading.py": "what both sides of a comparison are read by",
         "producers/postgresql/": "the source",
         "sinks/postgresql/": "the sink",
         "ops/embedded/": "makes databases",
@@ -110,6 +111,7 @@ UNSEEN = {"cramjam": "aiokafka loads it for lz4", "tzdata": "zoneinfo reads it"}
 NAMESAKES = {
     "schemas/agreement/": "what the agreements themselves tell apart: feeds that flows write, and grants to another mesh",
     "schemas/feed.py": "the first part of the mesh's own topics",
+    "schemas/plain_reading.py": "a style of intervals",
     "streams/flows/statistics/": "a column",
     "ops/bench/": "measures what it names",
     "ops/city/office/work.py": "a column",

@@ -5,40 +5,18 @@ It shares no code with capture but for the names of encodings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from psycopg import adapt, sql
-from psycopg.abc import AdaptContext
-from psycopg.types.datetime import DateLoader, TimeLoader, TimestampLoader, TimestamptzLoader
-from psycopg.types.string import TextLoader
 
 from producers.postgresql.value.encoding import codec_of
 from schemas.contract import Contract
-from schemas.errors import Transient
+from schemas.plain_reading import plain_reading
 
 _IS_PARTITIONED = "SELECT FROM pg_class WHERE oid = to_regclass({}) AND relkind = 'p'"
-_AS_VALUES = {"bool", "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "bytea", "uuid"}
-_IN_PYTHON: Mapping[str, type[adapt.Loader]] = {
-    "date": DateLoader,
-    "time": TimeLoader,
-    "timestamp": TimestampLoader,
-    "timestamptz": TimestamptzLoader,
-}
-"""What Python has no value for, such as infinity and years before 1, stays the text that the database prints."""
-_SETTINGS = {
-    # What the role has is not for us: a large table is read for as long as that takes.
-    "statement_timeout": "0",
-    "lock_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",
-    "TimeZone": "UTC",
-    "extra_float_digits": "1",
-    "lc_monetary": "C",
-}
 
 
 def rows(address: str, contract: Contract, text_encoding: str | None = None) -> list[dict[str, Any]]:
@@ -76,36 +54,22 @@ def _is_readable(value: Any) -> bool:
 
 @contextmanager
 def reading(dsn: str, whose: str, text_encoding: str | None = None) -> Iterator[psycopg.Connection[Any]]:
-    """A connection to compare from: plain types as Python has them, all others as the database prints them.
+    """A connection to compare from (schemas/plain_reading.py).
 
     Where the text is not UTF-8 it is read here, since a server that converts fails at the first value that does not convert;
-    `text_encoding` is the source's option. Statements are given as bytes then, see `_statement`. Raises Transient when the database
-    cannot be read; it does not quote a row.
+    `text_encoding` is the source's option. Statements are given as bytes then, see `_statement`.
     """
-    try:
-        with psycopg.connect(dsn, client_encoding="utf8", connect_timeout=10, prepare_threshold=None) as connection:
-            server_encoding = connection.info.parameter_status("server_encoding") or "UTF8"
-            codec = codec_of(server_encoding, text_encoding, whose)
-            text = _read_by(codec) if codec else TextLoader
-            if codec:
-                connection.execute("SELECT set_config('client_encoding', %s, true)", (server_encoding,))
-            # For this transaction, which is all that is read in: a pooler before the database takes no startup options.
-            settings = _SETTINGS
-            if connection.info.server_version >= 170_000:
-                settings = {**settings, "transaction_timeout": "0"}
-            for name, value in settings.items():
-                connection.execute("SELECT set_config(%s, %s, true)", (name, value))
-            for known in connection.adapters.types:
-                if known.name in _IN_PYTHON:
-                    connection.adapters.register_loader(known.oid, _or_text(_IN_PYTHON[known.name]))
-                elif known.name not in _AS_VALUES:
-                    connection.adapters.register_loader(known.oid, text)
-            if codec:
-                connection.adapters.register_loader(0, text)
-            yield connection
-    except psycopg.Error as error:
-        problem = f"its database cannot be read ({type(error).__name__})"
-        raise Transient(f"{whose}: {problem}", fix="see that it is up, and that the role may read the table") from error
+
+    def text_of(connection: psycopg.Connection[Any]) -> type[adapt.Loader] | None:
+        server_encoding = connection.info.parameter_status("server_encoding") or "UTF8"
+        codec = codec_of(server_encoding, text_encoding, whose)
+        if not codec:
+            return None
+        connection.execute("SELECT set_config('client_encoding', %s, true)", (server_encoding,))
+        return _read_by(codec)
+
+    with plain_reading(dsn, whose, text_of) as connection:
+        yield connection
 
 
 def _statement(connection: psycopg.Connection[Any], query: sql.Composable, text_encoding: str | None) -> bytes:
@@ -123,18 +87,3 @@ def _read_by(codec: str) -> type[adapt.Loader]:
                 return _Unreadable()
 
     return Read
-
-
-def _or_text(kind: type[adapt.Loader]) -> type[adapt.Loader]:
-    class OrText(TextLoader):
-        def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
-            super().__init__(oid, context)
-            self._loader = kind(oid, context)
-
-        def load(self, data: Any) -> Any:
-            try:
-                return self._loader.load(data)
-            except psycopg.DataError:
-                return bytes(data).decode()  # as a string whatever the connection's encoding
-
-    return OrText
