@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
 
 from ops.kinds.sinks import SINKS
-from schemas.errors import MeshError, Misconfigured, Transient
+from schemas.errors import Misconfigured, Transient
 from tests.stage.cut_link import cut_link
-from tests.stage.delivering import OutFeed, decimal
+from tests.stage.delivering import OutFeed
 from tests.stage.receivers import Receiver, bucket
+from tests.stage.tried_drop import person, refused_both_ways, tried
 from tests.stage.weed import FOREIGN_BUCKET, SECRET_KEY, Weed
 
 
@@ -33,34 +33,7 @@ def with_secrets(receiver: Receiver, **secrets: str) -> Receiver:
     )
 
 
-def tried(receiver: Receiver, feed: OutFeed, **options: Any) -> None:
-    trial = SINKS["s3"].trial
-    assert trial is not None
-    trial(receiver.setup(feed, **options))
-
-
-def worked(receiver: Receiver, feed: OutFeed, **options: Any) -> None:
-    with closing(receiver.sink(SINKS, feed, **options)) as sink:
-        sink.start_offsets([(feed.topic, 0)])
-        sink.write([feed.batch(person(feed, 1))])
-
-
-def refused(receiver: Receiver, feed: OutFeed, kind: type[MeshError], **options: Any) -> MeshError:
-    """What onboarding is told, and delivery too, in the same words."""
-    with pytest.raises(kind) as at_trial:
-        tried(receiver, feed, **options)
-    with pytest.raises(kind) as at_work:
-        worked(receiver, feed, **options)
-    assert at_work.value.fix == at_trial.value.fix
-    for error in (at_trial.value, at_work.value):
-        assert not {"sesame", SECRET_KEY, "AKIDUNKNOWN", "甲"} & set(str(error).split()), error
-        assert SECRET_KEY not in str(error)
-        assert error.__cause__ is None, "the store's own words stay out"
-    return at_trial.value
-
-
-def person(feed: OutFeed, number: int) -> Any:
-    return feed.record("c", {"id": number, "name": "甲", "amount": decimal("1.50")})
+refused = partial(refused_both_ways, unsaid=("sesame", SECRET_KEY, "AKIDUNKNOWN"))
 
 
 def test_a_trial_leaves_nothing_where_files_of_feeds_go(receiver: Receiver, feed: OutFeed) -> None:

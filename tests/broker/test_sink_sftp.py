@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import asyncssh
 import pytest
 
 from ops.kinds.sinks import SINKS
-from schemas.errors import MeshError, Misconfigured, Transient
+from schemas.errors import Misconfigured, Transient
 from tests.stage.cut_link import cut_link
-from tests.stage.delivering import OutFeed, decimal
+from tests.stage.delivering import OutFeed
 from tests.stage.receivers import Receiver, ServerFiles, server
+from tests.stage.tried_drop import person, refused_both_ways, tried
 from tests.stage.weed import PASSWORD, Weed
 
 
@@ -27,38 +27,11 @@ def receiver(weed: Weed, unique: str) -> Receiver:
     return server(weed, unique)
 
 
-def person(feed: OutFeed, number: int) -> Any:
-    return feed.record("c", {"id": number, "name": "甲", "amount": decimal("1.50")})
-
-
-def tried(receiver: Receiver, feed: OutFeed, **options: Any) -> None:
-    trial = SINKS["sftp"].trial
-    assert trial is not None
-    trial(receiver.setup(feed, **options))
-
-
-def worked(receiver: Receiver, feed: OutFeed, **options: Any) -> None:
-    with closing(receiver.sink(SINKS, feed, **options)) as sink:
-        sink.start_offsets([(feed.topic, 0)])
-        sink.write([feed.batch(person(feed, 1))])
-
-
-def refused(receiver: Receiver, feed: OutFeed, kind: type[MeshError], **options: Any) -> MeshError:
-    """What onboarding is told, and delivery too, in the same words."""
-    with pytest.raises(kind) as at_trial:
-        tried(receiver, feed, **options)
-    with pytest.raises(kind) as at_work:
-        worked(receiver, feed, **options)
-    assert at_work.value.fix == at_trial.value.fix
-    for error in (at_trial.value, at_work.value):
-        assert PASSWORD not in str(error)
-        assert "wrong-word" not in str(error)
-        assert error.__cause__ is None, "the server's own words stay out"
-    return at_trial.value
-
-
 def by_password(receiver: Receiver, password: str) -> Receiver:
     return replace(receiver, secrets={"main": receiver.secrets["main"], "main.password": password})
+
+
+refused = partial(refused_both_ways, unsaid=(PASSWORD, "wrong-word"))
 
 
 def test_a_key_and_a_password_let_us_in(receiver: Receiver, feed: OutFeed) -> None:

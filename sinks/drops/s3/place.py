@@ -19,8 +19,10 @@ from botocore.exceptions import ClientError
 from botocore.session import Session
 
 from sinks.drops.place import Fill, parcel
-from sinks.drops.s3.address import S3Address
+from sinks.drops.s3.address import S3Address, address_of
 from sinks.drops.s3.fault import told
+from sinks.drops.s3.options import ACCESS_KEY, SECRET_KEY, S3Options
+from sinks.sink import SinkSetup
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
@@ -115,6 +117,18 @@ class BucketPlace:
 
     def _key(self, folder: str, name: str) -> str:
         return f"{self._address.prefix}{folder}/{name}"
+
+
+def open_bucket(setup: SinkSetup) -> BucketPlace:
+    """The place of a sink's drop. Raises Misconfigured; nothing is asked yet."""
+    options = setup.options(S3Options)
+    return BucketPlace(
+        address_of(setup, options),
+        setup.secret("", f"{setup.sink.name}.{ACCESS_KEY}"),
+        setup.secret("", f"{setup.sink.name}.{SECRET_KEY}"),
+        addressing=options.addressing,
+        tls_ca=options.tls_ca,
+    )
 
 
 def _kept(certificates: str) -> Path:

@@ -2,63 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-
-from schemas.agreement.grant import Grant
-from sinks.copy import Copy
+from sinks.drops.elsewhere import drop_elsewhere
+from sinks.drops.place import DropPlace
 from sinks.drops.sftp.address import address_of, sftp_address
 from sinks.drops.sftp.options import PASSWORD, PRIVATE_KEY, SftpOptions
-from sinks.kind import Destination, Secret, SinkKind
-from sinks.sink import Pace, Sink, SinkSetup
+from sinks.kind import Destination, Secret
+from sinks.sink import SinkSetup
 
 
-def _build(setup: SinkSetup) -> Sink:
-    from sinks.drops.sftp.sink import build_sftp
+def _open(setup: SinkSetup) -> DropPlace:
+    from sinks.drops.sftp.place import open_server
 
-    return build_sftp(setup)
-
-
-def _try(setup: SinkSetup) -> None:
-    from sinks.drops.sftp.sink import try_sftp
-
-    try_sftp(setup)
+    return open_server(setup)
 
 
-def _pace(setup: SinkSetup) -> Pace:
-    from sinks.drops.sink import drop_pace
-
-    return drop_pace(setup.options(SftpOptions))
-
-
-def _places(setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Destination]:
+def _destination(setup: SinkSetup) -> Destination:
     at = address_of(setup, setup.options(SftpOptions))
-    yield Destination(what="its directory", where=("server", at.host, str(at.port), at.user, at.directory))
-
-
-def _copy(setup: SinkSetup, _grant: Grant, _kept: Path | None) -> Copy:
-    from sinks.drops.place_copy import PlaceCopy
-    from sinks.drops.sftp.sink import open_sftp
-
-    return PlaceCopy(open=lambda: open_sftp(setup), options=setup.options(SftpOptions))
+    return Destination(what="its directory", where=("server", at.host, str(at.port), at.user, at.directory))
 
 
 def _check_address(address: str) -> None:
     sftp_address(address, "connection")
 
 
-_SECRETS = (
-    Secret(name=PRIVATE_KEY, what="private key"),
-    Secret(name=PASSWORD, what="password", variable="PASSWORD"),
-)
-
-SFTP = SinkKind(
-    build=_build,
+SFTP = drop_elsewhere(
     options=SftpOptions,
-    secrets=_SECRETS,
+    open_place=_open,
+    destination=_destination,
     check_address=_check_address,
-    trial=_try,
-    places=_places,
-    copy=_copy,
-    pace=_pace,
+    secrets=(
+        Secret(name=PRIVATE_KEY, what="private key"),
+        Secret(name=PASSWORD, what="password", variable="PASSWORD"),
+    ),
 )

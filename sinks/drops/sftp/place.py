@@ -16,12 +16,14 @@ from typing import TypeVar
 
 import asyncssh
 
-from schemas.errors import ContractBroken
+from schemas.errors import ContractBroken, Misconfigured
 from sinks.drops.folder import DRAFT
 from sinks.drops.place import Fill, Parcel, parcel
-from sinks.drops.sftp.address import SftpAddress
+from sinks.drops.sftp.address import SftpAddress, address_of
 from sinks.drops.sftp.connection import ANSWER_SECONDS, SftpConnection
 from sinks.drops.sftp.fault import no_room
+from sinks.drops.sftp.options import PASSWORD, PRIVATE_KEY, SftpOptions
+from sinks.sink import SinkSetup
 
 _PIECE = 1 << 20
 _T = TypeVar("_T")
@@ -107,6 +109,23 @@ class ServerPlace:
                 if not await _in_time(sftp.isdir(path)):
                     raise
         return path
+
+
+def open_server(setup: SinkSetup) -> ServerPlace:
+    """The place of a sink's drop. Raises Misconfigured; nothing is asked yet."""
+    options = setup.options(SftpOptions)
+    password, private_key = (_secret(setup, name) for name in (PASSWORD, PRIVATE_KEY))
+    if not password and not private_key:
+        fix = "add `private_key: ${VARIABLE}` or `password: ${VARIABLE}` beside its connection, and onboard again"
+        raise Misconfigured(setup.label, "has neither a private key nor a password", fix=fix)
+    return ServerPlace(address_of(setup, options), options.host_key, password=password, private_key=private_key)
+
+
+def _secret(setup: SinkSetup, name: str) -> str:
+    try:
+        return setup.secret("", f"{setup.sink.name}.{name}")
+    except Misconfigured:
+        return ""
 
 
 async def _send(sftp: asyncssh.SFTPClient, path: str, whole: Parcel, subject: str) -> None:
