@@ -88,7 +88,7 @@ _OVER_SESSION_MS = 1_000
 _IS_ACTIVE = "Performing controller activation"
 _FENCED = re.compile(r"for broker 1: .*\bfenced=(true|false|0|1)\b")
 """What the controller says of the broker whenever it learns or decides that."""
-_LOGGING = """\
+LOGGING = """\
 status=error
 appenders=out
 appender.out.type=Console
@@ -98,6 +98,9 @@ appender.out.layout.pattern=%d %p %c{1}: %m%n
 rootLogger.level=warn
 rootLogger.appenderRefs=out
 rootLogger.appenderRef.out.ref=out
+"""
+"""Of a Java program, warnings to its output."""
+_BROKERS_LOGGING = """\
 logger.server.name=kafka.server.KafkaRaftServer
 logger.server.level=info
 logger.refused.name=kafka.authorizer.logger
@@ -173,7 +176,7 @@ class EmbeddedKafka:
         runtime = java()
         memory = [f"-Xms{min(256, self._heap_mb)}m", f"-Xmx{self._heap_mb}m", "-XX:+UseSerialGC", "-Xss512k"]
         logging = self._directory / "log4j2.properties"
-        logging.write_text(_LOGGING, encoding="utf-8")
+        logging.write_text(LOGGING + _BROKERS_LOGGING, encoding="utf-8")
         learned = [] if self._trains else [f"-XX:AOTCache={aot_cache(LOCK_FILE, _train, self._console)}"]
         java_line = [
             runtime,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ops.embedded.jars import class_path
-from ops.embedded.kafka import java
+from ops.embedded.kafka import LOGGING, java
 from ops.embedded.program import Program, Running, free_ports, launch
 from schemas.log.kafka import Kafka
 
@@ -55,18 +55,6 @@ poll.interval.ms=50
 tombstones.on.delete=true
 """
 
-_LOGGING = """\
-status=error
-appenders=out
-appender.out.type=Console
-appender.out.name=out
-appender.out.layout.type=PatternLayout
-appender.out.layout.pattern=%d %p %c{1}: %m%n
-rootLogger.level=warn
-rootLogger.appenderRefs=out
-rootLogger.appenderRef.out.ref=out
-"""
-
 
 def start(
     directory: Path,
@@ -101,7 +89,7 @@ def start(
             snapshot_mode=snapshot_mode,
         )
     )
-    logging.write_text(_LOGGING)
+    logging.write_text(LOGGING)
     jars = ":".join(str(jar) for jar in class_path(LOCK_FILE))
     options = ["-Xms512m", "-Xmx1g", f"-Dlog4j2.configurationFile={logging}", "-cp", jars]
     main = "org.apache.kafka.connect.cli.ConnectStandalone"
