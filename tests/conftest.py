@@ -108,6 +108,14 @@ def far_kafka() -> tuple[Kafka, str]:
     return Kafka.of(settings), settings["MESH_KAFKA_SASL"]
 
 
+@pytest.fixture
+def far_kafka_alone(far_kafka: tuple[Kafka, str]) -> Iterator[tuple[Kafka, str]]:
+    """The second broker while no other test says there which mesh it is: a broker has one statement of identity."""
+    with (Path(os.environ[_RUN]) / "far-kafka-in-use.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield far_kafka
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Database:
     """The run's PostgreSQL server."""

@@ -16,8 +16,8 @@ from typing import Any
 from producers.postgresql.admission import feed_faults
 from producers.postgresql.book import Book
 from producers.postgresql.captured import Captured, Difference, DifferenceOutcome, difference
-from producers.postgresql.identity import IdentityFault, usable_identity
-from producers.postgresql.link.catalog import SourceTypes, tables
+from producers.postgresql.identity import usable_identity
+from producers.postgresql.link.catalog import CatalogTable, SourceTypes, tables
 from producers.postgresql.link.link import Locked, translated
 from producers.postgresql.lookout import Lookout
 from producers.postgresql.options import PostgresSourceOptions
@@ -136,12 +136,13 @@ class Verdicts:
             self._stop(feed, found.reason, found.fix)
             return
         try:
+            table = self._table(here.name) if here is not None else None
+            if here is not None and table is None:
+                return  # renamed or dropped since it was looked at: the next look says which
             faults = feed_faults(self._slot.statements, self._types, entry)
-            if here is not None and (fault := self._breaks_writes(here.name)) is not None:  # invariant 10
+            if here is not None and table is not None and (fault := usable_identity(table)) is not None:
                 faults = faults or (fault.message, fault.fix)
-                if here.member:
-                    self._slot.take_out(here.name)
-                    self._book.set(feed, replace(place, captured=replace(here, member=0), seen_at=at))
+                self._let_write(feed, place, here, at)
         except Locked:
             return  # the next look comes back to it
         if faults is not None:
@@ -153,10 +154,15 @@ class Verdicts:
         elif here is not None:
             self._book.set(feed, replace(place, captured=here, seen_at=at))
 
-    def _breaks_writes(self, name: str) -> IdentityFault | None:
+    def _let_write(self, feed: str, place: TablePlace, here: Captured, at: int) -> None:
+        """A publication would make the department's own updates fail: the table leaves it (invariant 10)."""
+        if here.member:
+            self._slot.take_out(here.name)
+            self._book.set(feed, replace(place, captured=replace(here, member=0), seen_at=at))
+
+    def _table(self, name: str) -> CatalogTable | None:
         with translated(self._setting.name):
-            table = tables(self._slot.statements, self._types, [name]).get(name)
-        return usable_identity(table) if table else None
+            return tables(self._slot.statements, self._types, [name]).get(name)
 
     def _is_filled(self, oid: int) -> bool:
         return is_filled(self._slot.statements, oid, source=self._setting.name)

@@ -23,7 +23,7 @@ WITHIN = 30
 
 
 @pytest.fixture(scope="session")
-def far_registry(far_kafka: tuple[str, str]) -> Iterator[str]:
+def far_registry(far_kafka: tuple[Kafka, str]) -> Iterator[str]:
     with running_registry(far_kafka[0], f"_schemas_{secrets.token_hex(4)}") as server:
         yield server.url
 
@@ -34,8 +34,8 @@ def agreed(unique: str) -> Contract:
 
 
 @pytest.fixture
-def far(far_kafka: tuple[str, str], far_registry: str, unique: str, agreed: Contract) -> FarSide:
-    return FarSide(far_kafka, far_registry, f"{unique}city", agreed)
+def far(far_kafka_alone: tuple[Kafka, str], far_registry: str, unique: str, agreed: Contract) -> FarSide:
+    return FarSide(far_kafka_alone, far_registry, f"{unique}city", agreed)
 
 
 @pytest.fixture

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
 import psycopg
+import pytest
 
+from producers.postgresql import lookout
+from producers.postgresql.watch import Look, look
 from schemas.log.kafka import Kafka
 from tests.stage.captured_tables import add, make, until_equal, until_flowing
 from tests.stage.capturing import Rig, Seen, contract
@@ -68,6 +72,33 @@ def test_changes_flow_while_the_catalog_does_not_answer(kafka: Kafka, dsn: str, 
             db.execute("ALTER TABLE t RENAME TO t2")
             rig.until_incident("feed", feed, "stopped")
             until_flowing(rig, db, other)
+
+
+def test_table_renamed_between_a_look_and_its_verdict_is_told_by_its_new_name(
+    kafka: Kafka, dsn: str, unique: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = Rig(kafka, dsn, unique)
+    is_due = threading.Event()
+    with psycopg.connect(dsn, autocommit=True) as db:
+
+        def look_then_rename(*args: Any, **named: Any) -> Look:
+            seen = look(*args, **named)
+            if is_due.is_set():
+                is_due.clear()
+                db.execute("ALTER TABLE t RENAME TO t2")
+            return seen
+
+        monkeypatch.setattr(lookout, "look", look_then_rename)
+        make(db, "t", "o")
+        feed, other = add(rig, "t", "o")
+        with rig.capturing():
+            until_equal(rig, db, feed)
+            db.execute("ALTER TABLE t ADD extra int")  # the look sees a difference, and the feed is judged
+            is_due.set()
+            stopped = rig.until_incident("feed", feed, "stopped")
+            until_flowing(rig, db, other)
+    assert "was renamed to public.t2" in stopped.reason
+    assert "does not exist" not in caplog.text
 
 
 def test_position_of_a_change_does_not_depend_on_which_tables_have_feeds(kafka: Kafka, dsn: str, unique: str) -> None:

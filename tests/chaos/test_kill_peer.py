@@ -61,12 +61,12 @@ def writer(far: FarSide, chance: random.Random) -> Iterator[None]:
 
 
 def test_kills_in_mid_stream_lose_nothing_and_repeat_the_same(
-    kafka: Kafka, far_kafka: tuple[str, str], unique: str, tmp_path: Path
+    kafka: Kafka, far_kafka_alone: tuple[Kafka, str], unique: str, tmp_path: Path
 ) -> None:
     chance = random.Random(SEED)
     feed = f"{unique}.grid"
-    with running_registry(far_kafka[0], f"_schemas_{unique}") as registry:
-        far = FarSide(far_kafka, registry.url, f"{unique}city", grid_contract(unique))
+    with running_registry(far_kafka_alone[0], f"_schemas_{unique}") as registry:
+        far = FarSide(far_kafka_alone, registry.url, f"{unique}city", grid_contract(unique))
         near = NearRig(kafka, far.address, unique, far.identity.fingerprint)
         near.add(far.contract)
         size = lambda: sum(feeds.end_offsets(kafka, [feed]).values())  # noqa: E731

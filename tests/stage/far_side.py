@@ -44,7 +44,7 @@ class FarSide:
     """The provider. Positions count from 1; `written` has every envelope's (op, key, position) in order."""
 
     def __init__(
-        self, kafka: tuple[str, str], registry: str, user: str, contract: Contract, partitions: int = 3
+        self, kafka: tuple[Kafka, str], registry: str, user: str, contract: Contract, partitions: int = 3
     ) -> None:
         self.kafka, self.sasl = kafka
         self.registry, self.user, self.contract = registry, user, contract
