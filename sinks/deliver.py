@@ -21,8 +21,8 @@ from sinks.addresses import Addresses
 from sinks.ending import Acknowledge, Endings
 from sinks.kind import SinkKind, is_delivered
 from sinks.lane.lane import DeliveryLane
-from sinks.lane.patience import Patience
 from sinks.lane.report import DeliveryObserver, LaneReport
+from sinks.lane.retry import RetryPolicy
 from sinks.lane.rewind import Replays, Rewinds
 from sinks.lane.standstill import MemoryStandstills, Standstill, Standstills, name_of
 from sinks.network import Network
@@ -107,7 +107,7 @@ class Delivery:
         kinds: Mapping[str, SinkKind],
         now: Callable[[], float] = time.time,
         jitter: Callable[[float], float] = lambda seconds: seconds * random.uniform(0.75, 1.25),  # noqa: S311
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
         reader_settings: Mapping[str, str] | None = None,
         incidents: Incidents | None = None,
         networks: Sequence[Network] = (),
@@ -126,7 +126,7 @@ class Delivery:
         self._kinds = kinds
         self._now = now
         self._jitter = jitter
-        self._patience = patience or Patience()
+        self._retry_policy = retry_policy or RetryPolicy()
         self._reader_settings = dict(reader_settings or {})
         self._incidents: Incidents = incidents or MemoryIncidents()
         self._networks = networks
@@ -240,7 +240,7 @@ class Delivery:
             report=LaneReport(setup, self._observer, self._incidents, self._now),
             now=self._now,
             jitter=self._jitter,
-            patience=self._patience,
+            retry_policy=self._retry_policy,
             pause_seconds=self.pause_seconds,
             reader_settings=self._reader_settings,
             rewinds=self._rewinds_of(key),

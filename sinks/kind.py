@@ -17,7 +17,7 @@ from schemas.contract import Contract
 from schemas.errors import Misconfigured
 from schemas.form import NoOptions
 from sinks.copy import Copy
-from sinks.sink import AnsweringSink, Pace, Sink, SinkSetup
+from sinks.sink import AnsweringSink, BatchingPolicy, Sink, SinkSetup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def _in_no_database(_setup: SinkSetup) -> Iterable[str]:
 SinkBuilder = Callable[[SinkSetup], Sink | AnsweringSink]
 CopyOf = Callable[[SinkSetup, Grant, Path | None], Copy | None]
 Target = Literal["database", "directory", "receiver", "none"]
-PaceOf = Callable[[SinkSetup], Pace]
+BatchingOf = Callable[[SinkSetup], BatchingPolicy]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class SinkKind:
     """Whether its target holds rows as they are, not a history of them: after a grant's end none is left to it."""
     target: Target = "none"
     """What stands at its other end, as far as a stage can be set for it on one host: the demo gives each subscriber one."""
-    pace: PaceOf = lambda _setup: Pace()
+    batching: BatchingOf = lambda _setup: BatchingPolicy()
     reads_headers: bool = True
 
     @property

@@ -142,11 +142,11 @@ class TopicTrouble(MeshError):
 
 
 @runtime_checkable
-class OffsetHolder(Protocol):
-    """A keeper of offsets that can keep one back: what comes after it is written, and comes again after a restart."""
+class LowWatermarkKeeper(Protocol):
+    """A keeper of offsets that can keep one back while a change waits: later ones are written, and come again after a restart."""
 
-    def hold(self, topic: str, partition: int, offset: int | None) -> None:
-        """Keep the partition's stored offset at or below this one; None lets it go."""
+    def set_low_watermark(self, topic: str, partition: int, offset: int | None) -> None:
+        """Keep the partition's stored offset at or below this one, the first that still waits; None when nothing does."""
         ...
 
 
@@ -170,8 +170,8 @@ class Watchful(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How a lane gathers records before it writes: for `linger_seconds` after the first, at once by default."""
+class BatchingPolicy:
+    """How much a lane reads before it writes, and for how long after the first record; at once by default."""
 
     records_max: int = 10_000
     bytes_max: int = 8_000_000

@@ -11,7 +11,7 @@ from sinks.copy import Copy
 from sinks.drops.options import DropOptions
 from sinks.drops.place import DropPlace, try_place
 from sinks.kind import Destination, Secret, SinkKind
-from sinks.sink import Pace, Sink, SinkSetup
+from sinks.sink import BatchingPolicy, Sink, SinkSetup
 
 
 def drop_elsewhere(
@@ -33,10 +33,10 @@ def drop_elsewhere(
         with closing(open_place(setup)) as place:
             try_place(place)
 
-    def pace(setup: SinkSetup) -> Pace:
-        from sinks.drops.sink import drop_pace
+    def batching(setup: SinkSetup) -> BatchingPolicy:
+        from sinks.drops.sink import drop_batching
 
-        return drop_pace(setup.options(options))
+        return drop_batching(setup.options(options))
 
     def places(setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Destination]:
         return (destination(setup),)
@@ -54,5 +54,5 @@ def drop_elsewhere(
         trial=try_once,
         places=places,
         copy=copy,
-        pace=pace,
+        batching=batching,
     )

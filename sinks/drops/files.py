@@ -8,8 +8,8 @@ from schemas.errors import Misconfigured
 from sinks.drops.access import access_of
 from sinks.drops.folder import DropFolder
 from sinks.drops.options import FilesOptions
-from sinks.drops.sink import DropSink, drop_pace, drop_sink
-from sinks.sink import Pace, SinkSetup
+from sinks.drops.sink import DropSink, drop_batching, drop_sink
+from sinks.sink import BatchingPolicy, SinkSetup
 
 
 def build_files(setup: SinkSetup) -> DropSink:
@@ -21,6 +21,6 @@ def build_files(setup: SinkSetup) -> DropSink:
     return drop_sink(setup, options, DropFolder(directory, access_of(options, setup.label)))
 
 
-def files_pace(setup: SinkSetup) -> Pace:
+def files_batching(setup: SinkSetup) -> BatchingPolicy:
     """How long a drop grows."""
-    return drop_pace(setup.options(FilesOptions))
+    return drop_batching(setup.options(FilesOptions))

@@ -9,7 +9,7 @@ from schemas.agreement.grant import Grant
 from sinks.copy import Copy
 from sinks.drops.options import FilesOptions
 from sinks.kind import Destination, SinkKind
-from sinks.sink import Pace, Sink, SinkSetup
+from sinks.sink import BatchingPolicy, Sink, SinkSetup
 
 
 def _build(setup: SinkSetup) -> Sink:
@@ -24,10 +24,10 @@ def _try(setup: SinkSetup) -> None:
     try_files(setup)
 
 
-def _pace(setup: SinkSetup) -> Pace:
-    from sinks.drops.files import files_pace
+def _batching(setup: SinkSetup) -> BatchingPolicy:
+    from sinks.drops.files import files_batching
 
-    return files_pace(setup)
+    return files_batching(setup)
 
 
 def _places(setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Destination]:
@@ -44,5 +44,5 @@ def _copy(setup: SinkSetup, _grant: Grant, _kept: Path | None) -> Copy:
 
 
 FILES = SinkKind(
-    build=_build, options=FilesOptions, trial=_try, places=_places, copy=_copy, target="directory", pace=_pace
+    build=_build, options=FilesOptions, trial=_try, places=_places, copy=_copy, target="directory", batching=_batching
 )

@@ -28,7 +28,7 @@ from sinks.document import Document, Documents
 from sinks.drops.format import WriteFile, format_of, moment_text
 from sinks.drops.options import DropOptions
 from sinks.drops.place import STATE, DropPlace
-from sinks.sink import Pace, SinkSetup
+from sinks.sink import BatchingPolicy, SinkSetup
 
 RECORDS_MAX = 200_000
 MANIFESTS_MAX = 100
@@ -198,9 +198,9 @@ def _check(name: str, offset: int) -> str:
     return hashlib.sha256(f"{name} {offset}".encode()).hexdigest()[:16]
 
 
-def drop_pace(options: DropOptions) -> Pace:
+def drop_batching(options: DropOptions) -> BatchingPolicy:
     """How long a drop grows."""
-    return Pace(records_max=RECORDS_MAX, bytes_max=options.bytes_max, linger_seconds=options.every_seconds)
+    return BatchingPolicy(records_max=RECORDS_MAX, bytes_max=options.bytes_max, linger_seconds=options.every_seconds)
 
 
 def drop_sink(setup: SinkSetup, options: DropOptions, place: DropPlace) -> DropSink:

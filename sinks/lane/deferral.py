@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from schemas.change import Batch, Partition, Record
 from schemas.errors import ContractBroken, Rejected
 from schemas.log.reader import Reader
-from sinks.lane.patience import Patience
 from sinks.lane.report import LaneReport
+from sinks.lane.retry import RetryPolicy
 from sinks.lane.run import halves
-from sinks.sink import NotYet, OffsetHolder, OffsetKeeper, Sink, TopicTrouble
+from sinks.sink import LowWatermarkKeeper, NotYet, OffsetKeeper, Sink, TopicTrouble
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class _Waiting:
 
 
 class Deferral:
-    """For one life of a lane. `write` makes batches durable and says so to the reader; `bury` makes one record a dead letter."""
+    """For one life of a lane. `write` makes batches durable and says so to the reader; `dead_letter` keeps one refused record."""
 
     def __init__(
         self,
@@ -59,18 +59,18 @@ class Deferral:
         reader: Reader,
         sink: Sink,
         report: LaneReport,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         now: Callable[[], float],
         write: Callable[[Sequence[Batch]], None],
-        bury: Callable[[Batch, Rejected], None],
+        dead_letter: Callable[[Batch, Rejected], None],
     ) -> None:
         self._reader = reader
         self._sink = sink
         self._report = report
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._now = now
         self._write_all = write
-        self._bury_one = bury
+        self._dead_letter_one = dead_letter
         self._aside: dict[str, _Aside] = {}
         self._waiting: dict[Partition, _Waiting] = {}
         self._refused: dict[str, int] = {}
@@ -105,7 +105,7 @@ class Deferral:
                 self._retry()
             except TopicTrouble as trouble:
                 self._set_aside(trouble)
-            self._retry_seconds = min(max(self._patience.first_seconds, self._retry_seconds * 2), 5.0)
+            self._retry_seconds = min(max(self._retry_policy.first_seconds, self._retry_seconds * 2), 5.0)
             self._retry_at = self._now() + self._retry_seconds
 
     def caught_up(self, *, has_partitions: bool) -> None:
@@ -146,7 +146,7 @@ class Deferral:
             if isinstance(error, NotYet):
                 self._wait(batches[0], error)
             else:
-                self._bury(batches[0], error)
+                self._dead_letter(batches[0], error)
             return
         for half in halves(batches):
             rest = self._queued_behind(half)
@@ -163,14 +163,14 @@ class Deferral:
             if self._aside.pop(batch.topic, None) is not None and not self._has_waiting(batch.topic):
                 self._report.flows(batch.topic)
 
-    def _bury(self, batch: Batch, error: Rejected) -> None:
+    def _dead_letter(self, batch: Batch, error: Rejected) -> None:
         self._refused[batch.topic] = count = self._refused.get(batch.topic, 0) + 1
         if count > REFUSED_RUN_MAX:
             del self._refused[batch.topic]
             problem = f"its target refused {REFUSED_RUN_MAX} changes in a row, at last with {error.reason}"
             fix = f"mend the target, then `mesh dlq retry {self._report.grant_of(batch.topic)} --all`"
             raise TopicTrouble(batch.topic, ContractBroken(batch.topic, problem, fix=fix))
-        self._bury_one(batch, error)
+        self._dead_letter_one(batch, error)
 
     # -- what waits ----------------------------------------------------------------------------------------------------
 
@@ -198,11 +198,14 @@ class Deferral:
             raise TopicTrouble(batch.topic, error)
         waiting = self._waiting.setdefault(place, _Waiting())
         if not waiting.records:
-            self._keep_back(place, record.offset)
+            self._set_low_watermark(place, record.offset)
         waiting.records.append(record)
         waiting.errors[record.key or b""] = (error, self._now())
         self._reader.done(batch.topic, batch.partition, batch.next_offset)
-        self._retry_at, self._retry_seconds = self._now() + self._patience.first_seconds, self._patience.first_seconds
+        self._retry_at, self._retry_seconds = (
+            self._now() + self._retry_policy.first_seconds,
+            self._retry_policy.first_seconds,
+        )
         self._report.waits(batch.topic, error)
 
     def _retry(self) -> None:
@@ -256,7 +259,7 @@ class Deferral:
             self._drop(batch)
 
     def _expire(self, batch: Batch, error: Rejected) -> None:
-        """Bury what waited its time, or is refused for good; only the first of its key, since the others wait for it."""
+        """Dead-letter what waited its time, or is refused for good; only the first of its key, since the others wait for it."""
         place, record = (batch.topic, batch.partition), batch.records[0]
         waiting = self._waiting[place]
         entry = waiting.errors.get(record.key or b"")
@@ -265,11 +268,11 @@ class Deferral:
             return
         first_error, since = entry
         if isinstance(error, NotYet):
-            within = min(first_error.within_seconds, self._patience.waits_seconds)
+            within = min(first_error.within_seconds, self._retry_policy.waits_seconds)
             # What it waits for may still be on its way; but not for ever.
             if self._now() < since + (within if self._caught_up_at > since else 10 * within):
                 return
-        self._bury(batch, error)
+        self._dead_letter(batch, error)
         self._drop(batch)
         if (record.key or b"") in waiting.errors:
             waiting.errors[record.key or b""] = (first_error, self._now())
@@ -285,20 +288,20 @@ class Deferral:
         """Let the stored offset move on, as far as the first record that still waits."""
         waiting = self._waiting[place]
         if waiting.records:
-            self._keep_back(place, waiting.records[0].offset)
+            self._set_low_watermark(place, waiting.records[0].offset)
             return
         del self._waiting[place]
-        self._keep_back(place, None)
+        self._set_low_watermark(place, None)
         if not self._has_waiting(place[0]):
             self._report.flows(place[0])
 
     def _has_waiting(self, topic: str) -> bool:
         return any(place[0] == topic for place in self._waiting)
 
-    def _keep_back(self, place: Partition, offset: int | None) -> None:
+    def _set_low_watermark(self, place: Partition, offset: int | None) -> None:
         reached = self._reader.keep_back(*place, offset)
-        if isinstance(self._sink, OffsetHolder):
-            self._sink.hold(*place, offset)
+        if isinstance(self._sink, LowWatermarkKeeper):
+            self._sink.set_low_watermark(*place, offset)
         if isinstance(self._sink, OffsetKeeper) and offset is None and reached:
             self._sink.skip(*place, reached)
 
@@ -312,9 +315,9 @@ class Deferral:
         aside = self._aside.setdefault(trouble.topic, _Aside())
         aside.tries += 1
         aside.is_away, aside.is_trouble = True, not trouble.is_passing
-        seconds = self._patience.parked_seconds
+        seconds = self._retry_policy.parked_seconds
         if not aside.is_trouble:
-            seconds = min(5.0, self._patience.first_seconds * 2 ** min(aside.tries, 10))
+            seconds = min(5.0, self._retry_policy.first_seconds * 2 ** min(aside.tries, 10))
         aside.until = self._now() + seconds
         self._reader.set_aside(trouble.topic)
         if aside.is_trouble or aside.tries >= TOPIC_TRIES:

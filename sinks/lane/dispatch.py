@@ -26,10 +26,10 @@ from contextlib import suppress
 from schemas.change import Batch
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected
 from schemas.log.reader import Reader
-from sinks.lane.patience import Patience
 from sinks.lane.report import LaneReport
+from sinks.lane.retry import RetryPolicy
 from sinks.lane.waiting import WaitingChange, WaitingRoom
-from sinks.sink import AnsweringSink, Busy, Gone, Pace
+from sinks.sink import AnsweringSink, BatchingPolicy, Busy, Gone
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ END_WITHIN_SECONDS = 2.0
 class Dispatch:
     """One life of such a lane.
 
-    `bury` returns once a dead letter is durable; `progressed` is told of everything
+    `dead_letter` returns once a dead letter is durable; `progressed` is told of everything
     taken; `attend` is called all along.
     """
 
@@ -51,21 +51,21 @@ class Dispatch:
         *,
         reader: Reader,
         sink: AnsweringSink,
-        pace: Pace,
-        patience: Patience,
+        batching: BatchingPolicy,
+        retry_policy: RetryPolicy,
         report: LaneReport,
         stop: threading.Event,
-        bury: Callable[[Batch, Rejected], None],
+        dead_letter: Callable[[Batch, Rejected], None],
         progressed: Callable[[], None],
         attend: Callable[[], None],
     ) -> None:
         self._reader = reader
         self._sink = sink
-        self._pace = pace
-        self._patience = patience
+        self._batching = batching
+        self._retry_policy = retry_policy
         self._report = report
         self._stop = stop
-        self._bury = bury
+        self._dead_letter = dead_letter
         self._progressed = progressed
         self._attend = attend
         self._room = WaitingRoom(sink.terms.schedule_seconds)
@@ -98,18 +98,18 @@ class Dispatch:
             wait(self._under_way, GLANCE_SECONDS, FIRST_COMPLETED)
             within = 0.0
         else:
-            within = min(self._patience.poll_seconds, self._room.wait_seconds(time.monotonic()))
+            within = min(self._retry_policy.poll_seconds, self._room.wait_seconds(time.monotonic()))
         count, size = self._room.count, self._room.size_bytes
         share = 0.5 if self._is_full else 1.0  # once full, room is made before more is read
         self._is_full = (
-            count >= self._pace.records_max * share
-            or size >= self._pace.bytes_max * share
+            count >= self._batching.records_max * share
+            or size >= self._batching.bytes_max * share
             or self._room.is_full_of_settled
         )
         if self._is_full:
             self._reader.idle(within, self._stop)
             return
-        records_max, bytes_max = self._pace.records_max - count, self._pace.bytes_max - size
+        records_max, bytes_max = self._batching.records_max - count, self._batching.bytes_max - size
         for batch in self._reader.batches(records_max=records_max, bytes_max=bytes_max, within_seconds=within):
             self._room.add(batch)
 
@@ -121,7 +121,7 @@ class Dispatch:
                 try:
                     message = self._sink.message(entry.partition.topic, entry.record)
                 except Rejected as error:
-                    self._bury_entry(entry, error)
+                    self._dead_letter_entry(entry, error)
                     continue
                 if message is None:
                     self._room.settle(entry)
@@ -145,7 +145,7 @@ class Dispatch:
                     raise error
                 case Rejected():
                     if len(run) == 1:
-                        self._bury_entry(run[0], error)
+                        self._dead_letter_entry(run[0], error)
                     self._room.apart(run)
                 case _:
                     self._failed(run, error, now)
@@ -160,16 +160,16 @@ class Dispatch:
             self._room.pause(now + (error.retry_after_seconds or 0.0))
         for entry in self._room.failed(run, error, now):
             times = f"{error.problem}, {entry.failures} times, while other changes were taken"
-            self._bury_entry(entry, Rejected("tries_used_up", times))
+            self._dead_letter_entry(entry, Rejected("tries_used_up", times))
         refuses_us = isinstance(error, ContractBroken | Misconfigured) and self._room.is_unwell
-        if refuses_us or self._room.attempts >= self._patience.parked_after_attempts:
+        if refuses_us or self._room.attempts >= self._retry_policy.parked_after_attempts:
             self._report.park(error.problem, error.fix)
         elif self._room.attempts == 1:
             logger.warning("%s: tries again: %s", self._report.group, error)
 
-    def _bury_entry(self, entry: WaitingChange, error: Rejected) -> None:
+    def _dead_letter_entry(self, entry: WaitingChange, error: Rejected) -> None:
         if not entry.partition.is_gone:
-            self._bury(entry.batch, error)  # Invariant 3: awaited before the offset moves.
+            self._dead_letter(entry.batch, error)  # Invariant 3: awaited before the offset moves.
             self._room.settle(entry)
 
     def _confirm(self) -> None:

@@ -35,13 +35,13 @@ from sinks.ending import Endings
 from sinks.kind import SinkKind
 from sinks.lane.deferral import REFUSED_RUN_MAX, Deferral
 from sinks.lane.dispatch import Dispatch
-from sinks.lane.patience import Patience
 from sinks.lane.report import LaneReport
+from sinks.lane.retry import RetryPolicy
 from sinks.lane.rewind import REASON, Rewindable, Rewinds
 from sinks.lane.run import Gathering
 from sinks.lane.standstill import LOOK_SECONDS, Standstill
 from sinks.lane.watchman import Watchman
-from sinks.sink import AnsweringSink, Fenced, Gone, Moved, OffsetKeeper, Pace, Sink, SinkSetup, Watchful
+from sinks.sink import AnsweringSink, BatchingPolicy, Fenced, Gone, Moved, OffsetKeeper, Sink, SinkSetup, Watchful
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class DeliveryLane:
         report: LaneReport,
         now: Callable[[], float],
         jitter: Callable[[float], float],
-        patience: Patience,
+        retry_policy: RetryPolicy,
         reader_settings: Mapping[str, str],
         pause_seconds: Callable[[], float],
         rewinds: Rewinds,
@@ -81,7 +81,7 @@ class DeliveryLane:
         self._report = report
         self._now = now
         self._jitter = jitter
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._reader_settings = reader_settings
         self._pause_seconds = pause_seconds
         self._endings = endings
@@ -143,7 +143,7 @@ class DeliveryLane:
         failures = crashes = 0
         while not self._stop.is_set():
             self._has_progress = False
-            wait = self._patience.parked_seconds
+            wait = self._retry_policy.parked_seconds
             try:
                 self._live()
             except _StoppedError:
@@ -152,7 +152,7 @@ class DeliveryLane:
                 logger.warning("%s: starts afresh: %s", self.group, error)
                 if isinstance(error, Moved):
                     self._report.notices.say(self._report.grant_of(error.topic), str(error))
-                wait = self._patience.first_seconds
+                wait = self._retry_policy.first_seconds
             except Transient as error:
                 failures = 1 if self._has_progress else failures + 1
                 wait = self._after_transient(error, failures)
@@ -165,7 +165,7 @@ class DeliveryLane:
                 self._report.park(
                     f"unexpected {type(error).__name__} at {place.filename}:{place.lineno}, {crashes} in a row"
                 )
-                if crashes > self._patience.restarts_max:
+                if crashes > self._retry_policy.restarts_max:
                     logger.critical("%s: stays parked until the process restarts or the sink changes", self.group)
                     self._stop.wait()
             else:
@@ -176,10 +176,10 @@ class DeliveryLane:
         """Say that it stands still; how long to wait before it lives again."""
         if not isinstance(error, Gone):
             self._report.park(error.problem, error.fix)
-            return self._patience.parked_seconds
+            return self._retry_policy.parked_seconds
         self._standstill.begin(error.problem)
         self._stand()
-        return self._patience.first_seconds
+        return self._retry_policy.first_seconds
 
     def _stand(self) -> None:
         """Return once a person resumed it, or when the lane is told to stop."""
@@ -205,7 +205,7 @@ class DeliveryLane:
                 if isinstance(sink, AnsweringSink):
                     self._dispatch(reader, sink)
                 else:
-                    self._loop(reader, sink, self._kind.pace(self.setup))
+                    self._loop(reader, sink, self._kind.batching(self.setup))
             finally:
                 reader.close()
         finally:
@@ -226,11 +226,11 @@ class DeliveryLane:
         Dispatch(
             reader=reader,
             sink=sink,
-            pace=self._kind.pace(self.setup),
-            patience=self._patience,
+            batching=self._kind.batching(self.setup),
+            retry_policy=self._retry_policy,
             report=self._report,
             stop=self._stop,
-            bury=partial(self._keep_some, reader, sink),
+            dead_letter=partial(self._keep_some, reader, sink),
             progressed=self._progressed,
             attend=lambda: self._endings.look(sink, self._now()),
         ).run()
@@ -239,16 +239,16 @@ class DeliveryLane:
         self._has_progress = True
         self._refused_run = 0
 
-    def _loop(self, reader: Reader, sink: Sink, pace: Pace) -> None:
-        held, watchman = Gathering(pace), Watchman(sink, self._report, self._patience.look_seconds)
+    def _loop(self, reader: Reader, sink: Sink, batching: BatchingPolicy) -> None:
+        held, watchman = Gathering(batching), Watchman(sink, self._report, self._retry_policy.look_seconds)
         deferral = Deferral(
             reader=reader,
             sink=sink,
             report=self._report,
-            patience=self._patience,
+            retry_policy=self._retry_policy,
             now=self._now,
             write=partial(self._write, reader, sink),
-            bury=partial(self._bury, reader, sink),
+            dead_letter=partial(self._to_dead_letters, reader, sink),
         )
         while not self._stop.is_set():
             reader.follow(self._report.grants.keys())
@@ -256,7 +256,7 @@ class DeliveryLane:
             watchman.look(self._now())
             deferral.tick()
             records_max, bytes_max = held.room
-            poll_seconds = self._patience.poll_seconds
+            poll_seconds = self._retry_policy.poll_seconds
             read = reader.batches(
                 records_max=records_max,
                 bytes_max=bytes_max,
@@ -282,13 +282,13 @@ class DeliveryLane:
                 sink.write(ours)
             return ours
 
-        written = self._patiently(reader, write, batches)
+        written = self._with_retries(reader, write, batches)
         for batch in written:
             # Invariant 1: the subscriber has it.
             reader.done(batch.topic, batch.partition, batch.next_offset)
         self._report.delivered(written)
 
-    def _patiently(
+    def _with_retries(
         self, reader: Reader, act: Callable[[], Sequence[Batch]], pending: Sequence[Batch]
     ) -> Sequence[Batch]:
         attempts = 0
@@ -310,13 +310,13 @@ class DeliveryLane:
                 return done
 
     def _after_transient(self, error: Transient, attempts: int) -> float:
-        if attempts >= self._patience.parked_after_attempts:
+        if attempts >= self._retry_policy.parked_after_attempts:
             self._report.park(error.problem, error.fix)
         elif attempts == 1:
             logger.warning("%s: tries again: %s", self.group, error)
-        return self._patience.wait_seconds(error, attempts)
+        return self._retry_policy.wait_seconds(error, attempts)
 
-    def _bury(self, reader: Reader, sink: Sink, batch: Batch, error: Rejected) -> None:
+    def _to_dead_letters(self, reader: Reader, sink: Sink, batch: Batch, error: Rejected) -> None:
         if reader.holds(batch):
             self._keep_letter(reader, sink, batch, error)
             reader.done(batch.topic, batch.partition, batch.next_offset)
@@ -349,11 +349,11 @@ class DeliveryLane:
             subscriber=self.setup.subscriber,
         )
 
-        def bury() -> Sequence[Batch]:
+        def keep() -> Sequence[Batch]:
             self._dead_letter(letter)  # Invariant 3: awaited before the offset moves.
             if isinstance(sink, OffsetKeeper):
                 sink.skip(batch.topic, batch.partition, batch.next_offset)
             return [batch]
 
-        self._patiently(reader, bury, [batch])
+        self._with_retries(reader, keep, [batch])
         self._report.dead(batch, error)

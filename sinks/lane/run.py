@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from schemas.change import Batch, Partition, Record
-from sinks.sink import Pace
+from sinks.sink import BatchingPolicy
 
 
 def size_of(records: Sequence[Record]) -> int:
@@ -30,8 +30,8 @@ def halves(batches: Sequence[Batch]) -> tuple[Sequence[Batch], Sequence[Batch]]:
 class Gathering:
     """What a lane has read and not yet written. Totals run along: a drop that grows for a minute is not counted at each poll."""
 
-    def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+    def __init__(self, batching: BatchingPolicy) -> None:
+        self._batching = batching
         self._runs: dict[Partition, list[Record]] = {}
         self._opened_at = 0.0
         self._count = 0
@@ -43,7 +43,7 @@ class Gathering:
     @property
     def room(self) -> tuple[int, int]:
         """How many records and bytes more it takes; at least one of each."""
-        return max(1, self._pace.records_max - self._count), max(1, self._pace.bytes_max - self._size_bytes)
+        return max(1, self._batching.records_max - self._count), max(1, self._batching.bytes_max - self._size_bytes)
 
     def add(self, batches: Sequence[Batch], now: float) -> None:
         """Take up what was read. A partition that is read anew, because it went and came back, begins anew here as well."""
@@ -64,13 +64,13 @@ class Gathering:
 
     def wait_seconds(self, now: float) -> float:
         """How long until it is due."""
-        return max(0.0, self._opened_at + self._pace.linger_seconds - now)
+        return max(0.0, self._opened_at + self._batching.linger_seconds - now)
 
     def is_due(self, now: float) -> bool:
         """Whether it is time to write: full, or old enough."""
-        is_full = self._count >= self._pace.records_max
-        is_full = is_full or (self._pace.linger_seconds > 0 and self._size_bytes >= self._pace.bytes_max)
-        return is_full or now - self._opened_at >= self._pace.linger_seconds
+        is_full = self._count >= self._batching.records_max
+        is_full = is_full or (self._batching.linger_seconds > 0 and self._size_bytes >= self._batching.bytes_max)
+        return is_full or now - self._opened_at >= self._batching.linger_seconds
 
     def take(self) -> list[Batch]:
         """Everything, one batch per partition; it is empty then."""

@@ -75,7 +75,7 @@ class PostgresSink:
         self._sending = Sending(self._pipe)
         self._awaited: dict[Partition, dict[bytes, None]] = {}
         self._move = move_offsets(schema)
-        self._holds: dict[Partition, int] = {}
+        self._low_watermarks: dict[Partition, int] = {}
         self.reasons: dict[str, str] = {}
 
     # -- the ports: Sink and OffsetKeeper ------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class PostgresSink:
         self._ends.refuse_ended(topics)
         for place in partitions:
             self._awaited.pop(place, None)
-            self._holds.pop(place, None)
+            self._low_watermarks.pop(place, None)
         # What an earlier owner of these partitions removed or altered is not known here.
         self._forget(topics)
         return starts
@@ -180,12 +180,12 @@ class PostgresSink:
         self._pipe.collect()
         self._place.committed([(topic, partition)])
 
-    def hold(self, topic: str, partition: int, offset: int | None) -> None:
-        """Keep the stored offset at or below this one; None lets it go."""
+    def set_low_watermark(self, topic: str, partition: int, offset: int | None) -> None:
+        """See LowWatermarkKeeper."""
         if offset is None:
-            self._holds.pop((topic, partition), None)
+            self._low_watermarks.pop((topic, partition), None)
         else:
-            self._holds[topic, partition] = offset
+            self._low_watermarks[topic, partition] = offset
 
     def end(self, ending: Ending) -> int | None:
         """See Ender."""
@@ -261,8 +261,8 @@ class PostgresSink:
 
     def _send_offsets(self, offsets: Mapping[Partition, int]) -> None:
         places, at = sorted(offsets), self._place.at
-        # Never back, and never past what is held.
-        news = {p: max(at[p], min(offsets[p], self._holds.get(p, offsets[p]))) for p in places}
+        # Never back, and never past the low watermark of what still waits.
+        news = {p: max(at[p], min(offsets[p], self._low_watermarks.get(p, offsets[p]))) for p in places}
         params = [
             array([cell(topic.encode()) for topic, _ in places], _TEXT),
             array([struct.pack(">ii", 4, number) for _, number in places], _INT4),

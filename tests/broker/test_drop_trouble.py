@@ -15,7 +15,7 @@ import pytest
 from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import ContractBroken, Transient
 from schemas.log.kafka import Kafka
-from sinks.drops.files import build_files, files_pace
+from sinks.drops.files import build_files, files_batching
 from sinks.drops.folder import DropFolder
 from sinks.drops.format import format_of
 from sinks.drops.sink import DropSink
@@ -26,7 +26,7 @@ from tests.stage.feeds import create
 from tests.stage.until import until
 from tests.stage.webhooks import append
 
-FILES = {"files": SinkKind(build=build_files, pace=files_pace)}
+FILES = {"files": SinkKind(build=build_files, batching=files_batching)}
 
 
 @pytest.fixture

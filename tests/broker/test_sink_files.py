@@ -17,7 +17,7 @@ from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import ContractBroken
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
-from sinks.drops.files import build_files, files_pace
+from sinks.drops.files import build_files, files_batching
 from sinks.drops.folder import DropFolder
 from sinks.drops.format import format_of
 from sinks.drops.sink import DropSink
@@ -186,7 +186,7 @@ def test_a_lane_gathers_by_time_and_repeats_nothing_over_restarts(kafka: Kafka, 
     config = SinkConfig(name="main", kind="files", options={"every_seconds": 0.5})
     directory = directory_of({feed.subscriber: config}, feed)
     known = {
-        "kinds": {"files": SinkKind(build=build_files, pace=files_pace)},
+        "kinds": {"files": SinkKind(build=build_files, batching=files_batching)},
         "schemas": feed.schemas,
         "addresses": {(feed.subscriber, "main"): str(tmp_path)},
     }

@@ -25,7 +25,7 @@ from schemas.position import Position
 from schemas.wire.codec import Codec
 from schemas.wire.envelope import key_schema, value_schema
 from sinks.deliver import Delivery
-from sinks.lane.patience import Patience
+from sinks.lane.retry import RetryPolicy
 from sinks.lane.standstill import Standstills
 
 PERSON = [
@@ -187,7 +187,7 @@ class Watch:
         self.parked_lanes[subscriber] = is_parked
 
 
-QUICK = Patience(
+QUICK = RetryPolicy(
     first_seconds=0.05,
     longest_seconds=0.3,
     parked_after_attempts=3,
@@ -231,7 +231,7 @@ def delivering(
     kinds: Mapping[str, Any],
     schemas: Mapping[int, Mapping[str, Any]],
     addresses: Mapping[tuple[str, str], str],
-    bury: Callable[[DeadLetter], None] | None = None,
+    dead_letter: Callable[[DeadLetter], None] | None = None,
     reader_settings: Mapping[str, str] | None = None,
     standstills: Standstills | None = None,
 ) -> Iterator[Desk]:
@@ -247,12 +247,12 @@ def delivering(
         directory=lambda: desk.directory,
         address_of=address_of,
         schema_of=schemas.__getitem__,
-        dead_letter=bury or desk.letters.append,
+        dead_letter=dead_letter or desk.letters.append,
         observer=desk.watch,
         kafka=kafka,
         kinds=kinds,
         jitter=lambda seconds: seconds,
-        patience=QUICK,
+        retry_policy=QUICK,
         incidents=desk.incidents,
         reader_settings=reader_settings,
         standstills=standstills,

@@ -19,10 +19,10 @@ from schemas.agreement.subscriber import SinkConfig
 from schemas.change import Batch, Partition
 from schemas.log.kafka import Kafka
 from sinks.deliver import Delivery
-from sinks.drops.files import build_files, files_pace
+from sinks.drops.files import build_files, files_batching
 from sinks.kind import SinkKind
 from sinks.postgresql.sink import build_postgres
-from sinks.sink import OffsetKeeper, Pace, Sink, SinkSetup
+from sinks.sink import BatchingPolicy, OffsetKeeper, Sink, SinkSetup
 from tests.stage.delivering import QUICK, OutFeed, Watch, directory_of
 
 
@@ -80,8 +80,8 @@ def main() -> None:
         return wrapped
 
     kinds = {
-        "postgres": SinkKind(build=killing(build_postgres), pace=lambda _setup: Pace(records_max=400)),
-        "files": SinkKind(build=killing(build_files), pace=files_pace),
+        "postgres": SinkKind(build=killing(build_postgres), batching=lambda _setup: BatchingPolicy(records_max=400)),
+        "files": SinkKind(build=killing(build_files), batching=files_batching),
     }
     options = {"every_seconds": 0.1} if wanted["kind"] == "files" else {}
     directory = directory_of({feed.subscriber: SinkConfig(name="main", kind=wanted["kind"], options=options)}, feed)
@@ -95,7 +95,7 @@ def main() -> None:
         observer=Watch(),
         kafka=Kafka.of(wanted["kafka"]),
         kinds=kinds,
-        patience=QUICK,
+        retry_policy=QUICK,
     ).run(stop)
 
 

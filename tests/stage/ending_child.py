@@ -48,7 +48,7 @@ def main() -> None:
         observer=Watch(),
         kafka=Kafka.of(wanted["kafka"]),
         kinds={"postgres": POSTGRES, "files": FILES},
-        patience=QUICK,
+        retry_policy=QUICK,
         acknowledge=acknowledge,
     ).run(stop)
 

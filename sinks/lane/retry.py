@@ -1,4 +1,4 @@
-"""Patience: how a lane waits for a target that is unwell."""
+"""RetryPolicy: how a lane waits for a target that is unwell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from schemas.errors import Transient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How a lane waits. Waits between attempts double from the first to the longest.
 
     `waits_seconds` is the most that a change may wait for others, whatever it waits for.
