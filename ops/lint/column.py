@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from difflib import get_close_matches
 
 from schemas.contract import Field
@@ -70,9 +70,3 @@ def _unmapped_complex(branch: AvroSchema, kind: str) -> tuple[str, str] | None:
             return "is a record, which no source fills", fix
         case _:
             return f"no source fills {describe(branch)}", "use string, which carries the source's own text"
-
-
-def did_you_mean(name: str, names: Sequence[str]) -> str:
-    """The fix for a name that is not there."""
-    close = get_close_matches(name, names, 1)
-    return f"did you mean {close[0]}?" if close else f"use one of {', '.join(names)}"

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ops.lint.column import did_you_mean, looks_personal, unmapped
+from ops.known_names import did_you_mean, few
+from ops.lint.column import looks_personal, unmapped
 from ops.lint.folder_form import FIELD_GOV, RECORD_GOV, misspelt
 from ops.lint.located import Located, Path
 from ops.lint.nested import inner_fields, troubles
@@ -278,7 +279,7 @@ class ContractLint:
         if bare := [field.name for field in contract.fields if not field.doc.strip()]:
             fix = 'add "doc": "<中文名>" to each, from the department\'s data dictionary'
             line = self.line_of(bare[0])
-            self._add(Severity.WARNING, (), bare[0], f"no doc on {', '.join(bare)}", fix, line)
+            self._add(Severity.WARNING, (), bare[0], f"no doc on {few(bare)}", fix, line)
 
     # --- the rules --------------------------------------------------------------------------------------------------
 

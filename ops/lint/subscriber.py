@@ -8,7 +8,7 @@ from typing import Any
 
 from ops.kinds.sinks import SINKS
 from ops.kinds.sources import SOURCES
-from ops.lint.column import did_you_mean
+from ops.known_names import did_you_mean
 from ops.lint.folder import CODE, agency_of, grant_of, subscriber_of, variable_of
 from ops.lint.folder_form import AgencyForm, GrantForm, SubscriberForm
 from ops.lint.located import Located, Path
@@ -103,7 +103,7 @@ class FileLint:
             at, label = (name, index), str(entry.get("name", "main"))
             kind = kinds.get(entry["kind"])
             if kind is None:
-                fix = did_you_mean(str(entry["kind"]), tuple(kinds))
+                fix = did_you_mean(str(entry["kind"]), kinds)
                 self._add(Severity.ERROR, (*at, "kind"), label, f"there is no kind {entry['kind']}", fix)
             else:
                 what = f"option of a {name.removesuffix('s')} of kind {entry['kind']}"
@@ -194,7 +194,8 @@ class FileLint:
             self._reject((*at, "feed"), name, error)
             return None
         if name not in feeds:
-            fix = did_you_mean(name, sorted(feeds)) if feeds else "check it together with the agency's folder"
+            listed = "`mesh catalogue` lists them"
+            fix = did_you_mean(name, feeds, listed) if feeds else "check it together with the agency's folder"
             self._add(Severity.ERROR, (*at, "feed"), name, "there is no such feed, here or in the running mesh", fix)
         return feeds.get(name)
 

@@ -20,6 +20,7 @@ import click
 
 from ops.kinds.sinks import SINKS
 from ops.kinds.sources import SOURCES
+from ops.known_names import few
 from ops.offboarding.offboarded import unconfirmed
 from ops.offboarding.plan import Plan, Target, What, feeds_left, slots_of
 from ops.settings import Connections, Settings
@@ -297,7 +298,7 @@ def _slot_in_words(settings: Settings, slot: Offboarding) -> str:
 
 
 def _subscriber_in_words(directory: Directory, code: str) -> str:
-    topics = ", ".join(unconfirmed(directory, code)) or "its record"
+    topics = few(unconfirmed(directory, code)) or "its record"
     return (
         f"subscriber {code}: its side has not confirmed the end of {topics}; delivery goes on trying\n"
         f"  fix: see that its sinks can be reached; where they are gone for good: `mesh offboard subscriber {code} --yes --abandon`"

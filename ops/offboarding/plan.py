@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from ops.known_names import did_you_mean, few
 from schemas.agreement.agency import Agency, SourceConfig
 from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.agreement.grant import AtEnd
@@ -67,7 +68,7 @@ class Plan:
         if derived := sorted(feed for feed in found if directory.is_derived(feed)):
             fix = "name the sources and feeds that are captured; end the grants on the others by `mesh grant <id> REVOKED`"
             raise Misconfigured(
-                f"{what} {name}", f"{', '.join(derived)}: a flow writes it, and stands still without it", fix=fix
+                f"{what} {name}", f"{few(derived)}: a flow writes it, and stands still without it", fix=fix
             )
         self.feeds.update({feed: directory.feeds[feed] for feed in found})
 
@@ -154,5 +155,4 @@ def _require(is_there: bool, directory: Directory, target: Target) -> None:
         "feed": sorted(directory.feeds),
         "subscriber": sorted(directory.subscribers),
     }
-    listed = ", ".join(known[what][:20]) or "none"
-    raise Misconfigured(f"{what} {name}", "is not in the mesh", fix=f"name one of: {listed}")
+    raise Misconfigured(f"{what} {name}", "is not in the mesh", fix=did_you_mean(name, known[what]))

@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table as Grid
 
 from ops.command.terminal import report_console
+from ops.known_names import few
 from ops.lint.report import Report
 from ops.settings import Settings
 from ops.watch.lag import LagReader
@@ -81,6 +82,6 @@ def first_records(
                 break
             if now - told > TELL_SECONDS:
                 told = now
-                say(f"waiting for the first records of {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}")
+                say(f"waiting for the first records of {few(missing, 5)}")
             time.sleep(LOOK_SECONDS)
     return first

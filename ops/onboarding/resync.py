@@ -12,6 +12,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 from ops.kinds.sources import kind_of
+from ops.known_names import did_you_mean
 from ops.settings import Settings
 from schemas.agreement.directory import Directory
 from schemas.errors import Misconfigured
@@ -25,7 +26,7 @@ from schemas.log.writer import Log
 def ask(settings: Settings, name: str) -> str:
     """Ask for a feed or a source `<agency>.<source>`; which of the two will be copied. Raises Misconfigured if it is neither."""
     ensure_control_topics(settings.kafka)
-    target = _target(read_directory(settings.kafka), name)
+    target = target_of(read_directory(settings.kafka), name)
     with closing(Log(settings.kafka, client_id="mesh-resync")) as log:
         publish(log.append, RESYNCS, target, {"request": new_request()})
         log.flush(30)
@@ -37,7 +38,8 @@ def new_request() -> str:
     return f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {secrets.token_hex(4)}"
 
 
-def _target(directory: Directory, name: str) -> str:
+def target_of(directory: Directory, name: str) -> str:
+    """Which feed or source is copied where this one is named. Raises Misconfigured for what is neither."""
     sources = {
         f"{agency.agency}.{source.name}": source
         for agency in directory.agencies.values()
@@ -50,5 +52,6 @@ def _target(directory: Directory, name: str) -> str:
     if entry is not None and entry.contract.source_name in sources:
         kind = kind_of(directory.agencies.get(entry.contract.agency), entry.contract.source)
         return name if kind.copies_feeds_alone else entry.contract.source_name
-    known = ", ".join(sorted(sources)) or "none"
-    raise Misconfigured(name, "is no source and no feed that is captured", fix=f"name a feed, or one of: {known}")
+    captured = [feed for feed, each in directory.feeds.items() if each.contract.source_name in sources]
+    fix = did_you_mean(name, [*sources, *captured], "`mesh status` lists the feeds")
+    raise Misconfigured(name, "is no source and no feed that is captured", fix=fix)

@@ -30,6 +30,7 @@ from typing import Any
 import yaml
 
 from ops.kinds.sinks import SUGGESTED
+from ops.known_names import did_you_mean
 from ops.lint.folder import CODE, SUBSCRIBER_FILE, read, subscriber_of
 from ops.lint.located import Unreadable
 from schemas.agreement.directory import Directory
@@ -83,7 +84,9 @@ def find_work(city: Path, code: str) -> Work:
     """The work of this code. Raises Misconfigured."""
     works = {work.code: work for work in load_works(city)}
     if code not in works:
-        raise Misconfigured(f"work {code}", "is not one of the city's", fix=f"name one of {', '.join(works) or 'none'}")
+        raise Misconfigured(
+            f"work {code}", "is not one of the city's", fix=did_you_mean(code, works, "`mesh works` lists them")
+        )
     return works[code]
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.command.terminal import SHANGHAI
+from ops.known_names import few
 from ops.metrics.metric import CAPTURED
 from ops.watch.health import DOWN, OK, STUCK
 from ops.watch.status_report import OFF, FeedStatus, FlowStatus, ProcessStatus, Status, SubscriptionStatus, TaskStatus
@@ -63,13 +64,7 @@ def reasons(status: Status) -> list[Text]:
     for process in status.processes:
         if process.state != "up":
             concerned.setdefault((process.state, "see its log"), []).append(process.process)
-    lines = [
-        Text(
-            f"  {health}: {reason}: {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}",
-            "red",
-        )
-        for (health, reason), names in concerned.items()
-    ]
+    lines = [Text(f"  {health}: {reason}: {few(names, 3)}", "red") for (health, reason), names in concerned.items()]
     return lines + [Text(f"  {notice}", style="yellow") for notice in status.notices]
 
 
