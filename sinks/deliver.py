@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from schemas.agreement.directory import Directory
 from schemas.agreement.ending import Ending
@@ -194,7 +195,7 @@ class Delivery:
             or lane.setup.sink != wanted[key][0]
             or self._addresses[key].are_given_anew()
             # It was there for ends alone, and what it said of itself is gone with its grants: it begins, and says it, anew.
-            or (wanted[key][1] and not lane.has_grants)
+            or (wanted[key][1] and not lane.grants)
         ]
         for key in changed:
             if key not in wanted:  # every grant was taken from it: whoever gives one again resumes it
@@ -231,6 +232,8 @@ class Delivery:
             schema_of=self._schema_of,
             networks=self._networks,
             present_schema=self._present_schema,
+            kafka=self._kafka,
+            granted=partial(self._granted, key),
         )
         lane = self._lanes[key] = DeliveryLane(
             setup=setup,
@@ -248,6 +251,10 @@ class Delivery:
             standstill=Standstill(self._standstills, key[0], sink, addresses.given),
         )
         return lane
+
+    def _granted(self, key: LaneKey) -> Mapping[str, str]:
+        lane = self._lanes.get(key)
+        return lane.grants if lane else {}
 
     def _present_schema(self, topic: str) -> int | None:
         grants = self._present().grants.values()

@@ -94,6 +94,8 @@ class SinkKind:
     """Whether its target holds rows as they are, not a history of them: after a grant's end none is left to it."""
     target: Target = "none"
     """What stands at its other end, as far as a stage can be set for it on one host: the demo gives each subscriber one."""
+    listens: bool = False
+    """Whether its subscriber comes to an address of the mesh's own, which its options say: there is nothing to connect to."""
     batching: BatchingOf = lambda _setup: BatchingPolicy()
     reads_headers: bool = True
 
@@ -105,7 +107,7 @@ class SinkKind:
     @property
     def has_address(self) -> bool:
         """Whether the mesh has to know where to deliver."""
-        return not self.is_pulled
+        return not (self.is_pulled or self.listens)
 
     def open(self, setup: SinkSetup) -> Sink | AnsweringSink:
         """The sink. Raises Misconfigured, for a pulled one too, and what its target raises."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
@@ -12,6 +13,7 @@ from schemas.change import Batch, Partition, Record
 from schemas.errors import ContractBroken, MeshError, Rejected, Transient
 from schemas.feed import first_edition
 from schemas.form import Written, read
+from schemas.log.kafka import Kafka
 from schemas.wire.schema import SchemaOf
 from sinks.network import Network
 
@@ -108,6 +110,19 @@ class AnsweringSink(Protocol):
         ...
 
 
+@runtime_checkable
+class OfferingSink(AnsweringSink, Protocol):
+    """One whose receiver comes for its changes when it likes: what is sent lies ready until then, and no thread waits for it.
+
+    Its terms say one change in each request, and how many may lie ready. `send` stays for what stands on no topic: it gives
+    Transient until that was taken.
+    """
+
+    def offer(self, place: Partition, offset: int, message: Any) -> Future[MeshError | None]:
+        """Lay a message out; the answer is what `send` would give. Cancelled once it may not go out any more."""
+        ...
+
+
 class Busy(Transient):
     """The receiver asks for no requests at all until `retry_after_seconds` have passed."""
 
@@ -192,9 +207,21 @@ def no_schema(schema_id: int) -> Mapping[str, Any]:
     raise LookupError(f"schema {schema_id} is not asked for here")
 
 
+Granted = Callable[[], Mapping[str, str]]
+"""The topics that a sink's lane delivers at this moment, with the ids of their grants."""
+
+
+def nothing_granted() -> Mapping[str, str]:
+    """For a sink that runs by itself, without grants."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkSetup:
-    """What a sink is built from. `networks`: what webhooks may call beside public addresses, as the operator says."""
+    """What a sink is built from. `networks`: what webhooks may call beside public addresses, as the operator says.
+
+    `kafka` and `granted` are for a sink whose subscriber reads on from a place of its own; None where nothing is delivered.
+    """
 
     subscriber: str
     sink: SinkConfig
@@ -202,6 +229,8 @@ class SinkSetup:
     schema_of: SchemaOf = no_schema
     networks: Sequence[Network] = ()
     present_schema: PresentSchema = no_present_schema
+    kafka: Kafka | None = None
+    granted: Granted = nothing_granted
 
     @property
     def label(self) -> str:

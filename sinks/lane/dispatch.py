@@ -19,9 +19,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any
 
 from schemas.change import Batch
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected
@@ -29,10 +31,11 @@ from schemas.log.reader import Reader
 from sinks.lane.report import LaneReport
 from sinks.lane.retry import RetryPolicy
 from sinks.lane.waiting import WaitingChange, WaitingRoom
-from sinks.sink import AnsweringSink, BatchingPolicy, Busy, Gone
+from sinks.sink import AnsweringSink, BatchingPolicy, Busy, Gone, OfferingSink
 
 logger = logging.getLogger(__name__)
 
+Answer = Future[MeshError | None]
 GLANCE_SECONDS = 0.01
 TELL_EVERY_SECONDS = 1.0
 END_WITHIN_SECONDS = 2.0
@@ -69,7 +72,8 @@ class Dispatch:
         self._progressed = progressed
         self._attend = attend
         self._room = WaitingRoom(sink.terms.schedule_seconds)
-        self._under_way: dict[Future[MeshError | None], list[WaitingChange]] = {}
+        self._under_way: dict[Answer, list[WaitingChange]] = {}
+        self._answers = SimpleQueue[Answer]()
         self._pool = ThreadPoolExecutor(sink.terms.concurrency, thread_name_prefix=f"send {report.name}")
         self._is_full = False
         self._told_at = 0.0
@@ -79,9 +83,10 @@ class Dispatch:
         try:
             while not self._stop.is_set():
                 self._reader.follow(self._report.grants.keys())
-                self._room.keep(self._is_ours)
+                self._collect(GLANCE_SECONDS if self._under_way else 0.0)
+                if self._room.keep(self._is_ours):
+                    self._withdraw()
                 self._attend()
-                self._collect()
                 self._send()
                 self._confirm()
                 self._tell()
@@ -94,11 +99,8 @@ class Dispatch:
         return topic in self._report.grants and self._reader.owns(topic, partition)
 
     def _read(self) -> None:
-        if self._under_way:
-            wait(self._under_way, GLANCE_SECONDS, FIRST_COMPLETED)
-            within = 0.0
-        else:
-            within = min(self._retry_policy.poll_seconds, self._room.wait_seconds(time.monotonic()))
+        quiet = min(self._retry_policy.poll_seconds, self._room.wait_seconds(time.monotonic()))
+        within = 0.0 if self._under_way else quiet
         count, size = self._room.count, self._room.size_bytes
         share = 0.5 if self._is_full else 1.0  # once full, room is made before more is read
         self._is_full = (
@@ -129,14 +131,37 @@ class Dispatch:
             if len(messages) < len(run) or None in messages:
                 self._room.apart(run)
             else:
-                self._under_way[self._pool.submit(self._sink.send, messages)] = run
+                answer = self._ask(run, messages)
+                self._under_way[answer] = run
+                answer.add_done_callback(self._answers.put)
 
-    def _collect(self) -> None:
+    def _ask(self, run: list[WaitingChange], messages: list[Any]) -> Answer:
+        if not isinstance(self._sink, OfferingSink):
+            return self._pool.submit(self._sink.send, messages)
+        [entry], [message] = run, messages  # its terms say one change at a time
+        return self._sink.offer((entry.partition.topic, entry.partition.number), entry.record.offset, message)
+
+    def _withdraw(self) -> None:
+        """What has not gone out yet of partitions that are no longer ours does not go out any more."""
+        for answer, run in self._under_way.items():
+            if all(entry.partition.is_gone for entry in run):
+                answer.cancel()
+
+    def _answered(self, within_seconds: float) -> Iterator[Answer]:
+        with suppress(Empty):
+            if within_seconds:
+                yield self._answers.get(timeout=within_seconds)
+            while True:
+                yield self._answers.get_nowait()
+
+    def _collect(self, within_seconds: float) -> None:
         taken: list[Batch] = []
-        now = time.monotonic()
-        for future in [future for future in self._under_way if future.done()]:
-            run, error = self._under_way.pop(future), future.result()
-            match error:
+        for answer in self._answered(within_seconds):
+            run, now = self._under_way.pop(answer), time.monotonic()
+            if answer.cancelled():
+                self._room.apart(run)
+                continue
+            match error := answer.result():
                 case None:
                     taken += [entry.batch for entry in run if not entry.partition.is_gone]
                     self._room.accepted(run, now)
@@ -188,8 +213,9 @@ class Dispatch:
         self._report.keys_wait(self._room.suspects())
 
     def _end(self) -> None:
-        wait(self._under_way, END_WITHIN_SECONDS)
-        with suppress(MeshError):
-            self._collect()
+        until = time.monotonic() + END_WITHIN_SECONDS
+        while self._under_way and (left := until - time.monotonic()) > 0:
+            with suppress(MeshError):
+                self._collect(left)
         self._confirm()
         self._pool.shutdown(wait=False, cancel_futures=True)

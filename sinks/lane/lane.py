@@ -96,9 +96,9 @@ class DeliveryLane:
         return self._report.group
 
     @property
-    def has_grants(self) -> bool:
-        """Whether it delivers anything, or is there for ends of grants alone."""
-        return bool(self._report.grants)
+    def grants(self) -> Mapping[str, str]:
+        """The topics that it delivers now with the ids of their grants; none where it is there for ends of grants alone."""
+        return self._report.grants
 
     @property
     def is_started(self) -> bool:

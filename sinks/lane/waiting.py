@@ -127,8 +127,9 @@ class WaitingRoom:
         self._admit(partition)
         self._advance(partition)
 
-    def keep(self, holds: Callable[[str, int], bool]) -> None:
-        """Drop the partitions that are no longer ours; what is under way of them is nobody's business any more."""
+    def keep(self, holds: Callable[[str, int], bool]) -> bool:
+        """Drop the partitions that are no longer ours; what is under way of them is nobody's business any more. Whether any went."""
+        known = len(self._partitions)
         for place, partition in list(self._partitions.items()):
             if holds(*place):
                 continue
@@ -143,6 +144,7 @@ class WaitingRoom:
             for key in [key for key in self._queues if key[:2] == place]:
                 self._failing.discard(key)
                 del self._queues[key]
+        return len(self._partitions) < known
 
     def take(self, now: float, count_max: int = 1) -> list[WaitingChange]:
         """The next changes to send in one request: none while all that is left waits for its time or for an answer."""

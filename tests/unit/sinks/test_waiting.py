@@ -175,7 +175,7 @@ def test_what_is_no_longer_ours_leaves_and_its_answers_are_ignored() -> None:
     room = room_of("a", "b")
     add(room, "x", partition=1)
     a, b, x = taken(room)
-    room.keep(lambda _topic, partition: partition == 1)
+    assert room.keep(lambda _topic, partition: partition == 1)
     assert room.count == 1
     room.accepted(a, 0.1)
     assert room.failed(b, UNWELL, 0.1) == []
