@@ -78,7 +78,7 @@ DOORS = {
         "streams/operators/flow.py": "facts",
         "streams/flows/": "facts anew",
     },
-    "prometheus_client": {"ops/metrics/measure.py": "metrics"},
+    "prometheus_client": {"ops/metrics/exporter.py": "metrics", "ops/metrics/page.py": "serves them"},
     "psycopg": {
         "schemas/plain_reading.py": "what both sides of a comparison are read by",
         "producers/postgresql/": "the source",

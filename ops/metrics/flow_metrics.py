@@ -1,8 +1,8 @@
-"""What the flows report, and the figures that they publish: observers like those in ops/metrics/measure.py."""
+"""What the flows report, and the figures that they publish: observers like those in ops/metrics/hop_metrics.py."""
 
 from __future__ import annotations
 
-from ops.metrics.measure import EXPORTER, Exporter
+from ops.metrics.exporter import EXPORTER, Exporter
 from ops.metrics.metric import DERIVED
 
 

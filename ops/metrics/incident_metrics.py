@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops.metrics.measure import EXPORTER, Exporter
+from ops.metrics.exporter import EXPORTER, Exporter
 from schemas.incident import Incidents, Kind, State
 
 

@@ -1,6 +1,6 @@
 """Metric names: the whole list of what the mesh exports, by name.
 
-`ops/metrics/measure.py` exports exactly these, and dashboards and alerts are tested against them. Labels are codes of feeds, grants,
+`ops/metrics/exporter.py` exports exactly these, and dashboards and alerts are tested against them. Labels are codes of feeds, grants,
 subscribers, sources and reasons: bounded, and never a key, an address or a message (OP-01).
 """
 

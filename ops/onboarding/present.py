@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ops.metrics.measure import EXPORTER, Exporter
+from ops.metrics.exporter import EXPORTER, Exporter
 from schemas.agreement.directory import Directory
 from schemas.incident import Incidents, Kind
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ops.kinds.sources import SOURCES
-from ops.metrics.measure import CaptureMetrics
+from ops.metrics.hop_metrics import CaptureMetrics
 from ops.offboarding.offboarded import Finished
 from ops.run.parts import Parts
 from ops.settings import Connections

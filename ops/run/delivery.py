@@ -6,7 +6,7 @@ from contextlib import closing
 from functools import partial
 
 from ops.kinds.sinks import SINKS
-from ops.metrics.measure import DeliveryMetrics
+from ops.metrics.hop_metrics import DeliveryMetrics
 from ops.offboarding.endings import EndingLog
 from ops.offboarding.offboarded import Finished, Leaving
 from ops.redelivery.dead_letter_log import DeadLetterLog

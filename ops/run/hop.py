@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ops.former_connections import settle
 from ops.host.private import keep_private
-from ops.metrics.measure import serve
+from ops.metrics.page import serve
 from ops.run.parts import Parts
 from ops.settings import load
 from schemas.log.away import wait_for_kafka

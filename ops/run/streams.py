@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 from ops.host.instance import instance_of
+from ops.metrics.hop_metrics import StreamMetrics
 from ops.metrics.lag_watch import LagWatch, watching
-from ops.metrics.measure import StreamMetrics
 from ops.redelivery.gaps import gaps_on
 from ops.run.parts import HopProgress, Parts
 from ops.settings import Connections

@@ -6,8 +6,8 @@ import threading
 from contextlib import closing
 
 from ops.metrics.board import Boards, following
+from ops.metrics.exporter import Exporter
 from ops.metrics.flow_metrics import BoardMetrics
-from ops.metrics.measure import Exporter
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.contract import Contract
 from schemas.log.kafka import Kafka

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from ops.metrics.exporter import Exporter
 from ops.metrics.flow_metrics import FlowMetrics
 from ops.metrics.lag_watch import LagWatch, behind, flow_report, flow_topics, staleness, watching
-from ops.metrics.measure import Exporter, serve
 from ops.metrics.metric import DERIVED
+from ops.metrics.page import serve
 from ops.metrics.scrape import Samples, gather
 from ops.run.flow_worker import run_worker
 from ops.watch.lag import LagReader

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from ops.metrics.measure import DeliveryMetrics, Exporter, serve
+from ops.metrics.exporter import Exporter
+from ops.metrics.hop_metrics import DeliveryMetrics
+from ops.metrics.page import serve
 from ops.settings import Settings
 from ops.watch.health import OK, STUCK
 from ops.watch.lag import STREAMS_GROUP, LagReader, delivery_group

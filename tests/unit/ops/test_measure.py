@@ -8,16 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ops.metrics.exporter import Exporter
 from ops.metrics.flow_metrics import BoardMetrics, FlowMetrics
+from ops.metrics.hop_metrics import CaptureMetrics, DeliveryMetrics, StreamMetrics
 from ops.metrics.incident_metrics import CountedIncidents
-from ops.metrics.measure import (
-    CaptureMetrics,
-    DeliveryMetrics,
-    Exporter,
-    StreamMetrics,
-    serve,
-)
 from ops.metrics.metric import LATENCY_BUCKETS_SECONDS, METRICS
+from ops.metrics.page import serve
 from ops.metrics.scrape import Samples, gather, increase, parse, quantile, rate, scrape
 from ops.prometheus.configuration import register, targets, unregister, write_prometheus_config
 from ops.watch.health import DOWN, OK, STUCK, Health

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from ops.metrics.exporter import Exporter
+from ops.metrics.hop_metrics import CaptureMetrics, DeliveryMetrics
 from ops.metrics.incident_metrics import CountedIncidents
-from ops.metrics.measure import CaptureMetrics, DeliveryMetrics, Exporter
 from ops.metrics.scrape import Samples
 from ops.onboarding.present import Tidy
 from schemas.agreement.directory import Directory

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.metrics.measure import CaptureMetrics, DeliveryMetrics, Exporter, serve
+from ops.metrics.exporter import Exporter
+from ops.metrics.hop_metrics import CaptureMetrics, DeliveryMetrics
+from ops.metrics.page import serve
 from ops.metrics.recent import WINDOW_SECONDS, Recent
 from ops.metrics.scrape import WITHIN_SECONDS, Samples, gather, gather_recent, rate
 from ops.watch.status import StatusReader

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from ops.metrics.exporter import Exporter
 from ops.metrics.flow_metrics import FlowMetrics
-from ops.metrics.measure import CaptureMetrics, DeliveryMetrics, Exporter, StreamMetrics, serve
+from ops.metrics.hop_metrics import CaptureMetrics, DeliveryMetrics, StreamMetrics
+from ops.metrics.page import serve
 from ops.watch.entity_health import entities
 from ops.watch.health import DOWN, OK, STUCK
 from ops.watch.lag import STREAMS_GROUP, TopicLag, delivery_group
