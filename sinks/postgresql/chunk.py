@@ -1,38 +1,18 @@
-"""Chunk: what goes into one transaction, and the table that a topic's rows go to."""
+"""Chunk: what goes into one transaction, folded from runs of records."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from schemas.change import Partition
-from schemas.errors import Rejected
+from schemas.change import Batch, Partition
+from schemas.wire.envelope import unframe
 from sinks.postgresql.fold import RunFold
-from sinks.postgresql.table.row import KeyReader, Taken
-from sinks.postgresql.table.table import DeliveredTable
+from sinks.postgresql.table.target import TargetTable
+from sinks.postgresql.table.targets import NO_SCHEMA, Targets
 
-_HEADER = struct.Struct(">iiiii")
-
-
-def array(cells: Sequence[bytes], oid: int) -> bytes:
-    """A binary one-dimensional array (array_recv)."""
-    return _HEADER.pack(1, 1, oid, len(cells), 1) + b"".join(cells)
-
-
-@dataclass(slots=True)
-class TargetTable:
-    """The table that one topic's rows of one schema go to. Without a value schema only keys can be read."""
-
-    value_head: bytes
-    key_head: bytes
-    table: DeliveredTable
-    keys: KeyReader
-    read: Callable[[bytes], Taken]
-    types: Mapping[str, str]
-    filling: frozenset[str]
-    giving_way: Collection[str] | None = None
-    sql: dict[object, str] = field(default_factory=dict[object, str])
+CHUNK_ROWS = 2_000
+AWAITED_MAX = 10_000
 
 
 @dataclass(slots=True)
@@ -44,6 +24,69 @@ class Chunk:
     count: int = 0
 
 
-def unreadable(_message: bytes) -> Taken:
-    """In place of a reader where a topic has only been seen to have keys."""
-    raise Rejected("not_decodable", "no schema is known for the message")
+class Chunks:
+    """Folds runs into chunks. Remembers of each partition the removals whose tombstone is still to come, which says nothing new."""
+
+    def __init__(self, targets: Targets) -> None:
+        self._targets = targets
+        self._awaited: dict[Partition, dict[bytes, None]] = {}
+
+    def of(self, batches: Sequence[Batch]) -> Iterator[Chunk]:
+        """Chunks of about CHUNK_ROWS changes, in order; each is to be sent before the next is asked for."""
+        chunk = Chunk()
+        for batch in batches:
+            start, end = 0, len(batch.records)
+            while start < end:
+                stop = self._fold(batch, start, min(end, start + CHUNK_ROWS - chunk.count), chunk)
+                if stop > start:
+                    chunk.offsets[batch.topic, batch.partition] = batch.records[stop - 1].offset + 1
+                chunk.count += stop - start
+                # A full chunk goes, and so does one before a record of another schema.
+                if chunk.count >= CHUNK_ROWS or stop < end:
+                    yield chunk
+                    chunk = Chunk()
+                start = stop
+        if chunk.offsets:
+            yield chunk
+
+    def forget(self, place: Partition) -> None:
+        """The partition is read anew, from wherever the database is."""
+        self._awaited.pop(place, None)
+
+    def forget_all(self) -> None:
+        """The same for every partition."""
+        self._awaited.clear()
+
+    def _fold(self, batch: Batch, start: int, stop: int, chunk: Chunk) -> int:
+        """Fold records into the chunk; where it stopped: at `stop`, or earlier at a record of another schema."""
+        topic = batch.topic
+        awaited = self._awaited.setdefault((topic, batch.partition), {})
+        work = chunk.work.get(topic)
+        for index in range(start, stop):
+            _, key, value, _, _ = batch.records[index]
+            if value is None:
+                if key is None or key[5:] in awaited:
+                    awaited.pop(key[5:] if key else b"", None)
+                    continue
+                if work is None:
+                    work = chunk.work[topic] = self._targets.of(topic, NO_SCHEMA, unframe(key)[0]), RunFold([])
+                elif not work[0].key_head:
+                    return index
+                work[1].tombstone(key[5:])
+                continue
+            if work is None:
+                work = chunk.work[topic] = self._begin(topic, key, value)
+            target, fold = work
+            if value[:5] != target.value_head or (key and key[:5] != target.key_head):
+                return index
+            change = target.read(value)
+            fold.take(key[5:] if key else b"", change)
+            if change.op == b"d" and key:
+                if len(awaited) > AWAITED_MAX:
+                    awaited.clear()
+                awaited[key[5:]] = None
+        return stop
+
+    def _begin(self, topic: str, key: bytes | None, value: bytes) -> tuple[TargetTable, RunFold]:
+        target = self._targets.of(topic, unframe(value)[0], unframe(key)[0] if key else NO_SCHEMA)
+        return target, RunFold([column.wire for column in target.table.columns])

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from schemas.wire.envelope import frame
 from schemas.wire.schema import SchemaOf
-from sinks.postgresql.chunk import TargetTable
 from sinks.postgresql.table.row import KeyReader, row_reader
 from sinks.postgresql.table.table import TOKEN, DeliveredTable
 from sinks.postgresql.table.tables import Tables
+from sinks.postgresql.table.target import TargetTable
 
 
 def emptying(name: str, schema: str, value_id: int, schema_of: SchemaOf, tables: Tables) -> TargetTable:

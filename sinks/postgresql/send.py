@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from schemas.errors import Rejected
-from sinks.postgresql.chunk import TargetTable, array
 from sinks.postgresql.fold import RunFold
 from sinks.postgresql.pipe import Pipe, SqlStatement
+from sinks.postgresql.table.array import array
 from sinks.postgresql.table.row import OIDS, Taken, cell, staging_type
 from sinks.postgresql.table.table import DeliveredTable
+from sinks.postgresql.table.target import TargetTable
 from sinks.row import WireColumn
 
 _TEXT, _BYTEA = OIDS["text"], OIDS["bytea"]

@@ -1,20 +1,25 @@
 # ruff: noqa: S608  -- identifiers are quoted, values are always parameters
 """Place: how far one subscriber's database is, by what it says itself; and whether that is still what we left there.
 
-The offsets stand in the database beside the rows, so a database that was restored from a backup, or replaced by an empty one,
+The offsets stand in the database beside the rows (SK-06), so a database that was restored from a backup, or replaced by an empty one,
 says so: every transaction moves an offset from where we know it to be, and one that finds it elsewhere changes nothing.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection, Mapping, Sequence
 
 from schemas.change import Partition
 from schemas.errors import ContractBroken, Misconfigured
 from sinks.postgresql.neighbour import refuse_captured
-from sinks.postgresql.pipe import Pipe
-from sinks.postgresql.table.table import own_tables, quote, take_over
+from sinks.postgresql.pipe import Pipe, SqlStatement
+from sinks.postgresql.table.array import array
+from sinks.postgresql.table.row import OIDS, cell
+from sinks.postgresql.table.table import move_offsets, own_tables, quote, take_over
 from sinks.sink import BEGINNING, Fenced, Moved
+
+_TEXT, _INT4, _INT8 = OIDS["text"], OIDS["integer"], OIDS["bigint"]
 
 
 class OffsetPlace:
@@ -33,6 +38,8 @@ class OffsetPlace:
         self._sure: dict[Partition, int] = {}
         self.at: dict[Partition, int] = {}
         self.epochs: dict[Partition, int] = {}
+        self._low_watermarks: dict[Partition, int] = {}
+        self._move = move_offsets(schema)
 
     def take(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Take partitions over, from whoever had them; where each is."""
@@ -66,6 +73,29 @@ class OffsetPlace:
             raise Fenced(f"{self._subscriber}: another process took a partition over")
         self.at.update(starts)
         self._sure.update(starts)
+
+    def set_low_watermark(self, place: Partition, offset: int | None) -> None:
+        """See LowWatermarkKeeper."""
+        if offset is None:
+            self._low_watermarks.pop(place, None)
+        else:
+            self._low_watermarks[place] = offset
+
+    def send(self, offsets: Mapping[Partition, int]) -> None:
+        """Queue that partitions come to these offsets, in the transaction that is open."""
+        places, at = sorted(offsets), self.at
+        # Never back, and never past the low watermark of what still waits.
+        news = {p: max(at[p], min(offsets[p], self._low_watermarks.get(p, offsets[p]))) for p in places}
+        params = [
+            array([cell(topic.encode()) for topic, _ in places], _TEXT),
+            array([struct.pack(">ii", 4, number) for _, number in places], _INT4),
+            array([struct.pack(">iq", 8, news[place]) for place in places], _INT8),
+            array([struct.pack(">iq", 8, self.epochs[place]) for place in places], _INT8),
+            array([struct.pack(">iq", 8, at[place]) for place in places], _INT8),
+            str(len(places)).encode(),
+        ]
+        self._pipe.queue(SqlStatement("", Fenced), self._move, params, arrays=5)
+        at.update(news)
 
     def committed(self, places: Collection[Partition]) -> None:
         """Everything queued for these partitions is committed."""
