@@ -84,7 +84,7 @@ class CallTerms:
 
 @runtime_checkable
 class AnsweringSink(Protocol):
-    """A sink whose receiver answers for each change by itself, perhaps slowly: a webhook. Its lane calls it by lane/dispatch.py.
+    """A sink whose receiver answers for each change by itself, perhaps slowly: a webhook. See lane/dispatch/.
 
     The same change may be sent again: after a crash, or when an answer was lost. Its id is then the same.
     """

@@ -110,7 +110,7 @@ class Message:
 
 
 class WebhookSink:
-    """Posts changes to one URL (sinks/lane/dispatch.py says in which order)."""
+    """Posts changes to one URL (sinks/lane/dispatch/ says in which order)."""
 
     def __init__(
         self,

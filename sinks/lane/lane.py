@@ -34,7 +34,7 @@ from schemas.log.reader import Reader
 from sinks.ending import Endings
 from sinks.kind import SinkKind
 from sinks.lane.deferral import REFUSED_RUN_MAX, Deferral
-from sinks.lane.dispatch import Dispatch
+from sinks.lane.dispatch.dispatch import Dispatch
 from sinks.lane.report import LaneReport
 from sinks.lane.retry import RetryPolicy
 from sinks.lane.rewind import REASON, Rewindable, Rewinds

@@ -1,6 +1,6 @@
 """Dispatch: how a lane delivers through a sink whose receiver answers for each change by itself.
 
-Changes go out as soon as their order allows (sinks/lane/waiting.py), as many requests at a time as the sink says. Nothing
+Changes go out as soon as their order allows (buffer.py), as many requests at a time as the sink says. Nothing
 here waits for an answer: the lane goes on polling its group, so a slow receiver costs neither its partitions nor a second
 delivery, and before every request it is asked anew whether the grant still stands.
 
@@ -26,11 +26,12 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from schemas.change import Batch
-from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected
+from schemas.errors import MeshError, Move, Rejected, next_move
 from schemas.log.reader import Reader
+from sinks.lane.dispatch.buffer import KeyOrderedBuffer
+from sinks.lane.dispatch.buffered import BufferedChange
 from sinks.lane.report import LaneReport
 from sinks.lane.retry import RetryPolicy
-from sinks.lane.waiting import WaitingChange, WaitingRoom
 from sinks.sink import AnsweringSink, BatchingPolicy, Busy, Gone, OfferingSink
 
 logger = logging.getLogger(__name__)
@@ -71,8 +72,8 @@ class Dispatch:
         self._dead_letter = dead_letter
         self._progressed = progressed
         self._attend = attend
-        self._room = WaitingRoom(sink.terms.schedule_seconds)
-        self._under_way: dict[Answer, list[WaitingChange]] = {}
+        self._buffer = KeyOrderedBuffer(sink.terms.schedule_seconds)
+        self._under_way: dict[Answer, list[BufferedChange]] = {}
         self._answers = SimpleQueue[Answer]()
         self._pool = ThreadPoolExecutor(sink.terms.concurrency, thread_name_prefix=f"send {report.name}")
         self._is_full = False
@@ -84,7 +85,7 @@ class Dispatch:
             while not self._stop.is_set():
                 self._reader.follow(self._report.grants.keys())
                 self._collect(GLANCE_SECONDS if self._under_way else 0.0)
-                if self._room.keep(self._is_ours):
+                if self._buffer.keep(self._is_ours):
                     self._withdraw()
                 self._attend()
                 self._send()
@@ -99,25 +100,27 @@ class Dispatch:
         return topic in self._report.grants and self._reader.owns(topic, partition)
 
     def _read(self) -> None:
-        quiet = min(self._retry_policy.poll_seconds, self._room.wait_seconds(time.monotonic()))
+        quiet = min(self._retry_policy.poll_seconds, self._buffer.wait_seconds(time.monotonic()))
         within = 0.0 if self._under_way else quiet
-        count, size = self._room.count, self._room.size_bytes
+        count, size = self._buffer.count, self._buffer.size_bytes
         share = 0.5 if self._is_full else 1.0  # once full, room is made before more is read
         self._is_full = (
             count >= self._batching.records_max * share
             or size >= self._batching.bytes_max * share
-            or self._room.is_full_of_settled
+            or self._buffer.is_full_of_settled
         )
         if self._is_full:
             self._reader.idle(within, self._stop)
             return
         records_max, bytes_max = self._batching.records_max - count, self._batching.bytes_max - size
         for batch in self._reader.batches(records_max=records_max, bytes_max=bytes_max, within_seconds=within):
-            self._room.add(batch)
+            self._buffer.add(batch)
 
     def _send(self) -> None:
         terms = self._sink.terms
-        while len(self._under_way) < terms.concurrency and (run := self._room.take(time.monotonic(), terms.batch_max)):
+        while len(self._under_way) < terms.concurrency and (
+            run := self._buffer.take(time.monotonic(), terms.batch_max)
+        ):
             messages = []
             for entry in run:
                 try:
@@ -126,16 +129,16 @@ class Dispatch:
                     self._dead_letter_entry(entry, error)
                     continue
                 if message is None:
-                    self._room.settle(entry)
+                    self._buffer.settle(entry)
                 messages.append(message)
             if len(messages) < len(run) or None in messages:
-                self._room.apart(run)
+                self._buffer.apart(run)
             else:
                 answer = self._ask(run, messages)
                 self._under_way[answer] = run
                 answer.add_done_callback(self._answers.put)
 
-    def _ask(self, run: list[WaitingChange], messages: list[Any]) -> Answer:
+    def _ask(self, run: list[BufferedChange], messages: list[Any]) -> Answer:
         if not isinstance(self._sink, OfferingSink):
             return self._pool.submit(self._sink.send, messages)
         [entry], [message] = run, messages  # its terms say one change at a time
@@ -159,19 +162,19 @@ class Dispatch:
         for answer in self._answered(within_seconds):
             run, now = self._under_way.pop(answer), time.monotonic()
             if answer.cancelled():
-                self._room.apart(run)
+                self._buffer.apart(run)
                 continue
             match error := answer.result():
                 case None:
                     taken += [entry.batch for entry in run if not entry.partition.is_gone]
-                    self._room.accepted(run, now)
+                    self._buffer.accepted(run, now)
                 case Gone():
-                    self._room.failed(run, error, now)
+                    self._buffer.failed(run, error, now)
                     raise error
                 case Rejected():
                     if len(run) == 1:
                         self._dead_letter_entry(run[0], error)
-                    self._room.apart(run)
+                    self._buffer.apart(run)
                 case _:
                     self._failed(run, error, now)
         if taken:
@@ -179,26 +182,26 @@ class Dispatch:
             self._report.delivered(taken)
             self._report.unpark()
 
-    def _failed(self, run: list[WaitingChange], error: MeshError, now: float) -> None:
+    def _failed(self, run: list[BufferedChange], error: MeshError, now: float) -> None:
         self._report.retried()
         if isinstance(error, Busy):
-            self._room.pause(now + (error.retry_after_seconds or 0.0))
-        for entry in self._room.failed(run, error, now):
+            self._buffer.breaker.pause(now + (error.retry_after_seconds or 0.0))
+        for entry in self._buffer.failed(run, error, now):
             times = f"{error.problem}, {entry.failures} times, while other changes were taken"
             self._dead_letter_entry(entry, Rejected("tries_used_up", times))
-        refuses_us = isinstance(error, ContractBroken | Misconfigured) and self._room.is_unwell
-        if refuses_us or self._room.attempts >= self._retry_policy.parked_after_attempts:
+        refuses_us = next_move(error) is Move.STOP and self._buffer.breaker.is_open
+        if refuses_us or self._buffer.breaker.attempts >= self._retry_policy.parked_after_attempts:
             self._report.park(error.problem, error.fix)
-        elif self._room.attempts == 1:
+        elif self._buffer.breaker.attempts == 1:
             logger.warning("%s: tries again: %s", self._report.group, error)
 
-    def _dead_letter_entry(self, entry: WaitingChange, error: Rejected) -> None:
+    def _dead_letter_entry(self, entry: BufferedChange, error: Rejected) -> None:
         if not entry.partition.is_gone:
             self._dead_letter(entry.batch, error)  # Invariant 3: awaited before the offset moves.
-            self._room.settle(entry)
+            self._buffer.settle(entry)
 
     def _confirm(self) -> None:
-        for topic, partition, next_offset in self._room.durable():
+        for topic, partition, next_offset in self._buffer.durable():
             self._reader.done(topic, partition, next_offset)  # Invariant 1: the subscriber has everything below.
 
     def _tell(self) -> None:
@@ -206,11 +209,11 @@ class Dispatch:
             return
         self._told_at = now
         self._report.notices.sweep()
-        if not self._room.count:
+        if not self._buffer.count:
             self._report.caught_up(has_partitions=self._reader.has_partitions)
             return
-        self._report.behind(entry.batch for entry in self._room.waiting())
-        self._report.keys_wait(self._room.suspects())
+        self._report.behind(entry.batch for entry in self._buffer.waiting())
+        self._report.keys_wait(self._buffer.suspects())
 
     def _end(self) -> None:
         until = time.monotonic() + END_WITHIN_SECONDS

@@ -1,0 +1,1 @@
+"""Dispatch: delivery through a sink whose receiver answers for each change by itself."""
