@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -52,6 +53,10 @@ class Document:
             "reason": headers.get("reason"),
             "marks": [dict(mark) for mark in change.marks],
         }
+
+    def body(self) -> bytes:
+        """The JSON object in one line of UTF-8, as it goes over HTTP."""
+        return json.dumps(self.json(), ensure_ascii=False, separators=(",", ":")).encode()
 
     def flat(self) -> Mapping[str, Any]:
         """The raw row after the change, by wire names; of a removal the row before it, or its key with the other columns null."""

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
+from schemas.change import Partition
 from schemas.log.admin import WITHIN_SECONDS, admin_client, partition_counts, results, unwell
 from schemas.log.kafka import Kafka
 
@@ -53,6 +55,33 @@ def offsets_since(kafka: Kafka, topic: str, partitions: Iterable[int], since: da
     return {
         place.partition: answer.offset if answer.offset >= 0 else bounds(kafka, topic, place.partition)[1]
         for place, answer in answers.items()
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """What stands in a partition: its first offset, the first one written at some moment or later, and the next one to be written."""
+
+    first: int
+    since: int
+    end: int
+
+
+def extents(kafka: Kafka, topics: Iterable[str], since: datetime) -> dict[Partition, Extent]:
+    """The extent of every partition of those topics that exist. Raises Transient."""
+    admin = admin_client(kafka)
+    places = [(topic, number) for topic, count in partition_counts(admin, topics).items() for number in range(count)]
+
+    def ask(spec: Any) -> dict[Partition, int]:
+        wanted = {TopicPartition(*place): spec for place in places}
+        answers = results(admin.list_offsets(wanted, request_timeout=WITHIN_SECONDS)) if wanted else {}
+        return {(place.topic, place.partition): answer.offset for place, answer in answers.items()}
+
+    moments = ask(OffsetSpec.for_timestamp(int(since.timestamp() * 1000)))
+    firsts, ends = ask(OffsetSpec.earliest()), ask(OffsetSpec.latest())
+    return {
+        place: Extent(first=firsts[place], since=moment if moment >= 0 else ends[place], end=ends[place])
+        for place, moment in moments.items()
     }
 
 

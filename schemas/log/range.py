@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing
 from uuid import uuid4
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
-from schemas.change import Batch
+from schemas.change import Batch, Partition
 from schemas.errors import Transient
+from schemas.log.admin import admin_client, partition_counts
 from schemas.log.kafka import Kafka
 from schemas.log.message import (
     BROKER_WITHIN_SECONDS,
@@ -56,36 +58,61 @@ def read_range(kafka: Kafka, topic: str, partition: int, start: int, end: int) -
         consumer.close()
 
 
+class GrouplessReader:
+    """Reads on from `starts`, which may be Kafka's own numbers for beginning and end. For one thread at a time.
+
+    `extra` overrides the client's settings. Raises Transient.
+    """
+
+    def __init__(
+        self, kafka: Kafka, name: str, starts: Mapping[Partition, int], extra: Mapping[str, str] | None = None
+    ) -> None:
+        self._name = name
+        settings = reader_settings(kafka, name, extra)
+        self._consumer = Consumer(
+            {**settings, "group.id": f"{name}-{uuid4()}", "group.protocol": "classic"}, logger=logger
+        )
+        try:
+            self._consumer.assign([TopicPartition(*place, start) for place, start in starts.items()])
+        except KafkaException as error:
+            self._consumer.close()
+            raise Transient(f"{name}: {error.args[0].str()}") from error
+
+    def batches(self, *, records_max: int, within_seconds: float) -> list[Batch]:
+        """What is there, after waiting for the first record up to `within_seconds`. Raises Transient, also where records are gone."""
+        try:
+            first = self._consumer.poll(within_seconds)
+            if first is None:
+                return []
+            messages = [first, *(self._consumer.consume(records_max - 1, 0) if records_max > 1 else ())]
+        except KafkaException as error:
+            raise Transient(f"{self._name}: {error.args[0].str()}") from error
+        for message in messages:
+            if (error := message.error()) is not None and error.code() not in PASSING:
+                is_gone = error.code() == KafkaError._AUTO_OFFSET_RESET
+                why = "records were removed before they were read" if is_gone else error.str()
+                place = f"{message.topic()} [{message.partition()}]"
+                raise Transient(f"{self._name}: {place}: {why}", fix="read it again")
+        return group_messages(message for message in messages if message.error() is None)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._consumer.close()
+
+
 def tail(
     kafka: Kafka, topics: Collection[str], stop: threading.Event, *, from_beginning: bool = False
 ) -> Iterator[list[Batch]]:
     """What arrives on the topics, without a group: from now on, or from the beginning. Ends when `stop` is set."""
-    settings = reader_settings(kafka, "tail", None)
-    consumer = Consumer({**settings, "group.id": f"tail-{uuid4()}", "group.protocol": "classic"}, logger=logger)
-    try:
-        known = consumer.list_topics(timeout=BROKER_WITHIN_SECONDS).topics
-        missing = sorted(set(topics) - set(known))
-        if missing:
-            raise Transient(f"no such topic: {', '.join(missing)}", fix="`mesh catalogue` lists what there is")
-        start = OFFSET_BEGINNING if from_beginning else OFFSET_END
-        consumer.assign(
-            [TopicPartition(topic, partition, start) for topic in topics for partition in known[topic].partitions]
-        )
+    known = partition_counts(admin_client(kafka), topics)
+    if missing := sorted(set(topics) - set(known)):
+        raise Transient(f"no such topic: {', '.join(missing)}", fix="`mesh catalogue` lists what there is")
+    start = OFFSET_BEGINNING if from_beginning else OFFSET_END
+    starts = {(topic, partition): start for topic, count in known.items() for partition in range(count)}
+    with closing(GrouplessReader(kafka, "tail", starts)) as reader:
         while not stop.is_set():
-            first = consumer.poll(0.2)
-            if first is None:
-                continue
-            messages = [first, *consumer.consume(SLICE_RECORDS, 0)]
-            for message in messages:
-                if (error := message.error()) is not None and error.code() not in PASSING:
-                    is_gone = error.code() == KafkaError._AUTO_OFFSET_RESET
-                    why = "records were removed before they were read" if is_gone else error.str()
-                    raise Transient(f"tail: {message.topic()} [{message.partition()}]: {why}", fix="read it again")
-            yield group_messages(message for message in messages if message.error() is None)
-    except KafkaException as error:
-        raise Transient(f"tail: {error.args[0].str()}") from error
-    finally:
-        consumer.close()
+            if batches := reader.batches(records_max=SLICE_RECORDS, within_seconds=0.2):
+                yield batches
 
 
 def read_standing(kafka: Kafka, topic: str, partition: int) -> Iterator[Batch]:
