@@ -14,7 +14,8 @@ from pathlib import Path
 import psycopg
 from rich.console import Console
 
-from ops.embedded.kafka import ADMIN, EmbeddedKafka
+from ops.embedded.broker_logins import ADMIN
+from ops.embedded.kafka import EmbeddedKafka
 from ops.embedded.postgres import Postgres, ensure_database, without_password
 from ops.host.supervisor import Supervisor
 from schemas.errors import Misconfigured, Transient

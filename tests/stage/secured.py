@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from ops.embedded.kafka import ADMIN, EmbeddedKafka
+from ops.embedded.broker_logins import ADMIN
+from ops.embedded.kafka import EmbeddedKafka
 from schemas.log.kafka import Kafka
 from schemas.log.rights.access import create_scram_user
 

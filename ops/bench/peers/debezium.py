@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ops.embedded.broker_settings import LOGGING
 from ops.embedded.jars import class_path
-from ops.embedded.kafka import LOGGING, java
+from ops.embedded.kafka import java
 from ops.embedded.program import Program, Running, free_ports, launch
 from schemas.log.kafka import Kafka
 
