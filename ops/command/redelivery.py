@@ -40,7 +40,7 @@ def dlq() -> None:
 @json_option
 def list_letters(owners: tuple[str, ...], state: str, directory: Path, as_json: bool) -> None:
     """List the letters of OWNERS (feeds, grant ids), or of all; never a value of a row."""
-    from ops.redelivery.dlq import letters
+    from ops.redelivery.letter import letters
 
     found = [each.to_json() for each in letters(load(directory), owners, state=None if state == "all" else state)]
     if as_json:
@@ -81,9 +81,10 @@ def retry(
 ) -> None:
     """Deliver letters again to their subscriber, in order and never over newer rows: NAMES are letters, or grants with --all."""
     from ops.redelivery import dlq as letters
+    from ops.redelivery.letter import chosen
 
     settings = load(directory)
-    found = letters.chosen(settings, names, is_all=is_all, reason=reason)
+    found = chosen(settings, names, is_all=is_all, reason=reason)
     _print(letters.retry(settings, found, dry_run=dry_run), as_json=as_json)
 
 
@@ -99,9 +100,10 @@ def drop(
 ) -> None:
     """Settle letters without delivering them: NAMES are letters, or feeds and grants with --all."""
     from ops.redelivery import dlq as letters
+    from ops.redelivery.letter import chosen
 
     settings = load(directory)
-    found = letters.chosen(settings, names, is_all=is_all, reason=reason)
+    found = chosen(settings, names, is_all=is_all, reason=reason)
     _print(letters.drop(settings, found, dry_run=dry_run), as_json=as_json)
 
 
