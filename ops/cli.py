@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
+from ops.command.folder import check, draft, onboard
 from ops.command.follow import follow
+from ops.command.hops import down, run, up
 from ops.command.offboard import offboard
 from ops.command.options import dir_option, json_option, print_outcome
 from ops.command.quota import quota
@@ -60,154 +58,6 @@ def main() -> None:
     Run it:       mesh up, then mesh onboard <folder>, then mesh status
     A new agency: mesh draft <database> --agency <code>, mesh check <folder>, mesh onboard <folder>
     """  # noqa: D301 - click's mark for "do not wrap" is the control character
-
-
-@main.command()
-@dir_option
-def up(directory: Path) -> None:
-    """Start the mesh: Kafka, PostgreSQL, registry, capture, streams, delivery; Ctrl-C stops them all.
-
-    Servers of your own are used instead by settings alone: MESH_KAFKA, MESH_REGISTRY, MESH_DATABASE.
-    Addresses are in <dir>/endpoints.json, logs in <dir>/log/.
-    """
-    from ops.host.up import up as start
-    from ops.run.processes import processes
-
-    sys.exit(start(directory, processes))
-
-
-@main.command()
-@dir_option
-def down(directory: Path) -> None:
-    """Stop what `mesh up` started in this directory, and nothing else."""
-    from ops.host.up import down as stop
-
-    sys.exit(stop(directory))
-
-
-@main.command()
-@click.argument(
-    "hop", type=click.Choice(["registry", "capture", "streams", "flows", "delivery", "console", "opendata"])
-)
-@dir_option
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    help="The port of registry, console or opendata; 0 takes a free one.",
-)
-@click.option("--source", "only", multiple=True, help="Capture only this <agency>.<source>; may be repeated.")
-@click.option("--name", default="", help="This process's name among others of the same hop; default: the hop's.")
-def run(hop: str, directory: Path, port: int, only: tuple[str, ...], name: str) -> None:
-    """Run one hop of the mesh in the foreground, for a cluster where something else supervises it.
-
-    \b
-    registry   schemas of everything that is on Kafka
-    capture    departments' tables to feeds
-    streams    feeds to what each grant allows
-    flows      feeds to derived feeds: archives, credit, open data
-    delivery   to the subscribers' sinks
-    console    a page of live volume and health
-    opendata   the open data sets over HTTP: catalogue (also DCAT-AP), rows, samples, statistics, relations, maps;
-               GET / lists the addresses
-
-    Each flow has one clock: by it deadlines come, and everything that it writes is dated. MESH_FLOW_CLOCK=commits, the default,
-    takes the commits of the departments' databases: right wherever people write down what happens when it happens. With
-    MESH_FLOW_CLOCK=dates it takes what rows say themselves, the time at which they were written (`updated_at`) and the dates of
-    what they tell of: for a past that is loaded or played again, as in `mesh demo`, whose city lives in 2016. By commits, each
-    deadline of such a past would be over at once, or years away. Choose before the flows run first; a flow's time never goes
-    back. `mesh status` shows each flow's time.
-
-    All of them log to standard error and serve /metrics on a port that Prometheus finds in <dir>/prometheus/.
-    """  # noqa: D301 - click's mark for "do not wrap" is the control character
-    from ops.run.hop import run as run_hop
-
-    process.log_to(sys.stderr, os.environ.get("MESH_LOG_LEVEL", "INFO"))
-    process.watch_threads()
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # By a thread: the signal may come while this one holds the event's own lock.
-        signal.signal(number, lambda *_: threading.Thread(target=stop.set).start())
-    run_hop(hop, directory, stop, port=port, only=frozenset(only), name=name or hop)
-
-
-@main.command()
-@click.argument("source")
-@click.option("--agency", required=True, help="The agency's code: it prefixes the feeds, such as `aic`.")
-@click.option("--table", "tables", multiple=True, help="Only this <schema>.<table>; may be repeated. Default: all.")
-@click.option("--into", type=click.Path(path_type=Path), help="Folder for the draft. Default: ./<agency>.")
-@click.option("--lossless", is_flag=True, help="Give every column a text branch for values its type cannot hold.")
-@click.option("--force", is_flag=True, help="Overwrite files that exist.")
-@click.option(
-    "--text-encoding",
-    type=click.Choice(["gb18030", "gbk", "big5", "utf8"]),
-    help="What text is in, where the database's own encoding is SQL_ASCII or EUC_CN; it becomes the source's option.",
-)
-@json_option
-def draft(
-    source: str,
-    agency: str,
-    tables: tuple[str, ...],
-    into: Path | None,
-    lossless: bool,
-    force: bool,
-    text_encoding: str | None,
-    as_json: bool,
-) -> None:
-    """Write a draft contract for each table of a live database.
-
-    SOURCE is the database's address, such as postgresql://user:password@host:5432/name, or the name of an environment
-    variable that holds it, written ${NAME}.
-    """
-    from ops.onboarding.draft import draft as write
-
-    written = write(
-        source, tables, into or Path(agency), agency, lossless=lossless, force=force, text_encoding=text_encoding
-    )
-    print_outcome(written, as_json)
-
-
-@main.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@dir_option
-@json_option
-def check(folder: Path, directory: Path, as_json: bool) -> None:
-    """Check an agency's, a subscriber's or a whole city's folder; explain every problem with its fix.
-
-    Where a mesh runs in --dir, also says what the change would break there, and for whom. Nothing is registered.
-    """
-    from ops.onboarding.onboard import inspect
-
-    report = inspect(folder, directory)
-    print_outcome(report, as_json)
-    sys.exit(1 if report.errors else 0)
-
-
-@main.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@dir_option
-@click.option(
-    "--wait", "wait_seconds", default=60.0, show_default=True, help="Seconds to wait for first records; 0: not at all."
-)
-@click.option(
-    "--partitions",
-    type=click.IntRange(1, 512),
-    default=4,
-    show_default=True,
-    help="Partitions of each new feed, for life.",
-)
-@json_option
-def onboard(folder: Path, directory: Path, wait_seconds: float, partitions: int, as_json: bool) -> None:
-    """Take a folder into the running mesh: register, create topics with ACLs, start capture and delivery. No restart.
-
-    Safe to repeat: what is already as the folder says stays as it is.
-    """
-    from ops.onboarding.onboard import onboard as take
-
-    outcome = take(folder, load(directory), wait_seconds=wait_seconds, say=_say(as_json), partitions=partitions)
-    print_outcome(outcome, as_json)
-    sys.exit(0 if outcome.is_ok else 1)
 
 
 @main.command()
@@ -362,19 +212,24 @@ def bench(report: Path | None, runs: int, only: tuple[str, ...]) -> None:
     sys.exit(measure(report, runs=runs, only=only))
 
 
-main.add_command(quota)
-main.add_command(identity)
-main.add_command(anchor)
-main.add_command(soak)
-main.add_command(dlq)
-main.add_command(follow)
-main.add_command(offboard)
-main.add_command(replay)
-main.add_command(works)
-
-
-def _say(as_json: bool) -> Callable[[str], None]:
-    return (lambda line: click.echo(line, err=True)) if as_json else click.echo
+for _command in (
+    up,
+    down,
+    run,
+    draft,
+    check,
+    onboard,
+    follow,
+    offboard,
+    identity,
+    anchor,
+    dlq,
+    replay,
+    works,
+    quota,
+    soak,
+):
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def offboard(
     One database:  mesh offboard source shop.main --yes
     A receiver:    mesh offboard subscriber bank --yes
     """  # noqa: D301 - click's mark for "do not wrap" is the control character
-    from ops.offboarding.offboard import offboard as take  # noqa: PLC0415
+    from ops.offboarding.offboard import offboard as take
 
     abandoned = ("subscriber" if what == "subscriber" else "slot",) if is_abandoned else ()
     outcome = take(
