@@ -198,8 +198,8 @@ class _Soak:
                         self._memory.sample(elapsed)
                     if elapsed - said >= SAY_SECONDS:
                         said = elapsed
-                        self._play.read()
-                        self._say(f"{elapsed:6.0f} s of {self._seconds:.0f}  {self._play.headline(life)}")
+                        self._play.counts.read()
+                        self._say(f"{elapsed:6.0f} s of {self._seconds:.0f}  {self._play.counts.headline(life.total)}")
                     time.sleep(TICK_SECONDS)
         finally:
             troubles.close()
