@@ -7,6 +7,8 @@
 | `topic.py`   | the one fenced writer of the topic, and its reader                      |
 | `refusal.py` | the errors of the REST interface, by code                               |
 | `candidate.py` | a schema that somebody sends: read, checked, canonical                |
+| `answers.py` | what it answers to questions, out of its state                         |
+| `judge.py`   | reads and compares schemas, beside the loop                             |
 | `service.py` | what may be registered, deleted and configured                          |
 | `routes.py`  | the REST interface                                                      |
 | `server.py`  | the process                                                             |

@@ -109,7 +109,7 @@ def _schema_itself(version: Version) -> Any:
 
 async def _subjects(service: Service, request: web.Request) -> Any:
     prefix = request.query.get("subjectPrefix", "")
-    names = service.subjects(
+    names = service.answers.subjects(
         prefix, with_deleted=_flag(request, "deleted"), only_deleted=_flag(request, "deleted_only")
     )
     return _page(request, names)
@@ -117,13 +117,13 @@ async def _subjects(service: Service, request: web.Request) -> Any:
 
 async def _versions(service: Service, request: web.Request) -> Any:
     is_only, is_with = _flag(request, "deleted_only"), _flag(request, "deleted")
-    versions = service.versions(_subject(request), with_deleted=is_with, only_deleted=is_only)
+    versions = service.answers.versions(_subject(request), with_deleted=is_with, only_deleted=is_only)
     return _page(request, [version.version for version in versions])
 
 
 def _wanted_version(service: Service, request: web.Request) -> Version:
     wanted = request.match_info["version"]
-    return service.version(_subject(request), wanted, with_deleted=_flag(request, "deleted"))
+    return service.answers.version(_subject(request), wanted, with_deleted=_flag(request, "deleted"))
 
 
 async def _version(service: Service, request: web.Request) -> Any:
@@ -135,28 +135,28 @@ async def _version_schema(service: Service, request: web.Request) -> Any:
 
 
 async def _referenced_by(service: Service, request: web.Request) -> Any:
-    version = service.version(_subject(request), request.match_info["version"], with_deleted=True)
+    version = service.answers.version(_subject(request), request.match_info["version"], with_deleted=True)
     return _page(request, service.state.referenced_by(version.subject, version.version))
 
 
 async def _latest_with_metadata(service: Service, request: web.Request) -> Any:
     properties = dict(zip(request.query.getall("key", []), request.query.getall("value", []), strict=False))
-    version = service.latest_with(_subject(request), properties, with_deleted=_flag(request, "deleted"))
+    version = service.answers.latest_with(_subject(request), properties, with_deleted=_flag(request, "deleted"))
     return _shown(service, request, version)
 
 
 async def _by_id(service: Service, request: web.Request) -> Any:
-    version = service.by_id(request.match_info["id"])
+    version = service.answers.by_id(request.match_info["id"])
     shown = _shown(service, request, version, with_place=False)
     return {**shown, "maxId": service.state.id_max} if _flag(request, "fetchMaxId") else shown
 
 
 async def _schema_by_id(service: Service, request: web.Request) -> Any:
-    return _schema_itself(service.by_id(request.match_info["id"]))
+    return _schema_itself(service.answers.by_id(request.match_info["id"]))
 
 
 def _uses(service: Service, request: web.Request) -> list[Version]:
-    uses = service.state.uses(service.by_id(request.match_info["id"]).id)
+    uses = service.state.uses(service.answers.by_id(request.match_info["id"]).id)
     subject = request.query.get("subject")
     return [
         version
@@ -191,7 +191,7 @@ async def _ids_of_guid(service: Service, request: web.Request) -> Any:
 async def _schemas(service: Service, request: web.Request) -> Any:
     prefix, is_latest_only = request.query.get("subjectPrefix", ""), _flag(request, "latestOnly")
     found: list[Version] = []
-    for name in service.subjects(prefix, with_deleted=_flag(request, "deleted"), only_deleted=False):
+    for name in service.answers.subjects(prefix, with_deleted=_flag(request, "deleted"), only_deleted=False):
         versions = service.state.versions(name, with_deleted=_flag(request, "deleted"))
         found.extend(versions[-1:] if is_latest_only else versions)
     return [_shown(service, request, version) for version in _page(request, found)]
@@ -247,7 +247,7 @@ async def _compatibility(service: Service, request: web.Request) -> Any:
 
 
 async def _config(service: Service, request: web.Request) -> Any:
-    return service.config(request.match_info.get("subject"), is_inherited=_flag(request, "defaultToGlobal"))
+    return service.answers.config(request.match_info.get("subject"), is_inherited=_flag(request, "defaultToGlobal"))
 
 
 async def _set_config(service: Service, request: web.Request) -> Any:
@@ -259,7 +259,9 @@ async def _delete_config(service: Service, request: web.Request) -> Any:
 
 
 async def _mode(service: Service, request: web.Request) -> Any:
-    return {"mode": service.mode(request.match_info.get("subject"), is_inherited=_flag(request, "defaultToGlobal"))}
+    return {
+        "mode": service.answers.mode(request.match_info.get("subject"), is_inherited=_flag(request, "defaultToGlobal"))
+    }
 
 
 async def _set_mode(service: Service, request: web.Request) -> Any:

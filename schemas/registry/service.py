@@ -1,7 +1,7 @@
 """What may be registered, deleted and configured: the registry's rules, between its state and its REST interface.
 
-Reads answer from the state. A write is judged and appended under one lock, and answered only after its own record came back
-from the topic (SR-03), so that an id that was handed out is durable and unique (invariant 5).
+A write is judged and appended under one lock, and answered only after its own record came back from the topic (SR-03), so that
+an id that was handed out is durable and unique (invariant 5).
 """
 
 from __future__ import annotations
@@ -12,18 +12,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from schemas.registry.candidate import (
-    CANDIDATE_BYTES_MAX,
-    Candidate,
-    asked_of,
-    read_candidate,
-    referenced_schemas,
-    standing_alone,
-)
+from schemas.registry.answers import Answers, no_subject
+from schemas.registry.candidate import CANDIDATE_BYTES_MAX, Candidate
+from schemas.registry.judge import Judge
 from schemas.registry.record import EncodedRecord, config_entry, id_entry, mode_entry, schema_entry
 from schemas.registry.refusal import ErrorCode, Refusal
-from schemas.registry.state import DEFAULT_LEVEL, DEFAULT_MODE, RegistryState, Version
-from schemas.wire.compatibility import LEVELS, breaches
+from schemas.registry.state import RegistryState, Version
+from schemas.wire.compatibility import LEVELS
 
 MODES = ("READWRITE", "READONLY", "IMPORT")
 Append = Callable[[Sequence[EncodedRecord]], Awaitable[None]]
@@ -31,9 +26,6 @@ Append = Callable[[Sequence[EncodedRecord]], Awaitable[None]]
 
 HeldBy = Callable[[str | None], str]
 """What of the running mesh needs a subject, such as "feed aic.enterprise"; of None: anything at all. Empty for nothing."""
-
-JUDGED_AT_ONCE_MAX = 2
-"""Reading and comparing large schemas takes long; it does so beside the loop, and everybody else is answered meanwhile."""
 
 
 class Service:
@@ -43,104 +35,37 @@ class Service:
         self.state = state
         self._append = append
         self._held_by = held_by
+        self.answers = Answers(state)
+        self._judge = Judge(state)
         self._writing = asyncio.Lock()
-        self._judging = asyncio.Semaphore(JUDGED_AT_ONCE_MAX)
-
-    # --- reads ------------------------------------------------------------------------------------------------------
-
-    def subjects(self, prefix: str, *, with_deleted: bool, only_deleted: bool) -> list[str]:
-        """The names of the subjects, sorted; `:*:` asks for every context, as no prefix does."""
-        prefix = "" if prefix == ":*:" else prefix
-        names: list[str] = []
-        for name in sorted(self.state.subjects):
-            is_live = bool(self.state.versions(name))
-            if name.startswith(prefix) and (not is_live if only_deleted else is_live or with_deleted):
-                names.append(name)
-        return names
-
-    def versions(self, subject: str, *, with_deleted: bool, only_deleted: bool = False) -> list[Version]:
-        """The versions of a subject, oldest first. Raises Refusal when there are none."""
-        with_deleted = with_deleted or only_deleted
-        versions = self.state.versions(subject, with_deleted=with_deleted)
-        if only_deleted:
-            versions = [version for version in versions if version.is_deleted]
-        if not versions:
-            raise _no_subject(subject)
-        return versions
-
-    def version(self, subject: str, wanted: str, *, with_deleted: bool) -> Version:
-        """One version: a number, or `latest`. Raises Refusal."""
-        number = _version_number(wanted)
-        versions = self.versions(subject, with_deleted=with_deleted)
-        if number is None:
-            return versions[-1]
-        for version in versions:
-            if version.version == number:
-                return version
-        raise Refusal(ErrorCode.VERSION_NOT_FOUND, f"Version {number} not found.")
-
-    def latest_with(self, subject: str, properties: Mapping[str, str], *, with_deleted: bool) -> Version:
-        """The latest version whose metadata has these properties. Raises Refusal."""
-        for version in reversed(self.versions(subject, with_deleted=with_deleted)):
-            given = (version.extra.get("metadata") or {}).get("properties") or {}
-            if all(given.get(name) == value for name, value in properties.items()):
-                return version
-        raise Refusal(ErrorCode.VERSION_NOT_FOUND, "No version has this metadata.")
 
     async def find(self, subject: str, body: Any, *, is_normalised: bool, with_deleted: bool) -> Version:
         """The version of a subject that is this schema. Raises Refusal."""
-        versions = self.versions(subject, with_deleted=with_deleted)
-        candidate = await self._candidate(subject, body, is_normalised=is_normalised)
+        versions = self.answers.versions(subject, with_deleted=with_deleted)
+        candidate = await self._judge.candidate(subject, body, is_normalised=is_normalised)
         for version in reversed(versions):
             if candidate.is_same_as(version):
                 return version
         raise Refusal(ErrorCode.SCHEMA_NOT_FOUND, "Schema not found")
 
-    def by_id(self, wanted: str) -> Version:
-        """Any version with this id. Raises Refusal."""
-        version = self.state.by_id(int(wanted)) if wanted.isascii() and wanted.isdigit() and len(wanted) < 12 else None
-        if version is None:
-            raise Refusal(ErrorCode.SCHEMA_NOT_FOUND, f"Schema {wanted} not found")
-        return version
-
     async def breaches(self, subject: str, wanted: str | None, body: Any, *, is_normalised: bool) -> list[str]:
         """What a schema would break: against one version, or (`wanted` None) against those its level names."""
-        one = None if wanted is None else self.version(subject, wanted, with_deleted=False)
+        one = None if wanted is None else self.answers.version(subject, wanted, with_deleted=False)
         versions = self.state.versions(subject) if one is None else [one]
-        return await self._judge(subject, await self._candidate(subject, body, is_normalised=is_normalised), versions)
-
-    def config(self, subject: str | None, *, is_inherited: bool) -> dict[str, Any]:
-        """The configuration as it is kept, with `compatibilityLevel`. Raises Refusal when a subject has none of its own."""
-        config = self.state.configs.get(subject)
-        if config is None and subject is not None and not is_inherited:
-            raise Refusal(
-                ErrorCode.NO_SUBJECT_CONFIG, f"Subject '{subject}' does not have subject-level configuration."
-            )
-        if config is None:
-            config = self.state.configs.get(None)
-        return {"compatibilityLevel": DEFAULT_LEVEL, **(config or {})}
-
-    def mode(self, subject: str | None, *, is_inherited: bool) -> str:
-        """The mode. Raises Refusal when a subject has none of its own."""
-        if subject is None:
-            return self.state.modes.get(None, DEFAULT_MODE)
-        if subject not in self.state.modes and not is_inherited:
-            raise Refusal(ErrorCode.NO_SUBJECT_MODE, f"Subject '{subject}' does not have subject-level mode.")
-        return self.state.mode(subject)
-
-    # --- writes -----------------------------------------------------------------------------------------------------
+        candidate = await self._judge.candidate(subject, body, is_normalised=is_normalised)
+        return await self._judge.breaches(subject, candidate, versions)
 
     async def register(self, subject: str, body: Any, *, is_normalised: bool) -> Version:
         """A version with this schema: the one that is there already, or a new one. Raises Refusal."""
         _check_subject(subject)
         async with self._writing:
-            candidate = await self._candidate(subject, body, is_normalised=is_normalised)
+            candidate = await self._judge.candidate(subject, body, is_normalised=is_normalised)
             versions = self.state.versions(subject)
             for version in reversed(versions):
                 if candidate.is_same_as(version) and candidate.id in (None, version.id):
                     return version
             if not self._is_importing(subject, candidate):
-                found = await self._judge(subject, candidate, versions)
+                found = await self._judge.breaches(subject, candidate, versions)
                 if found:
                     level = self.state.level(subject)
                     text = f"Schema is incompatible with an earlier schema for subject '{subject}' ({level}): "
@@ -156,7 +81,7 @@ class Service:
             self._check_writable(subject)
             self._check_free(subject)
             if not every:
-                raise _no_subject(subject)
+                raise no_subject(subject)
             if is_permanent and live:
                 text = f"Subject '{subject}' was not deleted first before being permanently deleted"
                 raise Refusal(ErrorCode.SUBJECT_NOT_SOFT_DELETED, text)
@@ -177,9 +102,9 @@ class Service:
             self._check_writable(subject)
             self._check_free(subject)
             if wanted in {"latest", "-1"}:
-                version = self.version(subject, wanted, with_deleted=False)
+                version = self.answers.version(subject, wanted, with_deleted=False)
             else:
-                version = self.version(subject, wanted, with_deleted=True)
+                version = self.answers.version(subject, wanted, with_deleted=True)
             if is_permanent and not version.is_deleted:
                 text = f"Subject '{subject}' Version {version.version} was not deleted first before being permanently deleted"
                 raise Refusal(ErrorCode.VERSION_NOT_SOFT_DELETED, text)
@@ -221,7 +146,7 @@ class Service:
         async with self._writing:
             self._check_writable(subject)
             self._check_free(subject)
-            config = self.config(subject, is_inherited=False)
+            config = self.answers.config(subject, is_inherited=False)
             await self._append([config_entry(subject, None)])
             return config
 
@@ -244,30 +169,10 @@ class Service:
     async def delete_mode(self, subject: str | None) -> str:
         """Back to what is inherited; returns what was set. Raises Refusal when nothing was."""
         async with self._writing:
-            mode = self.mode(subject, is_inherited=False)
+            mode = self.answers.mode(subject, is_inherited=False)
             self._check_free(subject)
             await self._append([mode_entry(subject, None)])
             return mode
-
-    # --- how it judges ----------------------------------------------------------------------------------------------
-
-    async def _candidate(self, subject: str, body: Any, *, is_normalised: bool) -> Candidate:
-        is_configured = any((self.state.configs.get(scope) or {}).get("normalize") is True for scope in (subject, None))
-        asked = asked_of(body)
-        referenced = referenced_schemas(asked.references, self.state)
-        async with self._judging:
-            return await asyncio.to_thread(
-                read_candidate, asked, referenced, is_normalised=is_normalised or is_configured
-            )
-
-    async def _judge(self, subject: str, candidate: Candidate, versions: Sequence[Version]) -> list[str]:
-        level = self.state.level(subject)
-        if level == "NONE" or not versions:
-            return []
-        compared = versions if level.endswith("_TRANSITIVE") else versions[-1:]
-        alone = [standing_alone(version, self.state) for version in compared]
-        async with self._judging:
-            return await asyncio.to_thread(breaches, alone, candidate.schema, level)
 
     def _check_free(self, subject: str | None) -> None:
         """Refuse to take from the running mesh what its readers go by."""
@@ -305,7 +210,7 @@ class Service:
         return True
 
     def _check_writable(self, subject: str | None) -> None:
-        if (self.state.mode(subject) if subject else self.mode(None, is_inherited=True)) == "READONLY":
+        if (self.state.mode(subject) if subject else self.answers.mode(None, is_inherited=True)) == "READONLY":
             raise Refusal(ErrorCode.NOT_PERMITTED, f"Subject '{subject or 'all'}' is in read-only mode")
 
     def _deletion(self, version: Version, *, is_permanent: bool) -> EncodedRecord:
@@ -316,23 +221,9 @@ class Service:
         return schema_entry(version.subject, version.version, value)
 
 
-def _no_subject(subject: str) -> Refusal:
-    return Refusal(ErrorCode.SUBJECT_NOT_FOUND, f"Subject '{subject}' not found.")
-
-
 def _check_subject(subject: str) -> None:
     is_plain = all(unicodedata.category(character) not in {"Cc", "Cs"} for character in subject)
     if not subject.strip() or not is_plain or len(subject) > 500 or subject == "__GLOBAL":
         raise Refusal(
             ErrorCode.INVALID_SUBJECT, "The subject is empty, too long, reserved or holds control characters."
         )
-
-
-def _version_number(wanted: str) -> int | None:
-    """A version's number; None for the latest."""
-    if wanted in {"latest", "-1"}:
-        return None
-    if wanted.isascii() and wanted.isdigit() and 0 < int(wanted[:12]) < 1 << 31 and len(wanted) < 12:
-        return int(wanted)
-    text = 'The specified version is not a valid version id. Allowed values are between [1, 2^31-1] and the string "latest"'
-    raise Refusal(ErrorCode.INVALID_VERSION, text)
