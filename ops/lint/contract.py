@@ -16,8 +16,8 @@ from ops.lint.report import Problem, Severity
 from schemas.agreement.agency import Agency
 from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured
-from schemas.expression.code import predicate
 from schemas.expression.expression import parse as parse_expression
+from schemas.expression.predicate import predicate
 from schemas.wire.compatibility import describe
 from schemas.wire.fault import faults
 from schemas.wire.schema import kind_of

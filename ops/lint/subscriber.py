@@ -19,8 +19,8 @@ from schemas.agreement.grant import Grant, Mask
 from schemas.agreement.subscriber import Subscriber
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
-from schemas.expression.code import predicate
 from schemas.expression.expression import parse as parse_expression
+from schemas.expression.predicate import predicate
 from schemas.feed import check_feed, out_topic
 from schemas.form import examine
 from sinks.kind import Secret, SinkKind

@@ -1,22 +1,20 @@
 """What an expression becomes: Python source made from its checked nodes, for rows and for generated scanners.
 
 The source holds no word of the author's: columns come from a `Binding`, constants are named k0, k1, … and live in the
-namespace that the source is executed in. Types are Avro's own, so that comparing is exact and nothing is decoded further
-than it must be: text compares as text or as its UTF-8 bytes (whose order is the same), dates and times as integers,
-decimals as unscaled integers.
+namespace that the source is executed in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime, time
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from schemas.contract import AvroType, Contract
+from schemas.contract import AvroType
 from schemas.errors import Misconfigured
 from schemas.expression import identifiers
+from schemas.expression.column_kind import ColumnKind, kind_of, moment
 from schemas.expression.expression import (
     Among,
     Both,
@@ -29,10 +27,7 @@ from schemas.expression.expression import (
     Node,
     Not,
 )
-from schemas.wire.code import Code
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNITS = {"millis": 1_000, "micros": 1_000_000, "nanos": 1_000_000_000}
 _VALIDATORS: Mapping[str, Callable[[str], identifiers.Validation]] = {
     "valid_citizen_id": identifiers.validate_citizen_id,
     "valid_uscc": identifiers.validate_uscc,
@@ -40,59 +35,6 @@ _VALIDATORS: Mapping[str, Callable[[str], identifiers.Validation]] = {
     "valid_registration_no": identifiers.validate_registration_no,
     "valid_disability_card": identifiers.validate_disability_card,
 }
-
-
-class Verbatim:
-    """What a lossless column has where its typed branch could not hold the value: equal to nothing, ordered with nothing."""
-
-    def __eq__(self, other: object) -> bool:
-        return False
-
-    __hash__ = None  # type: ignore[assignment]  # it is never a key
-
-    def __lt__(self, other: object) -> bool:
-        return False
-
-    __le__ = __gt__ = __ge__ = __lt__
-
-    def __mul__(self, other: object) -> Verbatim:
-        return self
-
-
-VERBATIM = Verbatim()
-
-
-class ColumnKind(NamedTuple):
-    """How a column compares: `kind` is text, number, float, decimal, boolean, date, time, timestamp, local or opaque.
-
-    `scale` is a decimal's scale, or a time's units in a second.
-    """
-
-    kind: str
-    scale: int = 0
-
-
-def branches_of(avro_type: AvroType) -> list[AvroType]:
-    """The branches of a type, one if it is no union."""
-    return list(avro_type) if isinstance(avro_type, Sequence) and not isinstance(avro_type, str) else [avro_type]
-
-
-def kind_of(avro_type: AvroType) -> ColumnKind:
-    """How a column of this Avro type compares, by its first branch that is not null."""
-    first = next((branch for branch in branches_of(avro_type) if branch != "null"), "null")
-    base, logical, scale = first, None, 0
-    if isinstance(first, Mapping):
-        base, logical, scale = first.get("type"), first.get("logicalType"), int(first.get("scale", 0))
-    if base in ("bytes", "fixed"):
-        return ColumnKind("decimal", scale) if logical == "decimal" else ColumnKind("opaque")
-    if base in ("int", "long"):
-        if logical == "date":
-            return ColumnKind("date")
-        name, _, unit = (logical or "").rpartition("-")
-        kinds = {"time": "time", "timestamp": "timestamp", "local-timestamp": "local"}
-        return ColumnKind(kinds[name], _UNITS[unit]) if name in kinds else ColumnKind("number")
-    simple = {"string": "text", "boolean": "boolean", "float": "float", "double": "float"}
-    return ColumnKind(simple.get(base, "opaque") if isinstance(base, str) else "opaque")
 
 
 class Binding(Protocol):
@@ -256,7 +198,7 @@ class _Generator:
         if kind == "text":
             return text
         try:
-            return _moment(kind, scale, text)
+            return moment(kind, scale, text)
         except ValueError as error:
             example = {"date": "2000-01-31", "time": "23:59:59", "local": "2000-01-31T23:59:59"}
             raise self._misfit(
@@ -264,20 +206,6 @@ class _Generator:
                 f"compares {column.name} with a text that is no {kind}",
                 f"write it like '{example.get(kind, '2000-01-31T23:59:59+08:00')}'",
             ) from error
-
-
-def _moment(kind: str, units: int, text: str) -> int:
-    """ISO 8601 text as Avro's integer. Raises ValueError; an instant needs an offset and a local one must have none."""
-    if kind == "date":
-        return date.fromisoformat(text).toordinal() - _EPOCH.toordinal()
-    if kind == "time":
-        at = time.fromisoformat(text)
-        return (at.hour * 3600 + at.minute * 60 + at.second) * units + at.microsecond * units // 1_000_000
-    moment = datetime.fromisoformat(text)
-    if (moment.tzinfo is None) != (kind == "local"):
-        raise ValueError("offset")
-    since = moment.replace(tzinfo=UTC) - _EPOCH if kind == "local" else moment - _EPOCH
-    return (since.days * 86400 + since.seconds) * units + since.microseconds * units // 1_000_000
 
 
 @lru_cache(maxsize=8)
@@ -291,61 +219,3 @@ def validity(function: str) -> Callable[[str | bytes], bool]:
         return found.status in {identifiers.NumberStatus.VALID, identifiers.NumberStatus.UPGRADED}
 
     return is_valid
-
-
-class RowBinding:
-    """Columns of a decoded row: a mapping of column name to raw Avro value."""
-
-    def __init__(self, types: Mapping[str, AvroType], keep: Callable[[Any], str]) -> None:
-        self._types = types
-        self._keep = keep
-        self.loads: dict[str, tuple[str, str]] = {}
-
-    def value(self, column: str) -> str:
-        """A local variable, filled once by the line kept in `loads`."""
-        if column not in self.loads:
-            name = f"v{len(self.loads)}"
-            loader = self._keep(row_loader(self._types[column]))
-            self.loads[column] = (name, f"{name} = {loader}(row.get({self._keep(column)}))")
-        return self.loads[column][0]
-
-    def text(self, value: str) -> str:
-        """Text compares as itself."""
-        return value
-
-    def equals(self, column: str, values: Sequence[Any]) -> str | None:  # noqa: ARG002  # the port's shape
-        """A decoded row has no cheaper way."""
-        return None
-
-
-def row_loader(avro_type: AvroType) -> Callable[[Any], Any]:
-    """From a raw Avro value of this type to what compares."""
-    kind = kind_of(avro_type).kind
-
-    def load(value: Any) -> Any:
-        if value is None or kind in {"text", "opaque"}:
-            return value
-        if isinstance(value, str):
-            return VERBATIM
-        return int.from_bytes(value, "big", signed=True) if kind == "decimal" else value
-
-    return load
-
-
-def predicate(expression: Expression, contract: Contract) -> Callable[[Mapping[str, Any]], bool]:
-    """The expression as a function of a decoded row: column name to raw Avro value (dates as days, decimals as bytes).
-
-    Raises Misconfigured, with the place and the fix, where a column is unknown or is compared with something of another type.
-    """
-    types: dict[str, AvroType] = {field.name: field.wire_type() for field in contract.fields}
-    for name in sorted(expression.columns - types.keys()):
-        raise Misconfigured(
-            f"expression {expression.text!r}",
-            f"{contract.feed} has no column {name}",
-            fix=f"use one of {', '.join(sorted(types))}; text constants stand in single quotes",
-        )
-    code = Code()
-    binding = RowBinding(types, code.keep)
-    source = source_of(expression, types, binding, code.keep)
-    lines = ["def holds(row):", *(f"    {line}" for _, line in binding.loads.values()), f"    return {source}"]
-    return code.build(lines, "holds")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from schemas.contract import AvroType
-from schemas.expression.code import VERBATIM, branches_of, kind_of
+from schemas.expression.column_kind import VERBATIM, branches_of, kind_of
 from schemas.wire.scan import Shape
 from schemas.wire.spans import Types, read_text
 from schemas.wire.varint import long_bytes, read_long, text_bytes

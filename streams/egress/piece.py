@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from schemas.contract import AvroType
 from schemas.errors import Misconfigured
-from schemas.expression.code import branches_of
+from schemas.expression.column_kind import branches_of
 from schemas.wire.spans import Types, read_text
 from schemas.wire.varint import long_bytes, read_long, text_bytes
 

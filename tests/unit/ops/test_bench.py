@@ -12,8 +12,8 @@ from ops.bench.growth import Drained
 from ops.bench.run import MEASUREMENTS, bench
 from ops.lint.folder import load
 from schemas.errors import Misconfigured
-from schemas.expression.code import predicate
 from schemas.expression.expression import parse
+from schemas.expression.predicate import predicate
 
 KEYS_THAT_SCRIPTS_READ = {
     "capture_vs_debezium",

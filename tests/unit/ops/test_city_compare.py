@@ -19,8 +19,8 @@ from ops.proof.held import held
 from schemas.agreement.grant import Grant, Mask
 from schemas.contract import Contract, Field
 from schemas.errors import Misconfigured
-from schemas.expression.code import predicate
 from schemas.expression.expression import parse
+from schemas.expression.predicate import predicate
 from sinks.copy import granted
 from sinks.http.copy import WebhookCopy
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from schemas.contract import Contract
 from schemas.errors import Misconfigured
-from schemas.expression.code import predicate
 from schemas.expression.expression import NESTING_MAX, TEXT_MAX, parse
+from schemas.expression.predicate import predicate
 
 FIELDS: list[dict[str, Any]] = [
     {"name": "ent_id", "type": "string"},

@@ -13,8 +13,8 @@ from schemas.agreement.directory import GrantEntry
 from schemas.agreement.grant import Grant, Mask
 from schemas.contract import Contract
 from schemas.errors import Misconfigured, Rejected
-from schemas.expression.code import predicate
 from schemas.expression.expression import parse
+from schemas.expression.predicate import predicate
 from schemas.wire.codec import Codec
 from schemas.wire.envelope import out_value_schema, value_schema
 from schemas.wire.scan import Scanner, Shape
