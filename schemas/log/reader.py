@@ -11,21 +11,20 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.change import Batch, Partition
 from schemas.errors import Transient
+from schemas.log.group.reached import Reached
+from schemas.log.group.start import starts
 from schemas.log.kafka import Kafka
 from schemas.log.message import (
-    BROKER_WITHIN_SECONDS,
     FEW_RECORDS,
     SLICE_RECORDS,
-    gap_at,
     group_messages,
     is_end,
     reader_settings,
 )
-from schemas.log.reached import Reached
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +54,6 @@ class Reader:
         self._starts_of = starts_of
         self._has_headers = has_headers
         self._topics: frozenset[str] = frozenset()
-        self._committed: dict[Partition, int] = {}
         self._commit_at = 0.0
         self._stash: list[Message] = []
         self._held: set[Partition] = set()
@@ -192,38 +190,26 @@ class Reader:
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            starts = self._place(partitions)
+            assigned = self._begin(partitions)
         except Exception as error:  # noqa: BLE001 -- raised again, in the lane's thread, by `batches`
             self._trouble = error
-            consumer.incremental_assign([])
-            return
-        self._held |= set(starts)
-        consumer.incremental_assign([TopicPartition(*place, offset) for place, offset in starts.items()])
+            assigned = []
+        self._held |= {(tp.topic, tp.partition) for tp in assigned}
+        consumer.incremental_assign(assigned)
 
-    def _place(self, partitions: list[TopicPartition]) -> dict[Partition, int]:
+    def _begin(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
         places = [(tp.topic, tp.partition) for tp in partitions]
         kept = self._starts_of(places) if self._starts_of and places else {}
-        starts: dict[Partition, int] = {}
+        assigned: list[TopicPartition] = []
         try:
-            for tp in self._consumer.committed(partitions, BROKER_WITHIN_SECONDS):
-                place = (tp.topic, tp.partition)
-                low, high = self._consumer.get_watermark_offsets(tp, BROKER_WITHIN_SECONDS)
-                start = kept.get(place, tp.offset)
-                if start < tp.offset:
-                    self.went_back[tp.topic] = (max(start, 0), tp.offset)
-                self._reached.begin(place, start if start >= 0 else OFFSET_BEGINNING)
-                if start < 0:
-                    starts[place] = OFFSET_BEGINNING
-                    self._committed[place] = low
-                    continue
-                if start < low:
-                    raise gap_at(f"{tp.topic} [{tp.partition}]", f"delivered up to {start}, the topic begins at {low}")
-                if start > high:
-                    raise gap_at(f"{tp.topic} [{tp.partition}]", f"delivered up to {start}, the topic ends at {high}")
-                starts[place] = self._committed[place] = start
+            for start in starts(self._consumer, partitions, kept):
+                if start.is_behind:
+                    self.went_back[start.place[0]] = (max(start.offset, 0), start.committed)
+                self._reached.begin(start.place, start.offset, start.told)
+                assigned.append(start.assigned())
         except KafkaException as error:
             raise Transient(f"{self._group}: cannot find the start: {error.args[0].str()}") from error
-        return starts
+        return assigned
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         places = {(tp.topic, tp.partition) for tp in partitions}
@@ -242,7 +228,6 @@ class Reader:
     def _forget(self, places: set[Partition]) -> None:
         self._held -= places
         for place in places:
-            self._committed.pop(place, None)
             self._reached.forget(place)
         self._stash = [message for message in self._stash if (message.topic(), message.partition()) not in places]
 
@@ -252,14 +237,9 @@ class Reader:
             self._commit(self._held, is_waiting=False)
 
     def _commit(self, places: Collection[Partition], *, is_waiting: bool) -> None:
-        offsets = [
-            TopicPartition(*place, offset)
-            for place, offset in self._reached.durable.items()
-            if place in places and self._committed.get(place) != offset
-        ]
+        offsets = [TopicPartition(*place, offset) for place, offset in self._reached.news(places).items()]
         if not offsets:
             return
-        self._committed.update({(tp.topic, tp.partition): tp.offset for tp in offsets})
         try:
             if is_waiting:
                 self._consumer.commit(offsets=offsets, asynchronous=False)
@@ -270,5 +250,5 @@ class Reader:
 
     def _commit_answered(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
         for tp in offsets:
-            if error is not None or tp.error is not None:  # the next commit says it again
-                self._committed.pop((tp.topic, tp.partition), None)
+            if error is not None or tp.error is not None:
+                self._reached.was_not_told((tp.topic, tp.partition))
