@@ -4,16 +4,8 @@ Nothing is taken before three things agree (invariant 6, HANDBOOK A10): the anch
 other mesh says on its `mesh.identity` that it has that key and signed so, and it stands on the Kafka cluster that it names.
 The anchor is looked at before every batch, the statement whenever it changes.
 
-A record's identity is the position that it has there; it is kept, so that a resend changes nothing (invariant 2). What is kept
-in `Progress`:
-
-    phase         ready | resync
-    cluster       the other Kafka's id: another one has other offsets
-    topics        per topic: partition to the next offset that is not durable here (invariant 1)
-    read_at       when that was written last, Unix seconds
-    shift         added to the epoch of every position: raised by each accepted gap, 0 until the first
-    newest_epoch  the highest epoch written so far
-    asked         which request for a resync was the last to be taken up
+A record's identity is the position that it has there; it is kept, so that a resend changes nothing (invariant 2).
+`producers/mesh/place.py` says what is kept in `Progress`.
 
 A gap stops the source (invariant 9): offsets that are gone, a cluster or topic made anew, a silence longer than deletes stay
 readable over there. `mesh resync` accepts it: the feeds are emptied, and the topics read again above all earlier positions.
@@ -25,13 +17,13 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import Message
 
 from producers.mesh.feed import TRUNCATE_KEY, PeerFeed, topic_of
 from producers.mesh.link import PeerAddress, PeerLink, statement_in
+from producers.mesh.place import READY, RESYNC, PeerMark, PeerPlace
 from producers.source import SourceBatch, SourceSetting
 from schemas.agreement.anchor import AnchorOptions
 from schemas.agreement.identity import Statement
@@ -46,17 +38,7 @@ SAVE_IDLE_SECONDS = 60.0
 SILENCE_SECONDS = 7 * 24 * 3600.0
 """How long a delete stays readable on the other side (schemas/log/topics.py): after that compaction may have taken it."""
 
-_EMPTIED = "emptied"
-
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """Durable up to here: next offsets by place, and the highest epoch written."""
-
-    nexts: dict[Partition, int]
-    newest_epoch: int
 
 
 def check_trust(statement: Statement | None, anchor: str, cluster: str, name: str) -> None:
@@ -84,9 +66,10 @@ class PeerSource:
         self._anchor = setting.options(AnchorOptions).anchor
         self._address = PeerAddress.parse(setting.address, self._name)
         self._require_anchor()
-        self._record: dict[str, Any] = setting.progress.load(self._name) or {**_new_record(), "asked": self._asked()}
+        record = setting.progress.load(self._name)
+        self._place = PeerPlace.from_json(record) if record else PeerPlace(asked=self._asked())
         if self._is_asked():
-            self._record |= {"phase": "resync", "asked": self._asked()}
+            self._place = self._place.was_asked(self._asked())
         self._is_dirty = False
         self._saved_at = time.monotonic()
         self._given = setting.feeds()
@@ -118,7 +101,7 @@ class PeerSource:
 
     def _is_asked(self) -> bool:
         """Whether somebody asked since to read everything again."""
-        return self._asked() != self._record.get("asked")
+        return self._asked() != self._place.asked
 
     # ── beginning ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -133,45 +116,40 @@ class PeerSource:
     def _begin(self) -> Iterator[SourceBatch]:
         """Trust, then places; the truncates of an accepted gap come first."""
         statement = self._link.statement()
-        record = self._record
-        is_resync = record["phase"] == "resync"
-        shift = record["newest_epoch"] + 1 if is_resync else record["shift"]
+        former, is_resync = self._place, self._place.phase == RESYNC
+        now = former.reopened() if is_resync else former
         self._feeds = {}
         for entry in self._given.values():
             topic = topic_of(entry.contract, self._address.user)
-            self._feeds[topic] = PeerFeed(entry, topic, self._registry.schema, shift)
+            self._feeds[topic] = PeerFeed(entry, topic, self._registry.schema, now.shift)
         cluster, bounds = self._link.look(self._feeds)
         check_trust(statement, self._anchor, cluster, self._name)
         if missing := sorted(set(self._feeds) - {topic for topic, _ in bounds}):
             fix = "ask its people for an active grant; its topic is what the contract's gov.table names"
             raise Misconfigured(f"source {self._name}", f"the other mesh has no {', '.join(missing)} for us", fix=fix)
+        if now.cluster not in (None, cluster):
+            raise self._gap(f"the other mesh's Kafka was made anew: it is {cluster}, and was {now.cluster}")
+        self._place = now.found_on(cluster)
         if is_resync:
-            yield self._emptied()
-            opened = {"shift": shift, "newest_epoch": shift, "phase": "resync", "asked": record.get("asked")}
-            record = self._record = {**_new_record(), **opened}
-        self._record["cluster"] = self._same_cluster(cluster)
+            self._nexts = {}
+            yield self._emptied(former.newest_epoch)
         starts = {place: self._start(place, *ends) for place, ends in bounds.items()}
         self._link.follow(starts)
         _logger.info("%s: reads %d topics of mesh %s", self._name, len(self._feeds), self._anchor[:16])
 
-    def _emptied(self) -> SourceBatch:
+    def _emptied(self, epoch: int) -> SourceBatch:
         batch = SourceBatch()
         now_ms = int(time.time() * 1000)
         for feed in self._feeds.values():
             entry = feed.entry
-            value = feed.emptied(self._name, self._record["newest_epoch"], now_ms)
+            value = feed.emptied(self._name, epoch, now_ms)
             batch.records += [(entry.feed, TRUNCATE_KEY, value, number, None) for number in range(entry.partitions)]
             batch.count(entry.feed, "t", 1, len(value))
-        batch.marks.append((len(batch.records), _EMPTIED))
+        batch.marks.append((len(batch.records), PeerMark(shift=self._place.shift, is_emptied=True)))
         return batch
 
-    def _same_cluster(self, cluster: str) -> str:
-        if self._record["cluster"] not in (None, cluster):
-            raise self._gap(f"the other mesh's Kafka was made anew: it is {cluster}, and was {self._record['cluster']}")
-        return cluster
-
     def _start(self, place: Partition, low: int, high: int) -> int:
-        start = self._nexts.get(place, self._record["topics"].get(place[0], {}).get(str(place[1])))
+        start = self._nexts.get(place, self._place.nexts.get(place))
         if start is None:
             return low
         if not low <= start <= high:  # KF-12
@@ -179,8 +157,8 @@ class PeerSource:
         return start
 
     def _check_silence(self) -> None:
-        silence = time.time() - (self._record["read_at"] or time.time())
-        if self._record["phase"] == "ready" and silence > SILENCE_SECONDS:
+        silence = time.time() - (self._place.read_at or time.time())
+        if self._place.phase == READY and silence > SILENCE_SECONDS:
             raise self._gap(f"it was not read for {silence / 86_400:.1f} days, and deletes stay for seven")
 
     def _gap(self, breach: str) -> ContractBroken:
@@ -203,7 +181,8 @@ class PeerSource:
                 nexts[topic, partition] = offset + 1
         self._nexts |= nexts
         newest = max((feed.newest_epoch for feed in self._feeds.values()), default=0)
-        batch.marks.append((len(batch.records), _Mark(nexts, newest)))
+        mark = PeerMark(shift=self._place.shift, nexts=nexts, newest_epoch=newest)
+        batch.marks.append((len(batch.records), mark))
         return batch
 
     def _recheck(self, messages: Sequence[Message]) -> None:
@@ -215,14 +194,8 @@ class PeerSource:
     # ── confirming ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def confirm(self, mark: Any) -> None:
-        """See Source. A mark is a `_Mark`, or that the feeds were emptied."""
-        record = self._record
-        if mark is _EMPTIED:
-            record["phase"] = "ready"
-        else:
-            for (topic, partition), offset in mark.nexts.items():
-                record["topics"].setdefault(topic, {})[str(partition)] = offset
-            record["newest_epoch"] = max(record["newest_epoch"], mark.newest_epoch)
+        """See Source. A mark is a PeerMark."""
+        self._place = self._place.confirmed(mark)
         self._is_dirty = True
         self._save_if_due()
 
@@ -232,17 +205,13 @@ class PeerSource:
             self._save()
 
     def _save(self) -> None:
-        record = self._record
-        if record["phase"] != "ready":
+        if self._place.phase != READY:
             return  # the truncates of an accepted gap are not durable yet: the next start writes them again
-        record["read_at"] = time.time()
-        self._setting.progress.save(self._name, record)
+        self._place = self._place.kept_at(time.time())
+        self._setting.progress.save(self._name, self._place.to_json())
         self._saved_at = time.monotonic()
         if self._is_dirty:
-            places = {
-                (topic, int(number)): n for topic, nexts in record["topics"].items() for number, n in nexts.items()
-            }
-            self._link.acknowledge(places)
+            self._link.acknowledge(self._place.nexts)
         self._is_dirty = False
 
     def close(self) -> None:
@@ -254,10 +223,6 @@ class PeerSource:
             _logger.warning("%s: the last place was not stored; a little comes again: %s", self._name, error)
         with closing(self._link), closing(self._registry):
             self._feeds = {}
-
-
-def _new_record() -> dict[str, Any]:
-    return {"phase": "ready", "cluster": None, "topics": {}, "read_at": None, "shift": 0, "newest_epoch": 0}
 
 
 def _record_of(message: Message, offset: int) -> Record:
