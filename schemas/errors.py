@@ -1,14 +1,27 @@
 """Errors, named by what the runner does next.
 
     MeshError
-    ├── Transient           the other side is unwell       wait, then the same batch again, a bounded number of times
+    ├── Transient           the other side is unwell       wait, longer each time, then the same again; told once it lasts
+    │   ├── StandingBy      nobody: another process has it   the same; nobody is told (producers/source.py)
+    │   ├── Locked          a table, by somebody's lock      its feed waits, the others go on (producers/postgresql/link/link.py)
+    │   ├── Busy            the receiver, until it says      no request to it before (sinks/sink.py)
+    │   └── Unsettled       the answer to a write is lost    read again what was written (schemas/registry/topic.py)
     ├── Rejected            this change is unwell          dead letter, confirmed; go on
+    │   ├── NotYet          others must come before it       waits for them with its key, a while (sinks/sink.py)
+    │   └── ScopeUnknown    the change does not say whose    what was delivered may say it (streams/egress/cut.py)
     ├── ContractBroken      the agreement is unwell        stop; a human decides
-    └── Misconfigured       our settings are unwell        refuse to start
+    │   ├── Gone            the receiver calls it off        only a person resumes its sink (sinks/sink.py)
+    │   └── Undefined       a target's column has gone       its topic stands (sinks/postgresql/fault.py)
+    ├── Misconfigured       our settings are unwell        stop, at best before starting; a human decides
+    │   └── NoTopic         Kafka has no such topic          its feed stands, the others go on (schemas/log/lane.py)
+    ├── Fenced              another process took over      let go of what is in hand, start afresh
+    │   └── Moved           the target is where it was once  start afresh from there, and say so (sinks/sink.py)
+    └── TopicTrouble        one topic of a lane            it is tried again now and then; never leaves its lane (sinks/sink.py)
     anything else           our code is unwell             crash, nothing was committed, the supervisor restarts; a source parks
 
-`next_move` is the one place that turns an error into the move; the three loops only act on it. Texts of these errors reach
-logs and operators: they name subjects, topics, columns and positions, never a value of a row.
+`next_move` is the one place that turns an error into the move; the loops only act on it. A branch's leaves make the same move:
+whoever is nearer to the cause may know better first. Texts of these errors reach logs and operators: they name subjects, topics,
+columns and positions, never a value of a row.
 """
 
 from __future__ import annotations
@@ -22,6 +35,7 @@ class Move(Enum):
     RETRY = "retry"
     DEAD_LETTER = "dead letter"
     STOP = "stop"
+    START_AFRESH = "start afresh"
     CRASH = "crash"
 
 
@@ -77,6 +91,10 @@ class Misconfigured(MeshError):
         self.setting = setting
 
 
+class Fenced(MeshError):
+    """Another process took the work over: let go of everything in hand, and ask for work again."""
+
+
 def next_move(error: BaseException) -> Move:
     """Turn an error into the runner's next move; what nobody foresaw is a crash, so that nothing is committed."""
     match error:
@@ -86,5 +104,12 @@ def next_move(error: BaseException) -> Move:
             return Move.DEAD_LETTER
         case ContractBroken() | Misconfigured():
             return Move.STOP
+        case Fenced():
+            return Move.START_AFRESH
         case _:
             return Move.CRASH
+
+
+def asked_seconds(error: BaseException) -> float | None:
+    """How long whoever is unwell asks to be left alone; None where it does not say."""
+    return error.retry_after_seconds if isinstance(error, Transient) else None

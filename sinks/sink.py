@@ -10,7 +10,7 @@ from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 from schemas.agreement.subscriber import SinkConfig
 from schemas.change import Batch, Partition, Record
-from schemas.errors import ContractBroken, MeshError, Rejected, Transient
+from schemas.errors import ContractBroken, Fenced, MeshError, Rejected, Transient
 from schemas.feed import first_edition
 from schemas.form import Written, read
 from schemas.log.kafka import Kafka
@@ -129,10 +129,6 @@ class Busy(Transient):
 
 class Gone(ContractBroken):
     """The receiver asks never to be called again: only a person resumes this sink."""
-
-
-class Fenced(MeshError):
-    """Another process took the partition over: drop everything in hand and join the group again."""
 
 
 class NotYet(Rejected):
