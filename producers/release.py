@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from producers.kind import SourceHolding, SourceKind
-from producers.source import SourceObserver, SourceProgress, SourceSetting, StandingBy
+from producers.kind import SourceHolding
+from producers.setting import CaptureSetting
+from producers.source import SourceSetting, StandingBy
 from schemas.agreement.agency import Agency
-from schemas.agreement.directory import Directory
 from schemas.agreement.offboarding import Offboarding
+from schemas.backoff import Backoff
 from schemas.errors import MeshError
-from schemas.incident import Incidents
 
-PAUSE_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+PAUSE = Backoff(first_seconds=1.0, longest_seconds=60.0)
 LOOK_SECONDS = 0.5
 
 _logger = logging.getLogger(__name__)
@@ -28,27 +28,13 @@ _logger = logging.getLogger(__name__)
 class Releases:
     """For one capture process. `done` keeps that a slot's record is done, and returns once that is durable."""
 
-    def __init__(
-        self,
-        directory: Callable[[], Directory],
-        address_of: Callable[[str, str], str],
-        progress: SourceProgress,
-        observer: SourceObserver,
-        incidents: Incidents,
-        kinds: Mapping[str, SourceKind],
-        done: Callable[[Offboarding], None],
-    ) -> None:
-        self._directory = directory
-        self._address_of = address_of
-        self._progress = progress
-        self._observer = observer
-        self._incidents = incidents
-        self._kinds = kinds
+    def __init__(self, setting: CaptureSetting, done: Callable[[Offboarding], None]) -> None:
+        self._setting = setting
         self._done = done
 
     def due(self) -> list[str]:
         """Sources that hold something and have no feed."""
-        return [each.name for each in self._directory().slots_due()]
+        return [each.name for each in self._setting.directory().slots_due()]
 
     def run(self, name: str, ending: threading.Event) -> None:
         """Give back what a source holds; returns once that is done, is no longer to be done, or capture ends."""
@@ -63,36 +49,36 @@ class Releases:
             else:
                 _logger.info("%s: was offboarded; nothing of it is left in its database", name)
                 break
-            pause = PAUSE_SECONDS[min(failures, len(PAUSE_SECONDS) - 1)]
             failures += 1
+            pause = PAUSE.after(failures)
             while pause > 0 and not ending.wait(LOOK_SECONDS) and self._record(name) == record:
                 pause -= LOOK_SECONDS
         if not ending.is_set():
-            self._incidents.end("source", name)
+            self._setting.incidents.end("source", name)
 
     def _record(self, name: str) -> Offboarding | None:
-        return next((each for each in self._directory().slots_due() if each.name == name), None)
+        return next((each for each in self._setting.directory().slots_due() if each.name == name), None)
 
     def _holding(self, slot: Offboarding) -> SourceHolding | None:
-        kind = self._kinds.get(slot.source.kind) if slot.source else None
+        kind = self._setting.kinds.get(slot.source.kind) if slot.source else None
         return kind.holding if kind else None
 
     def _release(self, slot: Offboarding) -> None:
-        record = self._progress.load(slot.name)
+        record = self._setting.progress.load(slot.name)
         holding = self._holding(slot)
         if record is not None and holding is not None and slot.source is not None:
             code, _, source = slot.name.partition(".")
             setting = SourceSetting(
                 agency=Agency(agency=code, name=code, sources=(slot.source,)),
                 config=slot.source,
-                address=self._address_of(code, source),
+                address=self._setting.address_of(code, source),
                 feeds=dict,
-                progress=self._progress,
-                observer=self._observer,
+                progress=self._setting.progress,
+                observer=self._setting.observer,
             )
             holding.release(setting, record)
         if record is not None:
-            self._progress.save(slot.name, None)
+            self._setting.progress.save(slot.name, None)
         self._done(slot)
 
     def _say(self, slot: Offboarding, error: Exception) -> None:
@@ -107,4 +93,4 @@ class Releases:
             f"`mesh offboard {slot.command} --yes --abandon`"
         )
         _logger.warning("%s: %s\n  fix: %s", slot.name, reason, fix)
-        self._incidents.begin("source", slot.name, state="parked", reason=reason, fix=fix)
+        self._setting.incidents.begin("source", slot.name, state="parked", reason=reason, fix=fix)
