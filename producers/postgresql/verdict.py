@@ -28,10 +28,11 @@ from producers.postgresql.stream.stream import Stream
 from producers.postgresql.watch import Look, is_filled
 from producers.source import SourceSetting
 from schemas.agreement.directory import FeedEntry
+from schemas.backoff import Backoff
 from schemas.errors import ContractBroken
 
 LOOK_SECONDS = 3.0
-AGAIN_SECONDS = (0.0, 30.0, 120.0, 600.0)
+AGAIN = Backoff(first_seconds=30.0, longest_seconds=600.0)
 """How long a feed that went on by itself and stopped again stays stopped before it may do so once more."""
 
 _logger = logging.getLogger(__name__)
@@ -187,7 +188,6 @@ class Verdicts:
         times, at = self._resumed.get(feed, (0, now))
         if now < at:
             return
-        pause = AGAIN_SECONDS[min(times + 1, len(AGAIN_SECONDS) - 1)]
-        self._resumed[feed] = times + 1, now + pause
+        self._resumed[feed] = times + 1, now + AGAIN.after(times + 1)
         reason = self._book.table(feed).reason
         self._book.copy_anew(feed, f"what had stopped it is mended ({found.reason if found else reason})")

@@ -11,11 +11,12 @@ from urllib.parse import quote
 
 import httpx
 
+from schemas.backoff import Backoff
 from schemas.errors import ContractBroken, Misconfigured, Rejected, Transient
 from schemas.registry.refusal import CONTENT_TYPE
 
 TRIES = 5
-FIRST_WAIT_SECONDS = 0.2
+AGAIN = Backoff(first_seconds=0.2, longest_seconds=2.0)
 REQUEST_SECONDS = 15.0
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -79,7 +80,7 @@ class RegistryClient:
         problem = ""
         for attempt in range(TRIES):
             if attempt:
-                time.sleep(FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
+                time.sleep(AGAIN.after(attempt))
             try:
                 answer = self._http.request(method, path, json=body)
             except httpx.TransportError as error:

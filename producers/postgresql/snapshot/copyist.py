@@ -28,7 +28,7 @@ from producers.postgresql.link.link import connect
 from producers.postgresql.snapshot.snapshot import Origin, Reading, TableCopy
 from producers.source import SourceBatch
 from schemas.agreement.directory import FeedEntry
-from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
+from schemas.errors import ContractBroken, MeshError, Misconfigured, Move, Transient, asked_seconds, next_move
 from schemas.log.kafka import Kafka
 from schemas.log.lane import NoTopic
 from schemas.log.writer import Bulk, LogSetting
@@ -119,10 +119,11 @@ def error_told(error: BaseException) -> dict[str, Any]:
     """An error as an answer."""
     is_ours = isinstance(error, MeshError)
     return {
+        "move": next_move(error).value,
         "error": type(error).__name__,
         "message": str(error.args[0]) if is_ours else described(error),
         "fix": error.fix if is_ours else "",
-        "retry_after_seconds": getattr(error, "retry_after_seconds", None),
+        "retry_after_seconds": asked_seconds(error),
         "topic": getattr(error, "topic", None),
     }
 
@@ -131,15 +132,15 @@ def error_heard(answer: Mapping[str, Any]) -> Exception:
     """The error of such an answer; what nobody foresaw there is nothing that anybody foresees here."""
     message, fix = answer["message"], answer["fix"]
     subject, _, problem = message.partition(": ")
-    match answer["error"]:
-        case "Transient":
+    match Move(answer["move"]), answer["error"]:
+        case Move.RETRY, _:
             return Transient(message, retry_after_seconds=answer["retry_after_seconds"], fix=fix)
-        case "ContractBroken":
-            return ContractBroken(subject, problem, fix=fix)
-        case "NoTopic":
+        case Move.STOP, "NoTopic":
             return NoTopic(answer["topic"])
-        case "Misconfigured":
+        case Move.STOP, "Misconfigured":
             return Misconfigured(subject, problem, fix=fix)
+        case Move.STOP, _:
+            return ContractBroken(subject, problem, fix=fix)
         case _:
             return RuntimeError(f"in a copying process: {message}")
 
@@ -168,7 +169,7 @@ def main() -> None:
         try:
             copyist.run()
         except Exception as error:  # noqa: BLE001 - told to the process that asked for the copy
-            if not isinstance(error, MeshError):
+            if next_move(error) is Move.CRASH:
                 _logger.critical("unforeseen: %s", described(error))
             copyist.answer(error_told(error))
 

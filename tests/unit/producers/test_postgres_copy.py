@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.postgresql.link.catalog import CatalogTable, ReplicaIdentity
+from producers.postgresql.link.link import Locked
 from producers.postgresql.options import PostgresSourceOptions
 from producers.postgresql.snapshot.copy import PROCESSES_MAX, Front, processes_most, processes_worth
 from producers.postgresql.snapshot.copyist import error_heard, error_told
 from producers.postgresql.snapshot.snapshot import RANGE_BLOCKS, ranges
 from producers.source import MemoryProgress, SourceSetting
 from schemas.agreement.agency import Agency, SourceConfig
-from schemas.errors import ContractBroken, Misconfigured, Move, Transient, next_move
+from schemas.errors import ContractBroken, Misconfigured, Move, Transient, asked_seconds, next_move
 from schemas.log.writer import LogSetting
 
 TABLE = CatalogTable(
@@ -114,6 +115,12 @@ def test_an_error_crosses_the_pipe_as_what_it_is(error: Exception) -> None:
     assert type(heard) is type(error)
     assert str(heard) == str(error)
     assert vars(heard) == vars(error)
+
+
+def test_a_lock_in_the_other_process_is_waited_for_as_one_here() -> None:
+    heard = error_heard(error_told(Locked("source a.main: t is locked", retry_after_seconds=5.0)))
+    assert next_move(heard) is Move.RETRY
+    assert asked_seconds(heard) == 5.0
 
 
 def test_what_nobody_foresaw_ends_the_process_here_too() -> None:
