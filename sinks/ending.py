@@ -4,6 +4,9 @@ A sink that holds rows removes them itself (`Ender`), in one transaction with th
 Any other is given one record, op `t` with the reason GRANT_ENDED, by which its subscriber learns that everything the grant
 delivered is to go, or may be kept where the grant says so. Delivery may be killed anywhere in between: an end that is not
 on record as confirmed is applied again, which changes nothing.
+
+It departs from `next_move`: an end is no change, so what refuses it makes no dead letter and stops no lane. It is told, and the
+end is tried again every AGAIN_SECONDS.
 """
 
 from __future__ import annotations

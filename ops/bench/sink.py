@@ -30,7 +30,7 @@ from schemas.log.writer import Log
 from schemas.position import Position
 from schemas.wire.codec import Codec
 from schemas.wire.envelope import key_schema, out_value_schema
-from sinks.deliver import Delivery
+from sinks.deliver import Delivery, DeliveryPorts, SinkSources
 from sinks.postgresql.kind import POSTGRES
 from sinks.postgresql.table.row import row_reader
 from sinks.postgresql.table.table import TOKEN, DeliveredTable
@@ -187,12 +187,13 @@ def measure_sink(kafka: Kafka, dsn: str, *, rows: int = 100_000) -> Rate:
     counter, stop = _Counter(2 * rows), threading.Event()
     delivery = Delivery(
         directory=lambda: directory,
-        address_of=lambda _owner, _name: dsn,
-        schema_of=lambda number: _began(counter, feed.schemas[number]),
-        dead_letter=_refuse,
-        observer=counter,
         kafka=kafka,
-        kinds={"postgres": POSTGRES},
+        sinks=SinkSources(
+            kinds={"postgres": POSTGRES},
+            address_of=lambda _owner, _name: dsn,
+            schema_of=lambda number: _began(counter, feed.schemas[number]),
+        ),
+        ports=DeliveryPorts(dead_letter=_refuse, observer=counter),
     )
     subscriber = feed.grant.subscriber
     config = SinkConfig(name="main", kind="postgres", options={"tables": {FEED: f"subject_{subscriber}"}})

@@ -18,7 +18,7 @@ from ops.watch.standstills import StandstillLog
 from schemas.feed import REPLAYS, STANDSTILLS
 from schemas.log.control.follower import read_directory
 from schemas.registry.client import RegistryClient
-from sinks.deliver import Delivery
+from sinks.deliver import Delivery, DeliveryPorts, SinkSources
 
 
 def run_delivery(parts: Parts) -> None:
@@ -28,18 +28,19 @@ def run_delivery(parts: Parts) -> None:
     log = parts.log("mesh-delivery")
     keep_access(settings.kafka, directory, parts.stop)
     Leaving(settings.kafka, directory, Finished(settings, log)).run(parts.stop)
-    Delivery(
-        directory=directory,
-        present=partial(read_directory, settings.kafka),
+    sinks = SinkSources(
+        kinds=SINKS,
         address_of=Connections(settings.directory).sinks.address_of,
         schema_of=RegistryClient(settings.registry).schema,
-        dead_letter=DeadLetterLog(log),
-        acknowledge=EndingLog(log),
-        observer=DeliveryMetrics(directory=directory),
-        kafka=settings.kafka,
-        kinds=SINKS,
-        incidents=parts.incidents(directory),
         networks=settings.webhook_networks,
-        replays=parts.enter(closing(ReplayRequests(parts.store(REPLAYS)))),
+    )
+    ports = DeliveryPorts(
+        dead_letter=DeadLetterLog(log),
+        observer=DeliveryMetrics(directory=directory),
+        acknowledge=EndingLog(log),
+        incidents=parts.incidents(directory),
         standstills=parts.enter(closing(StandstillLog(parts.store(STANDSTILLS)))),
-    ).run(parts.stop)
+        replays=parts.enter(closing(ReplayRequests(parts.store(REPLAYS)))),
+    )
+    present = partial(read_directory, settings.kafka)
+    Delivery(directory=directory, present=present, kafka=settings.kafka, sinks=sinks, ports=ports).run(parts.stop)

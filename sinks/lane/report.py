@@ -74,6 +74,13 @@ class LaneReport:
         """It stands still, for this reason."""
         self._stands_still("parked", why, fix)
 
+    def unwell(self, error: MeshError, attempts: int, *, is_parked: bool) -> None:
+        """Its target was tried so many times in a row and is unwell; `is_parked`: often enough that somebody should know."""
+        if is_parked:
+            self.park(error.problem, error.fix)
+        elif attempts == 1:
+            logger.warning("%s: tries again: %s", self.group, error)
+
     def stop(self, why: str) -> None:
         """Its receiver asked never to be called again: it stands still until a person resumes it."""
         fix = "give the sink its new address, or another signing key, and `mesh onboard` its subscriber"

@@ -1,30 +1,93 @@
-"""RetryPolicy: how a lane waits for a target that is unwell."""
+"""RetryPolicy: what a lane does about a target that is unwell, and the loop that tries again without leaving the group."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from schemas.errors import Transient
+from schemas.backoff import Backoff
+from schemas.change import Batch
+from schemas.errors import MeshError, Move, Transient, next_move
+from schemas.log.reader import Reader
+from sinks.lane.report import LaneReport
+from sinks.sink import Fenced, Gone
+
+ATTEMPTS = Backoff(first_seconds=0.2, longest_seconds=30.0, jitter=0.25)
+PARKED = Backoff(first_seconds=30.0, longest_seconds=30.0, jitter=0.25)
+DEFERRED = Backoff(first_seconds=0.2, longest_seconds=5.0)
+
+
+class RetryDecision(NamedTuple):
+    """What comes after an error. `is_parked`: it is told that the lane stands still; `gives_up`: nothing is tried any more."""
+
+    wait_seconds: float
+    is_parked: bool = False
+    gives_up: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How a lane waits. Waits between attempts double from the first to the longest.
+    """`backoff` is between attempts at a target that is unwell, `parked` until what stands still is tried again.
 
-    `waits_seconds` is the most that a change may wait for others, whatever it waits for.
+    `deferred` is for changes, and topics, that wait for others.
     """
 
-    first_seconds: float = 0.2
-    longest_seconds: float = 30.0
+    backoff: Backoff = ATTEMPTS
+    parked: Backoff = PARKED
+    deferred: Backoff = DEFERRED
     parked_after_attempts: int = 5
-    parked_seconds: float = 30.0
     restarts_max: int = 5
-    poll_seconds: float = 0.2
-    look_seconds: float = 5.0
-    waits_seconds: float = 600.0
 
-    def wait_seconds(self, error: Transient, attempts: int) -> float:
-        """How long to wait after so many attempts that failed in a row, unless the target says so itself."""
-        if error.retry_after_seconds is not None:
-            return error.retry_after_seconds
-        return min(self.longest_seconds, self.first_seconds * 2 ** min(attempts - 1, 20))
+    def decide(self, error: Exception, failures: int) -> RetryDecision:
+        """After so many in a row that called for the same move (1 or more).
+
+        Departs from `next_move` where only the lane is concerned: a target that another process took over, or whose receiver a
+        person gave back, is joined again at once; what nobody foresaw parks the lane and not the process.
+        """
+        if isinstance(error, Fenced | Gone):
+            return RetryDecision(self.backoff.after(1))
+        match next_move(error):
+            case Move.RETRY:
+                asked = error.retry_after_seconds if isinstance(error, Transient) else None
+                return RetryDecision(self.backoff.after(failures, asked), failures >= self.parked_after_attempts)
+            case Move.CRASH if not isinstance(error, MeshError):
+                return RetryDecision(self.parked.after(1), is_parked=True, gives_up=failures > self.restarts_max)
+            case _:
+                return RetryDecision(self.parked.after(1), is_parked=True)
+
+
+class LaneStoppedError(Exception):
+    """The lane was told to stop while it waited."""
+
+
+class RetryLoop:
+    """Tries what a lane does at its target until it is done, and stays in the group meanwhile. For one session."""
+
+    def __init__(self, policy: RetryPolicy, report: LaneReport, stop: threading.Event) -> None:
+        self._policy = policy
+        self._report = report
+        self._stop = stop
+        self.has_progress = False
+
+    def run(self, reader: Reader, act: Callable[[], Sequence[Batch]], pending: Sequence[Batch]) -> Sequence[Batch]:
+        """What `act` gives once it raises no Transient. Raises LaneStoppedError."""
+        attempts = 0
+        while True:
+            try:
+                done = act()
+            except Transient as error:
+                attempts += 1
+                decision = self._policy.decide(error, attempts)
+                self._report.retried()
+                self._report.behind(pending)
+                self._report.unwell(error, attempts, is_parked=decision.is_parked)
+                reader.idle(decision.wait_seconds, self._stop)
+                reader.follow(self._report.grants.keys())
+                if self._stop.is_set():
+                    raise LaneStoppedError from None
+            else:
+                self.has_progress = True
+                self._report.unpark()
+                return done

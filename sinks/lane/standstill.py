@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from schemas.agreement.subscriber import SinkConfig
+from sinks.lane.report import LaneReport
 
 LOOK_SECONDS = 1.0
 
@@ -107,6 +108,16 @@ class Standstill:
     def begin(self, reason: str) -> None:
         """The receiver, as it is called now, asked never to be called again."""
         self._standstills.keep(self._name, StandingStill(called_by=self._mark(), reason=reason))
+
+    def until_resumed(self, report: LaneReport, stop: threading.Event) -> None:
+        """Return once a person resumed it, or when the lane is told to stop; at once when it does not stand still."""
+        if not self.is_kept:
+            return
+        while reason := self.reason():
+            report.stop(reason)
+            if stop.wait(LOOK_SECONDS):
+                return
+        report.begun()
 
     def _mark(self) -> str:
         """Says nothing of an address to whoever reads it: a key of 24 random bytes at least is among what it is made of."""

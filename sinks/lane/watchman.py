@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class Watchman:
-    """For one life of a lane."""
+    """For one session of a lane."""
 
     def __init__(self, sink: Sink, report: LaneReport, every_seconds: float) -> None:
         self._sink = sink

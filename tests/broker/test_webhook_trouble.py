@@ -112,6 +112,18 @@ def test_one_change_that_is_never_taken_holds_up_its_key_alone(
     assert len(tries) in {3, 4}, "the first counts only if others were taken before its answer"
 
 
+def test_a_change_that_is_refused_before_any_was_taken_is_a_dead_letter_and_parks_nobody(
+    kafka: Kafka, feed: OutFeed, endpoint: Endpoint
+) -> None:
+    endpoint.answer = lambda body: 422 if body["key"]["id"] == 0 else 200
+    records = [feed.record("c", person(number)) for number in range(5)]
+    with hooked(kafka, feed, records, url=endpoint.url, concurrency=1) as desk:
+        until(lambda: desk.watch.counts.get(feed.grant.grant.grant_id) == 4, 20, "the others are delivered")
+        assert [letter.reason for letter in desk.letters] == ["http_422"]
+        assert desk.watch.parked_lanes.get(feed.subscriber) is not True
+    assert len(endpoint.came) == 5, "and was sent once"
+
+
 def test_an_outage_makes_no_dead_letters_and_ends_by_itself(kafka: Kafka, feed: OutFeed, endpoint: Endpoint) -> None:
     outage = threading.Event()
     outage.set()

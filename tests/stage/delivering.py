@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
 
 from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.agreement.grant import Grant
 from schemas.agreement.subscriber import SinkConfig, Subscriber
+from schemas.backoff import Backoff
 from schemas.change import Batch, Record
 from schemas.contract import Contract
 from schemas.dead_letter import DeadLetter
@@ -24,9 +25,10 @@ from schemas.log.writer import Log
 from schemas.position import Position
 from schemas.wire.codec import Codec
 from schemas.wire.envelope import key_schema, value_schema
-from sinks.deliver import Delivery
+from sinks.deliver import Delivery, DeliveryPorts, SinkSources
 from sinks.lane.retry import RetryPolicy
-from sinks.lane.standstill import Standstills
+from sinks.lane.setup import LaneConfig
+from sinks.lane.standstill import MemoryStandstills, Standstills
 
 PERSON = [
     {"name": "id", "type": "int"},
@@ -187,14 +189,17 @@ class Watch:
         self.parked_lanes[subscriber] = is_parked
 
 
-QUICK = RetryPolicy(
-    first_seconds=0.05,
-    longest_seconds=0.3,
-    parked_after_attempts=3,
-    parked_seconds=0.3,
-    restarts_max=3,
-    look_seconds=0.5,
-    waits_seconds=6.0,
+_AGAIN = Backoff(first_seconds=0.05, longest_seconds=0.3, jitter=0)
+QUICK = LaneConfig(
+    retry=RetryPolicy(
+        backoff=_AGAIN,
+        parked=Backoff(first_seconds=0.3, longest_seconds=0.3, jitter=0),
+        deferred=replace(_AGAIN, longest_seconds=5.0),
+        parked_after_attempts=3,
+        restarts_max=3,
+    ),
+    check_every_seconds=0.5,
+    deferred_seconds_max=6.0,
 )
 
 
@@ -245,18 +250,20 @@ def delivering(
 
     delivery = Delivery(
         directory=lambda: desk.directory,
-        address_of=address_of,
-        schema_of=schemas.__getitem__,
-        dead_letter=dead_letter or desk.letters.append,
-        observer=desk.watch,
         kafka=kafka,
-        kinds=kinds,
-        jitter=lambda seconds: seconds,
-        retry_policy=QUICK,
-        incidents=desk.incidents,
-        reader_settings=reader_settings,
-        standstills=standstills,
-        networks=[ip_network("127.0.0.0/8")],
+        sinks=SinkSources(
+            kinds=kinds,
+            address_of=address_of,
+            schema_of=schemas.__getitem__,
+            networks=[ip_network("127.0.0.0/8")],
+        ),
+        ports=DeliveryPorts(
+            dead_letter=dead_letter or desk.letters.append,
+            observer=desk.watch,
+            incidents=desk.incidents,
+            standstills=standstills or MemoryStandstills(),
+        ),
+        config=replace(QUICK, reader_settings=reader_settings or {}),
     )
     failures: list[BaseException] = []
 

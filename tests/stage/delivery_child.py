@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from schemas.agreement.subscriber import SinkConfig
 from schemas.change import Batch, Partition
 from schemas.log.kafka import Kafka
-from sinks.deliver import Delivery
+from sinks.deliver import Delivery, DeliveryPorts, SinkSources
 from sinks.drops.files import build_files, files_batching
 from sinks.kind import SinkKind
 from sinks.postgresql.sink import build_postgres
@@ -89,13 +89,16 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     Delivery(
         directory=lambda: directory,
-        address_of=lambda _owner, _name: wanted["address"],
-        schema_of=feed.schemas.__getitem__,
-        dead_letter=lambda letter: sys.exit(f"unexpected dead letter: {letter.reason}"),
-        observer=Watch(),
         kafka=Kafka.of(wanted["kafka"]),
-        kinds=kinds,
-        retry_policy=QUICK,
+        sinks=SinkSources(
+            kinds=kinds,
+            address_of=lambda _owner, _name: wanted["address"],
+            schema_of=feed.schemas.__getitem__,
+        ),
+        ports=DeliveryPorts(
+            dead_letter=lambda letter: sys.exit(f"unexpected dead letter: {letter.reason}"), observer=Watch()
+        ),
+        config=QUICK,
     ).run(stop)
 
 

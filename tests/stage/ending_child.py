@@ -19,7 +19,7 @@ from schemas.agreement.ending import Ending
 from schemas.agreement.grant import Status
 from schemas.agreement.subscriber import SinkConfig
 from schemas.log.kafka import Kafka
-from sinks.deliver import Delivery
+from sinks.deliver import Delivery, DeliveryPorts, SinkSources
 from sinks.drops.kind import FILES
 from sinks.postgresql.kind import POSTGRES
 from tests.stage.delivering import QUICK, OutFeed, Watch, directory_of
@@ -42,14 +42,18 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     Delivery(
         directory=lambda: directory,
-        address_of=lambda _owner, _name: wanted["address"],
-        schema_of=feed.schemas.__getitem__,
-        dead_letter=lambda letter: sys.exit(f"unexpected dead letter: {letter.reason}"),
-        observer=Watch(),
         kafka=Kafka.of(wanted["kafka"]),
-        kinds={"postgres": POSTGRES, "files": FILES},
-        retry_policy=QUICK,
-        acknowledge=acknowledge,
+        sinks=SinkSources(
+            kinds={"postgres": POSTGRES, "files": FILES},
+            address_of=lambda _owner, _name: wanted["address"],
+            schema_of=feed.schemas.__getitem__,
+        ),
+        ports=DeliveryPorts(
+            dead_letter=lambda letter: sys.exit(f"unexpected dead letter: {letter.reason}"),
+            observer=Watch(),
+            acknowledge=acknowledge,
+        ),
+        config=QUICK,
     ).run(stop)
 
 

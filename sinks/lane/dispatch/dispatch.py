@@ -16,10 +16,8 @@ delivery, and before every request it is asked anew whether the grant still stan
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -28,13 +26,12 @@ from typing import Any
 from schemas.change import Batch
 from schemas.errors import MeshError, Move, Rejected, next_move
 from schemas.log.reader import Reader
+from sinks.lane.dead_letters import DeadLetters
 from sinks.lane.dispatch.buffer import KeyOrderedBuffer
 from sinks.lane.dispatch.buffered import BufferedChange
-from sinks.lane.report import LaneReport
-from sinks.lane.retry import RetryPolicy
-from sinks.sink import AnsweringSink, BatchingPolicy, Busy, Gone, OfferingSink
-
-logger = logging.getLogger(__name__)
+from sinks.lane.retry import RetryLoop
+from sinks.lane.setup import LaneParts, LaneSetup
+from sinks.sink import AnsweringSink, Busy, Gone, OfferingSink
 
 Answer = Future[MeshError | None]
 GLANCE_SECONDS = 0.01
@@ -44,38 +41,33 @@ END_WITHIN_SECONDS = 2.0
 
 
 class Dispatch:
-    """One life of such a lane.
-
-    `dead_letter` returns once a dead letter is durable; `progressed` is told of everything
-    taken; `attend` is called all along.
-    """
+    """One session of such a lane."""
 
     def __init__(
         self,
+        setup: LaneSetup,
+        parts: LaneParts,
         *,
         reader: Reader,
         sink: AnsweringSink,
-        batching: BatchingPolicy,
-        retry_policy: RetryPolicy,
-        report: LaneReport,
-        stop: threading.Event,
-        dead_letter: Callable[[Batch, Rejected], None],
-        progressed: Callable[[], None],
-        attend: Callable[[], None],
+        dead_letters: DeadLetters,
+        retries: RetryLoop,
     ) -> None:
+        self._config = setup.config
+        self._batching = setup.batching
+        self._now = setup.now
+        self._report = parts.report
+        self._refusals = parts.refusals
+        self._endings = parts.endings
+        self._stop = parts.stop
         self._reader = reader
         self._sink = sink
-        self._batching = batching
-        self._retry_policy = retry_policy
-        self._report = report
-        self._stop = stop
-        self._dead_letter = dead_letter
-        self._progressed = progressed
-        self._attend = attend
+        self._dead_letters = dead_letters
+        self._retries = retries
         self._buffer = KeyOrderedBuffer(sink.terms.schedule_seconds)
         self._under_way: dict[Answer, list[BufferedChange]] = {}
         self._answers = SimpleQueue[Answer]()
-        self._pool = ThreadPoolExecutor(sink.terms.concurrency, thread_name_prefix=f"send {report.name}")
+        self._pool = ThreadPoolExecutor(sink.terms.concurrency, thread_name_prefix=f"send {parts.report.name}")
         self._is_full = False
         self._told_at = 0.0
 
@@ -87,7 +79,7 @@ class Dispatch:
                 self._collect(GLANCE_SECONDS if self._under_way else 0.0)
                 if self._buffer.keep(self._is_ours):
                     self._withdraw()
-                self._attend()
+                self._endings.look(self._sink, self._now())
                 self._send()
                 self._confirm()
                 self._tell()
@@ -100,7 +92,7 @@ class Dispatch:
         return topic in self._report.grants and self._reader.owns(topic, partition)
 
     def _read(self) -> None:
-        quiet = min(self._retry_policy.poll_seconds, self._buffer.wait_seconds(time.monotonic()))
+        quiet = min(self._config.poll_seconds, self._buffer.wait_seconds(time.monotonic()))
         within = 0.0 if self._under_way else quiet
         count, size = self._buffer.count, self._buffer.size_bytes
         share = 0.5 if self._is_full else 1.0  # once full, room is made before more is read
@@ -126,7 +118,7 @@ class Dispatch:
                 try:
                     message = self._sink.message(entry.partition.topic, entry.record)
                 except Rejected as error:
-                    self._dead_letter_entry(entry, error)
+                    self._dead_letter(entry, error)
                     continue
                 if message is None:
                     self._buffer.settle(entry)
@@ -173,12 +165,13 @@ class Dispatch:
                     raise error
                 case Rejected():
                     if len(run) == 1:
-                        self._dead_letter_entry(run[0], error)
+                        self._dead_letter(run[0], error)
                     self._buffer.apart(run)
                 case _:
                     self._failed(run, error, now)
         if taken:
-            self._progressed()
+            self._retries.has_progress = True
+            self._refusals.taken(self._report.group)
             self._report.delivered(taken)
             self._report.unpark()
 
@@ -188,17 +181,20 @@ class Dispatch:
             self._buffer.breaker.pause(now + (error.retry_after_seconds or 0.0))
         for entry in self._buffer.failed(run, error, now):
             times = f"{error.problem}, {entry.failures} times, while other changes were taken"
-            self._dead_letter_entry(entry, Rejected("tries_used_up", times))
+            self._dead_letter(entry, Rejected("tries_used_up", times))
         refuses_us = next_move(error) is Move.STOP and self._buffer.breaker.is_open
-        if refuses_us or self._buffer.breaker.attempts >= self._retry_policy.parked_after_attempts:
-            self._report.park(error.problem, error.fix)
-        elif self._buffer.breaker.attempts == 1:
-            logger.warning("%s: tries again: %s", self._report.group, error)
+        attempts = self._buffer.breaker.attempts
+        is_parked = refuses_us or attempts >= self._config.retry.parked_after_attempts
+        self._report.unwell(error, attempts, is_parked=is_parked)
 
-    def _dead_letter_entry(self, entry: BufferedChange, error: Rejected) -> None:
-        if not entry.partition.is_gone:
-            self._dead_letter(entry.batch, error)  # Invariant 3: awaited before the offset moves.
-            self._buffer.settle(entry)
+    def _dead_letter(self, entry: BufferedChange, error: Rejected) -> None:
+        if entry.partition.is_gone:
+            return
+        grant_id = self._report.grant_of(entry.partition.topic)
+        if (broken := self._refusals.count(self._report.group, error, grant_id)) is not None:
+            raise broken
+        self._dead_letters.keep(entry.batch, error)  # Invariant 3: awaited before the offset moves.
+        self._buffer.settle(entry)
 
     def _confirm(self) -> None:
         for topic, partition, next_offset in self._buffer.durable():

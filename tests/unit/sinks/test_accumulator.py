@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from schemas.change import Batch, Record
-from sinks.lane.run import Gathering
+from sinks.lane.accumulator import BatchAccumulator
 from sinks.sink import BatchingPolicy
 
 
@@ -17,7 +17,7 @@ def offsets(batches: list[Batch]) -> dict[str, list[int]]:
 
 
 def test_a_drop_is_due_when_it_is_full_or_old() -> None:
-    held = Gathering(BatchingPolicy(records_max=5, bytes_max=1_000, linger_seconds=60))
+    held = BatchAccumulator(BatchingPolicy(records_max=5, bytes_max=1_000, linger_seconds=60))
     held.add([batch(0, 3)], 100.0)
     assert held.room == (2, 970)
     assert not held.is_due(159.9)
@@ -30,7 +30,7 @@ def test_a_drop_is_due_when_it_is_full_or_old() -> None:
 
 
 def test_what_is_no_longer_ours_is_dropped_with_its_share_of_the_totals() -> None:
-    held = Gathering(BatchingPolicy(records_max=100, bytes_max=1_000))
+    held = BatchAccumulator(BatchingPolicy(records_max=100, bytes_max=1_000))
     held.add([batch(0, 3), batch(0, 4, "out.a.c")], 0.0)
     held.keep(lambda topic, _partition: topic == "out.a.c")
     assert held.room == (96, 960)
@@ -38,7 +38,7 @@ def test_what_is_no_longer_ours_is_dropped_with_its_share_of_the_totals() -> Non
 
 
 def test_a_partition_that_went_and_came_back_is_held_once() -> None:
-    held = Gathering(BatchingPolicy(records_max=100, bytes_max=1_000, linger_seconds=60))
+    held = BatchAccumulator(BatchingPolicy(records_max=100, bytes_max=1_000, linger_seconds=60))
     held.add([batch(5, 3)], 0.0)
     held.add([batch(5, 4)], 1.0)
     assert offsets(held.take()) == {"out.a.b": [5, 6, 7, 8]}

@@ -1,4 +1,4 @@
-"""Which lanes there should be, and how a refused run is halved."""
+"""Which lanes there should be."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from schemas.agreement.ending import Ending
 from schemas.agreement.grant import AtEnd, Status
 from schemas.agreement.subscriber import SinkConfig
-from sinks.deliver import past_endings, wanted_lanes
-from sinks.lane.run import halves
+from sinks.wanted import past_endings, wanted_lanes
 from tests.stage.delivering import OutFeed, directory_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -54,13 +53,3 @@ def test_confirmed_ends_are_looked_at_again_unless_their_rows_are_kept_or_delive
     assert found(confirmed) == [], "a later edition takes the table over"
     assert found(replace(confirmed, at_end=AtEnd.KEEP), status=Status.REVOKED) == []
     assert found(replace(confirmed, acknowledged_at=None), status=Status.REVOKED) == [], "this one is due"
-
-
-def test_halves_keep_the_order() -> None:
-    feed = OutFeed("tax", "police.person")
-    records = [feed.record("c", {"id": number}) for number in range(5)]
-    first, second = halves([feed.batch(*records)])
-    assert [record.offset for half in (first, second) for batch in half for record in batch.records] == [0, 1, 2, 3, 4]
-    several = [feed.batch(records[0]), feed.batch(records[1], partition=1), feed.batch(records[2], partition=2)]
-    first, second = halves(several)
-    assert [*first, *second] == several

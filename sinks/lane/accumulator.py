@@ -1,4 +1,4 @@
-"""Run: what a lane holds between reading and writing, one batch per partition, and how it is halved."""
+"""Batch accumulator: what a lane has read and not yet written, one batch per partition, until it is full or old enough."""
 
 from __future__ import annotations
 
@@ -13,22 +13,8 @@ def size_of(records: Sequence[Record]) -> int:
     return sum(len(record.value or b"") for record in records)
 
 
-def halves(batches: Sequence[Batch]) -> tuple[Sequence[Batch], Sequence[Batch]]:
-    """The run in two parts, in order: first by partition, then by record."""
-    if len(batches) > 1:
-        middle = len(batches) // 2
-        return batches[:middle], batches[middle:]
-    batch = batches[0]
-    middle = len(batch.records) // 2
-    first, second = batch.records[:middle], batch.records[middle:]
-    return (
-        [Batch(topic=batch.topic, partition=batch.partition, records=first)],
-        [Batch(topic=batch.topic, partition=batch.partition, records=second)],
-    )
-
-
-class Gathering:
-    """What a lane has read and not yet written. Totals run along: a drop that grows for a minute is not counted at each poll."""
+class BatchAccumulator:
+    """Totals run along: a drop that grows for a minute is not counted at each poll."""
 
     def __init__(self, batching: BatchingPolicy) -> None:
         self._batching = batching

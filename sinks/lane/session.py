@@ -1,0 +1,123 @@
+"""Session: what a lane does from opening its sink and joining its group until it leaves both: read, write, be sure, confirm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from functools import partial
+
+from schemas.change import Batch, Partition
+from schemas.errors import Rejected
+from schemas.log.reader import Reader
+from sinks.lane.accumulator import BatchAccumulator
+from sinks.lane.dead_letters import DeadLetters
+from sinks.lane.deferral.deferral import Deferral
+from sinks.lane.dispatch.dispatch import Dispatch
+from sinks.lane.retry import RetryLoop
+from sinks.lane.rewind import REASON, Rewindable
+from sinks.lane.setup import LaneParts, LaneSetup
+from sinks.lane.watchman import Watchman
+from sinks.sink import AnsweringSink, OffsetKeeper, Sink, Watchful
+
+
+class LaneSession:
+    """One of a lane's."""
+
+    def __init__(self, setup: LaneSetup, parts: LaneParts) -> None:
+        self._setup = setup
+        self._parts = parts
+        self._report = parts.report
+        self._retries = RetryLoop(setup.config.retry, parts.report, parts.stop)
+
+    @property
+    def has_progress(self) -> bool:
+        """Whether anything was delivered, or became a dead letter."""
+        return self._retries.has_progress
+
+    def run(self) -> None:
+        """Deliver until the lane is told to stop. Raises LaneStoppedError, and whatever the lane cannot go on after."""
+        setup = self._setup
+        with closing(setup.kind.open(setup.sink)) as sink:
+            self._parts.standstill.until_resumed(self._report, self._parts.stop)
+            reader = Reader(
+                setup.kafka,
+                self._report.group,
+                starts_of=partial(self._starts, sink),
+                has_headers=setup.kind.reads_headers,
+                extra=setup.config.reader_settings,
+            )
+            with closing(reader):
+                dead_letters = DeadLetters(setup, reader, sink, self._report, self._retries)
+                if isinstance(sink, AnsweringSink):
+                    self._dispatch(reader, sink, dead_letters)
+                else:
+                    self._loop(reader, sink, dead_letters)
+
+    def _starts(self, sink: Sink | AnsweringSink, places: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Where to continue: where the target is, or as far back as a person asked."""
+        starts = dict(sink.start_offsets(places)) if isinstance(sink, OffsetKeeper) else {}
+        back = self._parts.rewinds.of(places)
+        if back and isinstance(sink, Rewindable):
+            sink.rewind(back)
+        self._parts.rewinds.done(list(back))
+        if isinstance(sink, Watchful):
+            sink.reasons |= dict.fromkeys((topic for topic, _ in back), REASON)
+        return starts | back
+
+    def _dispatch(self, reader: Reader, sink: AnsweringSink, dead_letters: DeadLetters) -> None:
+        Dispatch(
+            self._setup, self._parts, reader=reader, sink=sink, dead_letters=dead_letters, retries=self._retries
+        ).run()
+
+    def _loop(self, reader: Reader, sink: Sink, dead_letters: DeadLetters) -> None:
+        config, now = self._setup.config, self._setup.now
+        gathered = BatchAccumulator(self._setup.batching)
+        watchman = Watchman(sink, self._report, config.check_every_seconds)
+        deferral = Deferral(
+            self._setup,
+            reader=reader,
+            sink=sink,
+            report=self._report,
+            write=partial(self._write, reader, sink),
+            dead_letter=partial(self._dead_letter, reader, dead_letters),
+        )
+        while not self._parts.stop.is_set():
+            reader.follow(self._report.grants.keys())
+            self._parts.endings.look(sink, now())
+            watchman.look(now())
+            deferral.tick()
+            records_max, bytes_max = gathered.room
+            within = min(gathered.wait_seconds(now()), config.poll_seconds) if gathered else config.poll_seconds
+            read = reader.batches(
+                records_max=records_max,
+                bytes_max=bytes_max,
+                within_seconds=within,
+                pause_seconds=self._setup.pause_seconds(),
+            )
+            watchman.tell(reader)
+            if not read and not gathered:
+                deferral.caught_up(has_partitions=reader.has_partitions)
+                continue
+            gathered.add(read, now())
+            gathered.keep(reader.owns)
+            if gathered and gathered.is_due(now()):
+                deferral.deliver(gathered.take())
+
+    def _write(self, reader: Reader, sink: Sink, batches: Sequence[Batch]) -> None:
+        def write() -> Sequence[Batch]:
+            # Partitions and grants may go while a target is unwell: what is no longer ours is not written.
+            ours = [batch for batch in batches if reader.holds(batch)]
+            if ours:
+                sink.write(ours)
+            return ours
+
+        written = self._retries.run(reader, write, batches)
+        for batch in written:
+            # Invariant 1: the subscriber has it.
+            reader.done(batch.topic, batch.partition, batch.next_offset)
+        self._report.delivered(written)
+
+    def _dead_letter(self, reader: Reader, dead_letters: DeadLetters, batch: Batch, error: Rejected) -> None:
+        if reader.holds(batch):
+            dead_letters.keep(batch, error)
+            reader.done(batch.topic, batch.partition, batch.next_offset)
