@@ -22,7 +22,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -31,7 +31,7 @@ from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected, T
 from schemas.wire.schema import SchemaOf
 from sinks.document import Documents
 from sinks.http.exchange import Exchanges
-from sinks.http.options import PREVIOUS_SIGNING_KEY, SCHEDULE_SECONDS, SIGNING_KEY, WebhookOptions
+from sinks.http.options import PREVIOUS_SIGNING_KEY, SIGNING_KEY, WebhookOptions
 from sinks.http.target import Resolve, check_target, parse_url, resolve
 from sinks.network import Network
 from sinks.sink import Busy, CallTerms, Gone, SinkSetup
@@ -108,32 +108,36 @@ class Message:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookReceiver:
+    """Whom a webhook calls: all of `keys` sign, and `allowed` may be called beside public addresses. Its repr shows no secret."""
+
+    url: str = field(repr=False)
+    keys: Sequence[bytes] = field(repr=False)
+    allowed: Sequence[Network] = ()
+
+
 class WebhookSink:
     """Posts changes to one URL (sinks/lane/dispatch/ says in which order)."""
 
     def __init__(
         self,
         *,
-        url: str,
-        keys: Sequence[bytes],
+        receiver: WebhookReceiver,
+        options: WebhookOptions,
         subscriber: str,
         schema_of: SchemaOf,
-        allowed: Sequence[Network] = (),
-        batch_max: int = 1,
-        concurrency: int = 8,
-        timeout_seconds: float = 15.0,
-        schedule_seconds: Sequence[float] = SCHEDULE_SECONDS,
         now: Callable[[], float] = time.time,
         resolve_host: Resolve = resolve,
     ) -> None:
-        self.terms = CallTerms(concurrency=concurrency, batch_max=batch_max, schedule_seconds=tuple(schedule_seconds))
-        self._url = url
-        self.keys = tuple(keys)
+        self.receiver = receiver
+        self.terms = CallTerms(
+            concurrency=options.concurrency, batch_max=options.batch_max, schedule_seconds=options.schedule_seconds
+        )
         self._documents = Documents(schema_of, subscriber)
-        self._allowed = allowed
         self._now = now
         self._resolve = resolve_host
-        self._exchanges = Exchanges(connections_max=concurrency, timeout_seconds=timeout_seconds)
+        self._exchanges = Exchanges(connections_max=options.concurrency, timeout_seconds=options.timeout_seconds)
 
     def message(self, topic: str, record: Record) -> Message | None:
         """The change as JSON, with an id that it keeps. Raises Rejected when it cannot be read."""
@@ -155,7 +159,7 @@ class WebhookSink:
             message_id = "msg_" + hashlib.sha256(ids).hexdigest()[:32]
             body = b"[" + b",".join(message.body for message in messages) + b"]"
         try:
-            target = check_target(self._url, self._allowed, self._resolve)
+            target = check_target(self.receiver.url, self.receiver.allowed, self._resolve)
             timestamp = int(self._now())
             headers = {
                 "Host": target.host_header,
@@ -163,7 +167,7 @@ class WebhookSink:
                 "User-Agent": "pearlmesh",
                 "webhook-id": message_id,
                 "webhook-timestamp": str(timestamp),
-                "webhook-signature": sign(self.keys, message_id, timestamp, body),
+                "webhook-signature": sign(self.receiver.keys, message_id, timestamp, body),
             }
             answer = self._exchanges.post(target, headers, body)
         except MeshError as error:
@@ -200,13 +204,8 @@ def build_webhook(setup: SinkSetup) -> WebhookSink:
     options = setup.options(WebhookOptions)
     url, keys = _address_and_keys(setup, options)
     return WebhookSink(
-        url=url,
-        keys=keys,
+        receiver=WebhookReceiver(url=url, keys=keys, allowed=setup.networks),
+        options=options,
         subscriber=setup.subscriber,
         schema_of=setup.schema_of,
-        allowed=setup.networks,
-        batch_max=options.batch_max,
-        concurrency=options.concurrency,
-        timeout_seconds=options.timeout_seconds,
-        schedule_seconds=options.schedule_seconds,
     )

@@ -17,11 +17,11 @@ from schemas.errors import Rejected
 from sinks.drops.folder import DropFolder
 from sinks.drops.format import format_of
 from sinks.drops.sink import DropSink
-from sinks.http.webhook import WebhookSink, signing_keys
 from sinks.postgresql.sink import PostgresSink
 from sinks.sink import TopicTrouble
-from tests.broker.test_sink_webhook import LOOPBACK, SECRET, Receiver
+from tests.broker.test_sink_webhook import Receiver
 from tests.stage.delivering import OutFeed, decimal
+from tests.stage.webhooks import sink_to
 
 DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 2}
 PERMIT: dict[str, Any] = {
@@ -180,13 +180,7 @@ def test_parquet_holds_nested_columns_as_json(tmp_path: Path, feed: OutFeed) -> 
 
 def test_a_request_holds_nested_columns_and_the_flows_reason(feed: OutFeed) -> None:
     receiver = Receiver()
-    sink = WebhookSink(
-        url=receiver.url,
-        allowed=LOOPBACK,
-        keys=signing_keys(SECRET, "secret"),
-        subscriber=feed.subscriber,
-        schema_of=feed.schemas.__getitem__,
-    )
+    sink = sink_to(receiver.url, feed)
     gone = feed.record("d", ROW)
     gone = gone._replace(headers=[*(gone.headers or ()), ("reason", b"PUBLICATION_EXPIRED")])
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
 from typing import Any
@@ -17,7 +18,9 @@ from schemas.change import Record
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
-from sinks.http.webhook import WebhookSink, build_webhook, signing_keys
+from sinks.http.options import WebhookOptions
+from sinks.http.target import Resolve, resolve
+from sinks.http.webhook import WebhookReceiver, WebhookSink, build_webhook, signing_keys
 from sinks.kind import SinkKind
 from sinks.sink import Busy, Gone
 from tests.stage.delivering import OutFeed, decimal, delivering, directory_of
@@ -88,9 +91,18 @@ def person(number: int, name: str = "甲", amount: str = "1.50") -> dict[str, An
 def sink_of(feed: OutFeed, receiver: Receiver) -> Iterator[Callable[..., WebhookSink]]:
     opened: list[WebhookSink] = []
 
-    def build(**options: Any) -> WebhookSink:
-        settings = {"url": receiver.url, "allowed": LOOPBACK, "keys": signing_keys(SECRET, "secret"), **options}
-        opened.append(WebhookSink(subscriber=feed.subscriber, schema_of=feed.schemas.__getitem__, **settings))
+    ours = WebhookReceiver(url=receiver.url, keys=signing_keys(SECRET, "secret"), allowed=LOOPBACK)
+
+    def build(options: WebhookOptions | None = None, resolve_host: Resolve = resolve, **called: Any) -> WebhookSink:
+        opened.append(
+            WebhookSink(
+                receiver=replace(ours, **called),
+                options=options or WebhookOptions(),
+                subscriber=feed.subscriber,
+                schema_of=feed.schemas.__getitem__,
+                resolve_host=resolve_host,
+            )
+        )
         return opened[-1]
 
     yield build
@@ -165,7 +177,10 @@ def test_a_receiver_says_when_to_come_again(
 
 
 def test_several_changes_in_one_request(feed: OutFeed, receiver: Receiver, sink_of: Callable[..., WebhookSink]) -> None:
-    assert send(sink_of(batch_max=4), feed, *(feed.record("c", person(number)) for number in range(3))) is None
+    assert (
+        send(sink_of(WebhookOptions(batch_max=4)), feed, *(feed.record("c", person(number)) for number in range(3)))
+        is None
+    )
     assert [[change["key"]["id"] for change in body] for _, body in receiver.requests] == [[0, 1, 2]]
 
 

@@ -8,18 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from ipaddress import ip_network
 
 import pytest
 
 from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import Transient
 from schemas.log.kafka import Kafka
-from sinks.http.webhook import WebhookSink, signing_keys
 from tests.stage.delivering import OutFeed, delivering, directory_of
 from tests.stage.feeds import create
 from tests.stage.until import until
-from tests.stage.webhooks import KINDS, SECRET, Endpoint, append, person
+from tests.stage.webhooks import KINDS, SECRET, Endpoint, append, person, sink_to
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
 
@@ -108,22 +106,11 @@ def feed(unique: str) -> OutFeed:
     return OutFeed(unique, "police.person")
 
 
-def sink_to(url: str, feed: OutFeed) -> WebhookSink:
-    return WebhookSink(
-        url=url,
-        allowed=[ip_network("127.0.0.0/8")],
-        keys=signing_keys(SECRET, "secret"),
-        subscriber=feed.subscriber,
-        schema_of=feed.schemas.__getitem__,
-        timeout_seconds=2.0,
-    )
-
-
 @pytest.mark.parametrize("talk", [dripping_headers, endless_continue, never_reading])
 def test_one_deadline_holds_for_the_whole_exchange(
     feed: OutFeed, raw: Callable[..., Raw], talk: Callable[..., None]
 ) -> None:
-    sink = sink_to(raw(talk).url, feed)
+    sink = sink_to(raw(talk).url, feed, timeout_seconds=2.0)
     name = "x" * (8_000_000 if talk is never_reading else 1)  # more than the buffers of both sides hold
     message = sink.message(feed.topic, feed.record("c", person(1, name)))
     began = time.monotonic()
@@ -138,7 +125,7 @@ def test_one_deadline_holds_for_the_whole_exchange(
 def test_the_status_counts_whatever_happens_to_the_body(
     feed: OutFeed, raw: Callable[..., Raw], talk: Callable[..., None]
 ) -> None:
-    sink = sink_to(raw(talk).url, feed)
+    sink = sink_to(raw(talk).url, feed, timeout_seconds=2.0)
     error = sink.send([sink.message(feed.topic, feed.record("c", person(1)))])
     sink.close()
     assert error is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_network
 
 import pytest
 
@@ -11,10 +10,10 @@ from schemas.agreement.ending import Ending
 from schemas.agreement.grant import AtEnd
 from schemas.incident import MemoryIncidents
 from sinks.ending import AGAIN_SECONDS, Endings
-from sinks.http.webhook import WebhookSink, signing_keys
+from sinks.http.webhook import WebhookSink
 from sinks.sink import Gone
 from tests.stage.delivering import OutFeed
-from tests.stage.webhooks import SECRET, Endpoint
+from tests.stage.webhooks import Endpoint, sink_to
 
 NOW = 1_700_000_000.0
 
@@ -33,14 +32,7 @@ def feed() -> OutFeed:
 
 @pytest.fixture
 def sink(endpoint: Endpoint, feed: OutFeed) -> Iterator[WebhookSink]:
-    sink = WebhookSink(
-        url=endpoint.url,
-        allowed=[ip_network("127.0.0.0/8")],
-        keys=signing_keys(SECRET, "secret"),
-        subscriber=feed.subscriber,
-        schema_of=feed.schemas.__getitem__,
-        timeout_seconds=20.0,
-    )
+    sink = sink_to(endpoint.url, feed, timeout_seconds=20.0)
     yield sink
     sink.close()
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
 from typing import Any
 
 from standardwebhooks import Webhook
@@ -17,12 +18,14 @@ from schemas.agreement.subscriber import SinkConfig
 from schemas.change import Record
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
-from sinks.http.webhook import build_webhook
+from sinks.http.options import WebhookOptions
+from sinks.http.webhook import WebhookReceiver, WebhookSink, build_webhook, signing_keys
 from sinks.kind import SinkKind
 from tests.stage.delivering import Desk, OutFeed, decimal, delivering, directory_of
 from tests.stage.feeds import create
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
+LOOPBACK = [ip_network("127.0.0.0/8")]
 KINDS = {"webhook": SinkKind(build=build_webhook)}
 
 
@@ -77,6 +80,16 @@ class Endpoint:
     def ids(self) -> list[int]:
         """The keys taken, in order."""
         return [body["key"]["id"] for body in self.taken]
+
+
+def sink_to(url: str, feed: OutFeed, **options: Any) -> WebhookSink:
+    """A sink of the feed's subscriber that calls an address of this host."""
+    return WebhookSink(
+        receiver=WebhookReceiver(url=url, keys=signing_keys(SECRET, "secret"), allowed=LOOPBACK),
+        options=WebhookOptions(**options),
+        subscriber=feed.subscriber,
+        schema_of=feed.schemas.__getitem__,
+    )
 
 
 def person(number: int, name: str = "甲") -> dict[str, Any]:

@@ -66,7 +66,7 @@ def test_onboarding_keeps_the_keys_where_the_sink_reads_them_and_forgets_the_rep
         sink = build_webhook(setup)
         sink.close()
         names = {signing_keys(OLD, "")[0]: "old", signing_keys(NEW, "")[0]: "new"}
-        return [names[key] for key in sink.keys]
+        return [names[key] for key in sink.receiver.keys]
 
     monkeypatch.setenv("K", OLD)
     assert keys(onboard("signing_key: ${K}")) == ["old"]
