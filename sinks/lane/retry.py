@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from schemas.backoff import Backoff
 from schemas.change import Batch
-from schemas.errors import MeshError, Move, Transient, next_move
+from schemas.errors import MeshError, Move, Transient, asked_seconds, next_move
 from schemas.log.reader import Reader
 from sinks.lane.report import LaneReport
-from sinks.sink import Fenced, Gone
+from sinks.sink import Gone
 
 ATTEMPTS = Backoff(first_seconds=0.2, longest_seconds=30.0, jitter=0.25)
 PARKED = Backoff(first_seconds=30.0, longest_seconds=30.0, jitter=0.25)
@@ -43,15 +43,17 @@ class RetryPolicy:
     def decide(self, error: Exception, failures: int) -> RetryDecision:
         """After so many in a row that called for the same move (1 or more).
 
-        Departs from `next_move` where only the lane is concerned: a target that another process took over, or whose receiver a
-        person gave back, is joined again at once; what nobody foresaw parks the lane and not the process.
+        Departs from `next_move` where only the lane is concerned: whose receiver a person gave back begins at once, and what
+        nobody foresaw parks the lane and not the process.
         """
-        if isinstance(error, Fenced | Gone):
-            return RetryDecision(self.backoff.after(1))
         match next_move(error):
             case Move.RETRY:
-                asked = error.retry_after_seconds if isinstance(error, Transient) else None
-                return RetryDecision(self.backoff.after(failures, asked), failures >= self.parked_after_attempts)
+                wait = self.backoff.after(failures, asked_seconds(error))
+                return RetryDecision(wait, is_parked=failures >= self.parked_after_attempts)
+            case Move.START_AFRESH:
+                return RetryDecision(self.backoff.after(1))
+            case Move.STOP if isinstance(error, Gone):
+                return RetryDecision(self.backoff.after(1))
             case Move.CRASH if not isinstance(error, MeshError):
                 return RetryDecision(self.parked.after(1), is_parked=True, gives_up=failures > self.restarts_max)
             case _:

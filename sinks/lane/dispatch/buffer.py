@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from schemas.change import Batch
-from schemas.errors import MeshError, Transient
+from schemas.errors import MeshError, asked_seconds
 from sinks.lane.dispatch.breaker import CircuitBreaker
 from sinks.lane.dispatch.buffered import BufferedChange, BufferedPartition, KeyOf
 from sinks.lane.dispatch.key_queues import KeyQueues
@@ -139,7 +139,7 @@ class KeyOrderedBuffer:
         used_up: list[BufferedChange] = []
         waits: dict[KeyOf, float] = {}
         self.breaker.trouble = error
-        asked = (error.retry_after_seconds if isinstance(error, Transient) else None) or 0.0
+        asked = asked_seconds(error) or 0.0
         for entry in reversed(run):
             if entry.partition.is_gone:
                 continue
