@@ -22,7 +22,7 @@ def positions(mesh: RunningMesh, topic: str) -> list[tuple[int, str, str]]:
     seen = [one for one in mesh.seen(topic) if one.value is not None]
     return sorted(
         ((one.key["id"], one.value["op"], one.value["source"]["sequence"]) for one in seen if one.key and one.value),
-        key=lambda entry: entry[2],
+        key=lambda entry: (entry[2], entry[0]),  # rows of a snapshot share a position
     )
 
 
