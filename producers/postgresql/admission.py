@@ -6,15 +6,18 @@ a thread of its own, and what is locked waits for another turn while the rest go
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg import sql
 
 from producers.finding import Finding
-from producers.postgresql.link.catalog import SourceTypes
+from producers.postgresql.identity import whole_row_fix
+from producers.postgresql.link.catalog import SourceTypes, tables
 from producers.postgresql.link.link import Locked, connect, translated
 from producers.postgresql.onboarding.preflight import findings
 from producers.postgresql.options import PostgresSourceOptions
@@ -25,6 +28,8 @@ from schemas.errors import Misconfigured
 
 Widen = Callable[[psycopg.Connection[Any], SourceTypes, FeedEntry], None]
 _T = TypeVar("_T")
+
+_logger = logging.getLogger(__name__)
 
 _HOLDERS = """
 SELECT 'process ' || l.pid || ' (' || coalesce(nullif(a.application_name, ''), a.backend_type, '') || ', '
@@ -101,6 +106,14 @@ def _judge(
         if own := [fault for fault in faults if fault.subject == feed]:
             problem, fix = _texts(own)
             found.refused[feed] = problem, fix
+
+
+def widen_identity(connection: psycopg.Connection[Any], types: SourceTypes, feed: FeedEntry, *, source: str) -> None:
+    """Let the log have the whole old rows of a feed's table, where we own it."""
+    for table in tables(connection, types, [feed.contract.table]).values():
+        if table.is_owner and (widened := whole_row_fix(table)):
+            _logger.info("%s: %s", source, widened)
+            connection.execute(sql.SQL(widened))  # pyright: ignore[reportArgumentType]
 
 
 def server_faults(connection: psycopg.Connection[Any], types: SourceTypes, name: str) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from producers.postgresql.place import COPYING, GONE, LIVE, STOPPED, SourcePlace, TablePlace
-from producers.postgresql.snapshot.snapshot import EMPTIED, Emptied, RangeDone
+from producers.postgresql.snapshot.mark import EMPTIED, Emptied, RangeDone
 from producers.postgresql.stream.pgoutput import lsn_text
 from producers.source import SourceSetting
 from schemas.agreement.directory import FeedEntry
@@ -27,9 +27,9 @@ class Book:
 
     def __init__(self, setting: SourceSetting) -> None:
         self._setting = setting
-        self._name = setting.name
+        self.name = setting.name
         self._incidents = setting.incidents
-        self.place = SourcePlace.from_json(setting.progress.load(self._name), setting.feeds())
+        self.place = SourcePlace.from_json(setting.progress.load(self.name), setting.feeds())
         self.durable = self.stored = self.place.confirmed
         self.read: set[str] = set()
         """Feeds whose table was read to the end by this process, though not all is acknowledged yet."""
@@ -73,7 +73,7 @@ class Book:
         self.read.discard(feed)
         if table != former:
             self.set(feed, table)
-            _logger.error("%s: %s is stopped: %s\n  fix: %s", self._name, feed, reason, fix)
+            _logger.error("%s: %s is stopped: %s\n  fix: %s", self.name, feed, reason, fix)
         self._say_stopped(feed, table)
 
     def _say_stopped(self, feed: str, table: TablePlace) -> None:
@@ -85,13 +85,30 @@ class Book:
         """Subscribers are told that the feed's rows are gone, then get them as they are now, while the others flow."""
         self.read.discard(feed)
         self.set(feed, self.table(feed).anew())
-        _logger.warning("%s: copies %s anew: %s", self._name, feed, reason)
+        _logger.warning("%s: copies %s anew: %s", self.name, feed, reason)
         self._notices[feed] = None
         self._incidents.begin("feed", feed, state="notice", reason=f"{reason}; it is copied anew, and then whole")
 
+    def heed(self, resyncs: Mapping[str, str], feeds: Iterable[str]) -> bool:
+        """Take up what people asked to be copied anew. Whether that is the whole source, which must be opened anew for it."""
+        news = {
+            name: request
+            for name in (self.name, *feeds)
+            if (request := resyncs.get(name)) is not None and self.place.asked.get(name) != request
+        }
+        for name, request in news.items():
+            self.place = self.place.was_asked(name, request)
+            if name != self.name and name in self.place.tables:
+                self.copy_anew(name, "somebody asked for it")
+        if self.name not in news or self.place.phase == "new":
+            return False
+        _logger.warning("%s: copies all its tables anew: somebody asked for it", self.name)
+        self.save(replace(self.place, phase="resync"))
+        return True
+
     def wait(self, feed: str, reason: str) -> None:
         """It goes on by itself once whatever it waits for is over."""
-        _logger.warning("%s: %s waits: %s", self._name, feed, reason)
+        _logger.warning("%s: %s waits: %s", self.name, feed, reason)
         self._incidents.begin("feed", feed, state="waiting", reason=reason)
 
     def arrived(self, feed: str) -> None:
@@ -151,7 +168,7 @@ class Book:
         """Store our place first, only then may the server hear of it (PG-04)."""
         durable = self.durable
         self.place = replace(place, confirmed=durable)
-        self._setting.progress.save(self._name, self.place.to_json())
+        self._setting.progress.save(self.name, self.place.to_json())
         self.stored = durable
         self._saved_at = time.monotonic()
         self._is_dirty = False
@@ -162,7 +179,7 @@ class Book:
             if self._is_dirty:
                 self.save(self.place)
         except MeshError as error:
-            _logger.warning("%s: the last place was not stored; a little comes again: %s", self._name, error)
+            _logger.warning("%s: the last place was not stored; a little comes again: %s", self.name, error)
 
 
 def columns_of(feed: FeedEntry) -> set[str]:

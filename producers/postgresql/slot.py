@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from producers.postgresql.captured import PUBLISHED
 from producers.postgresql.identity import IdentityFault, usable_identity
 from producers.postgresql.link.catalog import SourceTypes, identifier, tables
-from producers.postgresql.link.link import translated
+from producers.postgresql.link.link import Locked, translated
 from producers.postgresql.place import SourcePlace
 from producers.postgresql.stream import pgoutput
 from schemas.agreement.directory import FeedEntry
@@ -187,6 +187,15 @@ class Slot:
         with translated(self._source):
             drop = sql.SQL("ALTER PUBLICATION {} DROP TABLE ONLY {}")
             self._statements.execute(drop.format(sql.Identifier(self.name), identifier(table)))
+
+    def let_go(self, table: str) -> None:
+        """Take the table of a feed that has gone out of the publication, unless somebody has it locked."""
+        if table not in self.published():
+            return
+        try:
+            self.take_out(table)
+        except Locked:
+            _logger.warning("%s: %s stays in the publication: it is locked by somebody", self._source, table)
 
     def compare(self, place: SourcePlace, identity: Mapping[str, Any], feeds: Mapping[str, FeedEntry]) -> None:
         """PG-09: what we left must be what we find; anything else is a gap that a person must accept (invariant 9)."""

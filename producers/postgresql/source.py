@@ -12,33 +12,31 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import psycopg
-from psycopg import sql
-from psycopg.pq.abc import PGconn
-
-from producers.postgresql.admission import server_faults
+from producers.postgresql.admission import server_faults, widen_identity
 from producers.postgresql.book import Book
 from producers.postgresql.captured import Difference
-from producers.postgresql.identity import whole_row_fix
-from producers.postgresql.link.catalog import SourceTypes, tables
-from producers.postgresql.link.link import Locked, command, connect, connect_replication, database_of, translated
+from producers.postgresql.link.catalog import SourceTypes
+from producers.postgresql.link.link import command, connect, connect_replication, database_of, translated
 from producers.postgresql.lookout import Lookout
 from producers.postgresql.options import PostgresSourceOptions
 from producers.postgresql.slot import LogGuard, Slot, by_table
+from producers.postgresql.snapshot.beginning import begin
 from producers.postgresql.snapshot.copying import Copying
-from producers.postgresql.snapshot.snapshot import EMPTIED, Origin, create_slot
+from producers.postgresql.snapshot.mark import EMPTIED
+from producers.postgresql.snapshot.origin import Origin
+from producers.postgresql.snapshot.plan import CopyPlan
 from producers.postgresql.stream import pgoutput
 from producers.postgresql.stream.relation import Relations
 from producers.postgresql.stream.stream import Stream
+from producers.postgresql.stream.walsender import Walsender
 from producers.postgresql.value.encoding import codec_of
 from producers.postgresql.verdict import Verdicts
 from producers.source import SourceBatch, SourceSetting, StandingBy
 from schemas.agreement.directory import FeedEntry
-from schemas.errors import ContractBroken, Misconfigured
+from schemas.errors import ContractBroken
 
 TICK_SECONDS = 5.0
 IDLE_SECONDS = 0.2
@@ -84,16 +82,11 @@ class PostgresSource:
         self._feeds = self._setting.feeds()
         self._book = Book(self._setting)
         self._book.keep_only(self._feeds)
-        widen = self._widen_identity if self._options.manage_identity else None
-        self._copying = Copying(self._setting, self._options, self._book, self._slot, self._types, widen)
+        widen = partial(widen_identity, source=self._name) if self._options.manage_identity else None
+        self._plan = CopyPlan(self._setting, self._book, self._slot, self._types, widen)
+        self._copying = Copying(self._setting, self._options, self._book, self._slot, self._plan, self._origin)
         self._relations = Relations(self._name, self._database, self._types, self._stopped, codec=self._codec)
         self._carry()
-
-    def _widen_identity(self, connection: psycopg.Connection[Any], types: SourceTypes, feed: FeedEntry) -> None:
-        for table in tables(connection, types, [feed.contract.table]).values():
-            if table.is_owner and (widened := whole_row_fix(table)):
-                _logger.info("%s: %s", self._name, widened)
-                connection.execute(sql.SQL(widened))  # pyright: ignore[reportArgumentType]
 
     def _carry(self) -> None:
         """Let the stream have what is wanted of it now."""
@@ -117,7 +110,7 @@ class PostgresSource:
 
     def batches(self) -> Iterator[SourceBatch]:
         """See Source: first what is left to copy, then the stream, with later tables copied beside it."""
-        self._heed(is_running=False)
+        self._heed()
         link = connect_replication(self._setting.address, name=self._name)
         try:
             system = command(link, "IDENTIFY_SYSTEM", self._name)[0]
@@ -133,63 +126,30 @@ class PostgresSource:
                 if not self._book.place.is_emptied:
                     yield self._origin().emptied(self._feeds.values(), [EMPTIED])
             else:
-                yield from self._begin(link, identity)
+                yield from begin(
+                    link,
+                    identity,
+                    self._feeds,
+                    book=self._book,
+                    slot=self._slot,
+                    plan=self._plan,
+                    copying=self._copying,
+                    origin=self._origin,
+                )
         finally:
             link.finish()
         yield from self._follow()
-
-    def _begin(self, link: PGconn, identity: Mapping[str, Any]) -> Iterator[SourceBatch]:
-        """First start, or a new one after a gap: publication, slot, snapshot of every table."""
-        former = self._book.place.phase
-        slot = self._slot.row()
-        if former == "new" and slot is not None:
-            raise Misconfigured(
-                f"source {self._name}",
-                f"a slot named {self._slot.name} exists, but nothing is recorded of it",
-                fix=f"if no other mesh uses it: SELECT pg_drop_replication_slot('{self._slot.name}');",
-            )
-        is_resync = former == "resync"
-        place = replace(self._book.place, phase="resync" if is_resync else "creating")
-        fresh = {feed: replace(self._book.table(feed).fresh(), since=0, is_emptied=True) for feed in self._feeds}
-        self._book.save(replace(place, tables={**place.tables, **fresh}))
-        if slot is not None:
-            self._slot.drop()
-        feeds = yield from self._copying.admitted(self._feeds, 0)
-        seen, present = self._copying.seen(feeds)
-        for ready in create_slot(
-            link, self._slot.name, is_temporary=False, statements=self._statements, name=self._name
-        ):
-            if ready is None:
-                yield SourceBatch()
-                time.sleep(0.1)
-                continue
-            position, exported = ready
-            self._book.durable = self._book.stored = position
-            self._copying.open(exported, position)
-            held = self._copying.hold(self._copying.planned(feeds, seen, present))
-            self._book.save(
-                replace(
-                    self._book.place,
-                    phase="ready",
-                    epoch=place.epoch + is_resync,
-                    identity=identity,
-                    is_emptied=not is_resync,
-                )
-            )
-            if is_resync:
-                yield self._origin().emptied(self._feeds.values(), [EMPTIED])
-            yield from self._copying.first(held, {name: present[name] for name in by_table(held)}, self._origin())
 
     def _follow(self) -> Iterator[SourceBatch]:
         """The stream, and beside it the copy of tables that were added."""
         link = connect_replication(self._setting.address, name=self._name, is_raw=bool(self._codec))
         book, copying = self._book, self._copying
+        walsender = Walsender(link, self._name, confirmed=lambda: book.stored)
         self._stream = stream = Stream(
-            link,
+            walsender,
             self._relations,
             name=self._name,
             epoch=book.place.epoch,
-            confirmed=lambda: book.stored,
             pause_seconds=self._setting.pause_seconds,
             address=self._setting.address,
         )
@@ -205,13 +165,13 @@ class PostgresSource:
             copying.is_carried,
             lookout,
         )
-        stream.start(self._slot.name, self._slot.name, book.durable)
+        walsender.start(self._slot.name, self._slot.name, book.durable)
         _logger.info("%s: streaming from %s", self._name, pgoutput.lsn_text(book.durable))
         adding: Iterator[SourceBatch] | None = None
-        while not self._heed(is_running=True):
+        while not self._heed():
             wait_seconds = IDLE_SECONDS
             if adding is None and (news := self._news()):
-                adding = copying.add(news, stream, self._origin())
+                adding = copying.add(news, stream)
             if adding is not None:
                 copied = next(adding, None)
                 if copied is None:
@@ -226,26 +186,13 @@ class PostgresSource:
             yield batch
             self._tick()
 
-    def _heed(self, *, is_running: bool) -> bool:
+    def _heed(self) -> bool:
         """Take up what people asked to be copied anew. Whether that is the whole source, which must be opened anew for it."""
         resyncs = self._setting.resyncs()
         if resyncs is self._resyncs:
             return False
         self._resyncs = resyncs
-        news = {
-            name: request
-            for name in (self._name, *self._setting.feeds())
-            if (request := resyncs.get(name)) is not None and self._book.place.asked.get(name) != request
-        }
-        for name, request in news.items():
-            self._book.place = self._book.place.was_asked(name, request)
-            if name != self._name and name in self._book.place.tables:
-                self._book.copy_anew(name, "somebody asked for it")
-        if self._name not in news or self._book.place.phase == "new":
-            return False
-        _logger.warning("%s: copies all its tables anew: somebody asked for it", self._name)
-        self._book.save(replace(self._book.place, phase="resync"))
-        return is_running
+        return self._book.heed(resyncs, self._setting.feeds())
 
     def _news(self) -> Mapping[str, FeedEntry]:
         """Feeds whose table is not wholly copied yet: added, to be copied anew, or left unfinished by a stop."""
@@ -253,18 +200,9 @@ class PostgresSource:
         if feeds is not self._feeds:
             self._feeds = feeds
             for feed in self._book.keep_only(feeds):
-                self._forget(feed)
-        return self._copying.news(feeds)
-
-    def _forget(self, feed: str) -> None:
-        """Take the table of a feed that has gone out of the publication."""
-        captured = self._book.table(feed).captured
-        if captured is None or captured.name not in self._slot.published():
-            return
-        try:
-            self._slot.take_out(captured.name)
-        except Locked:
-            _logger.warning("%s: %s stays in the publication: it is locked by somebody", self._name, captured.name)
+                if (captured := self._book.table(feed).captured) is not None:
+                    self._slot.let_go(captured.name)
+        return self._plan.news(feeds)
 
     def _origin(self) -> Origin:
         return Origin(

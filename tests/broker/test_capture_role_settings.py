@@ -13,7 +13,7 @@ from psycopg import sql
 from producers.postgresql.onboarding.preflight import preflight
 from producers.postgresql.read_back import reading
 from producers.postgresql.slot import slot_name
-from producers.postgresql.snapshot import snapshot as postgres_snapshot
+from producers.postgresql.snapshot import table_copy
 from schemas.contract import Contract
 from schemas.log.kafka import Kafka
 from tests.stage.capturing import TIMESTAMPTZ, Rig, contract
@@ -79,7 +79,7 @@ def as_role(dsn: str, name: str) -> str:
 def test_settings_of_the_role_change_nothing_of_what_is_captured(
     kafka: Kafka, dsn: str, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_snapshot, "RANGE_BLOCKS", 4)  # so that copying processes have some of it
+    monkeypatch.setattr(table_copy, "RANGE_BLOCKS", 4)  # so that copying processes have some of it
     agreed: list[Contract] = []
     own = Rig(kafka, dsn, f"{unique}a")
     theirs = Rig(kafka, as_role(dsn, unique), f"{unique}b", snapshot_processes=2)

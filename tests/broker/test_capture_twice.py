@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from producers.postgresql.snapshot import snapshot as postgres_snapshot
+from producers.postgresql.snapshot import overtaken, table_copy
 from tests.stage.captured_tables import add, make, until_equal
 from tests.stage.capturing import Rig
 from tests.stage.running_mesh import changing
@@ -47,8 +47,8 @@ def test_a_table_that_changes_a_lot_while_it_is_copied_goes_on_out_of_a_later_sn
     rig: Rig, dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(postgres_snapshot, "RANGE_BLOCKS", 8)
-    monkeypatch.setattr(postgres_snapshot, "KEYS_MAX", 10)
+    monkeypatch.setattr(table_copy, "RANGE_BLOCKS", 8)
+    monkeypatch.setattr(overtaken, "KEYS_MAX", 10)
     with psycopg.connect(dsn, autocommit=True) as db:
         make(db, "t")
         make(db, "busy", rows=20_000)

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from producers.postgresql.snapshot import snapshot as postgres_snapshot
+from producers.postgresql.snapshot import table_copy
 from schemas.change import Op
 from schemas.log.kafka import Kafka
 from tests.stage import feeds
@@ -24,7 +24,7 @@ FIELDS = {"id": "long", "name": "string", "amount": DECIMAL, "big": "string"}
 @pytest.fixture
 def rig(kafka: Kafka, dsn: str, unique: str, monkeypatch: pytest.MonkeyPatch) -> Rig:
     """Capture that copies by two processes, in small ranges."""
-    monkeypatch.setattr(postgres_snapshot, "RANGE_BLOCKS", 64)
+    monkeypatch.setattr(table_copy, "RANGE_BLOCKS", 64)
     return Rig(kafka, dsn, unique, snapshot_processes=2)
 
 

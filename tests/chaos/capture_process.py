@@ -20,7 +20,7 @@ from producers.capture import Capture
 from producers.postgresql import book as postgres_book
 from producers.postgresql.kind import POSTGRES
 from producers.postgresql.place import COPYING
-from producers.postgresql.snapshot import snapshot as postgres_snapshot
+from producers.postgresql.snapshot import table_copy
 from schemas.contract import Contract
 from schemas.log.writer import Log
 from tests.stage.capturing import DECIMAL, Rig, contract
@@ -57,7 +57,7 @@ class FileProgress:
 def main(kafka_text: str, dsn: str, agency: str, directory: str, dies_at: str | None = None) -> None:
     logging.basicConfig(level=logging.INFO)
     kafka = read(kafka_text)
-    postgres_snapshot.RANGE_BLOCKS = 16
+    table_copy.RANGE_BLOCKS = 16
     postgres_book.SAVE_SECONDS = 0.0
     rig = Rig(kafka, dsn, agency, snapshot_processes=2)
     rig.enter(feed_contract(agency))

@@ -26,9 +26,11 @@ from typing import IO, Any
 from producers.postgresql.link.catalog import CatalogTable
 from producers.postgresql.options import PostgresSourceOptions
 from producers.postgresql.place import TablePlace
-from producers.postgresql.snapshot import snapshot as postgres_snapshot
+from producers.postgresql.snapshot import table_copy
 from producers.postgresql.snapshot.copyist import SETTLE_SECONDS, error_heard
-from producers.postgresql.snapshot.snapshot import Origin, RangeDone, Reading
+from producers.postgresql.snapshot.mark import RangeDone
+from producers.postgresql.snapshot.origin import Origin
+from producers.postgresql.snapshot.snapshot import Reading
 from producers.source import SourceBatch, SourceSetting
 from schemas.agreement.directory import FeedEntry
 from schemas.errors import Transient
@@ -48,7 +50,7 @@ def processes_most(options: PostgresSourceOptions) -> int:
 
 def processes_worth(most: int, tables: Iterable[CatalogTable]) -> int:
     """How many of them the tables are worth: starting one costs what copying a range takes."""
-    return min(most, sum(table.blocks for table in tables) // postgres_snapshot.RANGE_BLOCKS)
+    return min(most, sum(table.blocks for table in tables) // table_copy.RANGE_BLOCKS)
 
 
 class Front:
@@ -205,7 +207,7 @@ class ParallelCopy:
             self._fronts[name] = Front(next_block)
             self._done_rows[name] = state.rows
             self._copies[name] = state.copy
-            waiting += (_Range(name, *span) for span in postgres_snapshot.ranges(table, next_block))
+            waiting += (_Range(name, *span) for span in table_copy.ranges(table, next_block))
         with selectors.DefaultSelector() as selector:
             for process in self._processes:
                 selector.register(process.answers, selectors.EVENT_READ, process)

@@ -10,40 +10,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Mapping
 
-from producers.postgresql.admission import Widen, admission
-from producers.postgresql.book import Book, columns_of
-from producers.postgresql.captured import absent
-from producers.postgresql.link.catalog import CatalogTable, SourceTypes, tables
-from producers.postgresql.link.link import connect, connect_replication, translated
+from producers.postgresql.book import Book
+from producers.postgresql.link.catalog import CatalogTable
+from producers.postgresql.link.link import connect, connect_replication
 from producers.postgresql.options import PostgresSourceOptions
 from producers.postgresql.place import COPYING, TablePlace
 from producers.postgresql.slot import Slot, by_table
 from producers.postgresql.snapshot.copy import ParallelCopy, processes_most
-from producers.postgresql.snapshot.snapshot import (
-    Emptied,
-    Origin,
-    Overtaken,
-    RangeDone,
-    Reading,
-    TableCopy,
-    create_slot,
-    ranges,
-)
+from producers.postgresql.snapshot.mark import Emptied, RangeDone
+from producers.postgresql.snapshot.origin import Origin
+from producers.postgresql.snapshot.overtaken import Overtaken
+from producers.postgresql.snapshot.plan import CopyPlan
+from producers.postgresql.snapshot.snapshot import Reading, create_slot
+from producers.postgresql.snapshot.table_copy import TableCopy, ranges
 from producers.postgresql.stream.stream import Stream
-from producers.postgresql.watch import Look, look
 from producers.source import SourceBatch, SourceSetting
 from schemas.agreement.directory import FeedEntry
-
-LOCK_RETRY_SECONDS = 5.0
 
 _logger = logging.getLogger(__name__)
 
 
 class Copying:
-    """The copies of one source; used by its own thread. `widen` may change a table before it is admitted."""
+    """The copies of one source; used by its own thread. `origin` is that of rows that are read now."""
 
     def __init__(
         self,
@@ -51,20 +41,19 @@ class Copying:
         options: PostgresSourceOptions,
         book: Book,
         slot: Slot,
-        types: SourceTypes,
-        widen: Widen | None,
+        plan: CopyPlan,
+        origin: Callable[[], Origin],
     ) -> None:
         self._setting = setting
         self._name = setting.name
         self._book = book
         self._slot = slot
-        self._types = types
-        self._widen = widen
+        self._plan = plan
+        self._origin = origin
         self._processes_most = processes_most(options)
         self._text_encoding = options.text_encoding
         self._reading: Reading | None = None
         self._parallel: ParallelCopy | None = None
-        self._retry_at: dict[str, float] = {}
         self._emptied: set[tuple[str, int]] = set()
         self.overtaken: Overtaken | None = None
 
@@ -73,92 +62,21 @@ class Copying:
         place = self._book.table(feed)
         return not self._book.is_stopped(feed) and (place.is_emptied or (feed, place.copy) in self._emptied)
 
-    def news(self, feeds: Mapping[str, FeedEntry]) -> Mapping[str, FeedEntry]:
-        """Feeds whose table is not wholly copied, and may be now."""
-        now = time.monotonic()
-        return {
-            feed: entry
-            for feed, entry in feeds.items()
-            if not (self._book.is_stopped(feed) or self._book.is_copied(entry) or now < self._retry_at.get(feed, 0.0))
-        }
-
-    def admitted(
-        self, feeds: Mapping[str, FeedEntry], at: int
-    ) -> Generator[SourceBatch, None, Mapping[str, FeedEntry]]:
-        """Admit what can be, and return it. What cannot is stopped, what is locked waits."""
-        found = yield from admission(self._setting, feeds, self._widen)
-        for feed, (reason, fix) in {
-            **found.refused,
-            **self._gone({feed: feeds[feed] for feed in found.refused}),
-        }.items():
-            self._book.stop(feed, reason, fix, at)
-        for feed, reason in found.locked.items():
-            self._wait(feed, reason)
-        return found.admitted
-
-    def _gone(self, refused: Mapping[str, FeedEntry]) -> Mapping[str, tuple[str, str]]:
-        """Reason and fix where the table that was captured before has gone from its name: preflight knows nothing of it."""
-        former = {
-            feed: was
-            for feed, entry in refused.items()
-            if (was := self._book.table(feed).captured) is not None and was.name == entry.contract.table
-        }
-        names, oids = [was.name for was in former.values()], [was.oid for was in former.values()]
-        seen = look(self._slot.statements, self._slot.name, names, oids, source=self._name) if former else None
-        gone = {feed: absent(feed, was, seen.now(was.name, was.oid)) for feed, was in former.items() if seen}
-        return {feed: (why.reason, why.fix) for feed, why in gone.items() if why is not None}
-
-    def _wait(self, feed: str, reason: str) -> None:
-        self._retry_at[feed] = time.monotonic() + LOCK_RETRY_SECONDS
-        self._book.wait(feed, reason)
-
-    def seen(self, feeds: Mapping[str, FeedEntry]) -> tuple[Look, Mapping[str, CatalogTable]]:
-        """The feeds' tables as the catalog has them now, and where the log is."""
-        names = [entry.contract.table for entry in feeds.values()]
-        statements = self._slot.statements
-        seen = look(statements, self._slot.name, names, (), source=self._name)
-        with translated(self._name):
-            return seen, tables(statements, self._types, names)
-
-    def planned(
-        self, feeds: Mapping[str, FeedEntry], seen: Look, present: Mapping[str, CatalogTable]
-    ) -> dict[str, FeedEntry]:
-        """Note in the book how each table is to be copied; the feeds whose table is there."""
-        found: dict[str, FeedEntry] = {}
-        for feed, entry in feeds.items():
-            captured, table = seen.by_name.get(entry.contract.table), present.get(entry.contract.table)
-            if captured is None or table is None:
-                continue  # it has gone since it was admitted
-            place = self._book.table(feed)
-            if not (self._goes_on(place, entry, table) and place.captured and place.captured.oid == captured.oid):
-                place = place.fresh()
-            since = place.since if place.is_emptied else seen.at
-            columns = tuple(sorted(columns_of(entry)))
-            place = replace(place, filenode=table.filenode, columns=columns, since=since)
-            self._book.set(feed, replace(place, captured=captured, seen_at=seen.at))
-            found[feed] = entry
-        return found
-
-    def _goes_on(self, place: TablePlace, entry: FeedEntry, table: CatalogTable) -> bool:
-        """Not if the file was rewritten, old rows are not logged whole (PG-16), or the contract has further columns."""
-        is_same = place.state == COPYING and place.copy > 0 and place.filenode == table.filenode
-        return is_same and columns_of(entry) <= set(place.columns) and table.is_whole_row
-
     # ── beside the stream ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def add(self, news: Mapping[str, FeedEntry], stream: Stream, origin: Origin) -> Iterator[SourceBatch]:
+    def add(self, news: Mapping[str, FeedEntry], stream: Stream) -> Iterator[SourceBatch]:
         """Copy tables while the stream goes on."""
         try:
-            feeds = yield from self.admitted(news, stream.position)
+            feeds = yield from self._plan.admitted(news, stream.position)
             if not feeds:
                 return
-            seen, present = self.seen(feeds)  # from here to the truncates nothing is read from the stream
-            feeds = self.planned(feeds, seen, present)
+            seen, present = self._plan.seen(feeds)  # from here to the truncates nothing is read from the stream
+            feeds = self._plan.planned(feeds, seen, present)
             self._book.save(self._book.place)
             if anew := [entry for feed, entry in feeds.items() if not self._book.table(feed).is_emptied]:
                 marks = [Emptied(feed=entry.feed, copy=self._book.table(entry.feed).copy) for entry in anew]
                 self._emptied.update((mark.feed, mark.copy) for mark in marks)
-                yield origin.emptied(anew, marks, at=seen.at)
+                yield self._origin().emptied(anew, marks, at=seen.at)
             self.overtaken = Overtaken(feeds.values())
             reading = yield from self._opened()
             held = self.hold(feeds)
@@ -166,7 +84,7 @@ class Copying:
             while stream.position < reading.position:
                 stream.ask()
                 yield SourceBatch()
-            yield from self.copy(held, {name: present[name] for name in by_table(held)}, origin)
+            yield from self.copy(held, {name: present[name] for name in by_table(held)})
         finally:
             self.overtaken = None
             self.close()
@@ -199,19 +117,17 @@ class Copying:
         locked = set(self._reading.hold(by_table(feeds)))
         for feed, entry in feeds.items():
             if entry.contract.table in locked:
-                self._wait(feed, f"waits for a lock on {entry.contract.table}")
+                self._plan.wait(feed, f"waits for a lock on {entry.contract.table}")
         return {feed: entry for feed, entry in feeds.items() if entry.contract.table not in locked}
 
-    def first(
-        self, feeds: Mapping[str, FeedEntry], present: Mapping[str, CatalogTable], origin: Origin
-    ) -> Iterator[SourceBatch]:
+    def first(self, feeds: Mapping[str, FeedEntry], present: Mapping[str, CatalogTable]) -> Iterator[SourceBatch]:
         """Copy tables before the stream begins: nothing overtakes their rows, so that several processes may share the work."""
         assert self._reading is not None, "opened by the caller"
         self._parallel = ParallelCopy.begun(
-            self._setting, origin, self._reading, present, by_table(feeds), self._processes_most
+            self._setting, self._origin(), self._reading, present, by_table(feeds), self._processes_most
         )
         if self._parallel is None:
-            yield from self.copy(feeds, present, origin)
+            yield from self.copy(feeds, present)
             return
         while not self._book.place.is_emptied:  # no row may overtake the truncates, and the processes' take another way
             yield SourceBatch()
@@ -222,18 +138,16 @@ class Copying:
             self._book.arrived(feed)
         self.close()
 
-    def copy(
-        self, feeds: Mapping[str, FeedEntry], present: Mapping[str, CatalogTable], origin: Origin
-    ) -> Iterator[SourceBatch]:
+    def copy(self, feeds: Mapping[str, FeedEntry], present: Mapping[str, CatalogTable]) -> Iterator[SourceBatch]:
         """Copy tables one after the other; one that is stopped, or is to be copied anew, meanwhile is left."""
         entries = by_table(feeds)
         # Small tables first: most feeds are whole within seconds, and none waits for a giant that comes before it by name.
         for name, table in sorted(present.items(), key=lambda item: item[1].blocks):
-            if not (yield from self._table(entries[name], table, origin)):
+            if not (yield from self._table(entries[name], table)):
                 break
         self.close()
 
-    def _table(self, entry: FeedEntry, table: CatalogTable, origin: Origin) -> Generator[SourceBatch, None, bool]:
+    def _table(self, entry: FeedEntry, table: CatalogTable) -> Generator[SourceBatch, None, bool]:
         """False where all that is left is to be copied out of a later snapshot, from where this one has come to."""
         assert self._reading is not None, "opened by the caller"
         feed, place = entry.feed, self._book.table(entry.feed)
@@ -241,7 +155,7 @@ class Copying:
         if not self._is_wanted(feed, place):
             return True
         _logger.info("%s: copies %s from block %d", self._name, table.name, next_block)
-        copy = TableCopy(self._reading, entry, table, origin)
+        copy = TableCopy(self._reading, entry, table, self._origin())
         for start, end in ranges(table, next_block):
             rows = 0
             for batch in copy.rows(start, end):

@@ -25,7 +25,9 @@ from typing import Any, BinaryIO
 
 from producers.oversize import append_or_point
 from producers.postgresql.link.link import connect
-from producers.postgresql.snapshot.snapshot import Origin, Reading, TableCopy
+from producers.postgresql.snapshot.origin import Origin
+from producers.postgresql.snapshot.snapshot import Reading
+from producers.postgresql.snapshot.table_copy import TableCopy
 from producers.source import SourceBatch
 from schemas.agreement.directory import FeedEntry
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Move, Transient, asked_seconds, next_move

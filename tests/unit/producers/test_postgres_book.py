@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from producers.postgresql.book import Book
 from producers.postgresql.place import COPYING, LIVE, TablePlace
-from producers.postgresql.snapshot.snapshot import Emptied, RangeDone
+from producers.postgresql.snapshot.mark import Emptied, RangeDone
 from producers.source import MemoryProgress, SourceSetting
 from schemas.agreement.agency import Agency, SourceConfig
 

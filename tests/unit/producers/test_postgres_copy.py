@@ -15,7 +15,7 @@ from producers.postgresql.link.link import Locked
 from producers.postgresql.options import PostgresSourceOptions
 from producers.postgresql.snapshot.copy import PROCESSES_MAX, Front, processes_most, processes_worth
 from producers.postgresql.snapshot.copyist import error_heard, error_told
-from producers.postgresql.snapshot.snapshot import RANGE_BLOCKS, ranges
+from producers.postgresql.snapshot.table_copy import RANGE_BLOCKS, ranges
 from producers.source import MemoryProgress, SourceSetting
 from schemas.agreement.agency import Agency, SourceConfig
 from schemas.errors import ContractBroken, Misconfigured, Move, Transient, asked_seconds, next_move
