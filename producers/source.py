@@ -22,6 +22,9 @@ from schemas.log.writer import LogSetting
 
 _Options = TypeVar("_Options")
 
+TRUNCATE_KEY = b""
+"""The key of a truncate: compacted topics refuse null keys, and an empty one reads as no key (KF-08)."""
+
 Feeds = Callable[[], Mapping[str, FeedEntry]]
 """The feeds that a source is to capture now. The same object as last time says that nothing has changed."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from producers.source import SourceBatch
+from producers.source import TRUNCATE_KEY, SourceBatch
 from schemas.agreement.directory import FeedEntry
 from schemas.change import Op, Record
 from schemas.contract import Contract
@@ -25,7 +25,6 @@ from schemas.wire.envelope import SOURCE_FIELDS, key_schema, unframe, value_sche
 from schemas.wire.schema import SchemaOf
 
 KEPT_HEADERS = frozenset({"reason", "correction_of"})
-TRUNCATE_KEY = b""  # compacted topics refuse null keys (KF-08)
 
 Headers = Sequence[tuple[str, bytes]]
 

@@ -21,10 +21,10 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from producers.mesh.feed import TRUNCATE_KEY, PeerFeed, topic_of
+from producers.mesh.feed import PeerFeed, topic_of
 from producers.mesh.link import PeerAddress, PeerLink, statement_in
 from producers.mesh.place import READY, RESYNC, PeerMark, PeerPlace
-from producers.source import SourceBatch, SourceSetting
+from producers.source import TRUNCATE_KEY, SourceBatch, SourceSetting
 from schemas.agreement.anchor import AnchorOptions
 from schemas.agreement.identity import Statement
 from schemas.change import Partition, Record

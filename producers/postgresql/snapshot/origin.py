@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from producers.postgresql.link.catalog import split
-from producers.postgresql.stream.stream import TRUNCATE_KEY
 from producers.postgresql.value.envelope import FeedEnvelope, Transaction, truncate_value
-from producers.source import SourceBatch
+from producers.source import TRUNCATE_KEY, SourceBatch
 from schemas.agreement.directory import FeedEntry
 
 

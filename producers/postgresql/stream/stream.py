@@ -20,12 +20,11 @@ from producers.postgresql.stream.walsender import Walsender
 from producers.postgresql.value.envelope import END, ORDINALS, SOME, Transaction, truncate_value
 from producers.postgresql.value.transcode import Unsent
 from producers.postgresql.value.tuple import PADDING
-from producers.source import SourceBatch
+from producers.source import TRUNCATE_KEY, SourceBatch
 from schemas.errors import ContractBroken, Rejected
 from schemas.wire.varint import LAST, varint
 
 BATCH_MESSAGES = 1_000
-TRUNCATE_KEY = b""  # compacted topics refuse null keys; an empty one reads as no key (KF-08)
 
 _OID = struct.Struct(">I").unpack_from
 _SMALL = len(ORDINALS)

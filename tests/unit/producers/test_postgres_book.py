@@ -49,3 +49,22 @@ def test_marks_of_a_former_copy_are_not_taken_for_the_present_one() -> None:
     noted.confirm(Emptied(feed=FEED, copy=2))
     noted.confirm(RangeDone(feed=FEED, copy=2, next_block=None, rows=13))
     assert (noted.table(FEED).state, noted.table(FEED).rows) == (LIVE, 13)
+
+
+def test_what_people_ask_to_be_copied_anew_is_taken_up_once() -> None:
+    noted = book(TablePlace(copy=1, state=LIVE))
+    assert not noted.heed({FEED: "first", "b.other": "first"}, [FEED])
+    assert (noted.table(FEED).copy, noted.table(FEED).state) == (2, COPYING)
+    assert not noted.heed({FEED: "first"}, [FEED])
+    assert noted.table(FEED).copy == 2
+    assert not noted.heed({FEED: "second"}, [FEED])
+    assert noted.table(FEED).copy == 3
+
+
+def test_a_source_that_is_to_be_copied_anew_is_opened_anew_unless_it_never_began() -> None:
+    noted = book(TablePlace())
+    assert not noted.heed({"a.main": "first"}, [FEED])
+    noted.place = replace(noted.place, phase="ready")
+    assert noted.heed({"a.main": "second"}, [FEED])
+    assert noted.place.phase == "resync"
+    assert not noted.heed({"a.main": "second"}, [FEED])
