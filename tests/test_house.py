@@ -48,7 +48,8 @@ DOORS = {
     },
     "confluent_kafka": {
         "schemas/log/": "the log's own room",
-        "ops/watch/lag.py": "asks how far groups are",
+        "ops/watch/lag.py": "says which brokers did not answer",
+        "ops/watch/offsets/": "asks how far groups are",
         "producers/mesh/": "reads another mesh",
         "schemas/registry/": "the registry's own topic",
         "ops/bench/": "measures beside the mesh",
