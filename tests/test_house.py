@@ -121,7 +121,7 @@ NAMESAKES = {
     "ops/embedded/": "programs, databases and users of the embedded servers",
     "ops/host/": "the embedded server",
     "ops/metrics/": "a label",
-    "ops/onboarding/neighbours.py": "a directory of the mesh's",
+    "ops/onboarding/examination/neighbours.py": "a directory of the mesh's",
     "ops/prometheus/configuration.py": "a word of Prometheus'",
     "ops/soak/memory.py": "the embedded server",
     "ops/soak/trouble.py": "the embedded server",
