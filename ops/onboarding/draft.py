@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ops.kinds.sources import SOURCES
-from ops.lint.column import seems_personal
-from ops.lint.contract import UNDECIDED
+from ops.lint.contract.column import seems_personal
+from ops.lint.contract.gov import UNDECIDED
 from ops.lint.folder import AGENCY_FILE, CODE, VARIABLE, resolved
 from producers.draft import DraftedTable, Drafting, LeftOut
 from producers.finding import Finding

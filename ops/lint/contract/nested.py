@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ops.lint.column import INTERVAL, seems_personal, unmapped
+from ops.lint.contract.column import INTERVAL, seems_personal, unmapped
 from ops.lint.located import Path
 from schemas.wire.schema import PRIMITIVES, AvroSchema, kind_of
 
