@@ -26,9 +26,11 @@ from jgo.constants import MAVEN_CENTRAL_URL
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from schemas.backoff import Backoff
 from schemas.errors import Misconfigured, Transient
 
-_PAUSES_SECONDS = (0.5, 1.0, 2.0, 0.0)
+_ATTEMPTS = 4
+_AGAIN = Backoff(first_seconds=0.5, longest_seconds=2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,12 +194,12 @@ class _Download:
 
     def run(self, bases: Sequence[str], pause: Callable[[float], None]) -> None:
         """Get the jar from the first repository that has it; see `class_path` for the errors."""
-        for seconds in _PAUSES_SECONDS:
+        for attempt in range(1, _ATTEMPTS + 1):
             if any(self._attempt(base) for base in bases):
                 self._partial.replace(self._target)
                 return
-            if seconds:
-                pause(seconds)
+            if attempt < _ATTEMPTS:
+                pause(_AGAIN.after(attempt))
         said = "; ".join(dict.fromkeys(self._causes))
         if self._is_answered:
             fix = "check the repositories in jgo.conf and the mirror in Maven's settings.xml: none has the locked jar"

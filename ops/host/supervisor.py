@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ops.embedded.program import Program, Running, launch, rotate, wait_ready
+from schemas.backoff import Backoff
 from schemas.errors import Misconfigured, Transient
 
-PAUSES_SECONDS = (0.0, 0.2, 1.0, 2.0, 5.0, 10.0)
-"""How long to wait before a restart, by the number of early ends in a row; the last one stays."""
+AGAIN = Backoff(first_seconds=0.3, longest_seconds=10.0, jitter=0)
+"""How long to wait before a restart, from the second early end in a row on; nobody else starts it, so nobody is to be spread."""
 
 STEADY_SECONDS = 20.0
 """A child that lived this long did not end early."""
@@ -35,7 +36,7 @@ def pause_before_restart(lived_seconds: float, early_ends: int) -> tuple[float, 
     """The pause before the next start, and the new number of early ends in a row."""
     if lived_seconds >= STEADY_SECONDS:
         early_ends = 0
-    return PAUSES_SECONDS[min(early_ends, len(PAUSES_SECONDS) - 1)], early_ends + 1
+    return AGAIN.after(early_ends) if early_ends else 0.0, early_ends + 1
 
 
 @dataclass(slots=True)
