@@ -1,4 +1,4 @@
-"""Hop 3: granted feeds reach their subscribers. Reads `out` topics, writes databases, webhooks and files.
+"""Hop 3: granted feeds reach their subscribers. Reads `out` topics, writes databases, webhooks and files, and serves live feeds.
 
 Imports the ground only. Upholds invariants 1 (the broker's offset moves behind the subscriber's data), 3 (delivered or dead letter),
 4 (order per key, also among parallel requests and halves of a run), 6 (topics of active grants only), 7 and 8 (a lane per

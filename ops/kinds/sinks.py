@@ -10,6 +10,7 @@ from sinks.drops.s3.kind import S3
 from sinks.drops.sftp.kind import SFTP
 from sinks.http.kind import WEBHOOK
 from sinks.kind import SinkKind
+from sinks.live.kind import LIVE
 from sinks.mesh.kind import PEER
 from sinks.postgresql.kind import POSTGRES
 
@@ -19,6 +20,7 @@ SINKS: Mapping[str, SinkKind] = {
     "files": FILES,
     "s3": S3,
     "sftp": SFTP,
+    "live": LIVE,
     MESH: PEER,
 }
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from ops.kinds.sinks import SINKS
 from schemas.agreement.subscriber import SinkConfig
 from schemas.change import Batch, Partition
 from schemas.log.kafka import Kafka
@@ -82,8 +83,9 @@ def main() -> None:
     kinds = {
         "postgres": SinkKind(build=killing(build_postgres), batching=lambda _setup: BatchingPolicy(records_max=400)),
         "files": SinkKind(build=killing(build_files), batching=files_batching),
+        "live": SINKS["live"],
     }
-    options = {"every_seconds": 0.1} if wanted["kind"] == "files" else {}
+    options = wanted.get("options") or ({"every_seconds": 0.1} if wanted["kind"] == "files" else {})
     directory = directory_of({feed.subscriber: SinkConfig(name="main", kind=wanted["kind"], options=options)}, feed)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

@@ -24,6 +24,7 @@ PROVEN_BY = {
     "sink files": "test_sink_files.py",
     "sink s3": "test_sink_s3.py",
     "sink sftp": "test_sink_sftp.py",
+    "sink live": "test_sink_live.py",
     "sink mesh": "test_federation.py",
 }
 

@@ -1,0 +1,50 @@
+"""A live feed as a kind of sink: the subscriber follows a stream over HTTP, or takes changes and acknowledges them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from schemas.agreement.grant import Grant
+from sinks.kind import Destination, Secret, SinkKind
+from sinks.live.options import CERTIFICATE_KEY, PREVIOUS_TOKEN, TOKEN, LiveOptions
+from sinks.sink import AnsweringSink, SinkSetup
+
+
+def _build(setup: SinkSetup) -> AnsweringSink:
+    from sinks.live.sink import build_live
+
+    return build_live(setup)
+
+
+def _try(setup: SinkSetup) -> None:
+    from sinks.live.sink import try_live
+
+    try_live(setup)
+
+
+def _places(setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Destination]:
+    at = setup.options(LiveOptions).listen
+    yield Destination(what="its listener", where=("listener", at.host, str(at.port)))
+
+
+_SECRETS = (
+    Secret(
+        name=TOKEN,
+        what="token",
+        needed_because="so nobody would be let in",
+        or_option="secret",
+        form="32 or more random characters of A-Z, a-z, 0-9 and -._~+/",
+        variable="TOKEN",
+    ),
+    Secret(name=PREVIOUS_TOKEN, what="token", variable="TOKEN"),
+    Secret(name=CERTIFICATE_KEY, what="key of its certificate"),
+)
+
+LIVE = SinkKind(
+    build=_build,
+    options=LiveOptions,
+    secrets=_SECRETS,
+    trial=_try,
+    places=_places,
+    listens=True,
+)
