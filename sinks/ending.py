@@ -19,12 +19,12 @@ from typing import Protocol, runtime_checkable
 from schemas.agreement.ending import GRANT_ENDED, Ending
 from schemas.agreement.grant import AtEnd
 from schemas.change import Batch, Record
-from schemas.errors import MeshError, Transient
+from schemas.errors import Fenced, MeshError, Transient
 from schemas.incident import Incidents, State
 from schemas.position import Position
 from schemas.wire.codec import Codec
 from schemas.wire.schema import SchemaOf
-from sinks.sink import AnsweringSink, Fenced, Gone, Sink
+from sinks.sink import AnsweringSink, Gone, Sink
 
 AGAIN_SECONDS = 15.0
 OUTSIDE = -1

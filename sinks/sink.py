@@ -170,13 +170,13 @@ class Moved(Fenced):
 
 
 @runtime_checkable
-class Watchful(Protocol):
+class CheckableTarget(Protocol):
     """A sink that can see whether its target is still as it was left. `reasons` say why topics are delivered anew."""
 
     reasons: dict[str, str]
 
-    def look(self) -> None:
-        """Look now. Raises Moved when the target went back or lost something, Fenced when another process took it over."""
+    def check(self) -> None:
+        """Check now. Raises Moved when the target went back or lost something, Fenced when another process took it over."""
         ...
 
 

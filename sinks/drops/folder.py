@@ -16,9 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from schemas.errors import ContractBroken, MeshError, Transient
+from schemas.errors import ContractBroken, Fenced, MeshError, Transient
 from sinks.drops.access import PRIVATE, DropAccess
-from sinks.sink import Fenced
 
 DRAFT = ".draft"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -26,7 +26,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from schemas.agreement.ending import Ending
-from schemas.errors import MeshError
+from schemas.errors import Fenced, MeshError
 from sinks.ending import Endings
 from sinks.lane.report import LaneReport
 from sinks.lane.retry import LaneStoppedError
@@ -34,7 +34,7 @@ from sinks.lane.rewind import Rewinds
 from sinks.lane.session import LaneSession
 from sinks.lane.setup import LaneParts, LaneSetup
 from sinks.lane.standstill import Standstill
-from sinks.sink import Fenced, Gone, Moved
+from sinks.sink import Gone, Moved
 
 logger = logging.getLogger(__name__)
 

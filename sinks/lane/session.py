@@ -16,8 +16,8 @@ from sinks.lane.dispatch.dispatch import Dispatch
 from sinks.lane.retry import RetryLoop
 from sinks.lane.rewind import REASON, Rewindable
 from sinks.lane.setup import LaneParts, LaneSetup
-from sinks.lane.watchman import Watchman
-from sinks.sink import AnsweringSink, OffsetKeeper, Sink, Watchful
+from sinks.lane.target_check import TargetCheck
+from sinks.sink import AnsweringSink, CheckableTarget, OffsetKeeper, Sink
 
 
 class LaneSession:
@@ -60,7 +60,7 @@ class LaneSession:
         if back and isinstance(sink, Rewindable):
             sink.rewind(back)
         self._parts.rewinds.done(list(back))
-        if isinstance(sink, Watchful):
+        if isinstance(sink, CheckableTarget):
             sink.reasons |= dict.fromkeys((topic for topic, _ in back), REASON)
         return starts | back
 
@@ -72,7 +72,7 @@ class LaneSession:
     def _loop(self, reader: Reader, sink: Sink, dead_letters: DeadLetters) -> None:
         config, now = self._setup.config, self._setup.now
         gathered = BatchAccumulator(self._setup.batching)
-        watchman = Watchman(sink, self._report, config.check_every_seconds)
+        target_check = TargetCheck(sink, self._report, config.check_every_seconds)
         deferral = Deferral(
             self._setup,
             reader=reader,
@@ -84,7 +84,7 @@ class LaneSession:
         while not self._parts.stop.is_set():
             reader.follow(self._report.grants.keys())
             self._parts.endings.look(sink, now())
-            watchman.look(now())
+            target_check.check(now())
             deferral.tick()
             records_max, bytes_max = gathered.room
             within = min(gathered.wait_seconds(now()), config.poll_seconds) if gathered else config.poll_seconds
@@ -94,7 +94,7 @@ class LaneSession:
                 within_seconds=within,
                 pause_seconds=self._setup.pause_seconds(),
             )
-            watchman.tell(reader)
+            target_check.tell(reader)
             if not read and not gathered:
                 deferral.caught_up(has_partitions=reader.has_partitions)
                 continue

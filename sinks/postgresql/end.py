@@ -13,11 +13,11 @@ from typing import Any
 
 from schemas.agreement.ending import Ending
 from schemas.agreement.grant import AtEnd
+from schemas.errors import Fenced
 from schemas.feed import edition_of, first_edition, later_edition
 from sinks.postgresql.pipe import Pipe
 from sinks.postgresql.table.row import sql_type
 from sinks.postgresql.table.table import TOKEN, DeliveredTable, does_fit, quote
-from sinks.sink import Fenced
 
 ENDED = -1
 

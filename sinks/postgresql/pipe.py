@@ -16,9 +16,8 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
-from schemas.errors import MeshError, Misconfigured, Rejected, Transient
+from schemas.errors import Fenced, MeshError, Misconfigured, Rejected, Transient
 from sinks.postgresql.fault import FaultPlace, translate
-from sinks.sink import Fenced
 
 ANSWER_WITHIN_SECONDS = 120.0
 CONNECT_WITHIN_SECONDS = 10

@@ -137,7 +137,7 @@ class PostgresSink:
         """Go on from these offsets: rows that are newer stay, rows that are missing come again."""
         self._place.rewind(starts)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """See whether the database is still as it was left."""
         if not self._place.epochs:
             return

@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 
 from schemas.agreement.subscriber import SinkConfig
-from schemas.errors import ContractBroken, Transient
+from schemas.errors import ContractBroken, Fenced, Transient
 from schemas.log.kafka import Kafka
 from sinks.drops.files import build_files, files_batching
 from sinks.drops.folder import DropFolder
 from sinks.drops.format import format_of
 from sinks.drops.sink import DropSink
 from sinks.kind import SinkKind
-from sinks.sink import Fenced
 from tests.stage.delivering import Desk, OutFeed, decimal, delivering, directory_of
 from tests.stage.feeds import create
 from tests.stage.until import until

@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from schemas.errors import Misconfigured, Rejected, Transient
+from schemas.errors import Fenced, Misconfigured, Rejected, Transient
 from sinks.postgresql.sink import PostgresSink
-from sinks.sink import BEGINNING, Fenced, TopicTrouble
+from sinks.sink import BEGINNING, TopicTrouble
 from tests.stage.delivering import PERSON, OutFeed, decimal
 
 OPEN: list[PostgresSink] = []

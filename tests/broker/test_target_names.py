@@ -99,12 +99,12 @@ def test_a_table_of_before_keeps_its_names_and_loses_what_is_no_longer_granted(d
         changed(feed, sink, feed.record("u", row(1, "乙", 0.6)), feed.record("d", row(2, "甲", 0.5)))
         assert columns(dsn) == [ID, NAME, SHARE]
         assert rows(dsn) == [(1, "乙", 0.6)]
-        sink.look()
+        sink.check()
         feed.use([*FIELDS, {"name": avro_name("备注"), "type": ["null", "string"]}])
         sink.narrow(feed.topic, feed.value_id)
         changed(feed, sink, feed.record("u", {**row(1, "丙", 0.7), avro_name("备注"): "注"}))
         assert columns(dsn) == [ID, NAME, SHARE, "备注"], "a column that is new is called as in the source"
-        sink.look()
+        sink.check()
         feed.use(FIELDS[:2])
         sink.narrow(feed.topic, feed.value_id)
         assert columns(dsn) == [ID, NAME], "what is no longer granted goes, whatever it is called"

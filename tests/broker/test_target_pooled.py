@@ -33,7 +33,7 @@ def test_rows_arrive_though_every_transaction_has_another_connection(dsn: str, u
             records = [feed.record("u", person(number, f"turn {turn}")) for number in range(20)]
             sink.write([feed.batch(*records)])
         sink.write([feed.batch(feed.record("d", person(19, "")), feed.tombstone(person(19, "")))])
-        sink.look()
+        sink.check()
         with psycopg.connect(dsn) as connection:
             connection.execute("ALTER TABLE police_person ADD CHECK (name <> 'bad')")
         with pytest.raises(Rejected):

@@ -62,6 +62,7 @@ class Dispatch:
         self._stop = parts.stop
         self._reader = reader
         self._sink = sink
+        self._offering = sink if isinstance(sink, OfferingSink) else None
         self._dead_letters = dead_letters
         self._retries = retries
         self._buffer = KeyOrderedBuffer(sink.terms.schedule_seconds)
@@ -131,10 +132,10 @@ class Dispatch:
                 answer.add_done_callback(self._answers.put)
 
     def _ask(self, run: list[BufferedChange], messages: list[Any]) -> Answer:
-        if not isinstance(self._sink, OfferingSink):
+        if self._offering is None:
             return self._pool.submit(self._sink.send, messages)
         [entry], [message] = run, messages  # its terms say one change at a time
-        return self._sink.offer((entry.partition.topic, entry.partition.number), entry.record.offset, message)
+        return self._offering.offer((entry.partition.topic, entry.partition.number), entry.record.offset, message)
 
     def _withdraw(self) -> None:
         """What has not gone out yet of partitions that are no longer ours does not go out any more."""

@@ -11,13 +11,13 @@ import struct
 from collections.abc import Collection, Mapping, Sequence
 
 from schemas.change import Partition
-from schemas.errors import ContractBroken, Misconfigured
+from schemas.errors import ContractBroken, Fenced, Misconfigured
 from sinks.postgresql.neighbour import refuse_captured
 from sinks.postgresql.pipe import Pipe, SqlStatement
 from sinks.postgresql.table.array import array
 from sinks.postgresql.table.row import OIDS, cell
 from sinks.postgresql.table.table import move_offsets, own_tables, quote, take_over
-from sinks.sink import BEGINNING, Fenced, Moved
+from sinks.sink import BEGINNING, Moved
 
 _TEXT, _INT4, _INT8 = OIDS["text"], OIDS["integer"], OIDS["bigint"]
 

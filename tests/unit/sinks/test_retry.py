@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from schemas.backoff import Backoff
-from schemas.errors import ContractBroken, Rejected, Transient
+from schemas.errors import ContractBroken, Fenced, Rejected, Transient
 from sinks.lane.refusals import REFUSED_RUN_MAX, Refusals
 from sinks.lane.retry import RetryDecision, RetryPolicy
-from sinks.sink import Fenced, Gone
+from sinks.sink import Gone
 
 POLICY = RetryPolicy(
     backoff=Backoff(first_seconds=1.0, longest_seconds=4.0, jitter=0),
