@@ -1,8 +1,8 @@
 """Release: what a source holds in its department's database is given back once its last feed was offboarded.
 
 A slot that nobody reads makes the database keep its log until the disk is full. So giving it back is tried until it is done,
-and said while it is not; no kill forgets it, since its record in the directory (schemas/agreement/offboarding.py) stands
-until it is done.
+whatever error says no (it departs from `next_move`: nothing else waits for it), and said while it is not; no kill forgets it,
+since its record in the directory (schemas/agreement/offboarding.py) stands until it is done.
 """
 
 from __future__ import annotations
