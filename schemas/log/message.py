@@ -79,6 +79,16 @@ def is_end(error: KafkaError, place: str) -> bool:
     return False
 
 
+def sound(messages: list[Message]) -> list[Message]:
+    """The messages that are records; of the others, passing trouble is left out. Raises as `is_end`."""
+    records = [message for message in messages if message.error() is None]
+    if len(records) < len(messages):
+        for message in messages:
+            if (error := message.error()) is not None:
+                is_end(error, f"{message.topic()} [{message.partition()}]")
+    return records
+
+
 def gap_at(place: str, breach: str) -> ContractBroken:
     """The error for records that nobody delivered and that are gone."""
     # Invariant 9, KF-12: neither a gap nor a topic made anew passes silently.

@@ -22,8 +22,8 @@ from schemas.log.message import (
     FEW_RECORDS,
     SLICE_RECORDS,
     group_messages,
-    is_end,
     reader_settings,
+    sound,
 )
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Reader:
             size += sum(map(len, more))
         self._raise_trouble()
         self._commit_sometimes()
-        batches = group_messages(self._without_errors(messages), has_headers=self._has_headers)
+        batches = group_messages(sound(messages), has_headers=self._has_headers)
         return [batch for batch in batches if self.holds(batch)]
 
     def idle(self, seconds: float, stop: threading.Event) -> None:
@@ -174,14 +174,6 @@ class Reader:
         except Transient as error:
             logger.warning("%s: last commit failed, some records will come again: %s", self._group, error)
         self._consumer.close()
-
-    def _without_errors(self, messages: list[Message]) -> list[Message]:
-        sound = [message for message in messages if message.error() is None]
-        if len(sound) < len(messages):
-            for message in messages:
-                if (error := message.error()) is not None:
-                    is_end(error, f"{message.topic()} [{message.partition()}]")
-        return sound
 
     def _raise_trouble(self) -> None:
         if self._trouble is not None:
