@@ -19,6 +19,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
+from functools import lru_cache
 from operator import mul
 from typing import Any, NamedTuple
 
@@ -118,6 +119,20 @@ def validate_citizen_id(
     edition of GB/T 2260 ever had. `declared` are columns of the same row; `sex` is compared. Codes: LEN, ID_TYPE, DATE,
     CHECK; warnings: REGION_UNKNOWN, SEQ.
     """
+    if as_of is None and regions is None and declared is None:
+        return _citizen_id_alone(text)
+    return _validate_citizen_id(text, as_of, regions, declared)
+
+
+@lru_cache(maxsize=1 << 15)
+def _citizen_id_alone(text: str) -> Validation:
+    """One number comes again and again: with each row of its person, to each flow that reads it, in every fold."""
+    return _validate_citizen_id(text, None, None, None)
+
+
+def _validate_citizen_id(
+    text: str, as_of: date | None, regions: Collection[str] | None, declared: Mapping[str, Any] | None
+) -> Validation:
     number = normalise(text)
     if _CITIZEN_SHAPE.fullmatch(number) is None:
         return _LEN

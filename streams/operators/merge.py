@@ -105,32 +105,42 @@ def merge(
         if fact.row is not None:
             by_feed.setdefault(fact.feed, []).append(fact)
     for rows in by_feed.values():
-        rows.sort(key=lambda fact: (rank(fact), fact.event_at, fact.row_id), reverse=True)
+        if len(rows) > 1:
+            rows.sort(key=lambda fact: (rank(fact), fact.event_at, fact.row_id), reverse=True)
     merged = Merged()
     for name, choices in rules.items():
         merged.values[name] = None
         for source in choices:
-            spoken = [fact for fact in by_feed.get(source.feed, ()) if fact.row and source.read(fact.row) is not None]
-            if spoken:
-                _supply(merged, name, spoken, source.read)
+            rows = by_feed.get(source.feed)
+            if rows and _supply(merged, name, rows, source.read):
                 break
     return merged
 
 
-def _supply(merged: Merged, name: str, spoken: Sequence[Fact], read: Read) -> None:
-    value = read(spoken[0].row or {})
-    first = spoken[0]
-    for fact in spoken:  # newest first, as far back as they agree
-        if read(fact.row or {}) != value:
+def _supply(merged: Merged, name: str, rows: Iterable[Fact], read: Read) -> bool:
+    """Take a field from the newest of these rows that says something, if one does."""
+    value: Any = None
+    speaker: Fact | None = None
+    first: Fact | None = None
+    for fact in rows:  # newest first, as far back as those that say something agree
+        said = read(fact.row or {})
+        if said is None:
+            continue
+        if speaker is None:
+            value, speaker = said, fact
+        elif said != value:
             break
         first = origin(fact, read)
+    if speaker is None or first is None:
+        return False
     merged.values[name] = value
-    merged.facts[name] = spoken[0]
+    merged.facts[name] = speaker
     merged.provenance[name] = {
         "feed": first.feed,
         "position": first.position,
         "committed_at": first.committed_at_ms * 1000,
     }
+    return True
 
 
 def origin(fact: Fact, read: Read) -> Fact:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from streams.flows.configuration import midnight
 from streams.flows.person.evidence import as_evidence, holder, number_of
@@ -56,15 +57,31 @@ class Gathered:
 
 def gather(subject: Subject) -> Gathered:
     """Put the subject's own facts and those of its former numbers together."""
+    facts = [fact for feed, rows in subject.facts.items() if not feed.startswith("~") for fact in rows.values()]
+    lent: frozenset[tuple[str, str, str]] = frozenset()
+    if moved := subject.told("moved"):
+        facts, lent = _joined(facts, moved)
+    else:
+        facts.sort(key=attrgetter("feed", "row_id"))
+    superseded: dict[str, int] = {}
+    for row in subject.told("superseded"):
+        superseded[row["number"]] = max(row["until"], superseded.get(row["number"], row["until"]))
+    superseded.pop(subject.id, None)
+    changes = sorted(_changes(facts), key=lambda change: change.order)
+    shared = {change.old for change in changes if change.new == subject.id and change.reason == SHARED_NUMBER}
+    numbers = frozenset({subject.id, *superseded, *shared})
+    return Gathered([as_evidence(fact, numbers) for fact in facts], numbers, superseded, changes, lent)
+
+
+def _joined(own: Iterable[Fact], moved: Iterable[Row]) -> tuple[list[Fact], frozenset[tuple[str, str, str]]]:
+    """Own facts and those that former numbers tell, by feed and row id; and the versions known only because they were lent."""
     versions: dict[tuple[str, str], dict[str, Fact]] = {}
-    for feed, rows in subject.facts.items():
-        if not feed.startswith("~"):
-            for fact in rows.values():
-                for version in (*fact.earlier, fact):
-                    _keep(versions, version.with_earlier(()))
+    for fact in own:
+        for version in (*fact.earlier, fact):
+            _keep(versions, version.with_earlier(()))
     known = {(*place, position) for place, found in versions.items() for position in found}
     lent: set[tuple[str, str, str]] = set()
-    for row in subject.told("moved"):
+    for row in moved:
         place = row["feed"], row["row_id"], row["position"]
         if row["is_lent"]:
             lent.add(place)
@@ -72,17 +89,7 @@ def gather(subject: Subject) -> Gathered:
             known.add(place)
         version = Fact(row["feed"], row["row_id"], row["row"], row["position"], row["event_at"], row["committed_at_ms"])
         _keep(versions, version)
-    superseded: dict[str, int] = {}
-    for row in subject.told("superseded"):
-        superseded[row["number"]] = max(row["until"], superseded.get(row["number"], row["until"]))
-    superseded.pop(subject.id, None)
-    facts = [_newest(found) for _, found in sorted(versions.items())]
-    changes = sorted(_changes(facts), key=lambda change: change.order)
-    shared = {change.old for change in changes if change.new == subject.id and change.reason == SHARED_NUMBER}
-    numbers = frozenset({subject.id, *superseded, *shared})
-    return Gathered(
-        [as_evidence(fact, numbers) for fact in facts], numbers, superseded, changes, frozenset(lent - known)
-    )
+    return [_newest(found) for _, found in sorted(versions.items())], frozenset(lent - known)
 
 
 def _keep(versions: dict[tuple[str, str], dict[str, Fact]], version: Fact) -> None:
