@@ -62,7 +62,7 @@ class RowCodec:
         """The row's bytes. Raises Rejected when it does not fit the schema."""
         try:
             return self._write(row)
-        except (ValueError, TypeError, OverflowError, KeyError) as error:
+        except (ValueError, TypeError, OverflowError, KeyError, AttributeError) as error:
             raise Rejected("not_encodable", f"a row: {type(error).__name__}") from error
 
     def _slow(self, column: AvroType) -> Callable[[Any], bytes]:

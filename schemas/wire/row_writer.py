@@ -1,7 +1,8 @@
 """Row writer: one generated function for one record schema, from a row of raw Avro values to its bytes.
 
 A general writer asks of every value which branch of its union it fits: half of the time. Here a column that is `null` and one
-primitive, or one primitive alone, is a few straight lines; any other kind of column is left to the writer that is handed in.
+primitive, or one primitive alone, is a few straight lines; a list of records or of primitives has a function of its own, made the
+same way; any other kind of column is left to the writer that is handed in.
 The bytes are those that fastavro writes (tests/unit/schemas/wire/test_row_writer.py).
 """
 
@@ -69,7 +70,8 @@ def _column(code: Code, column: str, field: Mapping[str, Any], slow: Slow) -> li
     refuse = _refusing(field["name"])
     kind, is_union = _primitive(field["type"])
     if kind is None:
-        return [f"{column} = {code.keep(slow(field['type']))}({column})"]
+        whole = slow(field["type"])  # also where it is not needed: later columns may name the types of this one
+        return [f"{column} = {code.keep(_list_writer(field, slow, whole) or whole)}({column})"]
     prefix = b"\2" if is_union else b""
     names = {
         "c": column,
@@ -98,6 +100,38 @@ def _primitive(avro_type: AvroType) -> tuple[str | None, bool]:
     if isinstance(avro_type, Mapping):
         return _primitive(avro_type["type"]) if avro_type["type"] in _LINES else (None, False)
     return (avro_type, False) if avro_type in _LINES else (None, False)
+
+
+def _list_writer(field: Mapping[str, Any], slow: Slow, whole: Callable[[Any], bytes]) -> Callable[[Any], bytes] | None:
+    """The writer of a list, which may be null; None for a column of another kind. What is no list is left to `whole`."""
+    avro_type, prefix = field["type"], b""
+    if isinstance(avro_type, Sequence) and len(avro_type) == 2 and avro_type[0] == "null":
+        avro_type, prefix = avro_type[1], b"\2"
+    if not isinstance(avro_type, Mapping) or avro_type["type"] != "array":
+        return None
+    write = _item_writer(field["name"], avro_type["items"], slow)
+    if write is None:
+        return None
+
+    def write_list(value: Any) -> bytes:
+        if type(value) is not list and type(value) is not tuple:
+            return whole(value)
+        if not value:
+            return prefix + b"\0"
+        return b"".join((prefix, long_bytes(len(value)), *map(write, value), b"\0"))
+
+    return write_list
+
+
+def _item_writer(column: str, items: AvroType, slow: Slow) -> Callable[[Any], bytes] | None:
+    """The writer of one item: a record of primitives, or a primitive; None for any other."""
+    if isinstance(items, Mapping) and items["type"] == "record":
+        is_plain = all(_primitive(field["type"])[0] is not None for field in items["fields"])
+        return row_writer(items, slow) if is_plain else None
+    if _primitive(items)[0] is None:
+        return None
+    write = row_writer({"fields": [{"name": column, "type": items}]}, slow)
+    return lambda item: write({column: item})
 
 
 def _far(kind: str, prefix: bytes, refuse: Callable[[Any], bytes]) -> Callable[[Any], bytes]:

@@ -25,10 +25,11 @@ from schemas.wire.schema import SchemaOf
 from streams.egress.backfill import FLUSH_SECONDS
 from streams.egress.route import Outlet
 from streams.engine.arrival import TRUNCATE, Arrival, Arrived
+from streams.engine.bundle import bundled
 from streams.engine.intake import Intake, Outgoing, feeds_of
 from streams.engine.message import HOLD, TICK, message_key, pack
 from streams.engine.state import Changelog
-from streams.engine.task import Summary, Task, Ways, Writer, spread
+from streams.engine.task import Summary, Task, Ways, Writer
 from streams.engine.time.clock import Told, place_of
 from streams.engine.time.past import Past, PastProgress, Replay, readers_of
 from streams.engine.time.unfolded import Unfolded, is_near_end
@@ -288,9 +289,8 @@ class Runner:
         outlet = self._outlet = self._outlet or self._open_outlet()
         try:
             append = outlet.append
-            for message in messages:
-                for topic, key, value, partition, headers in spread(message, self._ways):
-                    append(topic, key, value, partition=partition, headers=headers)
+            for topic, key, value, partition, _ in bundled(messages, self._ways.inbox, self._ways.partitions):
+                append(topic, key, value, partition=partition, headers=None)
             outlet.flush(FLUSH_SECONDS)
             self._unfolded.sent(self._now())
         except BaseException:

@@ -7,22 +7,26 @@ what was committed: so nothing is lost and nothing happens twice, whatever was k
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from schemas.agreement.directory import FeedEntry
-from schemas.change import Batch
+from schemas.change import Batch, Record
 from schemas.errors import Transient
 from schemas.feed import FLOW_INBOX, FLOW_STATE
+from streams.engine.bundle import bundled, unbundled
 from streams.engine.derived import DerivedFeed, Written
 from streams.engine.effects import Effects
 from streams.engine.folding import Folding
-from streams.engine.intake import Outgoing
 from streams.engine.message import pack
 from streams.engine.state import POSITION, Changelog, State, logged
 from streams.operators.flow import Flow
+
+PORTION_MESSAGES = 10_000
+"""About how many messages make one transaction: a broker gives one a minute (schemas/log/transaction.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,12 @@ class Summary:
         default_factory=dict[tuple[str, str, str], tuple[int, int]]
     )
     queued: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+
+    def take(self, messages: Iterable[tuple[int, bytes, bytes]]) -> None:
+        """Count messages to subjects."""
+        flows = [key.partition(b"\0")[0] for _, key, _ in messages if not key.endswith(b"\0")]
+        for flow, count in Counter(flows).items():
+            self.taken[flow.decode()] = self.taken.get(flow.decode(), 0) + count
 
 
 class Task:
@@ -98,24 +108,19 @@ class Task:
 
         A tick or a truncate that concerns very many subjects takes several transactions; `alive` is called after each.
         """
-        messages = [
-            (record.offset, record.key or b"", record.value or b"")
-            for record in batch.records
-            if record.offset >= self._position
-        ]
-        if not messages:
-            return Summary()
         if feeds is not self._feeds:
             self._feeds, self._folding.feeds = feeds, frozenset(feeds)
-        summary = _taken(messages)
-        for effects, position in self._folding.apply(messages):
-            last: Written = (self._ways.state, POSITION, pack(position), self._partition, None)
-            offset = self._writer.write(self._records(effects, feeds, summary), last)
-            self._state.take(effects.changes, position, offset)
-            self._position = position
-            for kind, count in effects.queued.items():
-                summary.queued[kind] = summary.queued.get(kind, 0) + count
-            alive()
+        summary = Summary()
+        for messages in _portions(record for record in batch.records if record.offset >= self._position):
+            summary.take(messages)
+            for effects, position in self._folding.apply(messages):
+                last: Written = (self._ways.state, POSITION, pack(position), self._partition, None)
+                offset = self._writer.write(self._records(effects, feeds, summary), last)
+                self._state.take(effects.changes, position, offset)
+                self._position = position
+                for kind, count in effects.queued.items():
+                    summary.queued[kind] = summary.queued.get(kind, 0) + count
+                alive()
         return summary
 
     def close(self) -> None:
@@ -141,24 +146,18 @@ class Task:
             place = (change.flow, change.feed, change.op)
             count, former_bytes = summary.emitted.get(place, (0, 0))
             summary.emitted[place] = (count + 1, former_bytes + size_bytes)
-        for message in effects.messages:
-            yield from spread(message, self._ways)
+        yield from bundled(effects.messages, self._ways.inbox, self._ways.partitions)
         for key, value in logged(effects.changes):
             yield self._ways.state, key, value, self._partition, None
 
 
-def spread(message: Outgoing, ways: Ways) -> Sequence[Written]:
-    """A message as records of the inbox: to its subject's partition, or to all when it names none."""
-    key, value = message.key, message.value
-    if not key.endswith(b"\0"):
-        return ((ways.inbox, key, value, -1, None),)
-    return [(ways.inbox, key, value, partition, None) for partition in range(ways.partitions)]
-
-
-def _taken(messages: Sequence[tuple[int, bytes, bytes]]) -> Summary:
-    summary = Summary()
-    for _, key, _ in messages:
-        if not key.endswith(b"\0"):
-            flow = key.partition(b"\0")[0].decode()
-            summary.taken[flow] = summary.taken.get(flow, 0) + 1
-    return summary
+def _portions(records: Iterable[Record]) -> Iterator[Sequence[tuple[int, bytes, bytes]]]:
+    """The messages in records, in parts that make a transaction each."""
+    messages: list[tuple[int, bytes, bytes]] = []
+    for record in records:
+        messages += unbundled(record)
+        if len(messages) >= PORTION_MESSAGES:
+            yield messages
+            messages = []
+    if messages:
+        yield messages

@@ -37,7 +37,7 @@ def columns(draw: st.DrawFn) -> tuple[Any, Any]:
     kind = draw(KINDS)
     value = draw(PRIMITIVES[kind])
     inner = {"type": kind, "logicalType": "of-no-matter"} if draw(st.booleans()) else kind
-    match draw(st.integers(0, 4)):
+    match draw(st.integers(0, 5)):
         case 0:
             return inner, value
         case 1:
@@ -45,6 +45,12 @@ def columns(draw: st.DrawFn) -> tuple[Any, Any]:
         case 2:
             items = draw(st.lists(st.fixed_dictionaries({"id": st.none() | st.text(max_size=5)}), max_size=3))
             return ["null", "Item" if draw(st.booleans()) else NESTED], items
+        case 3:
+            items = draw(st.lists(PRIMITIVES[kind], max_size=3))
+            listed = {"type": "array", "items": ["null", inner] if draw(st.booleans()) else inner}
+            if draw(st.booleans()):
+                return ["null", listed], draw(st.sampled_from([items, None]))
+            return listed, items
         case _:
             return ["null", inner], draw(st.sampled_from([value, None]))
 
@@ -90,6 +96,12 @@ def test_a_row_has_the_bytes_that_fastavro_writes(drawn: list[tuple[Any, Any]]) 
         ("float", 1e300),
         ({"type": "enum", "name": "E", "symbols": ["A"]}, "B"),
         ({"type": "array", "items": "string"}, [1]),
+        (NESTED, [7]),
+        ({"type": "array", "items": "string"}, 7),
+        (
+            {"type": "array", "items": {"type": "record", "name": "I", "fields": [{"name": "x", "type": "int"}]}},
+            [{"x": "secret"}],
+        ),
     ],
     ids=str,
 )

@@ -1,0 +1,76 @@
+"""Bundle: many messages to the subjects of one task as one record of the inbox.
+
+A change is a message to each flow and subject that it is evidence for, and a record costs the broker and its clients many times
+what a message in it costs. A bundle has no key; its value is a MessagePack array of keys and values in turn. What goes to every
+task (a tick, a truncate, a watermark) is a record of its own under its key, since folding may stop in the middle of one and go on
+there. A record with a key and a subject is one message, as earlier versions wrote them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from struct import unpack_from
+
+from schemas.change import Record
+from streams.engine.derived import Written
+from streams.engine.intake import Outgoing
+from streams.engine.message import pack, unpack
+
+BUNDLE_BYTES = 128 << 10
+"""About how large a bundle becomes: far below what a broker takes, and enough that records no longer count."""
+
+_SEED = 0x9747B28C
+_MIX = 0x5BD1E995
+_32 = 0xFFFFFFFF
+
+
+def bundled(messages: Iterable[Outgoing], inbox: str, partitions: int) -> Iterator[Written]:
+    """Messages as records of the inbox: to their subjects' partitions, or to all where they name none; in the order given."""
+    waiting: list[list[bytes]] = [[] for _ in range(partitions)]
+    sizes = [0] * partitions
+    for message in messages:
+        key, value = message.key, message.value
+        if key.endswith(b"\0"):  # to all, behind everything that came before it
+            yield from _closed(waiting, sizes, inbox)
+            for partition in range(partitions):
+                yield inbox, key, value, partition, None
+            continue
+        partition = partition_of(key, partitions)
+        waiting[partition] += (key, value)
+        sizes[partition] += len(key) + len(value)
+        if sizes[partition] >= BUNDLE_BYTES:
+            yield inbox, None, pack(waiting[partition]), partition, None
+            waiting[partition], sizes[partition] = [], 0
+    yield from _closed(waiting, sizes, inbox)
+
+
+def _closed(waiting: list[list[bytes]], sizes: list[int], inbox: str) -> Iterator[Written]:
+    for partition, messages in enumerate(waiting):
+        if messages:
+            yield inbox, None, pack(messages), partition, None
+            waiting[partition], sizes[partition] = [], 0
+
+
+def unbundled(record: Record) -> Sequence[tuple[int, bytes, bytes]]:
+    """The messages in a record of the inbox: (offset of the record, key, value) each."""
+    if record.key:
+        return ((record.offset, record.key, record.value or b""),)
+    messages: list[bytes] = unpack(record.value or b"\x90")
+    return [(record.offset, key, value) for key, value in zip(messages[::2], messages[1::2], strict=True)]
+
+
+@lru_cache(maxsize=1 << 15)
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition that Kafka's own clients choose for a key: murmur2, as in schemas/log/writer.py (KF-02)."""
+    size = len(key)
+    mixed = _SEED ^ size
+    words = size >> 2
+    for word in unpack_from(f"<{words}I", key):
+        part = word * _MIX & _32
+        part = (part ^ part >> 24) * _MIX & _32
+        mixed = mixed * _MIX & _32 ^ part
+    if rest := key[words << 2 :]:
+        mixed = (mixed ^ int.from_bytes(rest, "little")) * _MIX & _32
+    mixed = (mixed ^ mixed >> 13) * _MIX & _32
+    return ((mixed ^ mixed >> 15) & 0x7FFFFFFF) % partitions
