@@ -20,7 +20,7 @@ from schemas.agreement.agency import Agency, SourceConfig
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.contract import Contract
 from schemas.log.kafka import Kafka
-from streams.engine.task import Ways
+from streams.engine.task import TaskTopics
 from streams.operators.flow import QUEUE_KEY, Flow, Fold, Input, Outcome, Subject
 
 QUEUE = "bench.queue"
@@ -94,7 +94,7 @@ def main() -> None:
         kafka=Kafka.of(job["kafka"]),
         registry=job["registry"],
         directory=lambda: directory,
-        ways=Ways(job["partitions"], job["inbox"], job["state"]),
+        topics=TaskTopics(job["partitions"], job["inbox"], job["state"]),
         group=job["group"],
         instance_id=None,
         folder=Path(job["folder"]),

@@ -13,7 +13,7 @@ from schemas.agreement.grant import AtEnd
 from schemas.agreement.offboarding import Offboarding
 from schemas.errors import Misconfigured
 from schemas.feed import dead_letter_topic
-from streams.engine.intake import feeds_of
+from streams.engine.inbox.intake import feeds_of
 from streams.flows import FLOWS
 
 What = Literal["agency", "source", "feed", "subscriber"]

@@ -19,8 +19,8 @@ from schemas.log.topics import DAY_MS, TopicSpec, ensure_topics
 from schemas.log.transaction import TransactionWriter
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
-from streams.engine.runner import Runner, RunnerObserver
-from streams.engine.task import Ways
+from streams.engine.runner import Runner, RunnerObserver, RunnerSetting
+from streams.engine.task import TaskTopics
 from streams.engine.time.past import PastProgress
 from streams.operators.flow import Flow
 from streams.worker.app import StreamWorker
@@ -71,7 +71,7 @@ def run_worker(
     kafka: Kafka,
     registry: str,
     directory: Callable[[], Directory],
-    ways: Ways,
+    topics: TaskTopics,
     group: str,
     instance_id: str | None,
     folder: Path,
@@ -91,18 +91,20 @@ def run_worker(
         closing(Log(kafka, client_id=f"mesh-{instance_id or group}", extra=producer)) as log,
         closing(
             Runner(
-                flows=flows,
-                directory=directory,
-                schema_of=schemas.schema,
-                open_outlet=log.lane,
-                open_writer=partial(TransactionWriter, kafka, extra=producer),
-                changelog=StateChangelog(kafka, ways.state),
-                ways=ways,
-                data_dir=folder / "state",
-                progress=progress,
-                replay=partial(read_range, kafka),
-                observer=observer,
-                is_replay=is_replay,
+                RunnerSetting(
+                    flows=flows,
+                    directory=directory,
+                    schema_of=schemas.schema,
+                    open_outlet=log.lane,
+                    open_writer=partial(TransactionWriter, kafka, extra=producer),
+                    changelog=StateChangelog(kafka, topics.state),
+                    topics=topics,
+                    data_dir=folder / "state",
+                    progress=progress,
+                    replay=partial(read_range, kafka),
+                    observer=observer,
+                    is_replay=is_replay,
+                )
             )
         ) as runner,
     ):

@@ -15,7 +15,7 @@ from ops.watch.lag import FLOWS_GROUP
 from ops.watch.open_transactions import OpenTransactions
 from schemas.errors import Misconfigured
 from schemas.feed import FLOW_INTAKE
-from streams.engine.task import Ways
+from streams.engine.task import TaskTopics
 from streams.flows import FLOWS
 
 
@@ -49,7 +49,7 @@ def run_flows(parts: Parts) -> None:
         producer=settings.producer,
         registry=settings.registry,
         directory=directory,
-        ways=Ways(partitions),
+        topics=TaskTopics(partitions),
         group=FLOWS_GROUP,
         instance_id=instance_of(name, settings.directory),
         folder=settings.directory / "flows" / name,

@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from schemas.agreement.directory import FeedEntry
+from schemas.backoff import Backoff
 from schemas.change import Batch
 from schemas.errors import Transient
 from streams.egress.plan import Plans, Serving
 from streams.egress.route import FLUSH_SECONDS, BatchTally, Outlet, Router
 from streams.egress.scope import ReadOut
 
-RETRY_FIRST_SECONDS = 0.5
-RETRY_MAX_SECONDS = 15.0
+BACKOFF = Backoff(first_seconds=0.5, longest_seconds=15.0)
 
 _logger = logging.getLogger(__name__)
 
@@ -138,17 +138,18 @@ class Backfill:
 
     def _work(self, job: Job) -> None:
         """Take the job to the target of the moment."""
-        pause = RETRY_FIRST_SECONDS
+        failures = 0
         while not self._is_idle(job):
             outlet = self._open_outlet()
             try:
                 self._deliver(job, Router(self._new_plans(), outlet, is_live=False, read_out=self._read_out), outlet)
             except Transient as error:
+                failures += 1
+                pause = BACKOFF.after(failures)
                 _logger.warning("backfill of %s [%d] is tried again: %s", job.topic, job.partition, error)
                 outlet.settle(FLUSH_SECONDS)
                 with self._changed:
                     self._changed.wait_for(lambda: job.is_cancelled, timeout=pause)
-                pause = min(pause * 2, RETRY_MAX_SECONDS)
             except BaseException as error:  # noqa: BLE001  # the live side raises it where the worker decides
                 with self._changed:
                     job.error = error

@@ -8,8 +8,8 @@ from typing import Any
 from schemas.position import Position
 from streams.engine.effects import Effects, RowChange
 from streams.engine.entry import Live, newest_event, timer
-from streams.engine.intake import Outgoing
-from streams.engine.message import COUNT, FACT, message_key, pack
+from streams.engine.inbox.intake import Outgoing
+from streams.engine.inbox.message import COUNT, FACT, message_key, pack
 from streams.operators.flow import Flow, Row, Tell
 
 

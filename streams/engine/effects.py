@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from schemas.position import Position
-from streams.engine.intake import Outgoing
+from streams.engine.inbox.intake import Outgoing
 from streams.operators.flow import Row
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from streams.engine.message import pack, unpack
+from streams.engine.inbox.message import pack, unpack
 from streams.operators.flow import Fact, Flow, Fold, Row, Subject
 
 TIMER_PREFIX = b"w"

@@ -1,19 +1,15 @@
 """Runner: what the worker of the flows does with a group of batches: feeds become messages, messages are folded.
 
 The handle of a `streams.worker.app.StreamWorker` that reads the flows' input feeds and the inbox. Intake is durable before the group
-is acknowledged, and each task's batch is one transaction, so a group that comes again changes nothing (invariants 1 and 7).
-
-Event time moves by ticks alone: the newest event time seen by the intake, sent to every task, but never beyond the last
-commit taken from a partition that holds more, be it read here or by another worker (streams/engine/time/clock.py). Evidence that
-was committed in time is so judged in time, however far a worker is behind; and while a flow reads the past, its clock stands still.
-Where rows tell of another time than that of their commits, "commit" reads "when the row was written, as it says" (Intake.reached).
+is acknowledged, and each task's batch is one transaction, so a group that comes again changes nothing (invariants 1 and 7). How event
+time moves meanwhile is in streams/engine/time/watermark.py.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -24,22 +20,17 @@ from schemas.wire.envelope import unframe
 from schemas.wire.schema import SchemaOf
 from streams.egress.backfill import FLUSH_SECONDS
 from streams.egress.route import Outlet
-from streams.engine.arrival import TRUNCATE, Arrival, Arrived
-from streams.engine.bundle import bundled
-from streams.engine.intake import Intake, Outgoing, feeds_of
-from streams.engine.message import HOLD, TICK, message_key, pack
+from streams.engine.inbox.arrival import TRUNCATE, Arrival, Arrived
+from streams.engine.inbox.bundle import bundled
+from streams.engine.inbox.intake import Intake, Outgoing, feeds_of
 from streams.engine.state import Changelog
-from streams.engine.task import Summary, Task, Ways, Writer
-from streams.engine.time.clock import Told, place_of
+from streams.engine.task import Summary, TaskTopics, Writer
+from streams.engine.tasks import Tasks
 from streams.engine.time.past import Past, PastProgress, Replay, readers_of
-from streams.engine.time.unfolded import Unfolded, is_near_end
+from streams.engine.time.watermark import Watermarks
 from streams.operators.flow import Flow, in_use
 
-MICROS = 1_000
-"""In a millisecond."""
 SNAPSHOT = ord("r")
-
-_logger = logging.getLogger(__name__)
 
 
 class RunnerObserver(Protocol):
@@ -66,102 +57,93 @@ class RunnerObserver(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerSetting:
+    """What a runner works with.
+
+    `open_writer` opens and fences a task's transactional writer; `data_dir` is this worker's own. `progress` keeps which flows have
+    the past of which partitions, and `replay` reads it (streams/engine/time/past.py). `is_replay`: rows tell of another time than
+    that of their commits (see Intake). `now` is the time of day, seconds since 1970.
+    """
+
+    flows: Sequence[Flow]
+    topics: TaskTopics
+    data_dir: Path
+    directory: Callable[[], Directory]
+    schema_of: SchemaOf
+    open_outlet: Callable[[], Outlet]
+    open_writer: Callable[[str], Writer]
+    changelog: Changelog
+    progress: PastProgress
+    replay: Replay
+    observer: RunnerObserver
+    is_replay: bool = False
+    now: Callable[[], float] = time.time
+
+
 class Runner:
     """`handle` and `idle` are called by one thread, never at once.
 
-    `open_writer` opens and fences a task's transactional writer; `data_dir` is this worker's own. `alive`, set by
-    whoever watches, is called while long work gets on.
-    `is_replay`: rows tell of another time than that of their commits (see Intake). `now` is the time of day, seconds since 1970.
-    `progress` keeps which flows have the past of which partitions, and `replay` reads it (streams/engine/time/past.py).
+    `alive`, set by whoever watches, is called while long work gets on.
     """
 
-    def __init__(
-        self,
-        *,
-        flows: Sequence[Flow],
-        directory: Callable[[], Directory],
-        schema_of: SchemaOf,
-        open_outlet: Callable[[], Outlet],
-        open_writer: Callable[[str], Writer],
-        changelog: Changelog,
-        ways: Ways,
-        data_dir: Path,
-        progress: PastProgress,
-        replay: Replay,
-        observer: RunnerObserver,
-        is_replay: bool = False,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self._now = now
-        self._flows = flows
-        self._readers: Mapping[str, Sequence[Flow]] = {}
-        self._intakes = {flow.name: Intake(flow, is_replay=is_replay) for flow in flows}
-        self._is_replay = is_replay
-        self._stirred: set[str] = set()
-        """Flows that were told something since their last tick: subjects that are folded at ticks wait for the next."""
-        self._ticked = dict.fromkeys(self._intakes, 0)
-        self._told = Told()
-        self._heard: dict[Partition, int] = {}
-        """By partition, the commit that its last record told of, milliseconds; for the inbox, when that was written."""
-        self._reached: dict[tuple[str, Partition], int | None] = {}
-        """By flow and partition, where a past is replayed: how far on its calendar the last record came (Intake.reached)."""
-        self._unfolded = Unfolded()
-        self._directory = directory
-        self._open_outlet = open_outlet
-        self._open_writer = open_writer
-        self._changelog = changelog
-        self._ways = ways
-        self._data_dir = data_dir
-        self._observer = observer
+    def __init__(self, setting: RunnerSetting) -> None:
+        self._flows = setting.flows
+        self._topics = setting.topics
+        self._directory = setting.directory
+        self._schema_of = setting.schema_of
+        self._open_outlet = setting.open_outlet
+        self._observer = setting.observer
+        self._is_replay = setting.is_replay
         self.alive: Callable[[], None] = lambda: None
-        self._schema_of = schema_of
+        self._intakes = {flow.name: Intake(flow, is_replay=setting.is_replay) for flow in setting.flows}
+        self._watermarks = Watermarks(self._intakes, setting.topics.inbox, is_replay=setting.is_replay, now=setting.now)
+        self._tasks = Tasks(
+            setting.flows, setting.topics, setting.data_dir, setting.changelog, setting.open_writer, self._restored
+        )
+        self._past = Past({}, setting.progress, setting.replay)
+        self._readers: Mapping[str, Sequence[Flow]] = {}
         self._arrivals: dict[tuple[str, bytes], Arrival] = {}
-        self._tasks: dict[int, Task] = {}
         self._outlet: Outlet | None = None
         self._seen: Directory | None = None
-        self._past = Past({}, progress, replay)
 
     def topics(self) -> frozenset[str]:
         """What the worker is to read: the inbox, and the input feeds that are onboarded."""
         directory = self._directory()
         read = feeds_of(in_use(self._flows, directory))
-        return frozenset({self._ways.inbox, *(feed for feed in read if feed in directory.feeds)})
+        return frozenset({self._topics.inbox, *(feed for feed in read if feed in directory.feeds)})
 
     def handle(self, batches: Sequence[Batch]) -> None:
         """Take a group to its effects. Raises Transient: the same group comes again."""
         directory = self._known()
-        feeds = [batch for batch in batches if batch.topic != self._ways.inbox]
+        feeds = [batch for batch in batches if batch.topic != self._topics.inbox]
         if feeds:
             for batch in feeds:
                 self._past.begin((batch.topic, batch.partition), batch.records[0].offset)
             self._send([message for batch in feeds for message in self._intake(batch, directory)])
         for batch in batches:
-            if batch.topic == self._ways.inbox:
+            if batch.topic == self._topics.inbox:
                 self.alive()
-                self._report(self._fold(batch, directory))
-                self._unfolded.folded(self._now())
-                self._heard[batch.topic, batch.partition] = batch.records[-1].timestamp_ms
+                summary = self._tasks.fold(batch, directory.feeds, self.alive)
+                self._report(summary)
+                place, written_at_ms = (batch.topic, batch.partition), batch.records[-1].timestamp_ms
+                self._watermarks.folded(place, written_at_ms, summary.taken.keys())
 
     def idle(self, positions: Mapping[Partition, int], behind: Set[Partition]) -> None:
         """About once a second: let go of tasks that are no longer ours, and bring the clocks up to date."""
-        for partition in [number for number in self._tasks if (self._ways.inbox, number) not in positions]:
-            self._tasks.pop(partition).close()
-        self._take_past({place: offset for place, offset in positions.items() if place[0] != self._ways.inbox})
-        if self._is_replay:
-            inboxes = [place for place in positions if place[0] == self._ways.inbox]
-            self._unfolded.read(inboxes, self._intakes, self._now())
-        self._heard = {place: moment for place, moment in self._heard.items() if place in positions}
-        self._reached = {key: moment for key, moment in self._reached.items() if key[1] in positions}
+        self._tasks.keep_only(positions.keys())
+        self._take_past({place: offset for place, offset in positions.items() if place[0] != self._topics.inbox})
+        self._watermarks.keep_only(positions.keys())
+        lacking = self._past.behind()
         try:
-            self._send(self._times(positions, behind))
+            self._send([*self._watermarks.messages(positions.keys(), behind, lacking, self._observer.clock)])
         except BaseException:
-            self._told.forget()
+            self._watermarks.forget()
             raise
 
     def close(self) -> None:
         """Release every task."""
-        while self._tasks:
-            self._tasks.popitem()[1].close()
+        self._tasks.close()
 
     def _known(self) -> Directory:
         """The directory as it is now; which flows read what changes with it."""
@@ -184,8 +166,7 @@ class Runner:
                 if place[0] in self._readers:
                     self._past.begin(place, offset)
             for batch, flows in self._past.slices():
-                if self._is_replay:
-                    self._unfolded.take(*flows)
+                self._watermarks.copied(flows)
                 self._send(self._intake(batch, directory, flows))
         except BaseException:
             self._past.restart()
@@ -202,23 +183,20 @@ class Runner:
         messages: list[Outgoing] = []
         readers = (flow.name for flow in self._readers.get(batch.topic, ()))
         intakes = [self._intakes[name] for name in readers if only is None or name in only]
-        contract = entry.contract
+        contract, place = entry.contract, (batch.topic, batch.partition)
         for record in batch.records:
             arrived = self._arrived(record, entry)
             if arrived is None:
                 continue
             op, before, after, position, committed_at_ms = arrived
-            self._heard[batch.topic, batch.partition] = committed_at_ms
+            self._watermarks.heard(place, committed_at_ms)
             for intake in intakes:
                 if op == TRUNCATE:
                     messages.append(intake.gone(batch.topic, position))
-                else:
-                    messages += intake.facts(contract, before, after, position, committed_at_ms)
-                    if self._is_replay:  # a table is copied in the order of its rows, not of their being written
-                        reached = 0 if op == SNAPSHOT and intake.reached is not None else intake.reached
-                        self._reached[intake.name, (batch.topic, batch.partition)] = reached
-                        if op == SNAPSHOT:
-                            self._unfolded.take(intake.name)
+                    continue
+                messages += intake.facts(contract, before, after, position, committed_at_ms)
+                if self._is_replay:
+                    self._watermarks.reached(intake.name, place, intake.reached, is_copied=op == SNAPSHOT)
         return messages
 
     def _arrived(self, record: Record, entry: FeedEntry) -> Arrived | None:
@@ -235,96 +213,28 @@ class Runner:
         except (Rejected, IndexError, UnicodeDecodeError):
             return None
 
-    def _times(self, positions: Mapping[Partition, int], behind: Set[Partition]) -> list[Outgoing]:
-        """By flow: how far time may go because of the partitions that are read here, as far as that is news; clocks that advanced."""
-        messages: list[Outgoing] = []
-        lacking_past = self._past.behind()
-        unread = [place for place in behind if place[0] == self._ways.inbox]
-        self._told.begin(time.monotonic())
-        self._unfolded.look(unread, self._heard, self._now())
-        for name, intake in self._intakes.items():
-            key = message_key(name, "")
-            bounds = self._bounds(intake, positions.keys() | behind, behind, lacking_past.get(name, frozenset()))
-            if news := self._told.news(name, bounds):
-                messages.append(Outgoing(key, pack([HOLD, news])))
-            clock = min([intake.clock, *(bound for bound in bounds.values() if bound is not None)])
-            last = self._ticked[name]
-            # Once nothing comes any more, what came after the last tick is owed one, though the time is still the same.
-            is_owed = last > 0 and name in self._stirred and not unread
-            if (clock > last or is_owed) and name not in lacking_past:
-                clock = self._ticked[name] = max(clock, last)
-                self._stirred.discard(name)
-                self._observer.clock(name, clock)
-                messages.append(Outgoing(key, pack([TICK, clock])))
-        return messages
-
-    def _bounds(
-        self, intake: Intake, places: Set[Partition], behind: Set[Partition], lacking: Set[Partition]
-    ) -> Mapping[str, int | None]:
-        """How far a flow's time may go because of each partition that it reads, microseconds; None: as far as it likes."""
-        read, bounds = self._read_by(intake), dict[str, int | None]()
-        for place in places:
-            feed, partition = place
-            if feed in read:
-                bound = self._bound(intake, place, is_behind=place in behind)
-                bounds[place_of("" if feed == self._ways.inbox else feed, partition)] = 0 if place in lacking else bound
-        return bounds
-
-    def _read_by(self, intake: Intake) -> Set[str]:
-        """The topics whose records may be evidence for the flow."""
-        return {self._ways.inbox, *intake.feeds}
-
-    def _bound(self, intake: Intake, place: Partition, *, is_behind: bool) -> int | None:
-        """How far a flow's time may go, where a partition holds more, because of what was heard of it; None: as far as it likes."""
-        if not self._is_replay:
-            return self._heard.get(place, 0) * MICROS if is_behind else None
-        if place[0] == self._ways.inbox:
-            return 0 if intake.name in self._unfolded else None
-        is_read = not is_behind or is_near_end(self._heard.get(place, 0), self._now())
-        return None if is_read else self._reached.get((intake.name, place), 0)
-
     def _send(self, messages: Sequence[Outgoing]) -> None:
         if not messages:
             return
         outlet = self._outlet = self._outlet or self._open_outlet()
         try:
             append = outlet.append
-            for topic, key, value, partition, _ in bundled(messages, self._ways.inbox, self._ways.partitions):
+            for topic, key, value, partition, _ in bundled(messages, self._topics.inbox, self._topics.partitions):
                 append(topic, key, value, partition=partition, headers=None)
             outlet.flush(FLUSH_SECONDS)
-            self._unfolded.sent(self._now())
+            self._watermarks.sent()
         except BaseException:
             self._outlet = None  # a lane that failed stays so
             outlet.settle(FLUSH_SECONDS)
             raise
 
-    # ── folding ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _fold(self, batch: Batch, directory: Directory) -> Summary:
-        try:
-            task = self._tasks.get(batch.partition)
-            if task is None:
-                task = self._tasks[batch.partition] = Task(
-                    batch.partition,
-                    self._ways,
-                    self._flows,
-                    self._data_dir,
-                    self._changelog,
-                    self._open_writer,
-                    self._restored,
-                )
-            return task.handle(batch, directory.feeds, self.alive)
-        except BaseException:
-            if (failed := self._tasks.pop(batch.partition, None)) is not None:
-                failed.close()
-            raise
+    # ── what is told ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _restored(self, partition: int, done: int, total: int) -> None:
         self.alive()
         self._observer.restored(partition, done, total)
 
     def _report(self, summary: Summary) -> None:
-        self._stirred |= summary.taken.keys()
         for flow, count in summary.taken.items():
             self._observer.taken(flow, count)
         for (flow, feed, op), (count, size_bytes) in summary.emitted.items():

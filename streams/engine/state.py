@@ -19,7 +19,7 @@ from rocksdict import BlockBasedOptions, Options, Rdict, WriteBatch
 
 from schemas.change import Batch
 from streams.engine.entry import TIMER_PREFIX, timer_of
-from streams.engine.message import pack, unpack
+from streams.engine.inbox.message import pack, unpack
 
 POSITION = b"@"
 CHECKPOINT = b"!"

@@ -17,11 +17,11 @@ from schemas.agreement.directory import FeedEntry
 from schemas.change import Batch, Record
 from schemas.errors import Transient
 from schemas.feed import FLOW_INBOX, FLOW_STATE
-from streams.engine.bundle import bundled, unbundled
 from streams.engine.derived import DerivedFeed, Written
 from streams.engine.effects import Effects
 from streams.engine.folding import Folding
-from streams.engine.message import pack
+from streams.engine.inbox.bundle import bundled, unbundled
+from streams.engine.inbox.message import pack
 from streams.engine.state import POSITION, Changelog, State, logged
 from streams.operators.flow import Flow
 
@@ -30,7 +30,7 @@ PORTION_MESSAGES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class TaskTopics:
     """Where the tasks read and keep their state: both topics have `partitions`, one for each task."""
 
     partitions: int
@@ -77,7 +77,7 @@ class Task:
     def __init__(
         self,
         partition: int,
-        ways: Ways,
+        topics: TaskTopics,
         flows: Sequence[Flow],
         folder: Path,
         changelog: Changelog,
@@ -85,10 +85,10 @@ class Task:
         restored: Callable[[int, int, int], None],
     ) -> None:
         self._partition = partition
-        self._ways = ways
+        self._topics = topics
         self._derived: dict[str, DerivedFeed] = {}
         # First fence, then read: nothing may be added behind our back.
-        self._writer = open_writer(f"{ways.inbox}-{partition}")
+        self._writer = open_writer(f"{topics.inbox}-{partition}")
         try:
             self._state = State(
                 folder / str(partition),
@@ -114,7 +114,7 @@ class Task:
         for messages in _portions(record for record in batch.records if record.offset >= self._position):
             summary.take(messages)
             for effects, position in self._folding.apply(messages):
-                last: Written = (self._ways.state, POSITION, pack(position), self._partition, None)
+                last: Written = (self._topics.state, POSITION, pack(position), self._partition, None)
                 offset = self._writer.write(self._records(effects, feeds, summary), last)
                 self._state.take(effects.changes, position, offset)
                 self._position = position
@@ -146,9 +146,9 @@ class Task:
             place = (change.flow, change.feed, change.op)
             count, former_bytes = summary.emitted.get(place, (0, 0))
             summary.emitted[place] = (count + 1, former_bytes + size_bytes)
-        yield from bundled(effects.messages, self._ways.inbox, self._ways.partitions)
+        yield from bundled(effects.messages, self._topics.inbox, self._topics.partitions)
         for key, value in logged(effects.changes):
-            yield self._ways.state, key, value, self._partition, None
+            yield self._topics.state, key, value, self._partition, None
 
 
 def _portions(records: Iterable[Record]) -> Iterator[Sequence[tuple[int, bytes, bytes]]]:

@@ -23,7 +23,7 @@ from enum import StrEnum
 from typing import Any
 
 from schemas.errors import Misconfigured
-from streams.engine.intake import DAY_MICROS
+from streams.engine.inbox.intake import DAY_MICROS
 from streams.operators.flow import Row
 
 _BEIJING_MICROS = 8 * 3_600_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from streams.engine.entry import Live
-from streams.engine.intake import UNFIT
+from streams.engine.inbox.intake import UNFIT
 from streams.operators.flow import Flow, Fold, Outcome, Row, Subject, Tell, queue_item
 
 

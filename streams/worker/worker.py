@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
+from schemas.backoff import Backoff
 from schemas.change import Batch
 from schemas.errors import Misconfigured, Move, Transient, next_move
 
@@ -17,8 +18,7 @@ EXIT_CRASHED = 70  # sysexits EX_SOFTWARE: our code; the supervisor starts the p
 EXIT_STALLED = 75  # EX_TEMPFAIL: no progress
 EXIT_STOPPED = 78  # EX_CONFIG: a human decides
 
-BACKOFF_FIRST_SECONDS = 0.1
-BACKOFF_MAX_SECONDS = 5.0
+BACKOFF = Backoff(first_seconds=0.1, longest_seconds=5.0)
 HELD_UP_AFTER_SECONDS = 10.0
 
 Handle = Callable[[Sequence[Batch]], None]
@@ -86,7 +86,7 @@ class Attempt:
 
         Raises Transient when the other side stayed unwell for `give_up_seconds`, and whatever else `handle` raises.
         """
-        backoff = BACKOFF_FIRST_SECONDS
+        failures = 0
         started = time.monotonic()
         deadline = started + self._give_up_seconds
         while not self._is_abandoned.is_set():
@@ -94,7 +94,8 @@ class Attempt:
             try:
                 self._handle(batches)
             except Transient as error:
-                pause = max(backoff, error.retry_after_seconds or 0.0)
+                failures += 1
+                pause = max(BACKOFF.after(failures), error.retry_after_seconds or 0.0)
                 if time.monotonic() + pause > deadline:
                     raise
                 if time.monotonic() - started >= self._held_up_after_seconds:
@@ -102,7 +103,6 @@ class Attempt:
                     self._held_up(error)
                 _logger.warning("a group of %d batches is tried again in %.1f s: %s", len(batches), pause, error)
                 self._is_abandoned.wait(pause)
-                backoff = min(backoff * 2, BACKOFF_MAX_SECONDS)
             else:
                 if self._is_held_up:
                     self._is_held_up = False

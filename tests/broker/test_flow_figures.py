@@ -22,7 +22,7 @@ from ops.watch.status import StatusReader
 from ops.watch.status_table import reasons
 from schemas.agreement.directory import Directory
 from schemas.log.kafka import Kafka
-from streams.engine.task import Ways
+from streams.engine.task import TaskTopics
 from tests.chaos.test_kill_flows import City
 from tests.stage import feeds
 from tests.stage.demo_flow import flow
@@ -65,7 +65,7 @@ class Rig:
                 "kafka": self._kafka,
                 "registry": self._registry,
                 "directory": lambda: self.directory,
-                "ways": Ways(PARTITIONS, self.inbox, f"{self.city.prefix}state"),
+                "topics": TaskTopics(PARTITIONS, self.inbox, f"{self.city.prefix}state"),
                 "group": self.group,
                 "instance_id": None,
                 "folder": self.folder / "worker",

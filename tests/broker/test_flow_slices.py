@@ -20,8 +20,8 @@ from schemas.log.transaction import TransactionWriter
 from schemas.position import Position
 from schemas.wire.codec import Codec
 from schemas.wire.envelope import key_schema, value_schema
-from streams.engine.message import FACT, TICK, message_key, pack
-from streams.engine.task import Task, Ways
+from streams.engine.inbox.message import FACT, TICK, message_key, pack
+from streams.engine.task import Task, TaskTopics
 from streams.engine.time.sweep import SLICE_SUBJECTS
 from tests.stage import feeds
 from tests.stage.demo_flow import contracts, flow
@@ -61,8 +61,8 @@ def entries(found: Mapping[str, Contract]) -> tuple[dict[str, FeedEntry], Codec]
 
 def test_a_tick_of_thousands_survives_a_kill_between_its_slices(kafka: Kafka, unique: str, tmp_path: Path) -> None:
     prefix = f"{unique}."
-    ways = Ways(1, f"{unique}.inbox", f"{unique}.state")
-    ensure_topics(kafka, topic_specs(1, inbox=ways.inbox, state=ways.state))
+    topics = TaskTopics(1, f"{unique}.inbox", f"{unique}.state")
+    ensure_topics(kafka, topic_specs(1, inbox=topics.inbox, state=topics.state))
     known, codec = entries(contracts(prefix))
     old = f"{prefix}demo.old"
     feeds.create(kafka, *flow(prefix).outputs, partitions=1)
@@ -73,8 +73,8 @@ def test_a_tick_of_thousands_survives_a_kill_between_its_slices(kafka: Kafka, un
             writers.append(KilledAfter(kafka, name, commits))
             return writers[-1]
 
-        changelog = StateChangelog(kafka, ways.state)
-        return Task(0, ways, [flow(prefix)], tmp_path / folder, changelog, writer, lambda *_: None)
+        changelog = StateChangelog(kafka, topics.state)
+        return Task(0, topics, [flow(prefix)], tmp_path / folder, changelog, writer, lambda *_: None)
 
     registered = micros("2016-01-01")
     facts = [
@@ -83,11 +83,11 @@ def test_a_tick_of_thousands_survives_a_kill_between_its_slices(kafka: Kafka, un
     ]
     records = [Record(n, message_key("demo", f"vehicle:V{n:05}"), pack(fact), None, 0) for n, fact in enumerate(facts)]
     task = opened("first", -1)
-    task.handle(Batch(topic=ways.inbox, partition=0, records=records), known)
+    task.handle(Batch(topic=topics.inbox, partition=0, records=records), known)
     task.close()
 
     tick = Record(VEHICLES, message_key("demo", ""), pack([TICK, micros("2016-03-01")]), None, 0)
-    ticked = Batch(topic=ways.inbox, partition=0, records=[tick])
+    ticked = Batch(topic=topics.inbox, partition=0, records=[tick])
     for life, commits in (("first", 1), ("second", 1)):  # the second has to read everything back
         task = opened(life, commits)
         with pytest.raises(Transient, match="killed"):

@@ -15,7 +15,7 @@ from schemas.log.kafka import Kafka
 from schemas.log.topics import ensure_topics
 from schemas.log.transaction import TransactionWriter
 from schemas.log.writer import Log
-from streams.engine.message import pack
+from streams.engine.inbox.message import pack
 from streams.engine.state import POSITION, State
 
 ENTRIES = 200_000

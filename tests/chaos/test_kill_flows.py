@@ -34,7 +34,7 @@ from streams.engine.derived import DerivedFeed
 from streams.engine.effects import RowChange
 from streams.engine.entry import TIMER_PREFIX
 from streams.engine.folding import Folding
-from streams.engine.message import TICK, message_key, pack
+from streams.engine.inbox.message import TICK, message_key, pack
 from streams.engine.state import POSITION, State
 from streams.operators.flow import Row, row_id
 from tests.stage import feeds

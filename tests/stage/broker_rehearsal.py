@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from streams.engine.message import TICK, message_key, pack
 
 from ops.run.flow_worker import StateChangelog
 from schemas.agreement.directory import Directory, FeedEntry
@@ -27,9 +28,8 @@ from schemas.wire.codec import Codec
 from schemas.wire.envelope import key_schema, value_schema
 from streams.engine.derived import DerivedFeed
 from streams.engine.effects import RowChange
-from streams.engine.message import TICK, message_key, pack
-from streams.engine.runner import Runner
-from streams.engine.task import Ways
+from streams.engine.runner import Runner, RunnerSetting
+from streams.engine.task import TaskTopics
 from streams.operators.flow import Row, row_id
 from tests.stage import feeds
 from tests.stage.rehearsal import Rehearsal, micros, writing
@@ -51,9 +51,9 @@ class BrokerRehearsal(Rehearsal):
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
         self._name = f"{self.unique}.{next(self._numbers)}"
-        self._ways = Ways(1, f"{self._name}.inbox", f"{self._name}.state")
+        self._task_topics = TaskTopics(1, f"{self._name}.inbox", f"{self._name}.state")
         self._in, self._out = f"{self._name}.in", f"{self._name}.out"
-        feeds.create(self.kafka, self._in, self._out, self._ways.inbox, self._ways.state, partitions=1)
+        feeds.create(self.kafka, self._in, self._out, self._task_topics.inbox, self._task_topics.state, partitions=1)
         self._schemas: dict[int, Mapping[str, Any]] = {}
         self._entries = {name: self._entry(number, self.contracts[name]) for number, name in enumerate(self._feeds())}
         self._codec = Codec(self._schemas.__getitem__)
@@ -70,23 +70,25 @@ class BrokerRehearsal(Rehearsal):
             )
         )
         self._all = Consumer(self.kafka.client({"group.id": self._name, "isolation.level": "read_uncommitted"}))
-        self._topics = [self._in, self._ways.inbox, self._out]
+        self._topics = [self._in, self._task_topics.inbox, self._out]
         self._reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in self._topics])
         directory = Directory(feeds=self._entries, agencies=writing(self.flow, self._entries))
         self._runner = Runner(
-            flows=[self.flow],
-            directory=lambda: directory,
-            schema_of=self._schemas.__getitem__,
-            open_outlet=self._log.lane,
-            open_writer=lambda name: _Renamed(TransactionWriter(self.kafka, name), self._ways, self._out),
-            changelog=StateChangelog(self.kafka, self._ways.state),
-            ways=self._ways,
-            data_dir=Path(self._folder.name),
-            progress=_Kept(),
-            replay=lambda *_: iter(()),
-            observer=_Counting(self._queued),
-            is_replay=self.is_replay,
-            now=lambda: time.time() + self._later,
+            RunnerSetting(
+                flows=[self.flow],
+                directory=lambda: directory,
+                schema_of=self._schemas.__getitem__,
+                open_outlet=self._log.lane,
+                open_writer=lambda name: _Renamed(TransactionWriter(self.kafka, name), self._task_topics, self._out),
+                changelog=StateChangelog(self.kafka, self._task_topics.state),
+                topics=self._task_topics,
+                data_dir=Path(self._folder.name),
+                progress=_Kept(),
+                replay=lambda *_: iter(()),
+                observer=_Counting(self._queued),
+                is_replay=self.is_replay,
+                now=lambda: time.time() + self._later,
+            )
         )
         self.opened.append(self)
 
@@ -133,14 +135,14 @@ class BrokerRehearsal(Rehearsal):
         """See Rehearsal."""
         self.settle()
         clock = moment if isinstance(moment, int) else micros(moment)
-        self._log.append(self._ways.inbox, message_key(self.flow.name, ""), pack([TICK, clock]), partition=0)
+        self._log.append(self._task_topics.inbox, message_key(self.flow.name, ""), pack([TICK, clock]), partition=0)
         self._is_settled = False
         self.settle()
 
     def idle(self, *behind: str) -> None:
         """The worker looks at its clock, as it does about once a second; of these feeds it has more to read."""
         self.settle()
-        places = {(feed, 0): 0 for feed in self.intake.feeds} | {(self._ways.inbox, 0): 0}
+        places = {(feed, 0): 0 for feed in self.intake.feeds} | {(self._task_topics.inbox, 0): 0}
         for later in (
             (0.0, 2.0) if self.is_replay else (0.0,)
         ):  # what was sent a moment ago is looked for at the second look
@@ -197,8 +199,10 @@ class BrokerRehearsal(Rehearsal):
                 by_feed.setdefault(_feed(record), []).append(record)
             if by_feed:
                 self._runner.handle([Batch(topic=feed, partition=0, records=list_) for feed, list_ in by_feed.items()])
-            if found[self._ways.inbox]:
-                self._runner.handle([Batch(topic=self._ways.inbox, partition=0, records=found[self._ways.inbox])])
+            if found[self._task_topics.inbox]:
+                self._runner.handle(
+                    [Batch(topic=self._task_topics.inbox, partition=0, records=found[self._task_topics.inbox])]
+                )
             for record in found[self._out]:
                 self._keep(record)
         raise AssertionError("the flow never settles")
@@ -260,9 +264,9 @@ class BrokerRehearsal(Rehearsal):
 class _Renamed:
     """A task's writer whose derived feeds go to the one topic that stands for all."""
 
-    def __init__(self, writer: TransactionWriter, ways: Ways, out: str) -> None:
+    def __init__(self, writer: TransactionWriter, ways: TaskTopics, out: str) -> None:
         self._writer = writer
-        self._ways = ways
+        self._task_topics = ways
         self._out = out
 
     def write(self, records: Iterable[Outgoing], last: Outgoing) -> int:
@@ -270,7 +274,7 @@ class _Renamed:
 
     def _named(self, record: Outgoing) -> Outgoing:
         topic, key, value, partition, headers = record
-        if topic in (self._ways.inbox, self._ways.state):
+        if topic in (self._task_topics.inbox, self._task_topics.state):
             return record
         return self._out, key, value, partition, [("feed", topic.encode()), *(headers or ())]
 

@@ -14,7 +14,7 @@ from typing import Any
 from ops.run.flow_worker import run_worker
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.log.kafka import Kafka
-from streams.engine.task import Ways
+from streams.engine.task import TaskTopics
 from tests.stage.demo_flow import flow
 from tests.stage.rehearsal import writing
 
@@ -58,7 +58,7 @@ def run(options: dict, stop: threading.Event) -> None:
         kafka=Kafka.of(options["kafka"]),
         registry=options["registry"],
         directory=lambda: directory,
-        ways=Ways(options["partitions"], f"{prefix}inbox", f"{prefix}state"),
+        topics=TaskTopics(options["partitions"], f"{prefix}inbox", f"{prefix}state"),
         group=options["group"],
         instance_id=options["name"],
         folder=folder,

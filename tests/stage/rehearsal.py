@@ -27,8 +27,8 @@ from schemas.position import Position
 from schemas.wire.codec import Codec
 from streams.engine.effects import Effects, RowChange
 from streams.engine.folding import Folding
-from streams.engine.intake import DAY_MICROS, Intake, Outgoing
-from streams.engine.message import TICK, message_key, pack
+from streams.engine.inbox.intake import DAY_MICROS, Intake, Outgoing
+from streams.engine.inbox.message import TICK, message_key, pack
 from streams.operators.flow import Flow, Row, row_id
 
 CITY = Path(__file__).parents[2] / "schemas" / "guangzhou"

@@ -1,7 +1,7 @@
 """Clock: a flow's event time in a task, from what all workers of the flows tell.
 
 Each worker tells the newest event time that it has seen, and, for each partition that it is behind with, how far time may go
-because of that (a watermark for each source partition, as stream processors know it). A task's clock goes to the newest of
+because of that: the watermark of a source partition, as stream processors know it. A task's clock goes to the newest of
 the former, but not beyond the smallest of the latter: so no deadline passes while its evidence lies unread with another worker.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from streams.engine.message import pack, unpack
+from streams.engine.inbox.message import pack, unpack
 
 TELL_AGAIN_SECONDS = 30.0
 """A worker that was given up for dead may have held a partition that is another's by now; its owner says again how it stands."""
@@ -18,62 +18,61 @@ TELL_AGAIN_SECONDS = 30.0
 
 @dataclass(slots=True)
 class Clock:
-    """Event times in microseconds. `holds` are by place: see `place_of`."""
+    """Event times in microseconds. `watermarks` are by place: see `place_of`."""
 
     at: int = 0
     newest: int = 0
-    holds: dict[str, int] = field(default_factory=dict[str, int])
+    watermarks: dict[str, int] = field(default_factory=dict[str, int])
 
     @classmethod
     def of(cls, entry: bytes | None, feeds: Collection[str]) -> Clock:
-        """The clock of a state entry; what feeds that the flow no longer reads held does not hold it any more."""
+        """The clock of a state entry; the watermarks of feeds that the flow no longer reads bind it no more."""
         if entry is None:
             return cls()
-        at, newest, holds = unpack(entry)
-        return cls(
-            at, newest, {place: bound for place, bound in holds.items() if place[0] == "|" or feed_of(place) in feeds}
-        )
+        at, newest, watermarks = unpack(entry)
+        read = {place: bound for place, bound in watermarks.items() if place[0] == "|" or feed_of(place) in feeds}
+        return cls(at, newest, read)
 
     @property
     def allowed(self) -> int:
         """How far it may go."""
-        return max(self.at, min(self.newest, *self.holds.values())) if self.holds else self.newest
+        return max(self.at, min(self.newest, *self.watermarks.values())) if self.watermarks else self.newest
 
-    def hold(self, bounds: Mapping[str, int | None]) -> None:
+    def take(self, bounds: Mapping[str, int | None]) -> None:
         """Take what a worker tells of its partitions; None: nothing is left to read there."""
         for place, bound in bounds.items():
             if bound is None:
-                self.holds.pop(place, None)
+                self.watermarks.pop(place, None)
             else:
-                self.holds[place] = bound
+                self.watermarks[place] = bound
 
     def entry(self) -> bytes:
         """As a state entry."""
-        return pack([self.at, self.newest, self.holds])
+        return pack([self.at, self.newest, self.watermarks])
 
 
-class Told:
-    """What a worker has told of its partitions, so that it need tell only what is new."""
+class Reported:
+    """What a worker has reported of its partitions, so that it need report only what is new."""
 
     def __init__(self) -> None:
-        self._told: dict[str, Mapping[str, int | None]] = {}
+        self._reported: dict[str, Mapping[str, int | None]] = {}
         self._whole_at = 0.0
 
     def news(self, flow: str, bounds: Mapping[str, int | None]) -> Mapping[str, int | None]:
-        """Of all places of this worker that a flow reads, those that stand otherwise than told."""
-        known = self._told.get(flow, {})
-        self._told[flow] = bounds
+        """Of all places of this worker that a flow reads, those that stand otherwise than reported."""
+        known = self._reported.get(flow, {})
+        self._reported[flow] = bounds
         return {place: bound for place, bound in bounds.items() if place not in known or known[place] != bound}
 
     def begin(self, now: float) -> None:
         """A look begins, at this monotonic second; now and then all is news."""
         if now - self._whole_at > TELL_AGAIN_SECONDS:
             self._whole_at = now
-            self._told.clear()
+            self._reported.clear()
 
     def forget(self) -> None:
-        """It is not certain that what was told arrived."""
-        self._told.clear()
+        """It is not certain that what was reported arrived."""
+        self._reported.clear()
 
 
 def place_of(feed: str, partition: int) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from streams.engine.entry import due_of
-from streams.engine.message import pack, unpack
+from streams.engine.inbox.message import pack, unpack
 
 SLICE_SUBJECTS = 2_000
 """How many subjects are folded in one transaction because of one message."""

@@ -10,8 +10,9 @@ cycle.yaml and departments.yaml hold what the city may decide otherwise. HANDBOO
 from __future__ import annotations
 
 from streams.flows.quota import application as rows
-from streams.flows.quota.case import COLUMNS, QUEUE, REFUSAL, REQUEST, RESULTS, VERDICT, fold_case
+from streams.flows.quota.case import COLUMNS, REQUEST, VERDICT, fold_case
 from streams.flows.quota.claim import fold_claim
+from streams.flows.quota.refusal import QUEUE, REFUSAL, RESULTS
 from streams.flows.quota.roster import RESULT, ROSTER, fold_draw, fold_draw_day
 from streams.flows.quota.winner import ALERT, fold_person
 from streams.operators.flow import QUEUE_KEY, Flow, Fold, Input

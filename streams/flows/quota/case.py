@@ -16,37 +16,31 @@ from streams.flows.quota.cycle import (
     LOTTERY,
     MINUTE_MICROS,
     Period,
-    agencies,
     asked_columns,
     days_micros,
     period_of,
     periods_from,
 )
-from streams.flows.quota.winner import ALERT, watch_winner
+from streams.flows.quota.refusal import QUEUE, contradictions, own_answers, refuse
+from streams.flows.quota.winner import watch_winner
 from streams.operators.ask import (
     NOT_VALID,
     PENDING,
     VALID,
     Answer,
-    AnswerForm,
     AnswerTerms,
     Case,
     Round,
     Standing,
-    audit_item,
     escalation,
     late,
-    refusal,
     request,
     unasked,
 )
-from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, queue_item
+from streams.operators.flow import Outcome, Row, Subject, Tell, queue_item
 
-REQUEST, VERDICT, QUEUE = "quota.review_request", "quota.verdict", "quota.queue"
-REFUSAL = "quota.refusal"
-RESULTS = tuple(f"{agency}.quota_result" for agency in agencies())
+REQUEST, VERDICT = "quota.review_request", "quota.verdict"
 COLUMNS = asked_columns()
-FORM = AnswerForm()
 
 SUBMITTED_LATE, DUPLICATE, WITHDRAWN = "SUBMITTED_LATE", "DUPLICATE_APPLICATION", "APPLICATION_WITHDRAWN"
 
@@ -54,7 +48,7 @@ SUBMITTED_LATE, DUPLICATE, WITHDRAWN = "SUBMITTED_LATE", "DUPLICATE_APPLICATION"
 def fold_case(subject: Subject) -> Outcome:
     """The fold of `case:<app_code>`."""
     outcome = Outcome(memory={"seen": subject.memory.get("seen", subject.now)})
-    answers = _answers(subject, outcome)
+    answers = own_answers(subject, outcome)
     for fact in subject.of(APPLICATION):
         if fact.row is not None:
             _Judging(subject, Application.of(fact, fact.row), answers, outcome).judge()
@@ -73,29 +67,6 @@ def fold_case(subject: Subject) -> Outcome:
     return outcome
 
 
-def _answers(subject: Subject, outcome: Outcome) -> list[Answer]:
-    """What the departments say, each for itself; what one says for another is refused and counts for nobody."""
-    own: list[Fact] = []
-    for fact in subject.of(*RESULTS):
-        if fact.row is not None and fact.row["agency"] != fact.feed.partition(".")[0]:
-            for answer in FORM.answers([fact]):
-                _refuse(subject, outcome, "ANSWER_OF_ANOTHER_AGENCY", answer)
-        else:
-            own.append(fact)
-    return FORM.answers(own)
-
-
-def _refuse(subject: Subject, outcome: Outcome, reason: str, answer: Answer, detail: str = "") -> None:
-    """Name an answer that does not count: for a person on the queue, and for the department that sent it."""
-    outcome.publish(QUEUE, audit_item(subject.key, reason, answer, detail))
-    _tell(subject, outcome, reason, answer)
-
-
-def _tell(subject: Subject, outcome: Outcome, reason: str, answer: Answer) -> None:
-    said = {"app_code": subject.id, "review_round": answer.round, "verdict": answer.outcome}
-    outcome.publish(REFUSAL, {**said, **refusal(subject.key, reason, answer)})
-
-
 def _closes_at(subject: Subject, period: Period) -> int:
     """When a period's verdict is final: what was on its way at the freeze has arrived, also for a case first heard of late."""
     return max(period.freeze_at, subject.memory.get("seen", subject.now)) + period.grace
@@ -112,7 +83,7 @@ def _without_application(subject: Subject, answers: Sequence[Answer], outcome: O
     for answer in answers:
         due = answer.at + DAY_MICROS
         if subject.now >= due:
-            _refuse(subject, outcome, "ANSWER_WITHOUT_APPLICATION", answer)
+            refuse(subject, outcome, "ANSWER_WITHOUT_APPLICATION", answer)
         else:
             outcome.wake(due)
 
@@ -172,8 +143,8 @@ class _Judging:
             self._queue(item)
         self._requests(last, refusal)
         for answer in unasked(self._standings(self.case.end(self.answers, last.freeze_at)), self.answers):
-            _refuse(self.subject, self.outcome, "ANSWER_NOT_ASKED", answer)
-        self._contradictions()
+            refuse(self.subject, self.outcome, "ANSWER_NOT_ASKED", answer)
+        contradictions(self.subject, self.application, self.answers, self.outcome)
         watch_winner(self.subject, self.application, self.outcome.rows[VERDICT], self.outcome)
         self.outcome.publish(QUEUE, *self.items.values())
 
@@ -258,36 +229,6 @@ class _Judging:
         }
         return row, None
 
-    def _contradictions(self) -> None:
-        """A second, contradictory answer is recorded (E3), whether or not it counts."""
-        by_question: dict[tuple[str, int], list[Answer]] = {}
-        for answer in self.answers:
-            by_question.setdefault((answer.part, answer.round), []).append(answer)
-        for (part, number), given in by_question.items():
-            if len({answer.outcome for answer in given}) < 2:
-                continue
-            for superseded in given[:-1]:
-                _tell(self.subject, self.outcome, "ANSWER_SUPERSEDED", superseded)
-            self.outcome.publish(
-                ALERT,
-                {
-                    "alert_id": f"{self.code}|ANSWER_CONTRADICTED|{part}|{number}",
-                    "kind": "ANSWER_CONTRADICTED",
-                    "app_code": self.code,
-                    "period": self.first.name,
-                    "quota_kind": self.row["quota_kind"],
-                    "agency": part,
-                    "evidence": [{"feed": one.fact.feed, "position": one.position} for one in given],
-                    "happened_at": given[-1].at,
-                    "decided_at": None,
-                    "awarded_at": None,
-                    "is_known_before_award": True,
-                    "state": "NOTED",
-                    "decision": None,
-                    "decision_at": None,
-                },
-            )
-
     def _next(self, period: Period, counted: list[str] | None) -> Period | None:
         """The period in which the case speaks next: that of its first answer or re-review after this one's freeze."""
         until = period.freeze_at
@@ -300,7 +241,7 @@ class _Judging:
             ):  # a round asked after the freeze is answered after it, as it should be
                 is_second = (answer.part, answer.round) in given
                 kind = "ANSWER_CONTRADICTED_AFTER_FREEZE" if is_second else "ANSWER_AFTER_FREEZE"
-                _refuse(self.subject, self.outcome, kind, answer, f"{answer.part} answered for the next period")
+                refuse(self.subject, self.outcome, kind, answer, f"{answer.part} answered for the next period")
         if self._refusal(period) in {WITHDRAWN, SUBMITTED_LATE}:
             return None
         news = [answer.at for answer in after] + [moment for moment in asked.values() if moment >= until]

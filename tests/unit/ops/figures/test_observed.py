@@ -13,8 +13,8 @@ from ops.figures.observed import observe
 from ops.figures.report import Report, compare
 from schemas.agreement.agency import Agency
 from schemas.agreement.directory import Directory, FeedEntry
-from streams.engine.intake import Outgoing
-from streams.engine.message import COUNT, message_key, pack
+from streams.engine.inbox.intake import Outgoing
+from streams.engine.inbox.message import COUNT, message_key, pack
 from streams.flows.check import FLOW as CHECK
 from streams.flows.quota.cycle import agencies, first_days
 from tests.stage.rehearsal import Rehearsal, city_contracts

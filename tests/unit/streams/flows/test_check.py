@@ -10,8 +10,8 @@ import pytest
 from ops.city.numbers import Numbers, fifteen_digits
 from schemas.change import Change
 from schemas.contract import Contract
-from streams.engine.intake import Outgoing
-from streams.engine.message import COUNT, message_key, pack
+from streams.engine.inbox.intake import Outgoing
+from streams.engine.inbox.message import COUNT, message_key, pack
 from streams.flows.check import FLOW
 from streams.flows.check.sources import SOURCES
 from streams.flows.inquiry.sources import ANSWER

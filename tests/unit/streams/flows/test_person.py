@@ -11,7 +11,7 @@ import pytest
 from ops.city.numbers import fifteen_digits
 from schemas.change import Change
 from schemas.expression.identifiers import citizen_check
-from streams.engine.intake import moment_of
+from streams.engine.inbox.intake import moment_of
 from streams.flows.person import FLOW
 from streams.flows.person.past import as_of
 from streams.operators.flow import Row, Subject
@@ -110,7 +110,7 @@ class Archive(Rehearsal):
 
     def subject(self, key: str) -> Subject:
         """The state that a query reads."""
-        return self.folding._live(FLOW, key).subject
+        return self.folding.subjects.live(FLOW, key).subject
 
     def state(self) -> dict[str, dict[str, Row]]:
         return {feed: self.rows(feed) for feed in FLOW.outputs}

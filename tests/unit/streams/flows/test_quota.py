@@ -12,8 +12,8 @@ import pytest
 from schemas.expression.identifiers import citizen_check
 from streams.engine.effects import Effects
 from streams.engine.folding import Folding
-from streams.engine.intake import Outgoing
-from streams.engine.message import FACT, message_key, pack
+from streams.engine.inbox.intake import Outgoing
+from streams.engine.inbox.message import FACT, message_key, pack
 from streams.flows.quota import FLOW
 from streams.flows.quota.cycle import find_period, period_of
 from streams.flows.quota.draw import commitment, draw_order, roster_hash, verify_draw

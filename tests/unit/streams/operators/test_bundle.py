@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from schemas.change import Record
-from streams.engine.bundle import BUNDLE_BYTES, bundled, partition_of, unbundled
-from streams.engine.intake import Outgoing
+from streams.engine.inbox.bundle import BUNDLE_BYTES, bundled, partition_of, unbundled
+from streams.engine.inbox.intake import Outgoing
 
 INBOX, PARTITIONS = "inbox", 4
 

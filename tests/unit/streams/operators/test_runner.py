@@ -13,9 +13,9 @@ from schemas.agreement.directory import Directory
 from schemas.change import Batch, Record
 from schemas.log.lane import Headers
 from streams.engine.folding import Folding
-from streams.engine.message import FACT, HOLD, TICK, message_key, pack, unpack
-from streams.engine.runner import Runner
-from streams.engine.task import Ways
+from streams.engine.inbox.message import FACT, TICK, WATERMARKS, message_key, pack, unpack
+from streams.engine.runner import Runner, RunnerSetting
+from streams.engine.task import TaskTopics
 from streams.operators.flow import Flow, Fold, Input, Outcome
 from tests.stage.delivering import PERSON, OutFeed
 from tests.stage.flow_process import Quiet
@@ -40,7 +40,7 @@ class Sent:
         message: Sequence[Any] = unpack(value or b"")
         if message[0] == TICK:
             self.clocks.append(message[1] // 1_000_000)
-        elif message[0] == HOLD:
+        elif message[0] == WATERMARKS:
             self.holds |= {place: bound and bound // 1_000_000 for place, bound in message[1].items()}
 
     def flush(self, seconds: float) -> None: ...
@@ -92,19 +92,21 @@ class Rig:
         self.later = 0.0
         self.sent = Sent()
         self.runner = Runner(
-            flows=[self.flow],
-            directory=self._directory,
-            schema_of=self.feed.schemas.__getitem__,
-            open_outlet=lambda: cast("Any", self.sent),
-            open_writer=lambda _: Written(),
-            changelog=cast("Any", Empty()),
-            ways=Ways(1, INBOX, "state"),
-            data_dir=folder,
-            progress=Told(),
-            replay=self._replay,
-            observer=Quiet(),
-            is_replay=is_replay,
-            now=lambda: time.time() + self.later,
+            RunnerSetting(
+                flows=[self.flow],
+                directory=self._directory,
+                schema_of=self.feed.schemas.__getitem__,
+                open_outlet=lambda: cast("Any", self.sent),
+                open_writer=lambda _: Written(),
+                changelog=cast("Any", Empty()),
+                topics=TaskTopics(1, INBOX, "state"),
+                data_dir=folder,
+                progress=Told(),
+                replay=self._replay,
+                observer=Quiet(),
+                is_replay=is_replay,
+                now=lambda: time.time() + self.later,
+            )
         )
         self.following = {(self.feed.feed, number): 0 for number in (0, 1)}
 
@@ -305,13 +307,13 @@ def test_no_deadline_passes_while_another_worker_has_evidence_to_read() -> None:
         fold.forget()  # what it remembers has to be in the store
         return fold._clock(flow()).at
 
-    ahead, lags = [TICK, 100], [HOLD, {"a.t|0": 40, "|0": None}]
+    ahead, lags = [TICK, 100], [WATERMARKS, {"a.t|0": 40, "|0": None}]
     assert told(lags) == 0
     assert told(ahead) == 40
-    assert told([HOLD, {"a.t|0": 70}]) == 70, "it follows without another tick"
-    assert told([HOLD, {"a.t|0": 30}]) == 70, "it does not go back"
-    assert told([HOLD, {"a.t|0": None}]) == 100
-    assert told([HOLD, {"gone.t|0": 0}]) == 100
+    assert told([WATERMARKS, {"a.t|0": 70}]) == 70, "it follows without another tick"
+    assert told([WATERMARKS, {"a.t|0": 30}]) == 70, "it does not go back"
+    assert told([WATERMARKS, {"a.t|0": None}]) == 100
+    assert told([WATERMARKS, {"gone.t|0": 0}]) == 100
     assert told([TICK, 110]) == 110, "a feed that the flow no longer reads holds nothing up"
 
 

@@ -12,7 +12,7 @@ from schemas.position import Position
 from streams.engine import folding
 from streams.engine.effects import Effects
 from streams.engine.folding import Folding
-from streams.engine.message import COUNT, unpack
+from streams.engine.inbox.message import COUNT, unpack
 from streams.engine.time import sweep
 from streams.engine.time.sweep import CURSOR
 from streams.operators.flow import Flow, Fold, Input, Outcome, Subject

@@ -14,8 +14,8 @@ from struct import unpack_from
 
 from schemas.change import Record
 from streams.engine.derived import Written
-from streams.engine.intake import Outgoing
-from streams.engine.message import pack, unpack
+from streams.engine.inbox.intake import Outgoing
+from streams.engine.inbox.message import pack, unpack
 
 BUNDLE_BYTES = 128 << 10
 """About how large a bundle becomes: far below what a broker takes, and enough that records no longer count."""

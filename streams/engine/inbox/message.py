@@ -9,9 +9,9 @@ everything of a subject meets in one partition, in order. Values are MessagePack
 | COUNT | [1, measure, difference, committed ms]                                             | a fold          |
 | TICK  | [2, event clock]                                                                   | intake          |
 | GONE  | [3, feed, position]: every row of the feed up to that position is gone             | intake          |
-| HOLD  | [4, {place: event clock or nil}]: how far time may go while a partition is unread  | intake          |
+| WATERMARKS  | [4, {place: event clock or nil}]: how far time may go while a partition is unread  | intake          |
 
-TICK, GONE and HOLD go to every partition, under the flow's name alone. The commit of FACT and COUNT is the source's own; where
+TICK, GONE and WATERMARKS go to every partition, under the flow's name alone. The commit of FACT and COUNT is the source's own; where
 the flow's clock has another (see Fact), a FACT says that too, at its end.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-FACT, COUNT, TICK, GONE, HOLD = range(5)
+FACT, COUNT, TICK, GONE, WATERMARKS = range(5)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder()

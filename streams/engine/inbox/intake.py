@@ -13,7 +13,7 @@ import msgspec
 
 from schemas.change import Change, Op
 from schemas.contract import Contract
-from streams.engine.message import FACT, GONE, message_key, pack
+from streams.engine.inbox.message import FACT, GONE, message_key, pack
 from streams.operators.flow import Flow, Input, Row, Unfit, row_id
 
 UNFIT = "!"
