@@ -16,7 +16,8 @@
     │   └── NoTopic         Kafka has no such topic          its feed stands, the others go on (schemas/log/lane.py)
     ├── Fenced              another process took over      let go of what is in hand, start afresh
     │   └── Moved           the target is where it was once  start afresh from there, and say so (sinks/sink.py)
-    └── TopicTrouble        one topic of a lane            it is tried again now and then; never leaves its lane (sinks/sink.py)
+    ├── TopicTrouble        one topic of a lane            it is tried again now and then; never leaves its lane (sinks/sink.py)
+    └── PositionGone        a reader's place is no more    its request is answered so; leaves no loop (sinks/live/stream.py)
     anything else           our code is unwell             crash, nothing was committed, the supervisor restarts; a source parks
 
 `next_move` is the one place that turns an error into the move; the loops only act on it. A branch's leaves make the same move:

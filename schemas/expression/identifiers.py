@@ -18,170 +18,35 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
-from enum import StrEnum
-from functools import lru_cache
 from operator import mul
-from typing import Any, NamedTuple
+from typing import Any
 
-_EMPTY: Mapping[str, Any] = {}
+from schemas.expression.citizen_id import citizen_check, validate_citizen_id
+from schemas.expression.number import (
+    ALPHABET,
+    CHECK,
+    TOO_LONG_OR_SHORT,
+    VALID,
+    NumberStatus,
+    Validation,
+    invalid,
+    normalise,
+)
 
-
-class NumberStatus(StrEnum):
-    """How a number stands."""
-
-    VALID = "VALID"
-    UPGRADED = "UPGRADED"  # a 15-digit citizen ID whose 18-digit form is certain
-    AMBIGUOUS_CENTURY = "AMBIGUOUS_CENTURY"  # a 15-digit citizen ID in the centenarians' range 996 to 999
-    INVALID = "INVALID"
-
-
-class Validation(NamedTuple):
-    """What a validator found.
-
-    `code` is, for INVALID, the first step that failed. `normalised` is the canonical text for VALID and UPGRADED.
-    `candidates` are the 18-character readings of an AMBIGUOUS_CENTURY number, earlier century first. `warnings` are codes
-    that do not change the status. `facts`, for VALID and UPGRADED, has what the number says: `birth_date` (date), `sex`
-    ("1" or "2"), `citizen_id`, and the integers `kind`, `level`, `reissue`, as far as they apply.
-    """
-
-    status: NumberStatus
-    code: str | None = None
-    normalised: str | None = None
-    candidates: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = _EMPTY
-
-    def __repr__(self) -> str:
-        """Without the number: a result may end up in a log."""
-        return f"Validation({self.status}, code={self.code}, warnings={self.warnings})"
-
-    @property
-    def is_valid(self) -> bool:
-        """Whether the status is VALID."""
-        return self.status is NumberStatus.VALID
-
-
-def _invalid(code: str) -> Validation:
-    return Validation(NumberStatus.INVALID, code)
-
-
-_LEN = _invalid("LEN")
-_ALPHABET = _invalid("ALPHABET")
-_CHECK = _invalid("CHECK")
-_VALID, _UPGRADED = NumberStatus.VALID, NumberStatus.UPGRADED
-
-_TO_ASCII_UPPER = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
-_TO_ASCII_UPPER |= {wide: narrow - 0x20 for wide, narrow in _TO_ASCII_UPPER.items() if 0x61 <= narrow <= 0x7A}
-_TO_ASCII_UPPER |= {lower: lower - 0x20 for lower in range(0x61, 0x7B)}
-
-
-def normalise(text: str) -> str:
-    """Full-width forms to ASCII, a-z to A-Z, no white space at the ends; nothing else."""
-    if text.isascii():
-        return text.upper().strip()
-    return text.translate(_TO_ASCII_UPPER).strip()
-
-
-# Citizen identity number (公民身份号码)
-
-_CITIZEN_SHAPE = re.compile(r"[0-9]{17}[0-9X]|[0-9]{15}")
-_CITIZEN_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-_CITIZEN_ASCII = 48 * sum(_CITIZEN_WEIGHTS)
-_CITIZEN_CHECKS = "10X98765432"
-_OTHER_PERSONS = ("81", "82", "83")  # residence permits of Hong Kong, Macao and Taiwan residents
-_CENTENARIANS = ("996", "997", "998", "999")
-_YEAR_MIN = 1850
-
-
-def citizen_check(first_17: str) -> str:
-    """The check character for the first 17 digits of a citizen ID (longer text is cut)."""
-    return _CITIZEN_CHECKS[(sum(map(mul, first_17.encode(), _CITIZEN_WEIGHTS)) - _CITIZEN_ASCII) % 11]
-
-
-def _birth_date(number: str, as_of: date | None) -> date | None:
-    try:
-        born = date(int(number[6:10]), int(number[10:12]), int(number[12:14]))
-    except ValueError:
-        return None
-    return None if born.year < _YEAR_MIN or (as_of is not None and born > as_of) else born
-
-
-def validate_citizen_id(
-    text: str,
-    *,
-    as_of: date | None = None,
-    regions: Collection[str] | None = None,
-    declared: Mapping[str, Any] | None = None,
-) -> Validation:
-    """Check a citizen ID (公民身份号码, GB 11643-1999) of 18 characters, or of 15 digits from before 1999.
-
-    `as_of` is the date of the event; without it the future is not tested. `regions` are all six-digit codes that any
-    edition of GB/T 2260 ever had. `declared` are columns of the same row; `sex` is compared. Codes: LEN, ID_TYPE, DATE,
-    CHECK; warnings: REGION_UNKNOWN, SEQ.
-    """
-    if as_of is None and regions is None and declared is None:
-        return _citizen_id_alone(text)
-    return _validate_citizen_id(text, as_of, regions, declared)
-
-
-@lru_cache(maxsize=1 << 15)
-def _citizen_id_alone(text: str) -> Validation:
-    """One number comes again and again: with each row of its person, to each flow that reads it, in every fold."""
-    return _validate_citizen_id(text, None, None, None)
-
-
-def _validate_citizen_id(
-    text: str, as_of: date | None, regions: Collection[str] | None, declared: Mapping[str, Any] | None
-) -> Validation:
-    number = normalise(text)
-    if _CITIZEN_SHAPE.fullmatch(number) is None:
-        return _LEN
-    if number.startswith(_OTHER_PERSONS):
-        return _invalid("ID_TYPE")
-    if len(number) == 15:
-        return _validate_15_digits(number, as_of, regions, declared)
-    born = _birth_date(number, as_of)
-    if born is None:
-        return _invalid("DATE")
-    if number[17] != citizen_check(number):
-        return _CHECK
-    warnings = _citizen_warnings(number, regions, declared) if regions is not None or declared else ()
-    return Validation(_VALID, None, number, (), warnings, _citizen_facts(number, born))
-
-
-def _citizen_facts(number: str, born: date) -> Mapping[str, Any]:
-    return {"birth_date": born, "sex": "1" if number[16] in "13579" else "2", "citizen_id": number}
-
-
-def _citizen_warnings(
-    number: str, regions: Collection[str] | None, declared: Mapping[str, Any] | None
-) -> tuple[str, ...]:
-    warnings: tuple[str, ...] = ()
-    if regions is not None and number[:6] not in regions:
-        warnings = ("REGION_UNKNOWN",)
-    sex = str(declared.get("sex")) if declared else ""
-    if sex in {"1", "2"} and (sex == "1") != (number[16] in "13579"):
-        warnings = (*warnings, "SEQ")
-    return warnings
-
-
-def _validate_15_digits(
-    number: str, as_of: date | None, regions: Collection[str] | None, declared: Mapping[str, Any] | None
-) -> Validation:
-    is_centenarian = number.endswith(_CENTENARIANS)
-    centuries = ("18", "19") if is_centenarian else ("19",)
-    candidates = [f"{number[:6]}{century}{number[6:]}" for century in centuries]
-    candidates = [candidate for candidate in candidates if _birth_date(candidate, as_of)]
-    if not candidates:
-        return _invalid("DATE")
-    numbers = tuple(candidate + citizen_check(candidate) for candidate in candidates)
-    warnings = _citizen_warnings(numbers[0], regions, declared)
-    if is_centenarian:  # even one candidate left is no certainty about the century
-        return Validation(NumberStatus.AMBIGUOUS_CENTURY, candidates=numbers, warnings=warnings)
-    born = _birth_date(numbers[0], as_of)
-    assert born is not None
-    return Validation(_UPGRADED, None, numbers[0], (), warnings, _citizen_facts(numbers[0], born))
-
+__all__ = [
+    "NumberStatus",
+    "Validation",
+    "citizen_check",
+    "normalise",
+    "org_code_check",
+    "registration_check",
+    "uscc_check",
+    "validate_citizen_id",
+    "validate_disability_card",
+    "validate_org_code",
+    "validate_registration_no",
+    "validate_uscc",
+]
 
 # Organisation code (组织机构代码)
 
@@ -212,10 +77,10 @@ def validate_org_code(text: str) -> Validation:
     if code[-2:-1] == "-":
         code = code[:-2] + code[-1]
     if len(code) != 9:
-        return _LEN
+        return TOO_LONG_OR_SHORT
     if _ORG_SHAPE.fullmatch(code) is None:
-        return _ALPHABET
-    return Validation(_VALID, None, code) if code[8] == org_code_check(code) else _CHECK
+        return ALPHABET
+    return Validation(VALID, None, code) if code[8] == org_code_check(code) else CHECK
 
 
 # Unified social credit code (统一社会信用代码)
@@ -244,13 +109,13 @@ def validate_uscc(
     """
     code = normalise(text)
     if len(code) != 18:
-        return _LEN
+        return TOO_LONG_OR_SHORT
     if _USCC_SHAPE.fullmatch(code) is None:
-        return _ALPHABET
+        return ALPHABET
     if _USCC_REGION.fullmatch(code, 2, 8) is None:
-        return _invalid("REGION")
+        return invalid("REGION")
     if code[17] != uscc_check(code):
-        return _CHECK
+        return CHECK
     warnings: tuple[str, ...] = ()
     if authorities is not None and code[:2] not in authorities:
         warnings = ("AUTHORITY_UNKNOWN",)
@@ -258,7 +123,7 @@ def validate_uscc(
         warnings = (*warnings, "REGION_UNKNOWN")
     if _ORG_SHAPE.fullmatch(code, 8, 17) is None or code[16] != org_code_check(code[8:16]):
         warnings = (*warnings, "ORG_CODE")
-    return Validation(_VALID, None, code, (), warnings)
+    return Validation(VALID, None, code, (), warnings)
 
 
 # Business-registration number (工商注册号)
@@ -278,8 +143,8 @@ def validate_registration_no(text: str) -> Validation:
     """Check a 15-digit business-registration number (工商注册号, ISO 7064 MOD 11,10). Codes: LEN, CHECK."""
     number = normalise(text)
     if _REGISTRATION_SHAPE.fullmatch(number) is None:
-        return _LEN
-    return Validation(_VALID, None, number) if number[14] == registration_check(number) else _CHECK
+        return TOO_LONG_OR_SHORT
+    return Validation(VALID, None, number) if number[14] == registration_check(number) else CHECK
 
 
 # Disability card (残疾人证)
@@ -302,19 +167,19 @@ def validate_disability_card(
     number = normalise(text)
     match = _CARD_SHAPE.fullmatch(number)
     if match is None:
-        return _LEN
+        return TOO_LONG_OR_SHORT
     citizen_id, kind, level, reissue = match.groups()
     person = validate_citizen_id(citizen_id, as_of=as_of, regions=regions, declared=declared)
-    if person.status is not _VALID:
-        return _invalid(f"ID_{person.code}")
+    if person.status is not VALID:
+        return invalid(f"ID_{person.code}")
     if kind not in "1234567":
-        return _invalid("KIND")
+        return invalid("KIND")
     if level not in "1234":
-        return _invalid("LEVEL")
+        return invalid("LEVEL")
     if declared and not _agrees(declared, citizen_id, (("kind", kind), ("level", level))):
-        return _invalid("MISMATCH")
+        return invalid("MISMATCH")
     facts = {**person.facts, "kind": int(kind), "level": int(level), "reissue": int(reissue or 0)}
-    return Validation(_VALID, None, number, (), person.warnings, facts)
+    return Validation(VALID, None, number, (), person.warnings, facts)
 
 
 def _agrees(declared: Mapping[str, Any], citizen_id: str, digits: Sequence[tuple[str, str]]) -> bool:
