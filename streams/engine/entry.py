@@ -15,9 +15,9 @@ Entries of a subject lie side by side, one scan reads them:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from streams.engine.inbox.message import pack, unpack
@@ -26,8 +26,7 @@ from streams.operators.flow import Fact, Flow, Fold, Row, Subject
 TIMER_PREFIX = b"w"
 
 
-@dataclass(slots=True)
-class Live:
+class Live(msgspec.Struct):
     """A subject in memory, with what a fold does not see of it."""
 
     prefix: bytes
@@ -35,8 +34,8 @@ class Live:
     fold: Fold
     subject: Subject
     wake_at: int | None = None
-    tells: dict[tuple[str, str, str], Row] = field(default_factory=dict[tuple[str, str, str], Row])
-    contributions: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    tells: dict[tuple[str, str, str], Row] = {}
+    contributions: dict[tuple[str, str], int] = {}
     caused_ms: int = 0
     """The newest commit of a source that it knows of, which its rows bear; `committed_at_ms` is the same by the flow's clock."""
     committed_at_ms: int = 0

@@ -19,8 +19,10 @@ All moments are microseconds of event time. A part's id is unique in its case: t
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from streams.operators.flow import Fact, Outcome, Row, Subject, queue_item
 
@@ -38,8 +40,7 @@ class Part:
     columns: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
+class Round(msgspec.Struct, frozen=True):
     """One time of asking (轮次). Round 1 asks every part; a later one only those that need it at `asked_at`."""
 
     number: int
@@ -47,8 +48,7 @@ class Round:
     due_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """One version of an answerer's row. `at` never runs backwards from version to version, whatever dates they carry."""
 
     part: str
@@ -117,8 +117,7 @@ class AnswerTerms:
         return self.valid_micros is None or moment < answer.at + self.valid_micros
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """How one part stands: the rounds that asked it, and of the last of them the answer that counts.
 
     `superseded` are answers of that round that a later one contradicts; `expired` is one that would count, were it not too old.
@@ -145,21 +144,19 @@ class Standing:
         return self.is_silent and now >= self.round.due_at + terms.grace_micros
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """The joint verdict (结论) and the parts that it rests on: the failing ones, or those still missing."""
 
     outcome: str
     because: tuple[Standing, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """A case as far as asking goes: its parts and rounds."""
 
     parts: Sequence[Part]
     rounds: Sequence[Round]
-    terms: AnswerTerms = field(default_factory=AnswerTerms)
+    terms: AnswerTerms = msgspec.field(default_factory=AnswerTerms)
 
     def standings(self, answers: Sequence[Answer], until: int) -> list[Standing]:
         """How every part stands by the answers before a moment. Independent of the order in which anything arrived."""

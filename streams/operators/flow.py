@@ -18,7 +18,7 @@ Values are raw Avro, as everywhere in the mesh: dates are days, timestamps micro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -75,8 +75,7 @@ class Fact(msgspec.Struct):
         return replace(self, earlier=earlier)
 
 
-@dataclass(slots=True)
-class Subject:
+class Subject(msgspec.Struct):
     """All that is known of one subject, as a fold sees it. A fold must not change it.
 
     `facts` maps feed (or `~tag` for what other subjects tell) and row id to the newest version; `published` maps feed and row
@@ -87,10 +86,10 @@ class Subject:
 
     key: str
     now: int = 0
-    facts: dict[str, dict[str, Fact]] = field(default_factory=dict[str, dict[str, Fact]])
-    published: dict[str, dict[str, Row]] = field(default_factory=dict[str, dict[str, Row]])
-    memory: dict[str, Any] = field(default_factory=dict[str, Any])
-    counts: dict[str, int] = field(default_factory=dict[str, int])
+    facts: dict[str, dict[str, Fact]] = {}
+    published: dict[str, dict[str, Row]] = {}
+    memory: dict[str, Any] = {}
+    counts: dict[str, int] = {}
     feeds: frozenset[str] | None = None
 
     @property
@@ -126,8 +125,7 @@ class Subject:
         return Subject(key=self.key, now=moment, facts=facts)
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(msgspec.Struct, frozen=True):
     """A row that one subject gives to another of the same flow: there a fact of the pseudo-feed `~<tag>`.
 
     `id` tells apart what the same teller says to the same subject under one tag.
@@ -140,8 +138,7 @@ class Tell:
     event_at: int | None = None
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct):
     """The whole of what a subject says now. What it said before and says no more is withdrawn.
 
     `rows` maps derived feed to its rows; `counts` maps (other subject, measure) to this subject's contribution; `wake_at`, an
@@ -149,12 +146,12 @@ class Outcome:
     header `reason` of the deletes that this outcome causes there, such as `RETRACTED` or `PUBLICATION_EXPIRED`.
     """
 
-    rows: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
-    tells: list[Tell] = field(default_factory=list[Tell])
-    counts: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-    memory: dict[str, Any] = field(default_factory=dict[str, Any])
+    rows: dict[str, list[Row]] = {}
+    tells: list[Tell] = []
+    counts: dict[tuple[str, str], int] = {}
+    memory: dict[str, Any] = {}
     wake_at: int | None = None
-    reasons: dict[str, str] = field(default_factory=dict[str, str])
+    reasons: dict[str, str] = {}
 
     def publish(self, feed: str, *rows: Row) -> None:
         """Add rows to a derived feed."""

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
+
+import msgspec
 
 from schemas.errors import Misconfigured
 from streams.operators.flow import Fact, Row, queue_item
@@ -50,17 +52,16 @@ class MergeSource:
     read: Read
 
 
-@dataclass(slots=True)
-class Merged:
+class Merged(msgspec.Struct):
     """A record: each field's value (None where nobody says anything), and for those with one, where it came from.
 
     `provenance` maps a field to `{feed, position, committed_at}`: the commit that first brought the value in the newest
     unbroken run of it, microseconds. `facts` are the rows that supplied a value, for whoever needs more of them.
     """
 
-    values: dict[str, Any] = field(default_factory=dict[str, Any])
-    provenance: dict[str, Row] = field(default_factory=dict[str, Row])
-    facts: dict[str, Fact] = field(default_factory=dict[str, Fact])
+    values: dict[str, Any] = {}
+    provenance: dict[str, Row] = {}
+    facts: dict[str, Fact] = {}
 
     @property
     def version(self) -> int:
@@ -155,8 +156,7 @@ def origin(fact: Fact, read: Read) -> Fact:
     return first
 
 
-@dataclass(frozen=True, slots=True)
-class IdentifierClaim:
+class IdentifierClaim(msgspec.Struct, frozen=True):
     """A source says that a number belongs to a subject, from a moment until before another (microseconds; None is open)."""
 
     id_type: str

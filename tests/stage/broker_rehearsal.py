@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
-from streams.engine.message import TICK, message_key, pack
 
 from ops.run.flow_worker import StateChangelog
 from schemas.agreement.directory import Directory, FeedEntry
@@ -28,6 +27,7 @@ from schemas.wire.codec import Codec
 from schemas.wire.envelope import key_schema, value_schema
 from streams.engine.derived import DerivedFeed
 from streams.engine.effects import RowChange
+from streams.engine.inbox.message import TICK, message_key, pack
 from streams.engine.runner import Runner, RunnerSetting
 from streams.engine.task import TaskTopics
 from streams.operators.flow import Row, row_id

@@ -40,7 +40,7 @@ class Intake:
         self._inputs: dict[str, list[Input]] = {}
         for entry in flow.inputs:
             self._inputs.setdefault(entry.feed, []).append(entry)
-        self._keeping: dict[int, frozenset[str]] = {}  # by identity: the inputs live as long as the flow
+        self._readings: dict[int, _Reading] = {}  # by identity: the inputs live as long as the flow
         self.clock = 0
         """The newest event time seen so far, never later than the commit that told of it."""
         self.reached: int | None = None
@@ -77,72 +77,122 @@ class Intake:
         after: Row | None,
         position: str,
         committed_at_ms: int,
-    ) -> Iterator[Outgoing]:
+    ) -> list[Outgoing]:
         """What a row's change means. `before` is asked only where the row may have been evidence for others."""
+        found: list[Outgoing] = []
         former: Row | None = None
         is_former_known = False
         for entry in self._inputs[contract.feed]:
             if not is_former_known and (after is None or not entry.stays):
                 former, is_former_known = before(), True
-            yield from self._facts(contract, entry, former, after, position, committed_at_ms)
+            row = after if after is not None else former
+            if row is not None:
+                self._fact(found, self._reading(entry, contract), row, former, after, position, committed_at_ms)
+        return found
 
-    def _facts(
+    def _fact(
         self,
-        contract: Contract,
-        entry: Input,
+        found: list[Outgoing],
+        reading: _Reading,
+        row: Row,
         before: Row | None,
         after: Row | None,
         position: str,
         committed_at_ms: int,
-    ) -> Iterator[Outgoing]:
-        row = after if after is not None else before
-        if row is None:
-            return
-        name, feed = self._flow.name, contract.feed
-        identity = row_id(row, contract.key)
-        dated = moment_of(row, entry.event_time, contract)
+    ) -> None:
+        entry, feed = reading.entry, reading.contract.feed
+        name = self._flow.name
+        identity = row_id(row, reading.contract.key)
+        dated = reading.dated(row)
         by_clock = committed_at_ms
         if self._is_replay:
-            by_clock = self._replayed(row, entry, contract, dated, committed_at_ms, is_gone=after is None)
+            by_clock = self._replayed(row, reading, dated, committed_at_ms, is_gone=after is None)
         event_at = by_clock * 1000 if dated is None else dated
         self.clock = max(self.clock, min(event_at, by_clock * 1000))
         apart = [] if by_clock == committed_at_ms else [by_clock]
-        subjects = _targets(self._flow, entry, after, feed, identity) if after is not None else {}
+        subjects: dict[str, Row | None] = {}
         if after is not None:
-            if entry.columns:
-                keep = self._kept(entry, contract)
-                after = {column: value for column, value in after.items() if column in keep}
+            subjects = _targets(self._flow, entry, after, feed, identity)
+            kept = reading.kept(after)
             for subject, unfit in subjects.items():
-                sent = unfit if unfit is not None else after
+                sent = unfit if unfit is not None else kept
                 value = [FACT, feed, identity, position, event_at, committed_at_ms, sent, entry.keeps_history, *apart]
-                yield Outgoing(message_key(name, subject), pack(value))
+                found.append(Outgoing(message_key(name, subject), pack(value)))
         if before is None:
             return
         for subject in _targets(self._flow, entry, before, feed, identity).keys() - subjects.keys():
             value = [FACT, feed, identity, position, event_at, committed_at_ms, None, entry.keeps_history, *apart]
-            yield Outgoing(message_key(name, subject), pack(value))
+            found.append(Outgoing(message_key(name, subject), pack(value)))
 
-    def _replayed(
-        self, row: Row, entry: Input, contract: Contract, dated: int | None, committed_at_ms: int, *, is_gone: bool
-    ) -> int:
+    def _reading(self, entry: Input, contract: Contract) -> _Reading:
+        reading = self._readings.get(id(entry))
+        if reading is None or reading.contract is not contract:
+            reading = self._readings[id(entry)] = _Reading(entry, contract)
+        return reading
+
+    def _replayed(self, row: Row, reading: _Reading, dated: int | None, committed_at_ms: int, *, is_gone: bool) -> int:
         """The commit on the calendar of a past that is replayed, milliseconds: when the row was written, as it says itself.
 
         A row that goes says when it was written last: it went later. One that does not say it was written by now at the latest.
         """
-        written = moment_of(row, entry.written, contract)
+        written = reading.written(row)
         if written is None:
-            self.reached = 0 if entry.event_time else None
+            self.reached = 0 if reading.entry.event_time else None
             return max(self.clock, min(dated or 0, committed_at_ms * 1000)) // 1000
-        if not contract.by_name[entry.written].logical_type:
-            written *= 1000  # a plain long is milliseconds
         self.reached = written = min(written, committed_at_ms * 1000)
         return max(written // 1000 + 1, self.clock // 1000) if is_gone else written // 1000
 
-    def _kept(self, entry: Input, contract: Contract) -> frozenset[str]:
-        kept = self._keeping.get(id(entry))
-        if kept is None:
-            kept = self._keeping[id(entry)] = frozenset({*contract.key, *entry.columns})
-        return kept
+
+class _Reading:
+    """How an input reads rows of one contract; worked out once. Moments are microseconds, None where a row has none."""
+
+    def __init__(self, entry: Input, contract: Contract) -> None:
+        self.entry = entry
+        self.contract = contract
+        kept = {*contract.key, *entry.columns}
+        self._columns = tuple(name for name in contract.by_name if name in kept) if entry.columns else ()
+        self._dated = entry.event_time
+        self._date_scale = scale_of(entry.event_time, contract)
+        self._written = entry.written if entry.written in contract.by_name else None
+        scale = scale_of(self._written, contract)
+        is_plain = self._written is not None and not contract.by_name[self._written].logical_type
+        self._writing_scale = (1000, 0) if is_plain else scale  # a plain long is milliseconds
+
+    def kept(self, row: Row) -> Row:
+        """What of a row travels to its subjects."""
+        if not self._columns:
+            return row
+        try:
+            return {name: row[name] for name in self._columns}
+        except KeyError:  # a record of before the contract had that column
+            return {name: row[name] for name in self._columns if name in row}
+
+    def dated(self, row: Row) -> int | None:
+        """The row's business date or time."""
+        return _scaled(row, self._dated, self._date_scale)
+
+    def written(self, row: Row) -> int | None:
+        """When its department says that it wrote the row."""
+        return _scaled(row, self._written, self._writing_scale)
+
+
+def _scaled(row: Row, column: str | None, scale: tuple[int, int]) -> int | None:
+    value: Any = row.get(column) if column else None
+    return value * scale[0] + scale[1] if isinstance(value, int) else None
+
+
+def scale_of(column: str | None, contract: Contract) -> tuple[int, int]:
+    """By what a column's value is multiplied, and what is added, to be microseconds; a date is its midnight in Asia/Shanghai."""
+    field = contract.by_name.get(column or "")
+    match field and field.logical_type:
+        case "date":
+            return DAY_MICROS, -_BEIJING_MICROS
+        case "timestamp-millis":
+            return 1000, 0
+        case "local-timestamp-micros":
+            return 1, -_BEIJING_MICROS
+        case _:
+            return 1, 0
 
 
 def _targets(flow: Flow, entry: Input, row: Row, feed: str, identity: str) -> dict[str, Row | None]:
@@ -166,18 +216,7 @@ def check_subject(flow: Flow, subject: str) -> str:
 
 def moment_of(row: Row, column: str | None, contract: Contract) -> int | None:
     """The date (from midnight in Asia/Shanghai) or time in a column, microseconds; None where the row has none."""
-    value: Any = row.get(column) if column else None
-    if not isinstance(value, int):
-        return None
-    match contract.by_name[column or ""].logical_type:
-        case "date":
-            return value * DAY_MICROS - _BEIJING_MICROS
-        case "timestamp-millis":
-            return value * 1000
-        case "local-timestamp-micros":
-            return value - _BEIJING_MICROS
-        case _:
-            return value
+    return _scaled(row, column, scale_of(column, contract))
 
 
 def feeds_of(flows: Sequence[Flow]) -> Mapping[str, tuple[Flow, ...]]:

@@ -8,7 +8,8 @@ show, and nothing against it: P0, or P1 for 15 digits. The other tiers are in na
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from schemas.expression.identifiers import normalise
 from streams.flows.person.evidence import number_of
@@ -19,14 +20,13 @@ SCORES: Mapping[str, int] = {"P0": 100, "P1": 99, "P2": 95, "P4": 80}
 _OLD_NUMBER_LENGTH = 15
 
 
-@dataclass(slots=True)
-class Judged:
+class Judged(msgspec.Struct):
     """Rows by whether they count. `methods` gives the tier of each accepted (feed, row id)."""
 
     reference: Fact | None = None
-    accepted: list[Fact] = field(default_factory=list[Fact])
-    left_out: list[Fact] = field(default_factory=list[Fact])
-    methods: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    accepted: list[Fact] = []
+    left_out: list[Fact] = []
+    methods: dict[tuple[str, str], str] = {}
 
     def method_of(self, fact: Fact) -> str:
         """The tier of an accepted row."""

@@ -10,10 +10,12 @@ that any interleaving of the feeds gives the same deaths and restorations. Each 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 from typing import Any
+
+import msgspec
 
 from streams.flows.configuration import day_of
 from streams.flows.person.evidence import died_on
@@ -25,15 +27,14 @@ _KEPT = ("REGISTERED", "DECEASED")
 _EPOCH = date(1970, 1, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Death:
+class Death(msgspec.Struct, frozen=True):
     """What rows say of a person's life. `claims` are the rows that state a death and may; `refused` those that cannot."""
 
     status: str
     died_on: int | None
     claims: Sequence[Fact] = ()
     refused: Sequence[tuple[str, Fact]] = ()
-    methods: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    methods: Mapping[tuple[str, str], str] = {}
 
 
 @dataclass(slots=True)

@@ -8,8 +8,9 @@ of a number the latest counts, by date, then by sequence number: in a ring of mi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
+
+import msgspec
 
 from streams.flows.configuration import midnight
 from streams.flows.person.evidence import as_evidence, holder, number_of
@@ -19,8 +20,7 @@ SHARED_NUMBER = "DUPLICATE_NUMBER"
 """One number for two people (重号): one of them gets a new one, the other may keep the old."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """A change of a number, in canonical forms; `effective` in days."""
 
     effective: int
@@ -36,8 +36,7 @@ class Change:
         return self.effective, self.seq.zfill(20)
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
+class Gathered(msgspec.Struct, frozen=True):
     """All evidence for a subject, native and told. `numbers` are its own ones, former ones included.
 
     `facts` are by feed and row id, deleted rows included; `superseded` maps a former number to the day its use ended.

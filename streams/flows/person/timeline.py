@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+import msgspec
+
 from streams.flows.configuration import day_of
 from streams.flows.person.ladder import SCORES, Judged
 from streams.flows.person.life import Span
@@ -49,8 +51,7 @@ _LINES: Mapping[str, _Line] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(msgspec.Struct, frozen=True):
     """Writes the lines of one person. `version` is the archive's version of the identity that rows were matched against."""
 
     id_type: str
