@@ -2,7 +2,8 @@
 
 Both read the feed that our capture wrote, keep the newest row of each key with where it came from, publish every change
 of it as a whole envelope, and log their state to a compacted topic. Ours writes a batch's outputs, state and position as one
-transaction; Quix Streams gives at-least-once. Timed by what each group has committed of its input.
+transaction; Quix Streams gives at-least-once. Timed by the messages that ours has folded for good, and by what the peer's group has
+committed of its input.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def _by_mesh(waiting: Backlog, run: int) -> Drained:
     stage, name = waiting.stage, f"fold{run}"
     entries = _entries(waiting, f"{name}.merged")
     inbox, state = f"{name}.inbox", f"{name}.state"
+    taken = stage.directory / f"{name}.taken"
     ensure_topics(stage.kafka, topic_specs(PARTITIONS, inbox=inbox, state=state))
     job = {
         "kafka": stage.kafka.environment(),
@@ -68,11 +70,11 @@ def _by_mesh(waiting: Backlog, run: int) -> Drained:
         "state": state,
         "partitions": PARTITIONS,
         "folder": str(stage.directory / name),
+        "taken": str(taken),
         "feeds": [entry.to_json() for entry in entries],
     }
     with _child(stage, name, [sys.executable, "-P", "-m", "ops.bench.fold_worker"], job) as running:
-        look = committed(stage.kafka, name, [inbox])
-        drained = drain(stage.console, "mesh", look, waiting.changes + subject.SEED_ROWS, running)
+        drained = drain(stage.console, "mesh", lambda: _count_in(taken), waiting.changes + subject.SEED_ROWS, running)
     stage.drop_topics([f"{name}.merged", inbox, state])
     return drained
 
@@ -113,6 +115,14 @@ def _entries(waiting: Backlog, out: str) -> tuple[FeedEntry, FeedEntry]:
         )
     ensure_topics(stage.kafka, {out: TopicSpec(partitions=PARTITIONS)})
     return source, entry
+
+
+def _count_in(file: Path) -> int:
+    """The number in a file, which may not be there yet, or be written this very moment."""
+    try:
+        return int(file.read_text() or 0)
+    except FileNotFoundError:
+        return 0
 
 
 @contextmanager

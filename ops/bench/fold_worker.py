@@ -63,10 +63,18 @@ def flow(source: str, out: str, key: str) -> Flow:
     )
 
 
-class _Nobody:
-    """An observer and a progress that nobody asks."""
+class _Taken:
+    """How many messages were folded, in a file: the inbox's offsets count bundles. And a progress that nobody asks."""
 
-    def taken(self, flow: str, count: int) -> None: ...
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._count = 0
+
+    def taken(self, flow: str, count: int) -> None:  # noqa: ARG002 -- the observer's shape
+        """See RunnerObserver: called once it is durable."""
+        self._count += count
+        self._file.write_text(f"{self._count:d}")
+
     def emitted(self, flow: str, feed: str, op: str, count: int, size_bytes: int) -> None: ...
     def queued(self, flow: str, kind: str, count: int) -> None: ...
     def clock(self, flow: str, event_at: int) -> None: ...
@@ -84,6 +92,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     logging.basicConfig(level=logging.WARNING)
     calm_collector()
+    taken = _Taken(Path(job["taken"]))
     entries = [FeedEntry.from_json(entry) for entry in job["feeds"]]
     merged = next(entry.contract for entry in entries if entry.feed == job["out"])
     writer = Agency(agency=merged.agency, name=merged.agency, sources=(SourceConfig(name=merged.source, kind="flow"),))
@@ -98,8 +107,8 @@ def main() -> None:
         group=job["group"],
         instance_id=None,
         folder=Path(job["folder"]),
-        progress=_Nobody(),
-        observer=_Nobody(),
+        progress=taken,
+        observer=taken,
     )
 
 

@@ -53,8 +53,8 @@ class Serving:
 
 
 @dataclass(slots=True, kw_only=True)
-class Way:
-    """One grant's way out: its function, topic, headers and key."""
+class Output:
+    """Of one grant: its function, topic, headers and key."""
 
     grant_id: str
     subscriber: str
@@ -75,7 +75,7 @@ class Plan:
     """Everything that a record of one value schema goes through."""
 
     scan: Callable[[bytes], Spans]
-    ways: list[Way]
+    outputs: list[Output]
     check: Check | None
     check_without: Callable[[frozenset[str]], tuple[Callable[[bytes], Spans], Check] | None]
     complete: Callable[[bytes], bytes | None]
@@ -201,8 +201,8 @@ class Plans:
 
         return Plan(
             scan=scanner.scan,
-            ways=[
-                self._way(index, each, serving.entry, feed, scanner)
+            outputs=[
+                self._output(index, each, serving.entry, feed, scanner)
                 for index, (each, serving) in enumerate(zip(cuttings, servings, strict=True))
             ],
             check=enrichment.build(scanner) if enrichment else None,
@@ -210,11 +210,11 @@ class Plans:
             complete=(lambda b: None) if feed.is_keyed_only else completer(shape),  # noqa: ARG005
         )
 
-    def _way(self, index: int, made: Cutting, entry: GrantEntry, feed: FeedEntry, scanner: Scanner) -> Way:
+    def _output(self, index: int, made: Cutting, entry: GrantEntry, feed: FeedEntry, scanner: Scanner) -> Output:
         grant = entry.grant
         headers = [("grant_id", grant.grant_id.encode()), ("purpose", grant.purpose.encode())]
         hashed = any(grant.mask.get(column) is Mask.HASH for column in feed.contract.key)
-        return Way(
+        return Output(
             grant_id=grant.grant_id,
             subscriber=grant.subscriber,
             topic=entry.topic,

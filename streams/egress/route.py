@@ -18,7 +18,7 @@ from schemas.wire.envelope import unframe
 from schemas.wire.scan import Extras, Mark, Spans
 from schemas.wire.spans import malformed
 from streams.egress.cut import Removal, ScopeUnknown
-from streams.egress.plan import Headers, Plan, Plans, Serving, Way
+from streams.egress.plan import Headers, Output, Plan, Plans, Serving
 from streams.egress.scope import ReadOut, Scopes
 
 DELETE = ord("d")
@@ -80,7 +80,7 @@ class Router:
         plans: dict[bytes, Plan] = {}
         append, partition = self.scopes.append if self.scopes else self._outlet.append, batch.partition
         delivered, suppressed, sizes = tally.delivered, tally.suppressed, tally.sizes
-        way: Way | None = None
+        output: Output | None = None
         for record in batch.records:
             value = record.value
             if value is None:
@@ -102,71 +102,73 @@ class Router:
             except (Rejected, IndexError, UnicodeDecodeError) as error:
                 self._reject(batch, record, None, error, tally)
                 continue
-            for way in plan.ways:
+            for output in plan.outputs:
                 try:
                     if extras is not None:
-                        _refuse_unsent(way, extras)
-                    out = way.cut(value, spans)
+                        _refuse_unsent(output, extras)
+                    out = output.cut(value, spans)
                     if out is None:
-                        suppressed[way.index] += 1
+                        suppressed[output.index] += 1
                         continue
                     if extras is not None:
-                        out = _with_extras(way, out, len(value) - spans[5], extras)
-                    key = record.key if way.rekey is None or record.key is None else way.rekey(record.key)
+                        out = _with_extras(output, out, len(value) - spans[5], extras)
+                    key = record.key if output.rekey is None or record.key is None else output.rekey(record.key)
                     if spans[0] != DELETE and out.__class__ is bytes:
-                        append(way.topic, key, out, partition=partition, headers=way.headers)
+                        append(output.topic, key, out, partition=partition, headers=output.headers)
                     else:
-                        headers = way.out_of_scope if isinstance(out, Removal) else _headers_of_delete(way, record)
-                        append(way.topic, key, out, partition=partition, headers=headers)
-                        append(way.topic, key, None, partition=partition, headers=way.headers)
-                    delivered[way.index] += 1
-                    sizes[way.index] += len(out)
+                        headers = (
+                            output.out_of_scope if isinstance(out, Removal) else _headers_of_delete(output, record)
+                        )
+                        append(output.topic, key, out, partition=partition, headers=headers)
+                        append(output.topic, key, None, partition=partition, headers=output.headers)
+                    delivered[output.index] += 1
+                    sizes[output.index] += len(out)
                 except ScopeUnknown as error:
                     append = self.scopes.append
-                    self._by_scope(batch, record, way, (value, spans, extras), error, tally)
+                    self._by_scope(batch, record, output, (value, spans, extras), error, tally)
                 except (Rejected, IndexError) as error:
-                    self._reject(batch, record, way, error, tally)
+                    self._reject(batch, record, output, error, tally)
         return tally
 
     def _by_scope(
         self,
         batch: Batch,
         record: Record,
-        way: Way,
+        output: Output,
         change: tuple[bytes, Spans, Extras | None],
         error: ScopeUnknown,
         tally: BatchTally,
     ) -> None:
         """A row outside the filter, or gone, of which the source did not say what it was: removed if it was delivered."""
         value, spans, extras = change
-        if way.withdraw is None or not record.key:
-            self._reject(batch, record, way, error, tally)
+        if output.withdraw is None or not record.key:
+            self._reject(batch, record, output, error, tally)
             return
         try:
-            key = record.key if way.rekey is None else way.rekey(record.key)
-            if not self.scopes.is_known(way.topic, batch.partition):
+            key = record.key if output.rekey is None else output.rekey(record.key)
+            if not self.scopes.is_known(output.topic, batch.partition):
                 self._outlet.flush(FLUSH_SECONDS)  # what was appended before counts, and is read back
-            if not self.scopes.holds(way.topic, batch.partition, key):
-                tally.suppressed[way.index] += 1
+            if not self.scopes.holds(output.topic, batch.partition, key):
+                tally.suppressed[output.index] += 1
                 return
-            out = way.withdraw(value, spans)
+            out = output.withdraw(value, spans)
             assert out is not None
             if extras is not None:
-                out = _with_extras(way, out, len(value) - spans[5], extras)
-            headers = _headers_of_delete(way, record) if spans[0] == DELETE else way.out_of_scope
-            self.scopes.append(way.topic, key, out, partition=batch.partition, headers=headers)
-            self.scopes.append(way.topic, key, None, partition=batch.partition, headers=way.headers)
-            tally.delivered[way.index] += 1
-            tally.sizes[way.index] += len(out)
+                out = _with_extras(output, out, len(value) - spans[5], extras)
+            headers = _headers_of_delete(output, record) if spans[0] == DELETE else output.out_of_scope
+            self.scopes.append(output.topic, key, out, partition=batch.partition, headers=headers)
+            self.scopes.append(output.topic, key, None, partition=batch.partition, headers=output.headers)
+            tally.delivered[output.index] += 1
+            tally.sizes[output.index] += len(out)
         except (Rejected, IndexError) as refusal:
-            self._reject(batch, record, way, refusal, tally)
+            self._reject(batch, record, output, refusal, tally)
 
     def _plan(self, value: bytes, feed: FeedEntry, servings: tuple[Serving, ...]) -> Plan:
         schema_id, _ = unframe(value)
         return self._plans.plan(schema_id, feed, servings)
 
-    def _reject(self, batch: Batch, record: Record, way: Way | None, error: Exception, tally: BatchTally) -> None:
-        if way is None and not self._is_live:
+    def _reject(self, batch: Batch, record: Record, output: Output | None, error: Exception, tally: BatchTally) -> None:
+        if output is None and not self._is_live:
             return
         if not isinstance(error, Rejected):
             error = malformed()
@@ -180,33 +182,33 @@ class Router:
             hop="enrich" if error.reason.startswith("rule_") else "egress",
             reason=error.reason,
             detail=str(error),
-            subscriber=way.subscriber if way else "",
+            subscriber=output.subscriber if output else "",
         )
         self._outlet.append(
             dead_letter_topic(batch.topic), record.key, record.value, partition=-1, headers=letter.headers()
         )
 
 
-def _headers_of_delete(way: Way, record: Record) -> Headers:
+def _headers_of_delete(output: Output, record: Record) -> Headers:
     """A flow says why its row went (a publication expired, say); the rows of a table are deleted in the source."""
     for name, value in record.headers or ():
         if name == REASON:
-            return [*way.headers, (REASON, value)]
-    return way.source_deleted
+            return [*output.headers, (REASON, value)]
+    return output.source_deleted
 
 
 def _with_marks(extras: Extras | None, marks: tuple[Mark, ...]) -> Extras:
     return Extras((), marks) if extras is None else extras._replace(marks=extras.marks + marks)
 
 
-def _with_extras(way: Way, out: bytes, replaced: int, extras: Extras) -> bytes:
+def _with_extras(output: Output, out: bytes, replaced: int, extras: Extras) -> bytes:
     """The out envelope with its last `replaced` bytes, the feed's own extras, replaced by what the grant may see."""
-    ended = out[: len(out) - replaced] + way.trailer(extras)
+    ended = out[: len(out) - replaced] + output.trailer(extras)
     return Removal(ended) if isinstance(out, Removal) else ended
 
 
-def _refuse_unsent(way: Way, extras: Extras) -> None:
-    if extras.unchanged and not way.filter_columns.isdisjoint(extras.unchanged):
+def _refuse_unsent(output: Output, extras: Extras) -> None:
+    if extras.unchanged and not output.filter_columns.isdisjoint(extras.unchanged):
         raise Rejected(
             "scope_unknown",
             "the row filter reads columns that the source did not send",

@@ -9,7 +9,7 @@ from streams.engine.entry import Live, fact_entry, fact_heard, fact_of, newer, p
 from streams.engine.inbox.message import pack, unpack
 from streams.engine.subjects import Subjects
 from streams.operators.flow import Flow
-from streams.operators.unfit import fold_of
+from streams.operators.rejected_row import fold_of
 
 
 class SubjectEvidence:

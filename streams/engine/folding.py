@@ -20,7 +20,7 @@ from streams.engine.subjects import Store, Subjects
 from streams.engine.time.clock import Clock
 from streams.engine.time.sweep import CURSOR, SLICE_SUBJECTS, Sweep, due, merged
 from streams.operators.flow import Flow, row_id
-from streams.operators.unfit import unfolded
+from streams.operators.rejected_row import unfolded
 
 _logger = logging.getLogger(__name__)
 

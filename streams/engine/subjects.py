@@ -14,7 +14,7 @@ from streams.engine.entry import Live, prefix_of, restore
 from streams.engine.inbox.message import pack, unpack
 from streams.engine.recent import Recent
 from streams.operators.flow import Flow, Subject
-from streams.operators.unfit import fold_of
+from streams.operators.rejected_row import fold_of
 
 NEXT_TICK = 0
 """The event time of a timer that is due at the next advance of the clock, whatever that is."""

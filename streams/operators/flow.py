@@ -31,7 +31,7 @@ Row = Mapping[str, Any]
 QUEUE_KEY = ("conflict_id",)
 
 
-class Unfit(Exception):
+class RejectedRow(Exception):
     """Raised by `Input.subjects` or by a fold's helpers for a row that cannot be evidence for anybody: a named outcome.
 
     `kind` is a code such as `CITIZEN_ID_INVALID`, safe as a label; `detail` says more and holds no value of the row.
@@ -180,7 +180,7 @@ class Fold:
 class Input:
     """One feed that a flow reads.
 
-    `subjects` gives the keys of the subjects that a row is evidence for, or raises Unfit. A row that no longer names a subject
+    `subjects` gives the keys of the subjects that a row is evidence for, or raises RejectedRow. A row that no longer names a subject
     is withdrawn there. `columns` are what travels to the subject (empty: all); the feed's key columns always do.
     `event_time` names the column of the row's business date or time; without one, or where it is null, the source commit counts.
     `written` names the column in which its department notes when it wrote the row (HANDBOOK §3): where a past is replayed, that is
@@ -224,11 +224,11 @@ def in_use(flows: Iterable[Flow], directory: Directory) -> list[Flow]:
 
 
 def keyed(kind: str, column: str) -> Callable[[Row], Iterable[str]]:
-    """`Input.subjects` for rows that name their subject by one column: `<kind>:<value>`, or Unfit `<COLUMN>_MISSING`."""
+    """`Input.subjects` for rows that name their subject by one column: `<kind>:<value>`, or RejectedRow `<COLUMN>_MISSING`."""
 
     def subjects(row: Row) -> Iterable[str]:
         if not row[column]:
-            raise Unfit(f"{column.upper()}_MISSING", column)
+            raise RejectedRow(f"{column.upper()}_MISSING", column)
         return (f"{kind}:{row[column]}",)
 
     return subjects

@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
+from schemas.backoff import Backoff
 from schemas.errors import ContractBroken, Misconfigured, Rejected, Transient
 from schemas.registry.client import RegistryClient
 from schemas.registry.server import RegistryServer
@@ -236,7 +237,7 @@ def test_client_answers_in_our_errors(registry, unique):
 
 
 def test_client_gives_up_in_bounded_time_when_nobody_answers(monkeypatch):
-    monkeypatch.setattr("schemas.registry.client.FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("schemas.registry.client.AGAIN", Backoff(first_seconds=0.01, longest_seconds=0.02))
     client = RegistryClient("http://127.0.0.1:9")
     with pytest.raises(Transient, match="does not answer"):
         client.schema(1)

@@ -180,7 +180,7 @@ def test_crashed_process_is_back_at_once_and_one_that_keeps_crashing_is_slowed(s
     assert state(tmp_path, "hop")["last_exit"] == -signal.SIGKILL
 
     until(lambda: state(tmp_path, "fragile")["restarts"] >= 3, 60, "some restarts")
-    assert "fragile ended with status 3; again in 1 s" in mesh.said()
+    assert "fragile ended with status 3; again in 0.6 s" in mesh.said()
     assert state(tmp_path, "fragile")["last_exit"] == 3
     (tmp_path / "fragile").unlink()
     until(lambda: state(tmp_path, "fragile")["pid"], 30, "it runs once it can")

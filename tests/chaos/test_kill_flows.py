@@ -22,6 +22,7 @@ import pytest
 
 from ops.run.flow_worker import StateChangelog
 from schemas.agreement.directory import FeedEntry
+from schemas.change import Record
 from schemas.contract import Contract
 from schemas.feed import key_subject, value_subject
 from schemas.log.kafka import Kafka
@@ -34,6 +35,7 @@ from streams.engine.derived import DerivedFeed
 from streams.engine.effects import RowChange
 from streams.engine.entry import TIMER_PREFIX
 from streams.engine.folding import Folding
+from streams.engine.inbox.bundle import unbundled
 from streams.engine.inbox.message import TICK, message_key, pack
 from streams.engine.state import POSITION, State
 from streams.operators.flow import Row, row_id
@@ -207,7 +209,11 @@ def undisturbed(kafka: Kafka, city: City, partition: int) -> tuple[dict[bytes, b
     store = MemoryStore()
     folding = Folding([flow(city.prefix)], store)
     records = feeds.read_all(kafka, [f"{city.prefix}inbox"])[f"{city.prefix}inbox", partition]
-    messages = [(record.offset(), record.key(), record.value()) for record in records]
+    messages = [
+        message
+        for record in records
+        for message in unbundled(Record(record.offset(), record.key(), record.value(), None, 0))
+    ]
     for start in range(0, len(messages), 500):
         for effects, _ in folding.apply(messages[start : start + 500]):
             store.write(effects.changes)

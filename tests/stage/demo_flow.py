@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from schemas.contract import Contract
-from streams.operators.flow import Flow, Fold, Input, Outcome, Row, Subject, Tell, Unfit
+from streams.operators.flow import Flow, Fold, Input, Outcome, RejectedRow, Row, Subject, Tell
 from tests.stage.rehearsal import city_contracts, micros
 
 DERIVED: dict[str, dict[str, Any]] = {
@@ -69,7 +69,7 @@ def region(subject: Subject, prefix: str = "") -> Outcome:
 
 def owner(row: Row) -> list[str]:
     if not row["citizen_id"]:
-        raise Unfit("NO_ID")
+        raise RejectedRow("NO_ID")
     return [f"person:{row['citizen_id']}"]
 
 

@@ -14,9 +14,9 @@ import msgspec
 from schemas.change import Change, Op
 from schemas.contract import Contract
 from streams.engine.inbox.message import FACT, GONE, message_key, pack
-from streams.operators.flow import Flow, Input, Row, Unfit, row_id
+from streams.operators.flow import Flow, Input, RejectedRow, Row, row_id
 
-UNFIT = "!"
+REJECTED = "!"
 """The kind of the pseudo-subject that stands for a row nobody can use; it publishes one item on the flow's queue."""
 
 DAY_MICROS = 86_400_000_000
@@ -114,8 +114,8 @@ class Intake:
         if after is not None:
             subjects = _targets(self._flow, entry, after, feed, identity)
             kept = reading.kept(after)
-            for subject, unfit in subjects.items():
-                sent = unfit if unfit is not None else kept
+            for subject, rejected in subjects.items():
+                sent = rejected if rejected is not None else kept
                 value = [FACT, feed, identity, position, event_at, committed_at_ms, sent, entry.keeps_history, *apart]
                 found.append(Outgoing(message_key(name, subject), pack(value)))
         if before is None:
@@ -198,14 +198,14 @@ def scale_of(column: str | None, contract: Contract) -> tuple[int, int]:
 
 
 def _targets(flow: Flow, entry: Input, row: Row, feed: str, identity: str) -> dict[str, Row | None]:
-    """The subjects of a row; an unfit row has the one pseudo-subject, whose fact says why instead of the row."""
+    """The subjects of a row; a rejected row has the one pseudo-subject, whose fact says why instead of the row."""
     try:
         return dict.fromkeys(check_subject(flow, subject) for subject in entry.subjects(row))
-    except Unfit as unfit:
-        why = {"kind": unfit.kind, "detail": unfit.detail}
+    except RejectedRow as rejected:
+        why = {"kind": rejected.kind, "detail": rejected.detail}
     except Exception as error:  # noqa: BLE001 - a row nobody foresaw waits in the queue; the others flow on
         why = {"kind": "NOT_UNDERSTOOD", "detail": type(error).__name__}
-    return {f"{UNFIT}:{feed}|{identity}": why}
+    return {f"{REJECTED}:{feed}|{identity}": why}
 
 
 def check_subject(flow: Flow, subject: str) -> str:

@@ -22,7 +22,7 @@ from streams.flows.credit.match import Claim, claim_of, owner_of
 from streams.flows.credit.objection import QUEUE, doubts_of, queue_strays
 from streams.flows.credit.sources import FEEDS, KINDS, VIEWS, choice, is_live, value
 from streams.flows.credit.views import next_change, projections
-from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, Unfit, queue_item
+from streams.operators.flow import Fact, Outcome, RejectedRow, Row, Subject, Tell, queue_item
 from streams.operators.publish import term_until
 
 REPAIR_FEED = "aic.credit_repair"
@@ -53,7 +53,7 @@ def record_id_of(feed: str, identity: str) -> str:
 def about_record(row: Row) -> list[str]:
     """The record that an objection or a repair is about."""
     if _RECORD_ID.fullmatch(row["record_id"]) is None:
-        raise Unfit("RECORD_ID_INVALID", "32 hexadecimal digits, as any view shows them")
+        raise RejectedRow("RECORD_ID_INVALID", "32 hexadecimal digits, as any view shows them")
     return [f"record:{row['record_id']}"]
 
 

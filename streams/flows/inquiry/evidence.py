@@ -20,7 +20,7 @@ from typing import Any
 
 from streams.flows.inquiry.identity import CERTAIN, Member, canonical, tier, tier_by_name
 from streams.flows.inquiry.sources import Source, Sources
-from streams.operators.flow import Fact, Fold, Input, Outcome, Row, Subject, Tell, Unfit
+from streams.operators.flow import Fact, Fold, Input, Outcome, RejectedRow, Row, Subject, Tell
 from streams.operators.name import comparable
 
 ASKED, EVIDENCE = "asked", "evidence"
@@ -47,7 +47,7 @@ def changes_input() -> Input:
     def subjects(row: Row) -> Iterable[str]:
         old, new = canonical(row["old_id"]), canonical(row["new_id"])
         if old is None or new is None:
-            raise Unfit("ID_CHANGE_INVALID", "old_id, new_id")
+            raise RejectedRow("ID_CHANGE_INVALID", "old_id, new_id")
         return () if old == new else (f"person:{old}", f"person:{new}")
 
     return Input(feed=_CHANGE, subjects=subjects, columns=["old_id", "new_id", "reason"])

@@ -17,7 +17,7 @@ from schemas.expression.identifiers import (
     validate_org_code,
     validate_uscc,
 )
-from streams.operators.flow import Row, Unfit
+from streams.operators.flow import RejectedRow, Row
 from streams.operators.name import comparable, is_alias
 
 CERTAIN = frozenset({"P0", "P1", "P2"})
@@ -88,7 +88,7 @@ def birthday(citizen_id: str, age: int) -> int:
 
 
 def subjects_of(row: Row, holders: Sequence[Holder]) -> Iterable[str]:
-    """The persons, or names, whom a row is about. Raises Unfit when it names nobody who could be found."""
+    """The persons, or names, whom a row is about. Raises RejectedRow when it names nobody who could be found."""
     found: dict[str, None] = {}
     is_other = False
     for holder in holders:
@@ -96,7 +96,7 @@ def subjects_of(row: Row, holders: Sequence[Holder]) -> Iterable[str]:
         found.update(dict.fromkeys(keys))
         is_other = is_other or (not keys and _is_no_person(holder, row))
     if not found and not is_other:
-        raise Unfit("PERSON_NOT_IDENTIFIED", ", ".join(holder.column for holder in holders))
+        raise RejectedRow("PERSON_NOT_IDENTIFIED", ", ".join(holder.column for holder in holders))
     return found
 
 

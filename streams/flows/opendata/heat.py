@@ -16,7 +16,7 @@ from typing import Any
 from streams.flows.opendata.catalogue import HERE, Dataset
 from streams.flows.opendata.coordinates import is_inside, read_outline, to_cgcs2000
 from streams.flows.opendata.group import dataset_of
-from streams.operators.flow import Outcome, Row, Subject, Unfit
+from streams.operators.flow import Outcome, RejectedRow, Row, Subject
 from streams.operators.publish import release, suppress
 
 HEAT = "open.heat"
@@ -25,16 +25,16 @@ GUANGZHOU = read_outline(HERE / "guangzhou.csv")
 
 
 def places_of(dataset: Dataset, row: Row) -> Iterable[str]:
-    """The cell of a row with coordinates. Raises Unfit for an unknown system and for points elsewhere."""
+    """The cell of a row with coordinates. Raises RejectedRow for an unknown system and for points elsewhere."""
     heat = dataset.heat
     if heat is None or not dataset.has(row) or row.get(heat.lon) is None or row.get(heat.lat) is None:
         return []
     crs = row.get("crs") or heat.crs  # a row's own declaration before the set's
     point = to_cgcs2000((row[heat.lon], row[heat.lat]), crs)
     if point is None:
-        raise Unfit("COORDINATE_SYSTEM_UNKNOWN", "none of CGCS2000, WGS-84, GCJ-02, BD-09")
+        raise RejectedRow("COORDINATE_SYSTEM_UNKNOWN", "none of CGCS2000, WGS-84, GCJ-02, BD-09")
     if not is_inside(point, GUANGZHOU):
-        raise Unfit("OUTSIDE_GUANGZHOU", "the point is not in the city")
+        raise RejectedRow("OUTSIDE_GUANGZHOU", "the point is not in the city")
     size = Decimal(heat.cell_degrees)
     column, line = (int((Decimal(str(value)) / size).to_integral_value(ROUND_FLOOR)) for value in point)
     return [f"cell:{dataset.dataset}|{column}|{line}"]

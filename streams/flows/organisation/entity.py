@@ -29,7 +29,7 @@ from streams.flows.organisation.rules import (
     rules_at,
 )
 from streams.flows.organisation.taxpayer import name_subject
-from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, Unfit
+from streams.operators.flow import Fact, Outcome, RejectedRow, Row, Subject, Tell
 from streams.operators.merge import Merged, conflict, merge, origin
 
 CHANGES = "aic.enterprise_change"
@@ -57,7 +57,7 @@ def coded_subjects(home: str) -> Callable[[Row], Iterable[str]]:
     def subjects(row: Row) -> Iterable[str]:
         code = valid_number(USCC, row["uscc"])
         if code is None:
-            raise Unfit("USCC_INVALID", f"step {validate_uscc(row['uscc']).code or 'PLACEHOLDER'}")
+            raise RejectedRow("USCC_INVALID", f"step {validate_uscc(row['uscc']).code or 'PLACEHOLDER'}")
         return [f"org:{home}:{code}"]
 
     return subjects

@@ -18,7 +18,7 @@ from typing import Any
 from schemas.expression.identifiers import validate_org_code
 from streams.flows.organisation.number import org_code_of, valid_number
 from streams.flows.organisation.rules import CONFLICT, IDENTIFIER, ORG_CODE, REGISTRATION_NO, USCC, Rules, rules_at
-from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, Unfit
+from streams.operators.flow import Fact, Outcome, RejectedRow, Row, Subject, Tell
 from streams.operators.merge import conflict, origin
 
 CODES = "qts.organisation_code"
@@ -62,7 +62,7 @@ def code_subjects(row: Row) -> Iterable[str]:
     """The subject of an organisation code's certificate."""
     number = valid_number(ORG_CODE, row["org_code"])
     if number is None:
-        raise Unfit("ORG_CODE_INVALID", f"step {validate_org_code(row['org_code']).code or 'PLACEHOLDER'}")
+        raise RejectedRow("ORG_CODE_INVALID", f"step {validate_org_code(row['org_code']).code or 'PLACEHOLDER'}")
     return [subject_of(ORG_CODE, number)]
 
 

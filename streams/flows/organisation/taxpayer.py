@@ -17,7 +17,7 @@ from streams.flows.organisation.number import TaxNumbers, citizen_id, tax_number
 from streams.flows.organisation.period import committed_day, versions
 from streams.flows.organisation.rules import CONFLICT, IDENTIFIER, ORG_CODE, TAX_NO, USCC, Rules, rules_at
 from streams.flows.regions import city_regions
-from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, Unfit
+from streams.operators.flow import Fact, Outcome, RejectedRow, Row, Subject, Tell
 from streams.operators.merge import IdentifierClaim, comparable, conflict, spans
 
 REGISTRATIONS = ("state_tax.registration", "local_tax.registration")
@@ -28,7 +28,7 @@ def tax_subjects(row: Row) -> Iterable[str]:
     """The subject of a tax registration (税务登记): the same at both offices if the number is."""
     number = normalise(row["tax_no"])
     if not number:
-        raise Unfit("TAX_NO_INVALID", "the number is empty")
+        raise RejectedRow("TAX_NO_INVALID", "the number is empty")
     return [f"tax:{number}"]
 
 

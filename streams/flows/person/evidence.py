@@ -9,7 +9,7 @@
 | `document:<type>|<no>`      | another document, told by its holder                                              |
 | `name:<name>|<birth>`       | an index: whoever has this name and birth date, for rows without a usable number   |
 
-A row that fits none of them is Unfit, by a named kind: nothing is known about it, which is not "has nothing" (tier P7).
+A row that fits none of them is rejected, by a named kind: nothing is known about it, which is not "has nothing" (tier P7).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from schemas.expression.identifiers import normalise, validate_citizen_id, validate_disability_card
-from streams.operators.flow import Fact, Input, Row, Subject, Unfit
+from streams.operators.flow import Fact, Input, RejectedRow, Row, Subject
 from streams.operators.merge import comparable
 
 ID_TYPES = {"person": "CITIZEN_ID", "hmt": "HMT_PERMIT", "passport": "PASSPORT"}
@@ -42,9 +42,9 @@ def number_of(text: str) -> str:
 
 
 def holder(text: str | None) -> str:
-    """The subject that a citizen identity number names. Raises Unfit for one that names nobody."""
+    """The subject that a citizen identity number names. Raises RejectedRow for one that names nobody."""
     if text is None or not text.strip():
-        raise Unfit("NO_MATCH", "no number, and no name with a birth date to match by")
+        raise RejectedRow("NO_MATCH", "no number, and no name with a birth date to match by")
     found = validate_citizen_id(text)
     if found.normalised is not None:
         return f"person:{found.normalised}"
@@ -53,7 +53,7 @@ def holder(text: str | None) -> str:
         return f"hmt:{plain}"
     if _SHAPE.fullmatch(plain) and len(set(plain)) > _FILLED_IN_DIGITS:
         return f"number:{plain}"
-    raise Unfit("CITIZEN_ID_INVALID", found.code or "")
+    raise RejectedRow("CITIZEN_ID_INVALID", found.code or "")
 
 
 def key_of(subject: Subject) -> str:
@@ -86,7 +86,7 @@ def _by_number_or_name(feed: str) -> Callable[[Row], list[str]]:
     def subjects(row: Row) -> list[str]:
         try:
             return [holder(row["citizen_id"])]
-        except Unfit:
+        except RejectedRow:
             key = claim_key(feed, row)
             if key is None:
                 raise
@@ -98,7 +98,7 @@ def _by_number_or_name(feed: str) -> Callable[[Row], list[str]]:
 def _birth(row: Row) -> Iterable[str]:
     key = claim_key("health.birth_certificate", row)
     if key is None:
-        raise Unfit("NO_MATCH", "a birth certificate without a name")
+        raise RejectedRow("NO_MATCH", "a birth certificate without a name")
     return [key, *_usable(row["mother_id"], row["father_id"])]
 
 
@@ -107,7 +107,7 @@ def _usable(*numbers: str | None) -> list[str]:
     for text in numbers:
         try:
             found.append(holder(text))
-        except Unfit:
+        except RejectedRow:
             continue  # the other person's fold says so: `PARTNER_ID_INVALID`
     return found
 
@@ -115,14 +115,14 @@ def _usable(*numbers: str | None) -> list[str]:
 def _couple(row: Row) -> list[str]:
     found = _usable(row["male_id"], row["female_id"])
     if not found:
-        raise Unfit("CITIZEN_ID_INVALID", "both partners")
+        raise RejectedRow("CITIZEN_ID_INVALID", "both partners")
     return found
 
 
 def _change(row: Row) -> list[str]:
     new = holder(row["new_id"])
     if new.startswith("number:"):
-        raise Unfit("ID_CHANGE_INVALID", "the new number is nobody's")
+        raise RejectedRow("ID_CHANGE_INVALID", "the new number is nobody's")
     return [new, *_usable(row["old_id"])]
 
 
@@ -133,7 +133,7 @@ def _insured(row: Row) -> list[str]:
 def _card(row: Row) -> list[str]:
     found = validate_disability_card(row["card_no"], declared=row)
     if not found.is_valid:
-        raise Unfit("CARD_INVALID", found.code or "")
+        raise RejectedRow("CARD_INVALID", found.code or "")
     return [holder(row["citizen_id"])]
 
 

@@ -13,7 +13,7 @@ from schemas.errors import Misconfigured
 from streams.flows.person.archive import person
 from streams.flows.person.evidence import holder, number_of
 from streams.flows.person.number import number
-from streams.operators.flow import Fact, Outcome, Subject, Unfit
+from streams.operators.flow import Fact, Outcome, RejectedRow, Subject
 
 _HANDED_OVER = ("~moved", "~superseded")
 
@@ -53,6 +53,6 @@ def _tellers(subject: Subject) -> set[str]:
         if fact.row is not None and number_of(fact.row["new_id"]) == subject.id:
             try:
                 found.add(holder(fact.row["old_id"]))
-            except Unfit:
+            except RejectedRow:
                 continue  # a text that no row can be kept under
     return found

@@ -16,7 +16,7 @@ from schemas.expression.identifiers import (
 )
 from streams.flows.configuration import midnight
 from streams.flows.quota.cycle import Period, find_period, period_of
-from streams.operators.flow import Fact, Row, Unfit
+from streams.operators.flow import Fact, RejectedRow, Row
 
 APPLICATION = "transport.quota_application"
 REVIEW = "transport.quota_review"
@@ -73,24 +73,24 @@ class Application:
 
 
 def subjects_of_application(row: Row) -> Iterable[str]:
-    """The case of an application. Unfit: APP_CODE_INVALID, PERIOD_UNKNOWN, APPLICANT_KIND_UNKNOWN, …."""
+    """The case of an application. RejectedRow: APP_CODE_INVALID, PERIOD_UNKNOWN, APPLICANT_KIND_UNKNOWN, …."""
     code = app_code(row)
     if not isinstance(row["period"], str) or find_period(row["period"]) is None:
-        raise Unfit("PERIOD_UNKNOWN")
+        raise RejectedRow("PERIOD_UNKNOWN")
     if row["applicant_kind"] not in {PERSON, ORGANISATION}:
-        raise Unfit("APPLICANT_KIND_UNKNOWN")
+        raise RejectedRow("APPLICANT_KIND_UNKNOWN")
     if row["quota_kind"] not in QUOTA_KINDS:
-        raise Unfit("QUOTA_KIND_UNKNOWN")
+        raise RejectedRow("QUOTA_KIND_UNKNOWN")
     if row["method"] not in METHODS:
-        raise Unfit("METHOD_UNKNOWN")
+        raise RejectedRow("METHOD_UNKNOWN")
     if not isinstance(row["submitted_at"], int):
-        raise Unfit("SUBMITTED_AT_MISSING")
+        raise RejectedRow("SUBMITTED_AT_MISSING")
     is_person = row["applicant_kind"] == PERSON
     if row["id_type"] not in _VALIDATE or (row["id_type"] == "CITIZEN_ID") != is_person:
-        raise Unfit("ID_TYPE_UNFIT", "not an identity of such an applicant")
+        raise RejectedRow("ID_TYPE_UNFIT", "not an identity of such an applicant")
     if applicant_key(row["id_type"], row["applicant_id"]) is None:
         is_open = is_person and validate_citizen_id(row["applicant_id"] or "").status is NumberStatus.AMBIGUOUS_CENTURY
-        raise Unfit("APPLICANT_ID_AMBIGUOUS" if is_open else "APPLICANT_ID_INVALID")
+        raise RejectedRow("APPLICANT_ID_AMBIGUOUS" if is_open else "APPLICANT_ID_INVALID")
     return [f"case:{code}"]
 
 
@@ -98,7 +98,7 @@ def app_code(row: Row) -> str:
     """The application code of a row: ASCII without white space, since it is drawn and published as such."""
     code = row["app_code"]
     if not isinstance(code, str) or not code.isascii() or not code.isalnum():
-        raise Unfit("APP_CODE_INVALID")
+        raise RejectedRow("APP_CODE_INVALID")
     return code
 
 
@@ -110,25 +110,25 @@ def subjects_by_code(row: Row) -> Iterable[str]:
 def subjects_of_review(row: Row) -> Iterable[str]:
     """The case of a re-review (复核)."""
     if not isinstance(row["review_round"], int) or row["review_round"] < 2 or not isinstance(row["requested_at"], int):
-        raise Unfit("REVIEW_INCOMPLETE")
+        raise RejectedRow("REVIEW_INCOMPLETE")
     return [f"case:{app_code(row)}"]
 
 
 def subjects_of_answer(row: Row) -> Iterable[str]:
     """The case that a department's answer belongs to, also one that it gives for another department: the case refuses that."""
     if row["verdict"] not in VERDICTS:
-        raise Unfit("VERDICT_UNKNOWN")
+        raise RejectedRow("VERDICT_UNKNOWN")
     if not isinstance(row["answered_at"], int) or not isinstance(row["review_round"], int):
-        raise Unfit("ANSWER_INCOMPLETE")
+        raise RejectedRow("ANSWER_INCOMPLETE")
     return [f"case:{app_code(row)}"]
 
 
 def subjects_of_draw(row: Row) -> Iterable[str]:
     """The draw of a period and quota kind."""
     if not isinstance(row["period"], str) or find_period(row["period"]) is None:
-        raise Unfit("PERIOD_UNKNOWN")
+        raise RejectedRow("PERIOD_UNKNOWN")
     if row["quota_kind"] not in QUOTA_KINDS:
-        raise Unfit("QUOTA_KIND_UNKNOWN")
+        raise RejectedRow("QUOTA_KIND_UNKNOWN")
     return [f"draw:{row['period']}|{row['quota_kind']}"]
 
 

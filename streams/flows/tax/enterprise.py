@@ -21,7 +21,7 @@ from streams.flows.tax.power import contribute, w6
 from streams.flows.tax.report import Party, cause, count_rows, report
 from streams.flows.tax.rules import month_after, month_of, rule_at
 from streams.flows.tax.taxpayer import CANCELLED, NORMAL, agrees, answers, ask, question
-from streams.operators.flow import Fact, Outcome, Row, Subject, Unfit
+from streams.operators.flow import Fact, Outcome, RejectedRow, Row, Subject
 from streams.operators.watch import Cause, Evidence, cite
 
 ENTERPRISE, CHANGE, SHAREHOLDER = "aic.enterprise", "aic.enterprise_change", "aic.shareholder"
@@ -46,7 +46,7 @@ _ENDED = frozenset({"DEREGISTERED", "REVOKED"})
 def subjects(row: Row) -> list[str]:
     """The subject of a row of the register of commerce."""
     if not row["ent_id"]:
-        raise Unfit("ENT_ID_MISSING", "a row of the register names no entity")
+        raise RejectedRow("ENT_ID_MISSING", "a row of the register names no entity")
     return [f"ent:{row['ent_id']}"]
 
 

@@ -20,7 +20,7 @@ from streams.flows.organisation.rules import rules_at as matching_at
 from streams.flows.tax.place import stays
 from streams.flows.tax.report import count_rows
 from streams.flows.tax.rules import QUEUE, settings_at
-from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, Unfit, queue_item
+from streams.operators.flow import Fact, Outcome, RejectedRow, Row, Subject, Tell, queue_item
 from streams.operators.watch import cite
 
 CITIZEN_ID = "CITIZEN_ID"
@@ -115,7 +115,7 @@ def body_subjects(row: Row) -> list[str]:
     """A social organisation or institution: its unified code is its key."""
     identity = number_of(USCC, row["uscc"])
     if identity is None:
-        raise Unfit("USCC_INVALID", "an organisation's own code cannot be matched on")
+        raise RejectedRow("USCC_INVALID", "an organisation's own code cannot be matched on")
     return [f"id:{each}" for each in with_code(identity)]
 
 

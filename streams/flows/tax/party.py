@@ -26,7 +26,7 @@ from streams.flows.tax.place import region_at
 from streams.flows.tax.report import Party, cause, count_rows, report
 from streams.flows.tax.rules import is_month, month_after, month_of, rule_at
 from streams.flows.tax.taxpayer import CANCELLED, answers, ask, question
-from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, Unfit
+from streams.operators.flow import Fact, Outcome, RejectedRow, Row, Subject, Tell
 from streams.operators.watch import Cause, Evidence, cite
 
 PERMIT, PARCEL, USAGE = "construction.permit", "land.parcel_sale", "utilities.usage"
@@ -71,14 +71,14 @@ def user(row: Row) -> list[str]:
     if row["utility"] != "POWER" or row["holder_id_type"] not in {USCC, ORG_CODE, REGISTRATION_NO}:
         return []
     if not is_month(row["period"]):
-        raise Unfit("PERIOD_INVALID", "a reading's period is no month (yyyymm)")
+        raise RejectedRow("PERIOD_INVALID", "a reading's period is no month (yyyymm)")
     return [_party(row["holder_id_type"], row["holder_id"], "the holder of a meter")]
 
 
 def _party(id_type: str, text: str | None, who: str) -> str:
     found = number_of(id_type, text)
     if found is None:
-        raise Unfit(NOT_MATCHED, f"{who} has no number that can be matched on")
+        raise RejectedRow(NOT_MATCHED, f"{who} has no number that can be matched on")
     return f"party:{found}"
 
 

@@ -6,7 +6,7 @@ from streams.flows.organisation.rules import USCC
 from streams.flows.tax.identity import CITIZEN_ID, NOT_MATCHED, grouping_key, number_of, with_code
 from streams.flows.tax.report import Party, cause, count_rows, report
 from streams.flows.tax.rules import QUEUE
-from streams.operators.flow import Outcome, Row, Subject, Unfit, queue_item
+from streams.operators.flow import Outcome, RejectedRow, Row, Subject, queue_item
 from streams.operators.watch import Cause, Evidence, cite
 
 SALE, RECEIPT = "land.property_sale", "local_tax.deed_tax"
@@ -17,7 +17,9 @@ _REGION_DIGITS = 6
 def contract_subjects(row: Row) -> list[str]:
     """The subject of a sale or of a receipt for one."""
     if not row["contract_no"]:
-        raise Unfit("CONTRACT_NO_MISSING", "neither a sale nor a receipt can be told without its contract's number")
+        raise RejectedRow(
+            "CONTRACT_NO_MISSING", "neither a sale nor a receipt can be told without its contract's number"
+        )
     return [f"sale:{row['contract_no']}"]
 
 

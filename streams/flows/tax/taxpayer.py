@@ -15,7 +15,7 @@ from streams.flows.tax.identity import CITIZEN_ID, NOT_MATCHED, grouping_key, jo
 from streams.flows.tax.place import region_at
 from streams.flows.tax.report import Party, cause, count_rows, report
 from streams.flows.tax.rules import QUEUE, is_month
-from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, Unfit, queue_item
+from streams.operators.flow import Fact, Outcome, RejectedRow, Row, Subject, Tell, queue_item
 from streams.operators.name import comparable
 from streams.operators.watch import Cause, Evidence, cite
 
@@ -31,14 +31,14 @@ def tax_subjects(row: Row) -> list[str]:
     """The subject of a row with a tax number: the same at both offices if the number is."""
     number = normalise(row["tax_no"])
     if not number:
-        raise Unfit("TAX_NO_INVALID", "the tax number is empty")
+        raise RejectedRow("TAX_NO_INVALID", "the tax number is empty")
     return [f"tax:{number}"]
 
 
 def filing_subjects(row: Row) -> list[str]:
     """The subject of a filing. One of no month cannot be evidence."""
     if not is_month(row["period"]):
-        raise Unfit("PERIOD_INVALID", "a filing's period is no month (yyyymm)")
+        raise RejectedRow("PERIOD_INVALID", "a filing's period is no month (yyyymm)")
     return tax_subjects(row)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from streams.flows.tax.report import count_rows
 from streams.flows.tax.rules import FEEDBACK, INBOX, QUEUE, REFUSAL, WARNING, settings_at
-from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, Unfit, queue_item
+from streams.operators.flow import Fact, Outcome, RejectedRow, Row, Subject, Tell, queue_item
 from streams.operators.watch import (
     CONFIRMED,
     DISPATCHED,
@@ -34,7 +34,7 @@ _SEVERITIES = ("HIGH", "MEDIUM", "LOW")
 def feedback_subjects(row: Row) -> list[str]:
     """The warning that an answer is about."""
     if not row["warning_id"]:
-        raise Unfit("WARNING_ID_MISSING", "an answer names no warning")
+        raise RejectedRow("WARNING_ID_MISSING", "an answer names no warning")
     return [f"warning:{row['warning_id']}"]
 
 

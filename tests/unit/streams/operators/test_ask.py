@@ -21,7 +21,7 @@ from streams.operators.ask import (
     unasked,
     without_case,
 )
-from streams.operators.flow import Fact, Outcome, Subject, Unfit, keyed
+from streams.operators.flow import Fact, Outcome, RejectedRow, Subject, keyed
 
 FORM = AnswerForm()
 PARTS = by_answerer({"police": ["id", "licence"], "tax": ["id"], "hrss": ["id"]})
@@ -157,5 +157,5 @@ def test_papers_without_their_case_wait_a_day_and_then_for_a_person() -> None:
 def test_a_row_names_its_subject_by_a_column_or_is_unfit() -> None:
     subjects = keyed("case", "case_no")
     assert list(subjects({"case_no": "A"})) == ["case:A"]
-    with pytest.raises(Unfit, match="CASE_NO_MISSING"):
+    with pytest.raises(RejectedRow, match="CASE_NO_MISSING"):
         subjects({"case_no": ""})

@@ -1,11 +1,11 @@
-"""Unfit: what becomes of a row that nobody can use, and of a subject whose fold fails: an item on the flow's queue."""
+"""Rejected row: what becomes of a row that nobody can use, and of a subject whose fold fails: an item on the flow's queue."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from streams.engine.entry import Live
-from streams.engine.inbox.intake import UNFIT
+from streams.engine.inbox.intake import REJECTED
 from streams.operators.flow import Flow, Fold, Outcome, Row, Subject, Tell, queue_item
 
 
@@ -28,7 +28,7 @@ def unfolded(live: Live, error: Exception) -> tuple[Outcome, Mapping[str, Mappin
     return outcome, wanted
 
 
-def _unfit(flow: Flow) -> Fold:
+def _rejected(flow: Flow) -> Fold:
     def fold(subject: Subject) -> Outcome:
         outcome = Outcome()
         for rows in subject.facts.values():
@@ -43,6 +43,6 @@ def _unfit(flow: Flow) -> Fold:
 
 
 def fold_of(flow: Flow, subject: str) -> Fold:
-    """How a subject is folded, by its kind; the pseudo-subject of an unfit row too."""
+    """How a subject is folded, by its kind; the pseudo-subject of a rejected row too."""
     kind = subject.partition(":")[0]
-    return _unfit(flow) if kind == UNFIT else flow.folds[kind]
+    return _rejected(flow) if kind == REJECTED else flow.folds[kind]
