@@ -37,8 +37,8 @@ class Successor:
         self._contract = contract
         self._registry = registry
         self._directory = directory
-        running = directory.feeds.get(contract.feed)
-        self._subjects = running.subjects if running else contract.feed
+        self._running = directory.feeds.get(contract.feed)
+        self._subjects = self._running.subjects if self._running else contract.feed
         self._breaks = False
 
     def standing(self) -> FeedStanding:
@@ -56,9 +56,20 @@ class Successor:
         if self._breaks:
             standing = Standing.BREAKING
         else:
-            is_same = canonical_text(latest[2]) == canonical_text(value)
+            is_same = not self._is_of_another_table() and canonical_text(latest[2]) == canonical_text(value)
             standing = Standing.UNCHANGED if is_same else Standing.SUCCESSOR
         return FeedStanding(feed=feed, standing=standing, added=added, dropped=dropped, broken_grants=broken)
+
+    def _is_of_another_table(self) -> bool:
+        """Whether the feed runs on another table, as after `mesh follow` of one that was renamed: no schema shows that."""
+        contract, running = self._contract, self._running
+        if running is None or running.contract.table == contract.table:
+            return False
+        runs_on = f"{contract.feed} runs on {running.contract.table}"
+        text = f"names table {contract.table}, and {runs_on}: its rows are copied anew from there"
+        fix = f"where that is not meant, put the contract that runs here: `mesh follow {contract.feed} --contract` prints it"
+        self._file.warn(("gov", "table"), "", text, fix)
+        return True
 
     def _error(self, line: int, field: str, message: str, fix: str) -> None:
         self._breaks = True

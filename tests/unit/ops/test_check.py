@@ -384,6 +384,20 @@ def test_unchanged_and_added_column_are_fine(tmp_path):
     assert (report.is_ok, report.feeds[0].standing, report.feeds[0].added) == (True, Standing.SUCCESSOR, ["region"])
 
 
+def test_another_table_than_the_feed_runs_on_is_told(tmp_path):
+    table = json.loads(CONTRACT)
+    table["gov"]["table"] = "public.firms"
+    report = against_running(tmp_path, json.dumps(table))
+    assert (report.is_ok, report.feeds[0].standing) == (True, Standing.SUCCESSOR)
+    told = [(problem.message, problem.fix) for problem in report.warnings if "public.firms" in problem.message]
+    assert told == [
+        (
+            "names table public.firms, and aic.enterprise runs on public.enterprise: its rows are copied anew from there",
+            "where that is not meant, put the contract that runs here: `mesh follow aic.enterprise --contract` prints it",
+        )
+    ]
+
+
 def test_changed_type_is_told_in_words_with_who_breaks(tmp_path):
     report = against_running(tmp_path, changed(CONTRACT, '"scale": 2', '"scale": 4'), CUSTOMS, BOC)
     messages = {problem.message for problem in report.errors}
