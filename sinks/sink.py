@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 from schemas.agreement.subscriber import SinkConfig
 from schemas.change import Batch, Partition, Record
-from schemas.errors import ContractBroken, Fenced, MeshError, Rejected, Transient
+from schemas.errors import ContractBroken, Fenced, MeshError, Misconfigured, Rejected, Transient
 from schemas.feed import first_edition
 from schemas.form import Written, read
 from schemas.log.kafka import Kafka
@@ -240,6 +241,13 @@ class SinkSetup:
     def secret(self, name: str, default: str) -> str:
         """The secret of this name, which an option may give."""
         return self.address_of(self.subscriber, name or default)
+
+    def secrets_in_use(self, option: str, name: str, previous: str) -> Sequence[tuple[str, str]]:
+        """A secret of the sink's own, which an option may give, and while it is being replaced the one before; by their names."""
+        given = [(name, self.secret(option, f"{self.sink.name}.{name}"))]
+        with suppress(Misconfigured):  # where it is not being replaced
+            given.append((previous, self.secret("", f"{self.sink.name}.{previous}")))
+        return given
 
     def name_of(self, topic: str) -> str:
         """The feed, and the purpose if it is a second grant, that an `out` topic delivers: what rows are called here."""

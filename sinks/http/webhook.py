@@ -180,18 +180,13 @@ class WebhookSink:
 
 
 def _address_and_keys(setup: SinkSetup, options: WebhookOptions) -> tuple[str, Sequence[bytes]]:
-    name = setup.sink.name
-    url = options.url or setup.address_of(setup.subscriber, name)
+    url = options.url or setup.address_of(setup.subscriber, setup.sink.name)
     try:
         parse_url(url)
     except Misconfigured as error:
         raise Misconfigured(f"{setup.label}, connection", error.problem, fix=error.fix) from error
-    keys = signing_keys(setup.secret(options.secret, f"{name}.{SIGNING_KEY}"), f"{setup.label}, {SIGNING_KEY}")
-    try:
-        previous = setup.secret("", f"{name}.{PREVIOUS_SIGNING_KEY}")
-    except Misconfigured:  # no key is being replaced
-        return url, keys
-    return url, (*keys, *signing_keys(previous, f"{setup.label}, {PREVIOUS_SIGNING_KEY}"))
+    given = setup.secrets_in_use(options.secret, SIGNING_KEY, PREVIOUS_SIGNING_KEY)
+    return url, [key for name, text in given for key in signing_keys(text, f"{setup.label}, {name}")]
 
 
 def try_webhook(setup: SinkSetup) -> None:

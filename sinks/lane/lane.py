@@ -21,12 +21,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from schemas.agreement.ending import Ending
 from schemas.errors import Fenced, MeshError
+from schemas.trace import described
 from sinks.ending import Endings
 from sinks.lane.report import LaneReport
 from sinks.lane.retry import LaneStoppedError
@@ -133,10 +133,7 @@ class DeliveryLane:
             case MeshError():
                 self._report.unwell(error, failures, is_parked=decision.is_parked)
             case _:
-                place = traceback.extract_tb(error.__traceback__)[-1]
-                # Its text may quote a row: name the kind and the place only.
-                where = f"{type(error).__name__} at {place.filename}:{place.lineno}"
-                self._report.park(f"unexpected {where}, {failures} in a row")
+                self._report.park(f"unexpected {described(error)}, {failures} in a row")
         if decision.gives_up:
             logger.critical("%s: stays parked until the process restarts or the sink changes", self.group)
         self._parts.stop.wait(None if decision.gives_up else decision.wait_seconds)

@@ -8,15 +8,13 @@ import re
 import ssl
 import tempfile
 from collections import OrderedDict
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas.errors import Misconfigured
-from sinks.live.options import CERTIFICATE_KEY, PREVIOUS_TOKEN, TOKEN, LiveOptions
+from sinks.live.options import CERTIFICATE_KEY, PREVIOUS_TOKEN, TOKEN, TOKEN_FORM, LiveOptions
 from sinks.sink import SinkSetup
 
-TOKEN_FORM = "32 or more random characters of A-Z, a-z, 0-9 and -._~+/"  # noqa: S105 -- what one looks like
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]{32,512}=*")  # RFC 6750, 2.1
 FAILURES_PER_SECOND = 0.2
 FAILURES_AT_ONCE = 10
@@ -41,10 +39,7 @@ class Tokens:
 
 def tokens_of(setup: SinkSetup, options: LiveOptions) -> Tokens:
     """The sink's token, and while it is being replaced the one before. Raises Misconfigured without showing them."""
-    name = setup.sink.name
-    given = [(TOKEN, setup.secret(options.secret, f"{name}.{TOKEN}"))]
-    with suppress(Misconfigured):  # where no token is being replaced
-        given.append((PREVIOUS_TOKEN, setup.secret("", f"{name}.{PREVIOUS_TOKEN}")))
+    given = setup.secrets_in_use(options.secret, TOKEN, PREVIOUS_TOKEN)
     for what, token in given:
         if not _TOKEN.fullmatch(token):
             raise Misconfigured(f"{setup.label}, {what}", "is no token", fix=f"give it {TOKEN_FORM}")

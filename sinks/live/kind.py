@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from schemas.agreement.grant import Grant
 from sinks.kind import Destination, Secret, SinkKind
-from sinks.live.options import CERTIFICATE_KEY, PREVIOUS_TOKEN, TOKEN, LiveOptions
+from sinks.live.options import CERTIFICATE_KEY, PREVIOUS_TOKEN, TOKEN, TOKEN_FORM, LiveOptions
 from sinks.sink import AnsweringSink, SinkSetup
 
 
@@ -33,7 +33,7 @@ _SECRETS = (
         what="token",
         needed_because="so nobody would be let in",
         or_option="secret",
-        form="32 or more random characters of A-Z, a-z, 0-9 and -._~+/",
+        form=TOKEN_FORM,
         variable="TOKEN",
     ),
     Secret(name=PREVIOUS_TOKEN, what="token", variable="TOKEN"),

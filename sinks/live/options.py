@@ -12,6 +12,7 @@ from sinks.sink import SecretName
 
 TOKEN = "token"  # noqa: S105 -- its name
 PREVIOUS_TOKEN = "previous_token"  # noqa: S105 -- its name
+TOKEN_FORM = "32 or more random characters of A-Z, a-z, 0-9 and -._~+/"  # noqa: S105 -- what one looks like
 CERTIFICATE_KEY = "certificate_key"
 DAY_SECONDS = 24 * 3600.0
 _BEGIN = "-----BEGIN CERTIFICATE-----"

@@ -36,7 +36,6 @@ class Folding:
 
     def __init__(self, flows: Iterable[Flow], store: Store, *, epoch: int = 1) -> None:
         self._flows = {flow.name: flow for flow in flows}
-        self._store = store
         self.subjects = Subjects(store, epoch)
         self._evidence = SubjectEvidence(self.subjects)
         self._clocks: dict[str, Clock] = {}
@@ -92,7 +91,7 @@ class Folding:
         sweep = self._sweep(offset)
         taken, last = 0, b""
         changed = {key: True for key in self.subjects.changes.effects.changes if key.startswith(start)}
-        walk = merged(self._store.scan(start, sweep.key), changed, sweep.key)
+        walk = merged(self.subjects.store.scan(start, sweep.key), changed, sweep.key)
         while (key := next(walk, None)) is not None:
             subject, _, rest = key[len(start) :].partition(b"\0")
             if not rest.startswith(mark) or (entry := self.subjects.read(key)) is None:
@@ -103,7 +102,9 @@ class Folding:
             if taken >= SLICE_SUBJECTS and subject != last:  # between subjects: each is folded once
                 yield from self._cut(sweep, offset)
                 taken = 0
-                walk = merged(self._store.scan(start, key), {}, sweep.key)  # what was changed is in the store now
+                walk = merged(
+                    self.subjects.store.scan(start, key), {}, sweep.key
+                )  # what was changed is in the store now
                 continue
             gone = fact_of(feed, rest[len(mark) :].decode(), known)
             times = [gone.event_at, gone.caused_ms]
@@ -118,7 +119,7 @@ class Folding:
     def _clock(self, flow: Flow) -> Clock:
         if flow.name not in self._clocks:
             feeds = {entry.feed for entry in flow.inputs}
-            self._clocks[flow.name] = Clock.of(self._store.get(f"k{flow.name}".encode()), feeds)
+            self._clocks[flow.name] = Clock.of(self.subjects.store.get(f"k{flow.name}".encode()), feeds)
         return self._clocks[flow.name]
 
     def _tick(self, flow: Flow, newest: int, offset: int) -> Cuts:
@@ -143,7 +144,7 @@ class Folding:
     def _wake(self, flow: Flow, now: int, sweep: Sweep) -> Cuts:
         start = f"w{flow.name}\0".encode()
         while True:
-            stored = self._store.scan(start, sweep.key)
+            stored = self.subjects.store.scan(start, sweep.key)
             found = due(stored, self.subjects.changes.timers.get(flow.name, {}), len(start), now, sweep)
             for key in found[:SLICE_SUBJECTS]:
                 live = self.subjects.live(flow, key[len(start) + 8 :].decode())

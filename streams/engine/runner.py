@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from streams.engine.inbox.arrival import TRUNCATE, Arrival, Arrived
 from streams.engine.inbox.bundle import bundled
 from streams.engine.inbox.intake import Intake, Outgoing, feeds_of
 from streams.engine.state import Changelog
-from streams.engine.task import Summary, TaskTopics, Writer
+from streams.engine.task import Summary, Task, TaskTopics, Writer
 from streams.engine.tasks import Tasks
 from streams.engine.time.past import Past, PastProgress, Replay, readers_of
 from streams.engine.time.watermark import Watermarks
@@ -98,9 +99,16 @@ class Runner:
         self.alive: Callable[[], None] = lambda: None
         self._intakes = {flow.name: Intake(flow, is_replay=setting.is_replay) for flow in setting.flows}
         self._watermarks = Watermarks(self._intakes, setting.topics.inbox, is_replay=setting.is_replay, now=setting.now)
-        self._tasks = Tasks(
-            setting.flows, setting.topics, setting.data_dir, setting.changelog, setting.open_writer, self._restored
+        open_task = partial(
+            Task,
+            topics=setting.topics,
+            flows=setting.flows,
+            folder=setting.data_dir,
+            changelog=setting.changelog,
+            open_writer=setting.open_writer,
+            restored=self._restored,
         )
+        self._tasks = Tasks(setting.topics.inbox, open_task)
         self._past = Past({}, setting.progress, setting.replay)
         self._readers: Mapping[str, Sequence[Flow]] = {}
         self._arrivals: dict[tuple[str, bytes], Arrival] = {}

@@ -29,10 +29,17 @@ def bundled(messages: Iterable[Outgoing], inbox: str, partitions: int) -> Iterat
     """Messages as records of the inbox: to their subjects' partitions, or to all where they name none; in the order given."""
     waiting: list[list[bytes]] = [[] for _ in range(partitions)]
     sizes = [0] * partitions
+
+    def closed(*numbers: int) -> Iterator[Written]:
+        for partition in numbers:
+            if waiting[partition]:
+                yield inbox, None, pack(waiting[partition]), partition, None
+                waiting[partition], sizes[partition] = [], 0
+
     for message in messages:
         key, value = message.key, message.value
         if key.endswith(b"\0"):  # to all, behind everything that came before it
-            yield from _closed(waiting, sizes, inbox)
+            yield from closed(*range(partitions))
             for partition in range(partitions):
                 yield inbox, key, value, partition, None
             continue
@@ -40,16 +47,8 @@ def bundled(messages: Iterable[Outgoing], inbox: str, partitions: int) -> Iterat
         waiting[partition] += (key, value)
         sizes[partition] += len(key) + len(value)
         if sizes[partition] >= BUNDLE_BYTES:
-            yield inbox, None, pack(waiting[partition]), partition, None
-            waiting[partition], sizes[partition] = [], 0
-    yield from _closed(waiting, sizes, inbox)
-
-
-def _closed(waiting: list[list[bytes]], sizes: list[int], inbox: str) -> Iterator[Written]:
-    for partition, messages in enumerate(waiting):
-        if messages:
-            yield inbox, None, pack(messages), partition, None
-            waiting[partition], sizes[partition] = [], 0
+            yield from closed(partition)
+    yield from closed(*range(partitions))
 
 
 def unbundled(record: Record) -> Sequence[tuple[int, bytes, bytes]]:

@@ -40,7 +40,7 @@ class Intake:
         self._inputs: dict[str, list[Input]] = {}
         for entry in flow.inputs:
             self._inputs.setdefault(entry.feed, []).append(entry)
-        self._readings: dict[int, _InputReading] = {}  # by identity: the inputs live as long as the flow
+        self._readings: dict[int, InputReading] = {}  # by identity: the inputs live as long as the flow
         self.clock = 0
         """The newest event time seen so far, never later than the commit that told of it."""
         self.reached: int | None = None
@@ -93,7 +93,7 @@ class Intake:
     def _fact(
         self,
         found: list[Outgoing],
-        reading: _InputReading,
+        reading: InputReading,
         row: Row,
         before: Row | None,
         after: Row | None,
@@ -124,14 +124,14 @@ class Intake:
             value = [FACT, feed, identity, position, event_at, committed_at_ms, None, entry.keeps_history, *apart]
             found.append(Outgoing(message_key(name, subject), pack(value)))
 
-    def _reading(self, entry: Input, contract: Contract) -> _InputReading:
+    def _reading(self, entry: Input, contract: Contract) -> InputReading:
         reading = self._readings.get(id(entry))
         if reading is None or reading.contract is not contract:
-            reading = self._readings[id(entry)] = _InputReading(entry, contract)
+            reading = self._readings[id(entry)] = InputReading(entry, contract)
         return reading
 
     def _replayed(
-        self, row: Row, reading: _InputReading, dated: int | None, committed_at_ms: int, *, is_gone: bool
+        self, row: Row, reading: InputReading, dated: int | None, committed_at_ms: int, *, is_gone: bool
     ) -> int:
         """The commit on the calendar of a past that is replayed, milliseconds: when the row was written, as it says itself.
 
@@ -145,7 +145,7 @@ class Intake:
         return max(written // 1000 + 1, self.clock // 1000) if is_gone else written // 1000
 
 
-class _InputReading:
+class InputReading:
     """How an input reads rows of one contract; worked out once. Moments are microseconds, None where a row has none."""
 
     def __init__(self, entry: Input, contract: Contract) -> None:
@@ -154,9 +154,9 @@ class _InputReading:
         kept = {*contract.key, *entry.columns}
         self._columns = tuple(name for name in contract.by_name if name in kept) if entry.columns else ()
         self._dated = entry.event_time
-        self._date_scale = scale_of(entry.event_time, contract)
+        self._date_scale = _scale_of(entry.event_time, contract)
         self._written = entry.written if entry.written in contract.by_name else None
-        scale = scale_of(self._written, contract)
+        scale = _scale_of(self._written, contract)
         is_plain = self._written is not None and not contract.by_name[self._written].logical_type
         self._writing_scale = (1000, 0) if is_plain else scale  # a plain long is milliseconds
 
@@ -183,7 +183,7 @@ def _scaled(row: Row, column: str | None, scale: tuple[int, int]) -> int | None:
     return value * scale[0] + scale[1] if isinstance(value, int) else None
 
 
-def scale_of(column: str | None, contract: Contract) -> tuple[int, int]:
+def _scale_of(column: str | None, contract: Contract) -> tuple[int, int]:
     """By what a column's value is multiplied, and what is added, to be microseconds; a date is its midnight in Asia/Shanghai."""
     field = contract.by_name.get(column or "")
     match field and field.logical_type:
@@ -214,11 +214,6 @@ def check_subject(flow: Flow, subject: str) -> str:
     if kind not in flow.folds or not colon or not identity or "\0" in subject:
         raise ValueError(f"flow {flow.name} has no subjects of kind {kind!r}, or the key has no id")
     return subject
-
-
-def moment_of(row: Row, column: str | None, contract: Contract) -> int | None:
-    """The date (from midnight in Asia/Shanghai) or time in a column, microseconds; None where the row has none."""
-    return _scaled(row, column, scale_of(column, contract))
 
 
 def feeds_of(flows: Sequence[Flow]) -> Mapping[str, tuple[Flow, ...]]:

@@ -11,7 +11,7 @@ import pytest
 from ops.city.numbers import fifteen_digits
 from schemas.change import Change
 from schemas.expression.identifiers import citizen_check
-from streams.engine.inbox.intake import moment_of
+from streams.engine.inbox.intake import InputReading
 from streams.flows.person import FLOW
 from streams.flows.person.past import as_of
 from streams.operators.flow import Row, Subject
@@ -545,7 +545,7 @@ def past(city: Archive, key: str, moment: str) -> list[Row]:
 
 def happened(change: Change) -> int:
     entry = next(entry for entry in FLOW.inputs if entry.feed == change.feed)
-    dated = moment_of(change.after or change.before or {}, entry.event_time, CONTRACTS[change.feed])
+    dated = InputReading(entry, CONTRACTS[change.feed]).dated(change.after or change.before or {})
     return change.committed_at_ms * 1_000 if dated is None else dated
 
 
