@@ -135,6 +135,7 @@ class PostgresSource:
                     plan=self._plan,
                     copying=self._copying,
                     origin=self._origin,
+                    incidents=self._setting.incidents,
                 )
         finally:
             link.finish()

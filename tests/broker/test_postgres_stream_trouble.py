@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from producers.postgresql import lookout
+from producers.postgresql.snapshot import snapshot
 from producers.postgresql.watch import Look, look
 from schemas.log.kafka import Kafka
 from tests.stage.captured_tables import add, make, until_equal, until_flowing
@@ -72,6 +73,49 @@ def test_changes_flow_while_the_catalog_does_not_answer(kafka: Kafka, dsn: str, 
             db.execute("ALTER TABLE t RENAME TO t2")
             rig.until_incident("feed", feed, "stopped")
             until_flowing(rig, db, other)
+
+
+def test_a_new_slot_waits_for_running_transactions_and_says_for_which(
+    kafka: Kafka, dsn: str, unique: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(snapshot, "SLOT_WARNING_SECONDS", 3.0)  # longer than any of our statements waits for a lock
+    rig = Rig(kafka, dsn, unique)
+
+    def open_transaction() -> psycopg.Connection[Any]:
+        report = psycopg.connect(dsn, application_name="nightly report")
+        report.execute("SELECT pg_current_xact_id()")
+        return report
+
+    with psycopg.connect(dsn, autocommit=True) as db:
+        make(db, "t", "u")
+        (feed,) = add(rig, "t")
+        first = open_transaction()
+        with rig.capturing():
+            waiting = rig.until_incident("source", rig.source, "waiting")
+            assert f"process {first.info.backend_pid} (nightly report" in waiting.reason
+            second = (
+                open_transaction()
+            )  # as where there is always one: each is waited for once, not all at the same time
+            first.close()
+            until(lambda: str(second.info.backend_pid) in _told_by(rig), 60, "the next one is told")
+            second.close()
+            until_equal(rig, db, feed)
+            rig.until_well("source", rig.source)
+            third = open_transaction()
+            (beside,) = add(rig, "u")
+            until(
+                lambda: str(third.info.backend_pid) in _told_by(rig),
+                60,
+                "so does a table that is copied beside the stream",
+            )
+            until_flowing(rig, db, feed)
+            third.close()
+            until_equal(rig, db, beside)
+    assert "tries again" not in caplog.text
+
+
+def _told_by(rig: Rig) -> str:
+    return " ".join(incident.reason for incident in rig.incidents.present().values())
 
 
 def test_table_renamed_between_a_look_and_its_verdict_is_told_by_its_new_name(

@@ -197,10 +197,16 @@ class Rig:
             raise failure[0]
 
     def until_streaming(self) -> None:
-        """From here on a change comes through the stream, no longer through the snapshot."""
-        query = "SELECT active FROM pg_replication_slots WHERE slot_name = %s AND active"
+        """From here on a change comes through the stream, no longer through the snapshot.
+
+        A slot is held by a process while it is being created, too: that process does not send yet.
+        """
+        query = (
+            "SELECT FROM pg_replication_slots JOIN pg_stat_replication ON pid = active_pid"
+            " WHERE slot_name = %s AND state IN ('catchup', 'streaming')"
+        )
         with psycopg.connect(self.dsn, autocommit=True) as db:
-            until(lambda: db.execute(query, (slot_name(self.source),)).fetchone(), 60, "the source streams")
+            until(lambda: db.execute(query, (slot_name(self.source),)).rowcount, 60, "the source streams")
 
     def changes(self, feed: str) -> list[Change]:
         """Every change in the feed, partition by partition; tombstones left out."""

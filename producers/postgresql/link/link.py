@@ -58,6 +58,8 @@ OPTIONS = " ".join(
         "tcp_keepalives_count": "4",
     }.items()
 )
+_WAITS_FOR_OTHERS = "-c lock_timeout=0"
+"""A new slot waits for every transaction that runs (PG-10), which counts as a lock, and none of a table's is ever taken there."""
 _HAS_TRANSACTION_TIMEOUT, _NO_TRANSACTION_TIMEOUT = 170_000, "SET transaction_timeout TO 0"
 """A setting that older servers do not know, and refuse as an option."""
 
@@ -101,7 +103,7 @@ def database_of(address: str) -> str:
 
 def _conninfo(address: str, **extra: str) -> str:
     try:
-        return make_conninfo(address, **_PARAMETERS, **extra)
+        return make_conninfo(address, **(_PARAMETERS | extra))
     except psycopg.ProgrammingError:
         raise _no_address() from None
 
@@ -138,7 +140,9 @@ def raw_text(connection: PGconn, name: str) -> None:
 
 def connect_replication(address: str, *, name: str, is_raw: bool = False) -> PGconn:
     """A walsender connection, that of a stream as `raw_text` where text is not UTF-8. Raises Transient or Misconfigured."""
-    conninfo = _conninfo(address, application_name=f"pearlmesh {name}", replication="database")
+    conninfo = _conninfo(
+        address, application_name=f"pearlmesh {name}", replication="database", options=f"{OPTIONS} {_WAITS_FOR_OTHERS}"
+    )
     # PGconn.connect holds the interpreter until the server answers: all sources would stand still with one that does not.
     connection = pq.PGconn.connect_start(conninfo.encode())
     deadline = time.monotonic() + CONNECT_SECONDS

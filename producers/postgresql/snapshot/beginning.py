@@ -19,6 +19,7 @@ from producers.postgresql.snapshot.snapshot import create_slot
 from producers.source import SourceBatch
 from schemas.agreement.directory import FeedEntry
 from schemas.errors import Misconfigured
+from schemas.incident import Incidents
 
 
 def begin(
@@ -31,6 +32,7 @@ def begin(
     plan: CopyPlan,
     copying: Copying,
     origin: Callable[[], Origin],
+    incidents: Incidents,
 ) -> Iterator[SourceBatch]:
     """Up to the last row of the last table. Raises Misconfigured for a slot of that name that is not known to be ours."""
     former, present_slot = book.place.phase, slot.row()
@@ -48,7 +50,9 @@ def begin(
         slot.drop()
     admitted = yield from plan.admitted(feeds, 0)
     seen, present = plan.seen(admitted)
-    for ready in create_slot(link, slot.name, is_temporary=False, statements=slot.statements, name=book.name):
+    for ready in create_slot(
+        link, slot.name, is_temporary=False, statements=slot.statements, name=book.name, incidents=incidents
+    ):
         if ready is None:
             yield SourceBatch()
             time.sleep(0.1)

@@ -93,8 +93,14 @@ class Copying:
         link = connect_replication(self._setting.address, name=self._name)
         try:
             slot = f"{self._slot.name}_copy_{link.backend_pid}"
-            statements = self._slot.statements
-            for ready in create_slot(link, slot, is_temporary=True, statements=statements, name=self._name):
+            for ready in create_slot(
+                link,
+                slot,
+                is_temporary=True,
+                statements=self._slot.statements,
+                name=self._name,
+                incidents=self._setting.incidents,
+            ):
                 if ready is None:
                     yield SourceBatch()
                 else:

@@ -21,6 +21,7 @@ from producers.postgresql.link.catalog import CatalogTable, SourceTypes, identif
 from producers.postgresql.link.link import rows_of, translated
 from producers.postgresql.stream.pgoutput import lsn_number
 from schemas.errors import Transient
+from schemas.incident import Incidents
 
 SLOT_WARNING_SECONDS = 20.0
 
@@ -31,32 +32,52 @@ SELECT 'process ' || pid || ' (' || coalesce(application_name, '') || ', since '
 FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
 UNION ALL SELECT 'prepared transaction ' || gid FROM pg_prepared_xacts"""
 
+_END_THEM = (
+    "capture begins by itself once they have ended; one that was forgotten: SELECT pg_terminate_backend(<process>)"
+)
+
 
 def create_slot(
-    link: PGconn, slot: str, *, is_temporary: bool, statements: psycopg.Connection[Any], name: str
+    link: PGconn,
+    slot: str,
+    *,
+    is_temporary: bool,
+    statements: psycopg.Connection[Any],
+    name: str,
+    incidents: Incidents,
 ) -> Iterator[tuple[int, str] | None]:
     """Create a slot without blocking: yields None while the server waits, then consistent point and snapshot name.
 
-    The server waits for every transaction that runs now, in any database; after a while the blockers are named (PG-10).
+    The server waits for every transaction that runs now, in any database; after a while it is told which (PG-10).
     """
     kind = "TEMPORARY " if is_temporary else ""
     link.send_query(f"CREATE_REPLICATION_SLOT {slot} {kind}LOGICAL pgoutput (SNAPSHOT 'export')".encode())
-    warn_at = time.monotonic() + SLOT_WARNING_SECONDS
-    with translated(name):
-        while True:
-            link.consume_input()
-            if not link.is_busy():
-                break
-            if time.monotonic() > warn_at:
-                blockers = "; ".join(row[0] for row in statements.execute(_BLOCKERS)) or "none found"
-                _logger.warning("%s: the new slot waits for running transactions: %s", name, blockers)
-                warn_at = time.monotonic() + 3 * SLOT_WARNING_SECONDS
-            yield None
-        result = link.get_result()
+    is_told, tell_at = False, time.monotonic() + SLOT_WARNING_SECONDS
+    try:
+        with translated(name):
+            while True:
+                link.consume_input()
+                if not link.is_busy():
+                    break
+                if time.monotonic() > tell_at:
+                    is_told, tell_at = True, time.monotonic() + 3 * SLOT_WARNING_SECONDS
+                    waits = f"a new slot waits for transactions that run: {_blockers(statements)}"
+                    _logger.warning("%s: %s", name, waits)
+                    incidents.begin("source", name, state="waiting", reason=waits, fix=_END_THEM)
+                yield None
+            result = link.get_result()
+    finally:
+        if is_told:
+            incidents.end("source", name)
     if result is None:
         raise Transient(f"source {name}: no answer to CREATE_REPLICATION_SLOT")
     row = rows_of(result, name)[0]
     yield lsn_number(row["consistent_point"] or "0/0"), row["snapshot_name"] or ""
+
+
+def _blockers(statements: psycopg.Connection[Any]) -> str:
+    named = "; ".join(row[0] for row in statements.execute(_BLOCKERS))
+    return named or "none that this role may see (`GRANT pg_read_all_stats` to it, and they are named)"
 
 
 class Reading:
