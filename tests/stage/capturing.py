@@ -199,13 +199,11 @@ class Rig:
     def until_streaming(self) -> None:
         """From here on a change comes through the stream, no longer through the snapshot.
 
-        A slot is held by a process while it is being created, too: that process does not send yet.
+        A slot is held by a process while it is being created, too: a change made then may still be in the snapshot.
         """
-        query = (
-            "SELECT FROM pg_replication_slots JOIN pg_stat_replication ON pid = active_pid"
-            " WHERE slot_name = %s AND state IN ('catchup', 'streaming')"
-        )
-        with psycopg.connect(self.dsn, autocommit=True) as db:
+        query = "SELECT FROM pg_replication_slots WHERE slot_name = %s AND active AND confirmed_flush_lsn IS NOT NULL"
+        unbound = "-c idle_session_timeout=0"  # whatever the role is set to
+        with psycopg.connect(self.dsn, autocommit=True, options=unbound) as db:
             until(lambda: db.execute(query, (slot_name(self.source),)).rowcount, 60, "the source streams")
 
     def changes(self, feed: str) -> list[Change]:

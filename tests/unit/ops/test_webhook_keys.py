@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -87,10 +88,16 @@ def test_a_bad_address_or_key_is_refused_when_onboarding_tries_it(tmp_path: Path
         ("https://hub.example/", "whsec_", "signing_key"),
     ):
         secrets = {"notify": address, "notify.signing_key": key}
+
+        def address_of(_: str, name: str, given: Mapping[str, str] = secrets) -> str:
+            if name not in given:
+                raise Misconfigured(name, "there is no such secret", fix="give it")
+            return given[name]
+
         setup = SinkSetup(
             subscriber="customs",
             sink=sink,
-            address_of=lambda _, name, given=secrets: given[name],
+            address_of=address_of,
             schema_of={}.__getitem__,
         )
         with pytest.raises(Misconfigured, match=f"sink customs.notify, {place}"):
