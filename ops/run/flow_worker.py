@@ -24,6 +24,7 @@ from streams.engine.task import TaskTopics
 from streams.engine.time.past import PastProgress
 from streams.operators.flow import Flow
 from streams.worker.app import StreamWorker
+from streams.worker.room import Room
 from streams.worker.run_thread import Lost, never_accepted
 from streams.worker.worker import HeldUp
 
@@ -33,6 +34,9 @@ BY_COMMITS, BY_DATES = "commits", "dates"
 TASKS_DEFAULT = 4
 """Partitions of the inbox, for life: so many workers can share the flows' work."""
 INBOX_RETENTION_MS = 7 * DAY_MS
+ROOM = Room(group_bytes=24 << 20, held_bytes=32 << 20, fetch_bytes=16 << 20, partition_bytes=4 << 20)
+"""A worker that is behind folds a subject once for all news of it in a group: the larger that is, the less there is to do.
+Bounded all the same: a rebalance waits for the group in work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ def run_worker(
             held_up=held_up,
             data_dir=folder,
             instance_id=instance_id,
+            room=ROOM,
         )
         runner.alive = worker.alive
         worker.run(stop)

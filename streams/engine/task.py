@@ -25,7 +25,7 @@ from streams.engine.inbox.message import pack
 from streams.engine.state import POSITION, Changelog, State, logged
 from streams.operators.flow import Flow
 
-PORTION_MESSAGES = 10_000
+PORTION_MESSAGES = 30_000
 """About how many messages make one transaction: a broker gives one a minute (schemas/log/transaction.py)."""
 
 

@@ -32,6 +32,7 @@ from schemas.errors import Transient
 from schemas.log.kafka import Kafka
 from schemas.trace import described
 from streams.worker.credentials import credentials
+from streams.worker.room import Room
 from streams.worker.run_thread import Lost, never_accepted
 from streams.worker.transport import RunConductor, RunConsumer
 from streams.worker.worker import (
@@ -111,8 +112,7 @@ class StreamWorker:
     hold more, or of which nobody knows yet; it may raise what `handle` may raise. `assigned` is called between two groups, in the
     same thread, when the partitions were assigned anew, also if they are the same ones. `lost` is asked about records that
     were removed before they were read (streams/worker/run_thread.py). `held_up` hears of a group that does not get
-    through. A group has at most about
-    `group_records_max` records or `group_bytes_max` bytes. `leave` ends the process at once.
+    through. `room` is how much is held at once. `leave` ends the process at once.
     """
 
     def __init__(
@@ -128,8 +128,7 @@ class StreamWorker:
         assigned: Callable[[], None] | None = None,
         lost: Lost = never_accepted,
         held_up: HeldUp = lambda _: None,
-        group_records_max: int = 20_000,
-        group_bytes_max: int = 16 << 20,
+        room: Room = Room(),  # noqa: B008 - frozen
         stall_seconds: float = 60.0,
         give_up_seconds: float = 300.0,
         leave: Callable[[int], Any] = os._exit,
@@ -139,8 +138,7 @@ class StreamWorker:
         self._topics = topics
         self._data_dir = data_dir
         self._instance_id = instance_id
-        self._group_records_max = group_records_max
-        self._group_bytes_max = group_bytes_max
+        self._room = room
         self._leave = leave
         self._watch = Watch(stall_seconds, self._stalled)
         self._idle = idle
@@ -178,6 +176,7 @@ class StreamWorker:
         app.topics.add(channel)
         consumer = cast("RunConsumer", app.consumer)
         consumer.settle, consumer.lost = self._settle, self._lost
+        consumer.give(self._room)
         self._watch.start()
         starting = asyncio.create_task(app.start())
         tasks = [
@@ -242,7 +241,7 @@ class StreamWorker:
                 messages.append(message)
                 records += len(event.value.records)
                 size_bytes += message.serialized_value_size
-            if queue.empty() or records >= self._group_records_max or size_bytes >= self._group_bytes_max:
+            if queue.empty() or records >= self._room.group_records or size_bytes >= self._room.group_bytes:
                 return messages
             event = queue.get_nowait()
 

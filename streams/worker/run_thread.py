@@ -30,9 +30,8 @@ from faust.types import TP
 
 from schemas.change import Partition, Record
 from schemas.errors import ContractBroken
+from streams.worker.room import Room
 
-FETCH_BYTES_MAX = 8 << 20
-FETCH_PARTITION_BYTES_MAX = 1 << 20
 FETCH_WAIT_MS = 200
 """How long a fetch may lie at the broker. Short, because a partition that was not part of it waits for its return."""
 PACE_SECONDS_PER_PARTITION = 0.0008
@@ -87,6 +86,7 @@ class RunThread(driver.AIOKafkaConsumerThread):
         self._read: dict[Partition, int] = {}
         self._gaps: dict[TopicPartition, tuple[int, int]] = {}
         self.lost: Lost = never_accepted
+        self.room = Room()
         super().__init__(*args, **kwargs)
 
     async def on_start(self) -> None:
@@ -125,8 +125,8 @@ class RunThread(driver.AIOKafkaConsumerThread):
             enable_auto_commit=False,
             auto_offset_reset="none",  # invariant 9: every position is set by a rewind, and one that is gone is a gap
             isolation_level="read_committed",
-            fetch_max_bytes=FETCH_BYTES_MAX,
-            max_partition_fetch_bytes=FETCH_PARTITION_BYTES_MAX,
+            fetch_max_bytes=self.room.fetch_bytes,
+            max_partition_fetch_bytes=self.room.partition_bytes,
             fetch_max_wait_ms=FETCH_WAIT_MS,
             max_poll_records=conf.broker_max_poll_records,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),

@@ -29,11 +29,8 @@ from faust.types import TP, ConsumerMessage, Message
 from schemas.change import Batch, Partition
 from streams.worker.pins import AIOKAFKA, FAUST, check_pins
 from streams.worker.prefix import Prefix, Unconfirmed
+from streams.worker.room import Room
 from streams.worker.run_thread import Lost, Runs, RunThread, never_accepted
-
-HELD_BYTES_MAX = 16 << 20
-HELD_RECORDS_MAX = 40_000
-"""How much may wait in this process for its turn, beside the group in work and one fetch (FA-21)."""
 
 check_pins("faust-streaming", "0.15.3", FAUST)
 check_pins("aiokafka", "0.14.0", AIOKAFKA)
@@ -58,12 +55,13 @@ class RunConsumer(driver.Consumer):
         self.unconfirmed = Unconfirmed()
         self.settle: Callable[[], Awaitable[None]] = _nothing
         self.lost: Lost = never_accepted
+        self.room = Room()
         self.epoch = 0
         self.standing: dict[Partition, int] = {}
         self._held_bytes = 0
         self._held_records = 0
-        self._room = asyncio.Event()
-        self._room.set()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> RunThread:
@@ -75,7 +73,7 @@ class RunConsumer(driver.Consumer):
     async def _drain_messages(self, fetcher: Any) -> None:
         try:
             while not (self.should_stop or fetcher.should_stop):
-                await self._room.wait()
+                await self._has_room.wait()
                 if not self.flow_active:
                     await self.wait(cast("Any", self.can_resume_flow))
                 elif partitions := frozenset(self._get_active_partitions()):
@@ -112,13 +110,17 @@ class RunConsumer(driver.Consumer):
             self._hold(size, len(records))
             await self.callback(message)
 
+    def give(self, room: Room) -> None:
+        """How much may be held, said before the start."""
+        self.room = self._thread.room = room
+
     def _hold(self, size_bytes: int, records: int) -> None:
         self._held_bytes += size_bytes
         self._held_records += records
-        if self._held_bytes > HELD_BYTES_MAX or self._held_records > HELD_RECORDS_MAX:
-            self._room.clear()
+        if self._held_bytes > self.room.held_bytes or self._held_records > self.room.held_records:
+            self._has_room.clear()
         else:
-            self._room.set()
+            self._has_room.set()
 
     def release(self, message: Message) -> None:
         """A message left the queue: there is room for further runs."""
@@ -168,7 +170,7 @@ class RunConsumer(driver.Consumer):
         self.prefix.forget()
         self.standing.clear()
         self._held_bytes = self._held_records = 0
-        self._room.set()
+        self._has_room.set()
 
     async def lagging(self) -> bool:
         """Whether the broker holds records that were not yet read."""

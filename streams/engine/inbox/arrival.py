@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from schemas.agreement.directory import FeedEntry
 from schemas.errors import Rejected
@@ -24,6 +23,26 @@ TRUNCATE = ord("t")
 
 Arrived = tuple[int, Callable[[], Row | None], Row | None, str, int]
 """Operation as a byte, the row as it was (when asked), the row as it is, position text, commit in milliseconds."""
+
+
+class Former:
+    """The row as it was: read when the first flow asks for it, and kept for the others."""
+
+    __slots__ = ("_read", "_row")
+
+    def __init__(self, read: Callable[[], Row]) -> None:
+        self._read: Callable[[], Row] | None = read
+        self._row: Row | None = None
+
+    def __call__(self) -> Row | None:
+        """The row; None where there was none."""
+        if self._read is not None:
+            self._row, self._read = self._read(), None
+        return self._row
+
+
+def _no_row() -> None:
+    return None
 
 
 class Arrival:
@@ -56,7 +75,8 @@ class Arrival:
             self._read_origin(value, source)
         _, place = read_long(value, source + len(self._origin))
         position = read_text(value, place)[0].decode()
-        return op, partial(self._row, value, before), row, position, self._committed_at_ms
+        former = _no_row if before is None else Former(partial(self._row, value, before))
+        return op, former, row, position, self._committed_at_ms
 
     def _read_origin(self, value: bytes, source: int) -> None:
         """Read the source block up to `db`: the changes of one transaction have the same, byte for byte."""
@@ -66,5 +86,5 @@ class Arrival:
         place = far_text(value, place) if branch else place  # snapshot
         self._origin = value[source : far_text(value, place)]
 
-    def _row(self, value: bytes, boundaries: tuple[int, ...] | None) -> Any:
-        return None if boundaries is None else self._rows.read(value[boundaries[self._first] : boundaries[self._last]])
+    def _row(self, value: bytes, boundaries: tuple[int, ...]) -> Row:
+        return self._rows.read(value[boundaries[self._first] : boundaries[self._last]])
