@@ -3,6 +3,7 @@ r"""Entry: how a task's state is laid out, in the local store and on the changel
 Entries of a subject lie side by side, one scan reads them:
 
     s flow \0 subject \0 h                       memory, timer; written first, so without it there is nothing else
+                                               (but of a subject that waits to be asked, which has facts alone)
                           f feed \0 row id        a fact: position, event time, commit, row, earlier versions
                           r feed \0 row id        a row as published
                           t subject \0 tag \0 id  a tell; n subject \0 measure: a contribution; c measure: a sum

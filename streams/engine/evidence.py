@@ -20,19 +20,19 @@ class SubjectEvidence:
 
     def fact(self, flow: Flow, subject: str, message: Sequence[Any]) -> None:
         """A FACT message."""
-        subjects = self._subjects
-        if not fold_of(flow, subject).at_tick:
+        subjects, fold, prefix = self._subjects, fold_of(flow, subject), prefix_of(flow.name, subject)
+        is_asleep = fold.waits_for is not None and message[1] != f"~{fold.waits_for}" and not subjects.is_awake(prefix)
+        if not fold.at_tick and not is_asleep:
             self.fact_of_live(subjects.live(flow, subject), message)
             return
         fact = fact_heard(message)
-        prefix = prefix_of(flow.name, subject)
         key = prefix + f"f{fact.feed}\0{fact.row_id}".encode()
         known = subjects.read(key)
         present = fact_of(fact.feed, fact.row_id, unpack(known)) if known else None
         merged, is_news = newer(present, fact, keeps_history=message[7])
         if merged is not None:
             subjects.changes.put(prefix, key, fact_entry(merged), is_apart=True)
-            if is_news:
+            if is_news and not is_asleep:
                 subjects.fold_at_next_tick(flow, subject)
 
     def fact_of_live(self, live: Live, message: Sequence[Any]) -> None:

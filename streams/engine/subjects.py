@@ -66,6 +66,10 @@ class Subjects:
         changes = self.changes.effects.changes
         return changes[key] if key in changes else self.store.get(key)
 
+    def is_awake(self, prefix: bytes) -> bool:
+        """Whether the subject of a prefix was ever folded, or is to be."""
+        return self.read(prefix + b"h") is not None
+
     def live(self, flow: Flow, subject: str) -> Live:
         """The subject, from memory or from its entries. One that is folded at ticks is always read anew."""
         prefix = prefix_of(flow.name, subject)
@@ -78,10 +82,11 @@ class Subjects:
         return live
 
     def _load(self, live: Live) -> None:
-        prefix, is_apart = live.prefix, live.fold.at_tick
+        prefix, waits = live.prefix, live.fold.waits_for is not None
+        is_apart = live.fold.at_tick or waits
         if not is_apart and self.store.get(prefix + b"h") is None:
             # Nobody heard of it before: most subjects while a flow reads the past. Asking for one entry costs a tenth of a scan.
-            self.changes.put(prefix, prefix + b"h", pack([{}, None]), is_apart=False)
+            self._begin(prefix)
             return
         entries = {key: value for key, value in self.store.scan(prefix)}
         if is_apart:  # facts of this batch went past memory
@@ -90,8 +95,13 @@ class Subjects:
                     entries.pop(key, None)
                 else:
                     entries[key] = value
+        if waits and prefix + b"h" not in entries:  # asked for the first time
+            self._begin(prefix)
         for key, value in entries.items():
             restore(live, key[len(prefix) :], value)
+
+    def _begin(self, prefix: bytes) -> None:
+        self.changes.put(prefix, prefix + b"h", pack([{}, None]), is_apart=False)
 
     def set_header(
         self,

@@ -169,11 +169,14 @@ class Fold:
     `at_tick`: the subject may gather many thousands of facts or counts (a roster, a city-wide group); it is folded at the next
     advance of the event clock instead of at every batch. `is_patient`: where the last fold asked to be woken at some moment,
     news wait for it too, so that a roster of a hundred thousand is not read again at every tick of the month before.
+    `waits_for`: the tag by which other subjects ask; such a subject says nothing until one has asked. Its facts are kept, and it
+    is folded from then on: of the city's evidence, a third is about persons whom no case asks about.
     """
 
     fold: Callable[[Subject], Outcome]
     at_tick: bool = False
     is_patient: bool = False
+    waits_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

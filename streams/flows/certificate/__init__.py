@@ -86,7 +86,7 @@ FLOW = Flow(
     ],
     folds={
         "certificate": Fold(fold_certificate),
-        "holder": Fold(fold_holder),
+        "holder": Fold(fold_holder, waits_for="asks_holder"),
         "card": Fold(fold_card),
         "register": Fold(fold_register, at_tick=True),
     },

@@ -33,7 +33,10 @@ _CANDIDATE = "P5"
 
 def folds(sources: Sources) -> Mapping[str, Fold]:
     """How a flow that asks these sources folds its persons and names."""
-    return {"person": Fold(partial(fold_person, sources)), "name": Fold(partial(fold_name, sources))}
+    return {
+        "person": Fold(partial(fold_person, sources), waits_for=ASKED),
+        "name": Fold(partial(fold_name, sources), waits_for=ASKED),
+    }
 
 
 def inputs(sources: Sources) -> list[Input]:

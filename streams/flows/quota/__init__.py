@@ -51,7 +51,7 @@ FLOW = Flow(
     folds={
         "case": Fold(fold_case),
         "claim": Fold(fold_claim),
-        "person": Fold(fold_person),
+        "person": Fold(fold_person, waits_for="won"),
         "draw": Fold(fold_draw, at_tick=True, is_patient=True),
         "drawday": Fold(fold_draw_day),
     },

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from schemas.change import Op
-from streams.operators.flow import Flow, Fold, Input, Outcome, Subject
+from streams.engine.folding import Folding
+from streams.operators.flow import Flow, Fold, Input, Outcome, Subject, Tell
 from tests.stage.demo_flow import FLOW, contracts, person
 from tests.stage.rehearsal import Rehearsal, days, micros
 
@@ -157,3 +162,80 @@ def test_an_update_of_what_does_not_travel_is_no_news_and_history_does_not_grow(
     assert len(fact) < 400
     city.update("police.resident", {"citizen_id": "1"}, name="乙")
     assert folded
+
+
+def _asking(*, waits_for: str | None, folded: list[str]) -> Flow:
+    """People called 甲 ask what their number owns; owners answer on a feed, and say nothing to others."""
+
+    def asker(subject: Subject) -> Outcome:
+        outcome = Outcome()
+        if any(fact.row and fact.row["name"] == "甲" for fact in subject.of("police.resident")):
+            outcome.tells.append(Tell(to=f"owner:{subject.id}", tag="asked", row={"by": subject.key}))
+        return outcome
+
+    def owner(subject: Subject) -> Outcome:
+        folded.append(subject.id)
+        outcome = Outcome()
+        if subject.told("asked"):
+            vehicles = len(subject.of("police.vehicle"))
+            outcome.publish("demo.person", {"id": subject.id, "name": None, "vehicles": vehicles})
+        return outcome
+
+    return Flow(
+        name="demo",
+        inputs=[
+            Input(feed="police.resident", subjects=lambda row: [f"person:{row['citizen_id']}"]),
+            Input(feed="police.vehicle", subjects=lambda row: [f"owner:{row['owner_id']}"]),
+        ],
+        folds={"person": Fold(asker), "owner": Fold(owner, waits_for=waits_for)},
+        outputs={"demo.person": ["id"], "demo.queue": ["conflict_id"]},
+        queue="demo.queue",
+    )
+
+
+Event = Callable[[Rehearsal], object]
+
+
+def _of_a_person(rng: random.Random, people: dict[str, str]) -> Event:
+    number, name = rng.choice("12345"), rng.choice("甲乙乙乙")
+    key = {"citizen_id": number}
+    if number not in people:
+        people[number] = name
+        return lambda city: city.insert("police.resident", citizen_id=number, name=name)
+    if rng.random() < 0.5:
+        people[number] = name
+        return lambda city: city.update("police.resident", key, name=name)
+    del people[number]
+    return lambda city: city.delete("police.resident", key)
+
+
+def _of_a_vehicle(rng: random.Random, owned: set[str]) -> Event:
+    vin, owner = rng.choice("ABCDEFG"), rng.choice("12345")
+    if vin not in owned:
+        owned.add(vin)
+        return lambda city: city.insert("police.vehicle", vin=vin, owner_id=owner)
+    if rng.random() < 0.6:
+        return lambda city: city.update("police.vehicle", {"vin": vin}, owner_id=owner)
+    owned.remove(vin)
+    return lambda city: city.delete("police.vehicle", {"vin": vin})
+
+
+def _restart(city: Rehearsal) -> None:
+    city.folding = Folding([city.flow], city.store)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_subject_that_waits_to_be_asked_answers_as_if_it_had_always_been_folded(seed: int) -> None:
+    rng, folded, eager = random.Random(seed), list[str](), list[str]()
+    waiting = Rehearsal(_asking(waits_for="asked", folded=folded))
+    always = Rehearsal(_asking(waits_for=None, folded=eager))
+    people, owned, asked = dict[str, str](), set[str](), set[str]()
+    for _ in range(60):
+        kind = rng.random()
+        event = _restart if kind < 0.1 else _of_a_person(rng, people) if kind < 0.4 else _of_a_vehicle(rng, owned)
+        event(waiting)
+        event(always)
+        asked |= {number for number, name in people.items() if name == "甲"}
+        assert waiting.rows("demo.person") == always.rows("demo.person"), f"seed {seed}"
+    assert set(folded) <= asked, "nobody else is folded at all"
+    assert len(eager) > len(folded)
