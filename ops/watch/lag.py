@@ -17,6 +17,7 @@ from ops.watch.offsets.group_offsets import GroupOffsets
 from ops.watch.offsets.record_times import Place, RecordTimes
 from schemas.change import Partition
 from schemas.errors import Transient
+from schemas.log.entering import AWAY
 from schemas.log.kafka import Kafka
 
 STREAMS_GROUP = "mesh.streams"
@@ -75,7 +76,7 @@ class LagReader:
             self._times.reopen()
             if isinstance(error, Transient):
                 raise
-            raise Transient(f"{what}: {error.args[0].str()}", fix="are the brokers up?") from error
+            raise Transient(f"{what}: {error.args[0].str()}", fix=AWAY) from error
 
     def close(self) -> None:
         """Let the connections go."""

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from schemas.errors import MeshError, Misconfigured, Transient
+from schemas.log.entering import AWAY
 from schemas.log.kafka import Kafka
 
 WITHIN_SECONDS = 30.0
@@ -54,4 +55,4 @@ def unwell(error: KafkaException, what: str = "kafka") -> MeshError:
     cause = error.args[0]
     if fix := FIXES.get(cause.code()):
         return Misconfigured(what, cause.str(), fix=fix)
-    return Transient(f"{what}: {cause.str()}", fix="are the brokers up, and is the bootstrap address right?")
+    return Transient(f"{what}: {cause.str()}", fix=AWAY)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from contextlib import suppress
 from functools import cache
 
 from confluent_kafka import KafkaError, KafkaException
@@ -13,6 +13,10 @@ from schemas.errors import Misconfigured, Transient
 from schemas.log.kafka import Kafka
 from schemas.log.tls import tls_trouble
 
+_logger = logging.getLogger(__name__)
+
+AWAY = "start Kafka (`mesh up` does so for a mesh's own), or correct its address in MESH_KAFKA"
+"""What to do where it does not answer."""
 WITHIN_SECONDS = 5.0
 _ASKED_EVERY_SECONDS = 0.5
 _REFUSED = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
@@ -34,8 +38,7 @@ def check(kafka: Kafka, *, within_seconds: float = WITHIN_SECONDS) -> None:
             if trouble := tls_trouble(kafka):
                 raise trouble from error
             if time.monotonic() >= deadline:
-                fix = "are the brokers up, and is the bootstrap address right?"
-                raise Transient(f"kafka at {kafka}: {error.args[0].str()}", fix=fix) from error
+                raise Transient(f"kafka at {kafka}: {error.args[0].str()}", fix=AWAY) from error
         else:
             return
 
@@ -43,10 +46,12 @@ def check(kafka: Kafka, *, within_seconds: float = WITHIN_SECONDS) -> None:
 def must_be_let_in(kafka: Kafka) -> None:
     """Raises Misconfigured where Kafka does not let us in: what is asked next would wait for an answer in vain.
 
-    Asked once for each login; whether Kafka answers at all is for the question that follows.
+    Asked once for each login. Where Kafka does not answer, that is said, and the question that follows waits for it.
     """
-    with suppress(Transient):
+    try:
         _check_once(kafka)
+    except Transient as error:
+        _logger.warning("%s: it is waited for", error.problem)
 
 
 @cache

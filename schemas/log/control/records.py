@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import Transient
-from schemas.log.entering import must_be_let_in
+from schemas.log.entering import AWAY, must_be_let_in
 from schemas.log.kafka import Kafka
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def end_of(consumer: Consumer, topic: str, within_seconds: float) -> int:
             code = error.args[0].code()
             is_absent = code == KafkaError._UNKNOWN_PARTITION and left_seconds < within_seconds - LEADS_WITHIN_SECONDS
             if code not in PASSING or is_absent or left_seconds < AGAIN_SECONDS:
-                raise Transient(f"{topic}: cannot be read ({error.args[0].str()})", fix="is Kafka up?") from error
+                raise Transient(f"{topic}: cannot be read ({error.args[0].str()})", fix=AWAY) from error
         with suppress(KafkaException):
             consumer.list_topics(timeout=HEARING_ANSWER_SECONDS)  # what the client knows of the partitions is of before
         time.sleep(AGAIN_SECONDS)

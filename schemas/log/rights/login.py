@@ -53,4 +53,4 @@ def _done(user: str, futures: Iterable[Future[Any]]) -> None:
         except KafkaException as error:
             if error.args[0].code() not in _IS_GONE:
                 problem = f"login of {user}: {error.args[0].str()}"
-                raise Transient(problem, fix="is Kafka up, and may the mesh alter its users and rights?") from error
+                raise Transient(problem, fix="start Kafka, or let the mesh's login alter users and rights") from error

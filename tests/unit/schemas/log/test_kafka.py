@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from schemas.errors import Misconfigured
+from schemas.log.entering import must_be_let_in
 from schemas.log.kafka import Kafka
 
 
@@ -96,3 +99,11 @@ def test_javas_login_takes_any_password() -> None:
         "org.apache.kafka.common.security.scram.ScramLoginModule required "
         'username="mesh" password="with \\"quotes\\" and \\\\";'
     )
+
+
+def test_a_kafka_that_does_not_answer_is_told_before_it_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]  # nobody answers there: what listens speaks no Kafka
+        must_be_let_in(Kafka(f"127.0.0.1:{port}"))
+    assert f"kafka at 127.0.0.1:{port}" in caplog.text
+    assert caplog.text.rstrip().endswith("it is waited for")
