@@ -155,3 +155,12 @@ def test_a_renamed_table_is_followed_to_its_name(mesh: RunningMesh) -> None:
         t.db.execute("UPDATE t2 SET name = 'goes on' WHERE id = 2")
         mesh.verified(t.feed, 2)
         t.until_other_flows()
+        refused = mesh.run("onboard", mesh.folder)  # the department's own file is of before
+        assert refused.status != 0
+        assert "the feed runs on public.t2" in refused.err
+        words = re.findall(r"`mesh follow ([^`]+)`", refused.err)[0].split()
+        agency, name = t.feed.split(".")
+        (mesh.folder / agency / f"{name}.avsc").write_text(mesh.run("follow", *words).out)
+        mesh.done("onboard", mesh.folder)
+        t.until_other_flows()
+        mesh.verified(t.feed, 2)
