@@ -131,8 +131,7 @@ def test_a_subscriber_whose_database_is_down_holds_up_nobody_and_misses_nothing(
     assert incident_of(mesh, "sink", f"{down}.main") is None
 
 
-def test_a_lost_slot_stops_one_source_loudly_until_somebody_accepts_the_gap(mesh_alone: RunningMesh) -> None:
-    mesh = mesh_alone
+def test_a_lost_slot_stops_one_source_loudly_until_somebody_accepts_the_gap(mesh: RunningMesh) -> None:
     lost, well, subscriber = f"{mesh.unique}a", f"{mesh.unique}b", f"{mesh.unique}s"
     addresses = {agency: mesh.database(agency) for agency in (lost, well)}
     target = mesh.database(subscriber)
