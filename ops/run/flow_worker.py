@@ -34,9 +34,12 @@ BY_COMMITS, BY_DATES = "commits", "dates"
 TASKS_DEFAULT = 4
 """Partitions of the inbox, for life: so many workers can share the flows' work."""
 INBOX_RETENTION_MS = 7 * DAY_MS
-ROOM = Room(group_bytes=24 << 20, held_bytes=32 << 20, fetch_bytes=16 << 20, partition_bytes=4 << 20)
+ROOM = Room(
+    group_records=6_000, group_bytes=24 << 20, held_bytes=32 << 20, fetch_bytes=16 << 20, partition_bytes=4 << 20
+)
 """A worker that is behind folds a subject once for all news of it in a group: the larger that is, the less there is to do.
-Bounded all the same: a rebalance waits for the group in work."""
+Bounded all the same: a rebalance waits for the group in work. Few records of feeds, so that what they say is folded before more is
+taken in."""
 
 
 @dataclass(frozen=True, slots=True)
