@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.run.flow_worker import run_worker
-from ops.run.hop import FOLDING_YOUNG, calm_collector
+from ops.run.hop import calm_collector
 from schemas.agreement.agency import Agency, SourceConfig
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.contract import Contract
@@ -91,7 +91,7 @@ def main() -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     logging.basicConfig(level=logging.WARNING)
-    calm_collector(FOLDING_YOUNG)
+    calm_collector()
     taken = _Taken(Path(job["taken"]))
     entries = [FeedEntry.from_json(entry) for entry in job["feeds"]]
     merged = next(entry.contract for entry in entries if entry.feed == job["out"])

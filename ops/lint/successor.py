@@ -29,6 +29,11 @@ class Registry(Protocol):
         ...
 
 
+def contract_that_runs(feed: str) -> str:
+    """What to do with a folder's contract that is older than the one the feed was followed to."""
+    return f"where that is not meant, put the contract that runs here: `mesh follow {feed} --contract` prints it"
+
+
 class Successor:
     """One contract, from its file, beside what runs of its feed. What breaks is an error of the file."""
 
@@ -67,8 +72,7 @@ class Successor:
             return False
         runs_on = f"{contract.feed} runs on {running.contract.table}"
         text = f"names table {contract.table}, and {runs_on}: its rows are copied anew from there"
-        fix = f"where that is not meant, put the contract that runs here: `mesh follow {contract.feed} --contract` prints it"
-        self._file.warn(("gov", "table"), "", text, fix)
+        self._file.warn(("gov", "table"), "", text, contract_that_runs(contract.feed))
         return True
 
     def _error(self, line: int, field: str, message: str, fix: str) -> None:

@@ -16,15 +16,13 @@ from ops.settings import load
 from schemas.log.away import wait_for_kafka
 from schemas.log.control.follower import read_directory
 
-YOUNG, FOLDING_YOUNG = 50_000, 200_000
-
 
 def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: frozenset[str], name: str) -> None:
     """Run one hop until `stop`; serve its metrics meanwhile.
 
     `port` is that of registry, console or opendata, 0 for any; `only` are the sources to capture, empty for all.
     """
-    calm_collector(FOLDING_YOUNG if hop == "flows" else YOUNG)
+    calm_collector()
     keep_private(directory)
     settings = load(directory, hop)
     run_parts = _parts_of(hop)
@@ -37,14 +35,11 @@ def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: fr
         run_parts(Parts(settings=settings, stack=stack, stop=stop, name=name, port=port, only=only))
 
 
-def calm_collector(young: int = YOUNG) -> None:
-    """Look for reference cycles seldom: hot loops make objects by the million and no cycles; looking took a tenth of capture.
-
-    `young` is how many new objects call for a look at them. Flows keep many subjects, and looked a seventh of the time.
-    """
+def calm_collector() -> None:
+    """Look for reference cycles seldom: hot loops make tuples by the million and no cycles; looking took a tenth of capture."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(young, 20, 20 if young == YOUNG else 100)
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _parts_of(hop: str) -> Callable[[Parts], None]:

@@ -20,12 +20,15 @@ class SubjectEvidence:
 
     def fact(self, flow: Flow, subject: str, message: Sequence[Any]) -> None:
         """A FACT message."""
-        subjects, fold, prefix = self._subjects, fold_of(flow, subject), prefix_of(flow.name, subject)
-        is_asleep = fold.waits_for is not None and message[1] != f"~{fold.waits_for}" and not subjects.is_awake(prefix)
+        subjects, fold = self._subjects, fold_of(flow, subject)
+        is_asleep = (
+            fold.waits_for is not None and message[1] != f"~{fold.waits_for}" and not subjects.is_awake(flow, subject)
+        )
         if not fold.at_tick and not is_asleep:
             self.fact_of_live(subjects.live(flow, subject), message)
             return
         fact = fact_heard(message)
+        prefix = prefix_of(flow.name, subject)
         key = prefix + f"f{fact.feed}\0{fact.row_id}".encode()
         known = subjects.read(key)
         present = fact_of(fact.feed, fact.row_id, unpack(known)) if known else None

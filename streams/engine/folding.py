@@ -102,9 +102,8 @@ class Folding:
             if taken >= SLICE_SUBJECTS and subject != last:  # between subjects: each is folded once
                 yield from self._cut(sweep, offset)
                 taken = 0
-                walk = merged(
-                    self.subjects.store.scan(start, key), {}, sweep.key
-                )  # what was changed is in the store now
+                # What was changed is in the store now.
+                walk = merged(self.subjects.store.scan(start, key), {}, sweep.key)
                 continue
             gone = fact_of(feed, rest[len(mark) :].decode(), known)
             times = [gone.event_at, gone.caused_ms]

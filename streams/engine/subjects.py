@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from streams.engine.changes import Changes
 from streams.engine.effects import Effects
 from streams.engine.entry import Live, prefix_of, restore
-from streams.engine.inbox.message import pack, unpack
+from streams.engine.inbox.message import unpack
 from streams.engine.recent import Recent
 from streams.operators.flow import Flow, Subject
 from streams.operators.rejected_row import fold_of
@@ -66,9 +66,9 @@ class Subjects:
         changes = self.changes.effects.changes
         return changes[key] if key in changes else self.store.get(key)
 
-    def is_awake(self, prefix: bytes) -> bool:
-        """Whether the subject of a prefix was ever folded, or is to be."""
-        return self.read(prefix + b"h") is not None
+    def is_awake(self, flow: Flow, subject: str) -> bool:
+        """Whether a subject that waits to be asked was asked once."""
+        return self.read(prefix_of(flow.name, subject) + b"h") is not None
 
     def live(self, flow: Flow, subject: str) -> Live:
         """The subject, from memory or from its entries. One that is folded at ticks is always read anew."""
@@ -86,7 +86,7 @@ class Subjects:
         is_apart = live.fold.at_tick or waits
         if not is_apart and self.store.get(prefix + b"h") is None:
             # Nobody heard of it before: most subjects while a flow reads the past. Asking for one entry costs a tenth of a scan.
-            self._begin(prefix)
+            self._put_header(live)
             return
         entries = {key: value for key, value in self.store.scan(prefix)}
         if is_apart:  # facts of this batch went past memory
@@ -96,12 +96,12 @@ class Subjects:
                 else:
                     entries[key] = value
         if waits and prefix + b"h" not in entries:  # asked for the first time
-            self._begin(prefix)
+            self._put_header(live)
         for key, value in entries.items():
             restore(live, key[len(prefix) :], value)
 
-    def _begin(self, prefix: bytes) -> None:
-        self.changes.put(prefix, prefix + b"h", pack([{}, None]), is_apart=False)
+    def _put_header(self, live: Live) -> None:
+        self.changes.header(live.flow, live.subject.key, live.prefix, {}, None, None, is_apart=False)
 
     def set_header(
         self,

@@ -55,7 +55,6 @@ class RunConsumer(driver.Consumer):
         self.unconfirmed = Unconfirmed()
         self.settle: Callable[[], Awaitable[None]] = _nothing
         self.lost: Lost = never_accepted
-        self.room = Room()
         self.epoch = 0
         self.standing: dict[Partition, int] = {}
         self._held_bytes = 0
@@ -112,12 +111,13 @@ class RunConsumer(driver.Consumer):
 
     def give(self, room: Room) -> None:
         """How much may be held, said before the start."""
-        self.room = self._thread.room = room
+        self._thread.room = room
 
     def _hold(self, size_bytes: int, records: int) -> None:
         self._held_bytes += size_bytes
         self._held_records += records
-        if self._held_bytes > self.room.held_bytes or self._held_records > self.room.held_records:
+        room = self._thread.room
+        if self._held_bytes > room.held_bytes or self._held_records > room.held_records:
             self._has_room.clear()
         else:
             self._has_room.set()

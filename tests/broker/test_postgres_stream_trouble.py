@@ -93,9 +93,7 @@ def test_a_new_slot_waits_for_running_transactions_and_says_for_which(
         with rig.capturing():
             waiting = rig.until_incident("source", rig.source, "waiting")
             assert f"process {first.info.backend_pid} (nightly report" in waiting.reason
-            second = (
-                open_transaction()
-            )  # as where there is always one: each is waited for once, not all at the same time
+            second = open_transaction()  # as where there is always one
             first.close()
             until(lambda: str(second.info.backend_pid) in _told_by(rig), 60, "the next one is told")
             second.close()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ops.kinds.sinks import SINKS
 from ops.kinds.sources import kind_of
 from ops.lint.folder import AgencyFolder, Folder, SubscriberFolder
+from ops.lint.successor import contract_that_runs
 from ops.onboarding.examination.neighbours import Address, Ends
 from ops.settings import Connections
 from ops.trust.anchors import require_anchor
@@ -17,7 +18,6 @@ from producers.finding import Finding, Provided
 from producers.kind import SourceKind
 from schemas.agreement.directory import Directory
 from schemas.agreement.grant import Grant
-from schemas.contract import Contract
 from schemas.errors import Misconfigured
 from schemas.wire.schema import SchemaOf
 
@@ -72,18 +72,17 @@ class Examination:
             kind = kind_of(folder.agency, source.name)
             self._kinds.update({contract.feed: kind for contract in contracts})
             found, provided = kind.preflight(source, address, contracts, self._directory.anchors, name=name)
-            self._heed(name, [self._of_running(finding, contracts) for finding in found])
+            given = {contract.feed: contract.table for contract in contracts}
+            self._heed(name, [self._of_running(finding, given) for finding in found])
             self.tables.update(provided)
 
-    def _of_running(self, finding: Finding, contracts: Sequence[Contract]) -> Finding:
-        """Where the feed runs on another table than the folder says, its contract here is what helps."""
+    def _of_running(self, finding: Finding, tables: Mapping[str, str]) -> Finding:
+        """Where the feed runs on another table than the folder says, its contract here may be what helps."""
         running = self._directory.feeds.get(finding.subject)
-        given = {contract.feed: contract.table for contract in contracts}
-        if finding.severity != "error" or running is None or running.contract.table == given.get(finding.subject):
+        if finding.severity != "error" or running is None or running.contract.table == tables.get(finding.subject):
             return finding
         message = f"{finding.message}; the feed runs on {running.contract.table}"
-        fix = f"put the contract that runs into the folder: `mesh follow {finding.subject} --contract` prints it"
-        return replace(finding, message=message, fix=fix)
+        return replace(finding, message=message, fix=f"{finding.fix}; {contract_that_runs(finding.subject)}")
 
     def _examine_subscriber(self, folder: SubscriberFolder) -> None:
         code = folder.subscriber.subscriber

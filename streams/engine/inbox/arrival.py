@@ -35,7 +35,7 @@ class Former:
         self._row: Row | None = None
 
     def __call__(self) -> Row | None:
-        """The row; None where there was none."""
+        """The row."""
         if self._read is not None:
             self._row, self._read = self._read(), None
         return self._row
