@@ -19,7 +19,11 @@ demo: setup ## the example city on real servers, live until Ctrl-C
 	$(BIN)/mesh demo
 
 .PHONY: test
-test: setup lint types ## everything that CI runs: lint, types, unit, contract, broker and kill tests
+test: setup ## everything that CI runs: lint, types, unit, contract, broker and kill tests
+	@$(MAKE) --no-print-directory --jobs=2 lint types tests
+
+.PHONY: tests
+tests: setup
 	$(BIN)/pytest -n 4 --dist worksteal
 
 .PHONY: unit

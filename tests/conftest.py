@@ -42,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "0",
     }:  # one for all workers, or they would collect different tests
         os.environ["MESH_CHAOS_SEED"] = str(secrets.randbelow(1 << 30) + 1)
+    server_host.make_java_brief()
     hypothesis.settings.register_profile("mesh", deadline=None)  # a loaded machine is slow, not wrong
     hypothesis.settings.load_profile("mesh")
     if (

@@ -37,9 +37,8 @@ _FENCED = re.compile(r"for broker 1: .*\bfenced=(true|false|0|1)\b")
 class EmbeddedKafka:
     """One embedded broker that lives in `directory`; the same directory keeps its topics over restarts.
 
-    `is_brief` trades the broker's top speed for less work as it starts, for tests. `trains` is where the AOT cache is written
-    as it stops (ops/embedded/aot.py). Not safe for several threads; the broker dies with the thread that called `start`
-    (ops/embedded/program.py). `users` may log in on the mesh's listener, beside `mesh`.
+    `trains` is where the AOT cache is written as it stops (ops/embedded/aot.py). Not safe for several threads; the broker dies
+    with the thread that called `start` (ops/embedded/program.py). `users` may log in on the mesh's listener, beside `mesh`.
     `listeners` are further ones by name, with their settings as Kafka names them behind `listener.name.<name>.`, and their
     `security.protocol`.
     """
@@ -50,7 +49,6 @@ class EmbeddedKafka:
         *,
         log: Path | None = None,
         heap_mb: int = 512,
-        is_brief: bool = False,
         console: Console | None = None,
         trains: Path | None = None,
         users: Iterable[str] = (),
@@ -59,7 +57,6 @@ class EmbeddedKafka:
         self._directory = directory.absolute()
         self._log = log or self._directory / "kafka.log"
         self._heap_mb = heap_mb
-        self._is_brief = is_brief
         self._trains = trains
         self._console = console
         self._config = self._directory / "server.properties"
@@ -107,7 +104,6 @@ class EmbeddedKafka:
             *memory,
             *learned,
             "-XX:-UsePerfData",
-            *(("-XX:TieredStopAtLevel=1",) if self._is_brief else ()),
             "--enable-native-access=ALL-UNNAMED",
             "-Djava.awt.headless=true",
             f"-Dlog4j2.configurationFile={logging}",

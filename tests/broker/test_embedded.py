@@ -51,7 +51,7 @@ def test_broker_serves_topics_of_several_partitions(kafka: Kafka, unique: str):
 
 
 def test_broker_that_stood_still_leads_on_and_one_that_was_killed_comes_back(tmp_path: Path, unique: str) -> None:
-    kafka = EmbeddedKafka(tmp_path, is_brief=True)
+    kafka = EmbeddedKafka(tmp_path)
     running = kafka.start()
     try:
         ensure_topics(kafka.entered_by(), {unique: TopicSpec(partitions=1)})
@@ -72,7 +72,7 @@ def test_broker_that_stood_still_leads_on_and_one_that_was_killed_comes_back(tmp
 def test_broker_starts_from_what_an_earlier_one_learned_and_also_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learned = EmbeddedKafka(tmp_path / "learned", is_brief=True)
+    learned = EmbeddedKafka(tmp_path / "learned")
     running = learned.start()
     try:
         assert ".aot" in Path(f"/proc/{running.pid}/maps").read_text()
@@ -81,13 +81,13 @@ def test_broker_starts_from_what_an_earlier_one_learned_and_also_without(
     damaged = tmp_path / "damaged.aot"
     damaged.write_bytes(b"\0" * 4096)
     monkeypatch.setattr("ops.embedded.kafka.aot_cache", lambda *_: damaged)
-    without = EmbeddedKafka(tmp_path / "without", is_brief=True)
+    without = EmbeddedKafka(tmp_path / "without")
     without.start()
     without.stop()
 
 
 def test_what_was_committing_as_the_broker_was_killed_is_marked_once_it_is_back(tmp_path: Path, unique: str) -> None:
-    kafka = EmbeddedKafka(tmp_path, is_brief=True)
+    kafka = EmbeddedKafka(tmp_path)
     running = kafka.start()
     try:
         ensure_topics(kafka.entered_by(), {unique: TopicSpec(partitions=1)})

@@ -24,7 +24,7 @@ WITHIN_SECONDS = 60
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[EmbeddedKafka]:
-    kafka = EmbeddedKafka(tmp_path / "kafka", is_brief=True)
+    kafka = EmbeddedKafka(tmp_path / "kafka")
     kafka.start()
     yield kafka
     kafka.stop()

@@ -59,7 +59,7 @@ BRIEF = {"delivery.timeout.ms": "2000", "socket.timeout.ms": "1000", "request.ti
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
     """A broker of this file's own, which it may stop."""
-    kafka = EmbeddedKafka(tmp_path_factory.mktemp("kafka"), is_brief=True)
+    kafka = EmbeddedKafka(tmp_path_factory.mktemp("kafka"))
     kafka.start()
     try:
         yield kafka

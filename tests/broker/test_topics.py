@@ -248,7 +248,7 @@ def test_lag_is_told_of_a_broker_that_just_started(tmp_path: Path) -> None:
         "reader = LagReader(read(sys.argv[1]))\n"
         "print(reader.read({f'sub.s{n}.main': ['t'] for n in range(20)})['sub.s7.main']['t'].records)"
     )
-    kafka = EmbeddedKafka(tmp_path / "kafka", is_brief=True)
+    kafka = EmbeddedKafka(tmp_path / "kafka")
     kafka.start()
     try:
         ensure_topics(kafka.entered_by(), {"t": TopicSpec(partitions=2)})

@@ -73,7 +73,7 @@ class Authority:
 class SecuredKafka:
     """A broker whose listeners SCRAM (SASL_SSL) and MUTUAL (TLS on both sides) the mesh may enter; `days` of its certificate."""
 
-    def __init__(self, folder: Path, *, days: int = 30, is_brief: bool = True) -> None:
+    def __init__(self, folder: Path, *, days: int = 30) -> None:
         self.authority = Authority(folder / "certificates")
         certificate, key = self.authority.certificate("broker", days=days)
         store = folder / "certificates" / "broker.store"
@@ -91,7 +91,7 @@ class SecuredKafka:
                 "ssl.principal.mapping.rules": "RULE:^CN=([^,]+).*$/$1/",
             },
         }
-        self._kafka = EmbeddedKafka(folder / "kafka", is_brief=is_brief, listeners=listeners)
+        self._kafka = EmbeddedKafka(folder / "kafka", listeners=listeners)
 
     def start(self) -> None:
         self._kafka.start()
@@ -111,7 +111,7 @@ class SecuredKafka:
 
 
 def main(folder: Path) -> None:
-    broker = SecuredKafka(folder, is_brief=False)
+    broker = SecuredKafka(folder)
     broker.start()
     for name, value in broker.by_password().environment().items():
         print(f"export {name}={shlex.quote(value)}", flush=True)  # noqa: T201 - what it is asked for

@@ -27,6 +27,12 @@ from schemas.log.rights.hops import HOPS
 
 ROOT = Path(__file__).parents[2]
 _STARTS_WITHIN_SECONDS = 240
+_JAVA_OPTIONS = "JDK_JAVA_OPTIONS"
+
+
+def make_java_brief() -> None:
+    """Let the Java that tests start compile quickly, not well: most of it lives for seconds. The run's own broker does not."""
+    os.environ[_JAVA_OPTIONS] = "-XX:TieredStopAtLevel=1"
 
 
 def address(kind: str, directory: Path) -> str:
@@ -78,7 +84,8 @@ def hold(kind: str, directory: Path) -> None:
 
 
 def _kafka(directory: Path) -> tuple[str, Callable[[], None]]:
-    kafka = EmbeddedKafka(directory, is_brief=True, users=HOPS)
+    os.environ.pop(_JAVA_OPTIONS, None)
+    kafka = EmbeddedKafka(directory, users=HOPS)
     kafka.start()
     hops: dict[str, str] = {}
     for hop in HOPS:
