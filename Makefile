@@ -23,7 +23,7 @@ test: setup ## everything that CI runs: lint, types, unit, contract, broker and 
 	@$(MAKE) --no-print-directory --jobs=2 lint types tests
 
 .PHONY: tests
-tests: setup
+tests: setup ## all tests, without lint and types
 	$(BIN)/pytest -n 4 --dist worksteal
 
 .PHONY: unit

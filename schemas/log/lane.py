@@ -213,6 +213,9 @@ class Lane:
             try:
                 if until is None or self._advance() < until:
                     line.producer.poll(seconds)
+            except KafkaException as error:  # only what is fatal is raised here, by whoever polls first
+                line.is_dead = True
+                self._failure = self._failure or Transient(f"the producer is dead ({error.args[0].name()})")
             finally:
                 line.lock.release()
 

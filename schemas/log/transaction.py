@@ -99,7 +99,8 @@ class TransactionWriter:
     def close(self) -> None:
         """Let go of the broker; an open transaction is aborted by it in time, or by the next owner of the id at once."""
         self._producer.purge(in_queue=True, in_flight=True)
-        self._producer.poll(0)
+        with suppress(KafkaException):  # that it was fenced, where nobody was told so yet
+            self._producer.poll(0)
 
     def _trouble(self, error: KafkaException) -> Transient:
         cause: KafkaError = error.args[0]

@@ -107,6 +107,19 @@ def test_a_fenced_writer_cannot_write_any_more(
         write(successor, changelog, {b"k2": b"2"}, 2)
 
 
+def test_a_fenced_writer_closes_like_any_other(
+    kafka: Kafka, changelog: StateChangelog, writer: TransactionWriter, unique: str
+) -> None:
+    producer = writer._producer
+    with closing(TransactionWriter(kafka, f"{unique}-0")):
+        producer.begin_transaction()
+        producer.produce(changelog.topic, b"zombie", b"k")
+        for _ in range(50):  # the refusal is on its way to the client, and nobody asks for it
+            producer.list_topics(timeout=10)
+        writer.close()
+    assert not any(batch.records for batch in changelog.read(0, *changelog.bounds(0)))
+
+
 def test_restoring_is_batched(
     kafka: Kafka, changelog: StateChangelog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -45,8 +45,7 @@ def test_a_deleted_topic_stops_its_feed_alone_until_it_is_there_again(rig: Rig, 
             until_flowing(rig, db, other)
 
 
-def test_a_deleted_topic_is_made_anew_by_the_fix_and_subscribers_get_what_they_lack(mesh_alone: RunningMesh) -> None:
-    mesh = mesh_alone
+def test_a_deleted_topic_is_made_anew_by_the_fix_and_subscribers_get_what_they_lack(mesh: RunningMesh) -> None:
     agency, subscriber = f"{mesh.unique}a", f"{mesh.unique}s"
     source = mesh.database(agency)
     mesh.database(subscriber)
