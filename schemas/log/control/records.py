@@ -40,8 +40,11 @@ Append = Callable[[str, bytes, bytes | None], None]
 """Queue one control record: topic, key, value (None deletes)."""
 
 
-def control_consumer(kafka: Kafka) -> Consumer:
-    """A client that reads control topics."""
+def control_consumer(kafka: Kafka, *, fetch_wait_ms: int = 50) -> Consumer:
+    """A client that reads control topics.
+
+    `fetch_wait_ms` is how long the broker keeps a question for news: for so long the client reads nothing else, either.
+    """
     return Consumer(
         kafka.client(
             {
@@ -49,7 +52,7 @@ def control_consumer(kafka: Kafka) -> Consumer:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",  # invariant 9: what went before it was read is read anew, not passed over
                 "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 50,
+                "fetch.wait.max.ms": fetch_wait_ms,
                 "queued.max.messages.kbytes": 8192,  # many of these read at once where many sources start at once
                 "log_level": 0,  # what fails is raised; a terminal is no place for a line per attempt
             }
