@@ -9,6 +9,9 @@ from typing import TypeVar
 
 Seen = TypeVar("Seen")
 
+SOONEST_SECONDS = 0.05
+"""A look that takes longer, as one that starts a command does, is not taken again before as long has passed."""
+
 
 def until(condition: Callable[[], Seen], within_seconds: float, what: str) -> Seen:
     """Return the first truthy result of `condition`; fail with what was last seen once the time is up."""
@@ -23,9 +26,10 @@ def until_none(left: Callable[[], object], within_seconds: float, what: str) -> 
 def _until(look: Callable[[], Seen], is_it: Callable[[Seen], bool], within_seconds: float, what: str) -> Seen:
     deadline = time.monotonic() + within_seconds
     while True:
+        looked_at = time.monotonic()
         seen = look()
         if is_it(seen):
             return seen
-        if time.monotonic() >= deadline:
+        if (now := time.monotonic()) >= deadline:
             raise AssertionError(f"not within {within_seconds} s: {what}; last seen: {seen!r}")
-        time.sleep(0.05)
+        time.sleep(max(SOONEST_SECONDS, now - looked_at))

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS, RESYNCS, ENDINGS, OFFBOARDED)
 HEARING_EVERY_SECONDS = 5.0
 FETCH_WAIT_MS = 500
-"""News come at once however long this is. Seven processes that asked twenty times a second cost a broker at rest a tenth of a core."""
+"""News comes at once however long it is. Seven processes that ask twenty times a second cost a broker at rest a tenth of a core."""
 DEAF_SECONDS = 30.0
 Deaf = Callable[[str], None]
 """Told why the newest grants cannot be read, and an empty text once they are again. Never blocks."""
