@@ -24,7 +24,7 @@ class Changes:
         self.ordinal = ordinal
         self.effects = Effects()
         self.apart: dict[bytes, dict[bytes, bytes | None]] = {}
-        """What was changed of subjects that are folded at ticks, by subject: they are not kept in memory."""
+        """What was changed of subjects that are folded at ticks, by subject: not all of them are in memory."""
         self.timers: dict[str, dict[bytes, bool]] = {}
         """What was changed of a flow's timers: set or cleared."""
         self._counted: dict[tuple[str, str, str], tuple[int, int]] = {}

@@ -21,6 +21,10 @@ class SubjectEvidence:
     def fact(self, flow: Flow, subject: str, message: Sequence[Any]) -> None:
         """A FACT message."""
         subjects, fold = self._subjects, fold_of(flow, subject)
+        prefix = prefix_of(flow.name, subject)
+        if (live := subjects.recent(prefix)) is not None:
+            self.fact_of_live(live, message)
+            return
         is_asleep = (
             fold.waits_for is not None and message[1] != f"~{fold.waits_for}" and not subjects.is_awake(flow, subject)
         )
@@ -28,7 +32,6 @@ class SubjectEvidence:
             self.fact_of_live(subjects.live(flow, subject), message)
             return
         fact = fact_heard(message)
-        prefix = prefix_of(flow.name, subject)
         key = prefix + f"f{fact.feed}\0{fact.row_id}".encode()
         known = subjects.read(key)
         present = fact_of(fact.feed, fact.row_id, unpack(known)) if known else None
@@ -46,12 +49,19 @@ class SubjectEvidence:
         present = facts.get(identity)
         merged, is_news = newer(present, fact, keeps_history=message[7])
         if merged is not None:
-            subjects = self._subjects
+            subjects, prefix = self._subjects, live.prefix
             facts[identity] = merged
-            subjects.changes.effects.changes[live.prefix + f"f{feed}\0{identity}".encode()] = fact_entry(merged)
+            key = prefix + f"f{feed}\0{identity}".encode()
+            if live.fold.at_tick:
+                subjects.changes.put(prefix, key, fact_entry(merged), is_apart=True)
+            else:
+                subjects.changes.effects.changes[key] = fact_entry(merged)
             if is_news:
                 live.hear(fact)
-                subjects.dirty[live.prefix] = live
+                if live.fold.at_tick:
+                    subjects.fold_at_next_tick(live.flow, live.subject.key)
+                else:
+                    subjects.dirty[prefix] = live
 
     def count(self, flow: Flow, subject: str, message: Sequence[Any]) -> None:
         """A COUNT message."""
@@ -61,19 +71,21 @@ class SubjectEvidence:
         key = prefix + f"c{measure}".encode()
         is_apart = fold_of(flow, subject).at_tick
         self._counted_at(prefix, committed[0] if committed else 0, is_apart=is_apart)
-        if is_apart:
+        live = subjects.recent(prefix) if is_apart else subjects.live(flow, subject)
+        if live is None:
             known = subjects.read(key)
             total = (unpack(known) if known else 0) + difference
-            subjects.fold_at_next_tick(flow, subject)
         else:
-            live = subjects.live(flow, subject)
             live.caused_ms = max(live.caused_ms, *committed, 0)
             total = live.subject.counts.get(measure, 0) + difference
             if total:
                 live.subject.counts[measure] = total
             else:
                 live.subject.counts.pop(measure, None)
-            subjects.dirty[live.prefix] = live
+        if is_apart:
+            subjects.fold_at_next_tick(flow, subject)
+        elif live is not None:
+            subjects.dirty[prefix] = live
         subjects.changes.put(prefix, key, pack(total) if total else None, is_apart=is_apart)
 
     def _counted_at(self, prefix: bytes, committed_at_ms: int, *, is_apart: bool) -> None:

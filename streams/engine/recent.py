@@ -6,6 +6,10 @@ from streams.engine.entry import Live
 
 GENERATION = 20_000
 """How many subjects make a generation full. Those of the present one and of the one before are kept."""
+ENTRIES_OF_ONE = 20
+"""A subject with more entries than that counts as several."""
+LARGEST_ENTRIES = 5_000
+"""One with more is not kept: a roster of a hundred thousand is read anew whenever it is folded."""
 
 
 class Recent:
@@ -14,6 +18,7 @@ class Recent:
     def __init__(self) -> None:
         self._young: dict[bytes, Live] = {}
         self._old: dict[bytes, Live] = {}
+        self._further = 0
 
     def get(self, prefix: bytes) -> Live | None:
         """The subject, if it is in memory."""
@@ -22,14 +27,16 @@ class Recent:
             self._young[prefix] = live
         return live
 
-    def keep(self, live: Live) -> None:
-        """Take up a subject."""
-        self._young[live.prefix] = live
+    def keep(self, live: Live, entries: int) -> None:
+        """Take up a subject that has so many entries, unless they are too many."""
+        if entries <= LARGEST_ENTRIES:
+            self._young[live.prefix] = live
+            self._further += entries // ENTRIES_OF_ONE
 
     def age(self) -> None:
         """Let go of the old, where the young have become many. Not while a batch holds subjects that it has changed."""
-        if len(self._young) > GENERATION:
-            self._young, self._old = {}, self._young
+        if len(self._young) + self._further > GENERATION:
+            self._young, self._old, self._further = {}, self._young, 0
 
     def clear(self) -> None:
         """Forget all."""

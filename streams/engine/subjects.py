@@ -71,23 +71,22 @@ class Subjects:
         return self.read(prefix_of(flow.name, subject) + b"h") is not None
 
     def live(self, flow: Flow, subject: str) -> Live:
-        """The subject, from memory or from its entries. One that is folded at ticks is always read anew."""
+        """The subject, from memory or from its entries."""
         prefix = prefix_of(flow.name, subject)
         live = self._recent.get(prefix)
         if live is None:
             live = Live(prefix, flow, fold_of(flow, subject), Subject(key=subject))
-            self._load(live)
-            if not live.fold.at_tick:
-                self._recent.keep(live)
+            self._recent.keep(live, self._load(live))
         return live
 
-    def _load(self, live: Live) -> None:
+    def _load(self, live: Live) -> int:
+        """Read a subject's entries; how many there are."""
         prefix, waits = live.prefix, live.fold.waits_for is not None
         is_apart = live.fold.at_tick or waits
         if not is_apart and self.store.get(prefix + b"h") is None:
             # Nobody heard of it before: most subjects while a flow reads the past. Asking for one entry costs a tenth of a scan.
             self._put_header(live)
-            return
+            return 0
         entries = {key: value for key, value in self.store.scan(prefix)}
         if is_apart:  # facts of this batch went past memory
             for key, value in self.changes.apart.get(prefix, {}).items():
@@ -99,6 +98,7 @@ class Subjects:
             self._put_header(live)
         for key, value in entries.items():
             restore(live, key[len(prefix) :], value)
+        return len(entries)
 
     def _put_header(self, live: Live) -> None:
         self.changes.header(live.flow, live.subject.key, live.prefix, {}, None, None, is_apart=False)
@@ -121,8 +121,13 @@ class Subjects:
     def fold_at_next_tick(self, flow: Flow, subject: str) -> None:
         """Set the timer of a subject that is folded at ticks, unless its fold is patient and has set one."""
         prefix = prefix_of(flow.name, subject)
-        header = self.read(prefix + b"h")
-        memory, wake_at = unpack(header) if header else ({}, None)
+        if (live := self._recent.get(prefix)) is not None:
+            memory, wake_at = live.subject.memory, live.wake_at
+        else:
+            header = self.read(prefix + b"h")
+            memory, wake_at = unpack(header) if header else ({}, None)
         is_waiting = wake_at is not None and fold_of(flow, subject).is_patient
         if wake_at != NEXT_TICK and not is_waiting:
             self.set_header(flow, subject, prefix, memory, wake_at, NEXT_TICK)
+            if live is not None:
+                live.wake_at = NEXT_TICK

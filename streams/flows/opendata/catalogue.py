@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from streams.operators.flow import Row
 from streams.operators.publish import FieldTable, Treatment, show
 
 HERE = Path(__file__).parent
+REMEMBERED_ROWS = 1 << 13
+"""Of how many rows of a set the text is remembered."""
 _PERSONAL = {"PII", "QUASI_ID", "SENSITIVE"}
 _K_PERSONAL = 10
 _SHOWN_IN_GROUPS = {"base.person"}
@@ -93,7 +96,21 @@ class Dataset:
 
     def content(self, row: Row) -> str:
         """What the set shows of a row, as canonical JSON: equal text, equal row."""
+        get = row.get
+        values = tuple([get(column) for column in self.table.columns])
+        try:
+            return self._remembered(values)
+        except TypeError:  # a list is among them, which nobody remembers
+            return self._content_of(values)
+
+    def _content_of(self, values: Sequence[Any]) -> str:
+        row = dict(zip(self.table.columns, values, strict=True))
         return json.dumps(self.table.project(row), ensure_ascii=False, sort_keys=True)
+
+    @cached_property
+    def _remembered(self) -> Callable[[tuple[Any, ...]], str]:
+        """A group that is folded again has the same rows but for a few."""
+        return lru_cache(maxsize=REMEMBERED_ROWS)(self._content_of)
 
     def is_open_at(self, moment: int) -> bool:
         """Whether the set is published at an event time."""

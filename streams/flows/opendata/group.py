@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from streams.flows.opendata.catalogue import DATASETS, Dataset, sets_of
@@ -78,15 +79,22 @@ def _count(outcome: Outcome, dataset: Dataset, found: Release, profiles: Sequenc
     figures: Counter[str] = Counter()
     values: Counter[tuple[str, str]] = Counter()
     for content, count in found.rows.items():
-        shown = json.loads(content)
-        figures["rows"] += count
-        for column in dataset.profile:
-            figures[f"v|{column}|{json.dumps(shown[column], ensure_ascii=False)}"] += count
-        for column, element in dataset.elements.items():
-            if shown[column]:
-                values[f"value:{element}|{shown[column]}", f"{dataset.dataset}.{column}"] += count
+        measures, places = _told_by(dataset.dataset, content)
+        for measure in measures:
+            figures[measure] += count
+        for place in places:
+            values[place] += count
     if found.is_held:
         figures["held"] = 1
     outcome.counts = dict(values)
     for profile in profiles:
         outcome.counts.update({(profile, measure): count for measure, count in figures.items()})
+
+
+@lru_cache(maxsize=1 << 14)
+def _told_by(dataset: str, content: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """What one row with this content counts for: measures of the profiles, and (subject, measure) of the relations."""
+    shown, listed = json.loads(content), DATASETS[dataset]
+    measures = ("rows", *(f"v|{column}|{json.dumps(shown[column], ensure_ascii=False)}" for column in listed.profile))
+    elements = ((column, element) for column, element in listed.elements.items() if shown[column])
+    return measures, tuple((f"value:{element}|{shown[column]}", f"{dataset}.{column}") for column, element in elements)

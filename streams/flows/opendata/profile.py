@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from decimal import ROUND_FLOOR, Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 from streams.flows.opendata.catalogue import LISTED
@@ -25,6 +26,8 @@ TOP = 10
 K = 10
 _PRECISIONS = ((0, 1), *((digits, multiple) for digits in (4, 3, 2) for multiple in (1, 2, 5)), (1, 1))
 """From numbers as they are to one significant digit: significant digits, and what the last of them is a multiple of."""
+REMEMBERED = 1 << 14
+"""How many values' forms are remembered: a profile is made anew at each tick, of the same values but for a few."""
 QUANTILES = (("q25", 1, 4), ("q50", 1, 2), ("q75", 3, 4))
 
 
@@ -82,12 +85,14 @@ def _classes(values: Mapping[str, int], digits: int, multiple: int) -> Mapping[s
     return classes
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _floor(value: str, digits: int, multiple: int) -> str:
     number = Decimal(_text(value))
     step = Decimal(multiple).scaleb(number.adjusted() - digits + 1)
     return json.dumps(f"{(number / step).to_integral_value(ROUND_FLOOR) * step:f}")
 
 
+@lru_cache(maxsize=REMEMBERED)
 def is_number(value: str) -> bool:
     """Whether a value of a histogram (JSON) is a number, or none; a yes or no is not one, though Python calls it an int."""
     decoded = json.loads(value)
@@ -129,6 +134,7 @@ def _quantile(values: Mapping[str, int], ordered: list[str], numerator: int, den
     return None
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _order(value: str) -> tuple[int, Decimal, str]:
     """Numbers by size, before texts."""
     text = _text(value)
@@ -138,5 +144,6 @@ def _order(value: str) -> tuple[int, Decimal, str]:
         return (1, Decimal(0), text)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _text(value: str) -> str:
     return str(json.loads(value))

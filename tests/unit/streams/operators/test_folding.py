@@ -239,3 +239,52 @@ def test_a_subject_that_waits_to_be_asked_answers_as_if_it_had_always_been_folde
         assert waiting.rows("demo.person") == always.rows("demo.person"), f"seed {seed}"
     assert set(folded) <= asked, "nobody else is folded at all"
     assert len(eager) > len(folded)
+
+
+def _gathering() -> Flow:
+    """Owners are folded at ticks: of what their number owns, of who asks, and of what they said before; a city counts them."""
+
+    def asker(subject: Subject) -> Outcome:
+        outcome = Outcome()
+        if named := [fact.row["name"] for fact in subject.of("police.resident") if fact.row]:
+            outcome.tells.append(Tell(to=f"owner:{subject.id}", tag="named", row={"name": named[0]}))
+            outcome.counts["owner:1", named[0]] = 1
+        return outcome
+
+    def owner(subject: Subject) -> Outcome:
+        outcome = Outcome()
+        vehicles = len(subject.of("police.vehicle")) + sum(subject.counts.values())
+        outcome.memory = {"most": max(vehicles, subject.memory.get("most", 0))}
+        if subject.told("named"):
+            name = f"{subject.told('named')[0]['name']}{outcome.memory['most']}"
+            outcome.publish("demo.person", {"id": subject.id, "name": name, "vehicles": vehicles})
+        if vehicles > 1:
+            outcome.wake(subject.now + 3 * 86_400_000_000)
+        return outcome
+
+    return replace(
+        _asking(waits_for=None, folded=[]), folds={"person": Fold(asker), "owner": Fold(owner, at_tick=True)}
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_subject_kept_in_memory_between_ticks_is_as_one_that_is_read_anew(seed: int) -> None:
+    rng = random.Random(seed)
+    kept, anew = Rehearsal(_gathering()), Rehearsal(_gathering())
+    people, owned, day = dict[str, str](), set[str](), 0
+    for _ in range(80):
+        kind = rng.random()
+        if kind < 0.25:
+            day += rng.randrange(1, 4)
+            date = f"2016-11-{1 + day % 28:02}" if day < 28 else f"2016-12-{1 + day % 28:02}"
+            kept.tick(date)
+            anew.tick(date)
+        else:
+            event = _of_a_person(rng, people) if kind < 0.6 else _of_a_vehicle(rng, owned)
+            event(kept)
+            event(anew)
+        _restart(anew)
+        assert kept.store.entries() == anew.store.entries(), f"seed {seed}"
+    assert kept.rows("demo.person")
+    events = [(change.row_id, change.before, change.after, change.committed_at_ms) for change in kept.history]
+    assert events == [(change.row_id, change.before, change.after, change.committed_at_ms) for change in anew.history]
