@@ -25,18 +25,23 @@ class Bar:
         return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
     def __str__(self) -> str:
+        if self.at_least is None and self.at_most is None:
+            return ""
         return f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}"
 
 
 BARS: Mapping[str, Bar] = {
     "capture_vs_debezium": Bar(title="capture, streaming", unit="changes/s", at_least=4),
     "capture_vs_limit": Bar(title="capture, streaming", unit="changes/s", at_least=0.8),
-    "snapshot_vs_debezium": Bar(title="capture, snapshot", unit="rows/s", at_least=4),
-    "egress_vs_quix": Bar(title="egress, one grant", unit="records/s", at_least=3),
-    "egress_extra_grant": Bar(title="egress, each further grant", unit="us CPU/record", at_most=0.25),
-    "stateful_vs_quix": Bar(title="stateful merge", unit="records/s", at_least=1.5),
+    "snapshot_vs_debezium": Bar(title="capture, snapshot", unit="rows/s", at_least=5),
+    "egress_vs_quix": Bar(title="egress, one grant", unit="records/s", at_least=5),
+    "egress_extra_grant": Bar(title="egress, each further grant", unit="us CPU/record", at_most=0.15),
+    "stateful_vs_quix": Bar(title="stateful merge", unit="records/s", at_least=5),
+    "flows_vs_before": Bar(title="flows of the city, one core", unit="changes/s", at_least=4),
+    "flows_changes_per_second": Bar(title="flows of the city, one core, changes/s", unit=""),
+    "flows_cpu_per_change_us": Bar(title="flows of the city, us CPU/change", unit=""),
     "sink_vs_limit": Bar(title="PostgreSQL sink", unit="changes/s", at_least=0.6),
-    "latency_p99_seconds": Bar(title="commit to acknowledgement, p99", unit="s", at_most=0.25),
+    "latency_p99_seconds": Bar(title="commit to acknowledgement, p99", unit="s", at_most=0.1),
     "latency_p50_seconds": Bar(title="commit to acknowledgement, p50", unit="s", at_most=0.05),
 }
 
@@ -103,14 +108,18 @@ class Figures:
                 _shown([reading.ours for reading in readings], bar.unit),
                 _shown([reading.peer for reading in readings], ""),
                 readings[0].against,
-                f"{value:.3g}",
-                f"{values[0]:.3g} to {values[-1]:.3g}" if len(values) > 1 else "",
+                _figure(value),
+                f"{_figure(values[0])} to {_figure(values[-1])}" if len(values) > 1 else "",
                 f"{quiet} of {len(self._readings[key])}",
                 str(bar),
-                "ok" if bar.holds(value) else "missed",
+                "" if not str(bar) else "ok" if bar.holds(value) else "missed",
                 style=None if bar.holds(value) else "yellow",
             )
         return table
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _shown(values: Sequence[float | None], unit: str) -> str:

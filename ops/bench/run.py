@@ -21,9 +21,10 @@ from ops.bench import machine, subject
 from ops.bench.capture import measure_snapshot, measure_stream
 from ops.bench.delivery import measure_latency, measure_sink_beside
 from ops.bench.figure import Figures
+from ops.bench.flows.measure import measure_flows
 from ops.bench.fold import measure_stateful
 from ops.bench.relay import measure_egress
-from ops.bench.scale import Scale
+from ops.bench.scale import QUICK, Scale
 from ops.bench.stage import Stage, stage
 from schemas.errors import MeshError, Misconfigured
 
@@ -32,15 +33,17 @@ MEASUREMENTS: Mapping[str, Callable[[Stage, Figures, Scale], None]] = {
     "snapshot": measure_snapshot,
     "egress": measure_egress,
     "stateful": measure_stateful,
+    "flows": measure_flows,
     "sink": measure_sink_beside,
     "latency": measure_latency,
 }
 
 
-def bench(report: Path | None, *, runs: int, only: Sequence[str]) -> int:
+def bench(report: Path | None, *, runs: int, only: Sequence[str], is_quick: bool = False) -> int:
     """Measure, print the table, write the medians to `report` as one flat JSON object. Returns the exit status.
 
-    Raises Misconfigured for a measurement that there is not, or fewer runs than one.
+    `is_quick`: once, small, and without peers, whatever `runs` says. Raises Misconfigured for a measurement that there is not, or
+    fewer runs than one.
     """
     if unknown := sorted(set(only) - set(MEASUREMENTS)):
         raise Misconfigured("--only", f"there is no measurement {unknown[0]}", fix=f"use {', '.join(MEASUREMENTS)}")
@@ -51,7 +54,8 @@ def bench(report: Path | None, *, runs: int, only: Sequence[str]) -> int:
     console = Console(stderr=True, highlight=False)
     try:
         with _ending_by_signal():
-            failed = measure(figures, Scale(runs=runs), only or list(MEASUREMENTS), console)
+            scale = QUICK if is_quick else Scale(runs=runs)
+            failed = measure(figures, scale, only or list(MEASUREMENTS), console)
     except KeyboardInterrupt:
         console.print("interrupted; everything that was started is stopped")
         return 130

@@ -22,3 +22,23 @@ class Scale:
     live_rate: int = 5_000
     live_seconds: float = 20.0
     further_grants: tuple[int, ...] = (2, 5)
+    town: float = 1 / 1_000
+    """How large the city is whose flows are measured, against Guangzhou."""
+    living: int = 60_000
+    """Changes behind the opening day that the flows fold."""
+
+
+QUICK = Scale(
+    runs=1,
+    has_peers=False,
+    patience_seconds=2.0,
+    warm_up_records=100_000,
+    changes=60_000,
+    rows=200_000,
+    sink_rows=30_000,
+    live_seconds=8.0,
+    further_grants=(2,),
+    town=1 / 10_000,
+    living=5_000,
+)
+"""Every measurement once, small, and without peers: whether all of it still works, and no figure is far from what it was."""
