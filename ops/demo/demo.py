@@ -48,8 +48,10 @@ QUIET_SECONDS = 2.0
 PARTITIONS = 1  # one worker and one delivery process share this machine; see ops/onboarding/onboard.py
 
 
-def demo(directory: Path, *, for_seconds: float | None, rate: float, report: Path | None, seed: int, kills: int) -> int:
-    """Play it all. Returns 0 only if every subscriber holds exactly what its grants entitle it to."""
+def demo(
+    directory: Path, *, for_seconds: float | None, rate: float, report: Path | None, seed: int, kills: int, scale: int
+) -> int:
+    """Play it all, in a city of `scale` thousandths. Returns 0 only if every subscriber holds exactly what it is entitled to."""
     console = Console(stderr=True, highlight=False)
     directory = directory.absolute()
     make_room(directory)
@@ -64,7 +66,7 @@ def demo(directory: Path, *, for_seconds: float | None, rate: float, report: Pat
                 running_mesh(directory, interruption.mesh_ended) as settings,
                 set_up(settings, folder, subscribers) as stage,
             ):
-                play = Play(stage, console, seed=seed, rate=rate, kills=kills)
+                play = Play(stage, console, seed=seed, rate=rate, kills=kills, scale=scale)
                 play.lap("up", started)
                 try:
                     play.prepare()
@@ -89,12 +91,12 @@ def demo(directory: Path, *, for_seconds: float | None, rate: float, report: Pat
 class Play:
     """One performance."""
 
-    def __init__(self, stage: Stage, console: Console, *, seed: int, rate: float, kills: int) -> None:
+    def __init__(self, stage: Stage, console: Console, *, seed: int, rate: float, kills: int, scale: int = 1) -> None:
         self._stage = stage
         self._screen = Screen(console)
         self._seed = seed
         self._rate = rate
-        self.city = City(seed)
+        self.city = City(seed, scale / 1000)
         self.counts = Counts(stage.settings.directory, self.city.contracts)
         self._kills_of_each = kills
         self._kills: Mapping[str, int] = {}
@@ -251,6 +253,7 @@ class Play:
             kills=self._kills,
             seconds=self._seconds,
             seed=self._seed,
+            scale=self.city.scale * 1000,
         )
 
     def _courses(self, directory: Directory) -> dict[str, Course]:

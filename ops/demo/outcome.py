@@ -28,6 +28,8 @@ class Outcome:
     kills: Mapping[str, int]
     seconds: Mapping[str, float]
     seed: int
+    scale: float
+    """Thousandths of the real city."""
 
     def to_json(self) -> dict[str, Any]:
         """The report, in the names that scripts rely on."""
@@ -44,6 +46,7 @@ class Outcome:
             "kills": self.kills,
             "seconds": self.seconds,
             "seed": self.seed,
+            "scale": self.scale,
         }
 
 
