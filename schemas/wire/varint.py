@@ -37,6 +37,10 @@ def varint(z: int) -> bytes:
         return LAST[z]
     if z < 1 << 28:
         return MORE[z & 16383] + LAST[z >> 14]
+    if z < 1 << 44:  # milliseconds since 1970
+        return MORE[z & 16383] + MORE[z >> 14 & 16383] + LAST[z >> 28]
+    if z < 1 << 58:  # microseconds
+        return MORE[z & 16383] + MORE[z >> 14 & 16383] + MORE[z >> 28 & 16383] + LAST[z >> 42]
     return _plain(z)
 
 

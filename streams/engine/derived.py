@@ -19,6 +19,7 @@ _NO_ROW, _A_ROW = b"\0", b"\2"
 _REMEMBERED_ROWS = 4096
 _NO_NUMBERS = b"\0" * 5  # txId, lsn, file, pos, gtid
 _NO_MORE = b"\0" * 3  # transaction, unchanged, dq
+_OPS = {op: text_bytes(op.encode()) + _A_ROW for op in "cud"}
 
 Headers = Sequence[tuple[str, bytes]]
 Written = tuple[str, bytes | None, bytes | None, int, Headers | None]
@@ -40,7 +41,9 @@ class DerivedFeed:
         table = contract.feed.partition(".")[2].encode()
         self._written: dict[str, tuple[Row, bytes]] = {}
         """The newest rows and their bytes: most rows that change were written a moment ago."""
-        self._place = _A_ROW + text_bytes(contract.agency.encode()) + text_bytes(table) + _NO_NUMBERS
+        place = _A_ROW + text_bytes(contract.agency.encode()) + text_bytes(table) + _NO_NUMBERS
+        self._said = {op: place + text for op, text in _OPS.items()}
+        self._flows: dict[str, bytes] = {}
 
     def records(self, change: RowChange) -> Iterator[Written]:
         """A change as records of its feed. Raises Rejected when the row does not fit the contract."""
@@ -55,13 +58,9 @@ class DerivedFeed:
                 self._after(change),
                 self._origin,
                 long_bytes(change.committed_at_ms or now_ms),  # a row that no commit brought about, but time alone
-                _NO_ROW,  # snapshot
-                text_bytes(change.flow.encode()),
-                _A_ROW,
+                self._flows.get(change.flow) or self._named(change.flow),
                 text_bytes(str(change.position).encode()),
-                self._place,
-                text_bytes(change.op.encode()),
-                _A_ROW,
+                self._said[change.op],
                 long_bytes(now_ms),
                 _NO_MORE,
             )
@@ -70,6 +69,11 @@ class DerivedFeed:
         yield self.entry.feed, key, value, -1, headers
         if change.after is None:
             yield self.entry.feed, key, None, -1, None
+
+    def _named(self, flow: str) -> bytes:
+        """The source block from `snapshot` to the branch of `sequence`."""
+        self._flows[flow] = named = _NO_ROW + text_bytes(flow.encode()) + _A_ROW
+        return named
 
     def _before(self, change: RowChange) -> bytes:
         if change.before is None:
