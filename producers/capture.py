@@ -20,11 +20,12 @@ from schemas.agreement.offboarding import Offboarding
 from schemas.incident import Incidents, MemoryIncidents
 from schemas.log.writer import Log
 
-PAUSE_PER_SOURCE_SECONDS = 0.001
-PAUSE_MOST_SECONDS = 0.025
-"""All sources of a process together wake about a thousand times a second. A server that holds many databases wakes every
-one of its walsenders at each commit in any of them, and each then sends a keepalive: 17 databases at 1,500 commits a second
-made 15,000 context switches a second, and half a core of them."""
+PAUSE_LEAST_SECONDS = 0.001
+PAUSE_PER_OTHER_SECONDS = 0.004
+PAUSE_MOST_SECONDS = 0.08
+"""Many sources of a process together wake about 250 times a second: how often costs more than what comes. A server that holds
+many databases wakes every one of its walsenders at each commit in any of them, and each then sends a keepalive: 17 databases at
+1,500 commits a second made 15,000 context switches a second, and half a core of them."""
 
 
 def _keep_no_record(_done: Offboarding) -> None:
@@ -67,7 +68,8 @@ class Capture:
 
     def _pause_seconds(self) -> float:
         """How long a source lets changes gather, by how many share this process."""
-        return min(PAUSE_PER_SOURCE_SECONDS * len(self._threads), PAUSE_MOST_SECONDS)
+        others = max(len(self._threads) - 1, 0)
+        return min(PAUSE_LEAST_SECONDS + PAUSE_PER_OTHER_SECONDS * others, PAUSE_MOST_SECONDS)
 
     def run(self, stop: threading.Event) -> None:
         """Capture until `stop` is set."""

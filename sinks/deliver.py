@@ -34,9 +34,10 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_SECONDS = 0.2
 EXPIRY_EVERY_SECONDS = 1.0
 STOP_WITHIN_SECONDS = 8.0
-PAUSE_PER_LANE_SECONDS = 0.002
-PAUSE_MOST_SECONDS = 0.03
-"""All lanes of a process together write about five hundred times a second: a transaction of one row costs the subscriber as
+PAUSE_LEAST_SECONDS = 0.002
+PAUSE_PER_OTHER_SECONDS = 0.004
+PAUSE_MOST_SECONDS = 0.08
+"""Many lanes of a process together write about 250 times a second: a transaction of one row costs the subscriber as
 much as one of a hundred."""
 
 
@@ -126,7 +127,8 @@ class Delivery:
 
     def pause_seconds(self) -> float:
         """How long a lane lets records gather, by how many share this process."""
-        return min(PAUSE_PER_LANE_SECONDS * len(self._lanes), PAUSE_MOST_SECONDS)
+        others = max(len(self._lanes) - 1, 0)
+        return min(PAUSE_LEAST_SECONDS + PAUSE_PER_OTHER_SECONDS * others, PAUSE_MOST_SECONDS)
 
     def _take_replays(self, directory: Directory) -> None:
         """A lane that has to go back begins anew: what it had under way is confirmed or comes again anyway."""

@@ -35,7 +35,7 @@ from streams.worker.room import Room
 FETCH_WAIT_MS = 200
 """How long a fetch may lie at the broker. Short, because a partition that was not part of it waits for its return."""
 PACE_SECONDS_PER_PARTITION = 0.0008
-PACE_MOST_SECONDS = 0.03
+PACE_MOST_SECONDS = 0.08
 PACE_LEAST_SECONDS_PER_PARTITION = 0.0001
 """The least time between two fetches: long enough for runs to gather, yet no longer than a subscriber would notice. aiokafka
 names every partition in every fetch, about 25 us each on either side, hence the last bound: with a thousand partitions, anything
