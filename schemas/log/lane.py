@@ -6,11 +6,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.errors import MeshError, Misconfigured, Rejected, Transient
+from schemas.log.fatal import unwrapped
 
 RUN_RECORDS = 512
 """Records per run: the grain of the watermark between two looks at it."""
@@ -60,6 +62,25 @@ class Line:
         self.lock = threading.Lock()
         self.is_dead = False
         """The client gave up for good, as when the broker has forgotten its sequence: only another producer helps."""
+
+    def poll(self, seconds: float) -> None:
+        """Serve callbacks, waiting for the first so long. Raises Transient once the client has given up for good."""
+        with self._living():
+            self.producer.poll(seconds)
+
+    def flush(self, within_seconds: float) -> int:
+        """Send what is queued, without lingering, and wait for it; how many records are left. Raises as `poll`."""
+        with self._living():
+            return self.producer.flush(within_seconds)
+
+    @contextmanager
+    def _living(self) -> Iterator[None]:
+        try:
+            with unwrapped():
+                yield
+        except KafkaException as error:  # only what is fatal is raised by a wait
+            self.is_dead = True
+            raise Transient(f"the producer is dead ({error.args[0].name()})") from error
 
 
 class Lane:
@@ -212,10 +233,9 @@ class Lane:
         if line.lock.acquire(blocking=seconds > 0):
             try:
                 if until is None or self._advance() < until:
-                    line.producer.poll(seconds)
-            except KafkaException as error:  # only what is fatal is raised here, by whoever polls first
-                line.is_dead = True
-                self._failure = self._failure or Transient(f"the producer is dead ({error.args[0].name()})")
+                    line.poll(seconds)
+            except Transient as error:
+                self._failure = self._failure or error
             finally:
                 line.lock.release()
 

@@ -14,6 +14,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.errors import Transient
+from schemas.log.fatal import unwrapped
 from schemas.log.kafka import Kafka
 from schemas.log.lane import Headers, Outgoing
 from schemas.log.writer import SETTINGS
@@ -63,19 +64,20 @@ class TransactionWriter:
 
         producer = self._producer
         try:
-            producer.begin_transaction()
-            try:
-                for number, (topic, key, value, partition, headers) in enumerate(records):
-                    self._produce(topic, key, value, partition, headers)
-                    if number % 1000 == 0:
-                        producer.poll(0)
-                topic, key, value, partition, _ = last
-                producer.produce(topic, value, key, partition, on_delivery=reported)
-                producer.commit_transaction(WITHIN_SECONDS)
-            except BaseException:
-                with suppress(KafkaException):
-                    producer.abort_transaction(WITHIN_SECONDS)
-                raise
+            with unwrapped():
+                producer.begin_transaction()
+                try:
+                    for number, (topic, key, value, partition, headers) in enumerate(records):
+                        self._produce(topic, key, value, partition, headers)
+                        if number % 1000 == 0:
+                            producer.poll(0)
+                    topic, key, value, partition, _ = last
+                    producer.produce(topic, value, key, partition, on_delivery=reported)
+                    producer.commit_transaction(WITHIN_SECONDS)
+                except BaseException:
+                    with suppress(KafkaException), unwrapped():
+                        producer.abort_transaction(WITHIN_SECONDS)
+                    raise
         except KafkaException as error:
             raise self._trouble(error) from error
         if not place:
@@ -99,7 +101,7 @@ class TransactionWriter:
     def close(self) -> None:
         """Let go of the broker; an open transaction is aborted by it in time, or by the next owner of the id at once."""
         self._producer.purge(in_queue=True, in_flight=True)
-        with suppress(KafkaException):  # that it was fenced, where nobody was told so yet
+        with suppress(KafkaException), unwrapped():  # that it was fenced, where nobody was told so yet
             self._producer.poll(0)
 
     def _trouble(self, error: KafkaException) -> Transient:

@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaException, Producer
@@ -86,7 +87,7 @@ class Bulk(Lane):
 
     def flush(self, within_seconds: float) -> None:
         """See `Lane.flush`. Only this moves what `acknowledged` says."""
-        left = self._line.producer.flush(within_seconds)  # the client's own, which does not linger
+        left = self._line.flush(within_seconds)
         if self._failure is not None:
             raise self._failure
         if left:
@@ -174,5 +175,5 @@ class Log:
 
     def close(self) -> None:
         """Give records under way a moment to arrive; correctness never depends on it."""
-        with self._line.lock:
-            self._line.producer.flush(5)
+        with self._line.lock, suppress(Transient):
+            self._line.flush(5)

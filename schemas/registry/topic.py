@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -30,6 +29,7 @@ from confluent_kafka.admin import (
 )
 
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
+from schemas.log.fatal import unwrapped
 from schemas.log.kafka import Kafka
 from schemas.registry.record import EncodedRecord
 
@@ -211,7 +211,7 @@ class SchemaTopic:
                 offsets.append(message.offset() or 0)
 
         try:
-            with _unwrapped():
+            with unwrapped():
                 self._producer.begin_transaction()
                 for entry in entries:
                     self._producer.produce(self._topic, entry.value, entry.key, 0, on_delivery=delivered)
@@ -219,7 +219,7 @@ class SchemaTopic:
             if is_late or failed:
                 reason = failed[0].str() if failed else "the broker does not acknowledge"
                 self._abort(reason, failed[0] if failed else None)
-            with _unwrapped():
+            with unwrapped():
                 self._producer.commit_transaction(WRITE_SECONDS)
         except KafkaException as error:
             problem = error.args[0]
@@ -232,7 +232,7 @@ class SchemaTopic:
         if error is not None and (fenced := self._fenced(error)) is not None:
             raise fenced
         try:
-            with _unwrapped():
+            with unwrapped():
                 self._producer.abort_transaction(WRITE_SECONDS)
         except KafkaException as problem:
             raise (self._fenced(problem.args[0]) or self._unsettled(problem.args[0].str())) from problem
@@ -263,18 +263,3 @@ class SchemaTopic:
     def close(self) -> None:
         """Leave the broker. Nothing is pending, since every append waits."""
         self._consumer.close()
-
-
-@contextmanager
-def _unwrapped() -> Iterator[None]:
-    """Let a fatal error out as what it is.
-
-    The client raises it out of a wait for delivery; when a delivery report follows, Python finds the exception already set
-    inside that callback and wraps it in a SystemError.
-    """
-    try:
-        yield
-    except SystemError as error:
-        if isinstance(error.__cause__, KafkaException):
-            raise error.__cause__ from None
-        raise
