@@ -17,15 +17,14 @@ from producers.source import SourceProgress
 from producers.work import LOOK_SECONDS, SourceWork
 from schemas.agreement.directory import Directory
 from schemas.agreement.offboarding import Offboarding
+from schemas.gathering import Gathering
 from schemas.incident import Incidents, MemoryIncidents
 from schemas.log.writer import Log
 
-PAUSE_LEAST_SECONDS = 0.001
-PAUSE_PER_OTHER_SECONDS = 0.004
-PAUSE_MOST_SECONDS = 0.08
-"""Many sources of a process together wake about 250 times a second: how often costs more than what comes. A server that holds
-many databases wakes every one of its walsenders at each commit in any of them, and each then sends a keepalive: 17 databases at
-1,500 commits a second made 15,000 context switches a second, and half a core of them."""
+GATHERING = Gathering(least_seconds=0.001)
+"""Many sources of a process together wake about 250 times a second. A server that holds many databases wakes every one of its
+walsenders at each commit in any of them, and each then sends a keepalive: 17 databases at 1,500 commits a second made 15,000 context
+switches a second, and half a core of them."""
 
 
 def _keep_no_record(_done: Offboarding) -> None:
@@ -68,8 +67,7 @@ class Capture:
 
     def _pause_seconds(self) -> float:
         """How long a source lets changes gather, by how many share this process."""
-        others = max(len(self._threads) - 1, 0)
-        return min(PAUSE_LEAST_SECONDS + PAUSE_PER_OTHER_SECONDS * others, PAUSE_MOST_SECONDS)
+        return GATHERING.seconds(len(self._threads))
 
     def run(self, stop: threading.Event) -> None:
         """Capture until `stop` is set."""

@@ -14,6 +14,7 @@ from schemas.agreement.directory import Directory
 from schemas.agreement.ending import Ending
 from schemas.agreement.subscriber import SinkConfig
 from schemas.dead_letter import DeadLetter
+from schemas.gathering import Gathering
 from schemas.incident import Incidents, MemoryIncidents
 from schemas.log.kafka import Kafka
 from schemas.wire.schema import SchemaOf
@@ -34,9 +35,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_SECONDS = 0.2
 EXPIRY_EVERY_SECONDS = 1.0
 STOP_WITHIN_SECONDS = 8.0
-PAUSE_LEAST_SECONDS = 0.002
-PAUSE_PER_OTHER_SECONDS = 0.004
-PAUSE_MOST_SECONDS = 0.08
+GATHERING = Gathering(least_seconds=0.002)
 """Many lanes of a process together write about 250 times a second: a transaction of one row costs the subscriber as
 much as one of a hundred."""
 
@@ -127,8 +126,7 @@ class Delivery:
 
     def pause_seconds(self) -> float:
         """How long a lane lets records gather, by how many share this process."""
-        others = max(len(self._lanes) - 1, 0)
-        return min(PAUSE_LEAST_SECONDS + PAUSE_PER_OTHER_SECONDS * others, PAUSE_MOST_SECONDS)
+        return GATHERING.seconds(len(self._lanes))
 
     def _take_replays(self, directory: Directory) -> None:
         """A lane that has to go back begins anew: what it had under way is confirmed or comes again anyway."""
