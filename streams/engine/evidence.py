@@ -52,16 +52,10 @@ class SubjectEvidence:
             subjects, prefix = self._subjects, live.prefix
             facts[identity] = merged
             key = prefix + f"f{feed}\0{identity}".encode()
-            if live.fold.at_tick:
-                subjects.changes.put(prefix, key, fact_entry(merged), is_apart=True)
-            else:
-                subjects.changes.effects.changes[key] = fact_entry(merged)
+            subjects.changes.put(prefix, key, fact_entry(merged), is_apart=live.fold.at_tick)
             if is_news:
                 live.hear(fact)
-                if live.fold.at_tick:
-                    subjects.fold_at_next_tick(live.flow, live.subject.key)
-                else:
-                    subjects.dirty[prefix] = live
+                subjects.mark(live)
 
     def count(self, flow: Flow, subject: str, message: Sequence[Any]) -> None:
         """A COUNT message."""
@@ -75,6 +69,7 @@ class SubjectEvidence:
         if live is None:
             known = subjects.read(key)
             total = (unpack(known) if known else 0) + difference
+            subjects.fold_at_next_tick(flow, subject)
         else:
             live.caused_ms = max(live.caused_ms, *committed, 0)
             total = live.subject.counts.get(measure, 0) + difference
@@ -82,10 +77,7 @@ class SubjectEvidence:
                 live.subject.counts[measure] = total
             else:
                 live.subject.counts.pop(measure, None)
-        if is_apart:
-            subjects.fold_at_next_tick(flow, subject)
-        elif live is not None:
-            subjects.dirty[prefix] = live
+            subjects.mark(live)
         subjects.changes.put(prefix, key, pack(total) if total else None, is_apart=is_apart)
 
     def _counted_at(self, prefix: bytes, committed_at_ms: int, *, is_apart: bool) -> None:

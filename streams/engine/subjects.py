@@ -118,6 +118,13 @@ class Subjects:
         if self.until is not None and key is not None and (wake_at or 0) <= self.until:
             self.due.add(key)
 
+    def mark(self, live: Live) -> None:
+        """There is news of a subject in memory: it is folded with this batch, or at the next tick."""
+        if live.fold.at_tick:
+            self.fold_at_next_tick(live.flow, live.subject.key)
+        else:
+            self.dirty[live.prefix] = live
+
     def fold_at_next_tick(self, flow: Flow, subject: str) -> None:
         """Set the timer of a subject that is folded at ticks, unless its fold is patient and has set one."""
         prefix = prefix_of(flow.name, subject)
