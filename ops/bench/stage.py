@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,11 +27,11 @@ from ops.bench.machine import settle
 from ops.bench.subject import write_agency, write_subscriber
 from ops.embedded.kafka import EmbeddedKafka
 from ops.embedded.postgres import Postgres
-from ops.embedded.program import Program, Running, free_ports, launch, reaches, wait_ready
+from ops.embedded.program import Program, Running, free_ports, last_lines, launch, reaches, wait_ready
 from ops.host.up import mesh_command
 from ops.onboarding.onboard import onboard
 from ops.settings import Settings
-from schemas.errors import Misconfigured
+from schemas.errors import Misconfigured, Transient
 from schemas.feed import CONTRACTS, GRANTS, dead_letter_topic, out_topic
 from schemas.log.admin import admin_client
 from schemas.log.control.follower import read_directory
@@ -82,6 +83,16 @@ class Stage:
             yield running
         finally:
             running.stop()
+
+    def run(self, name: str, argv: Sequence[str], *, what: str, fix: str = "") -> None:
+        """Run a program to its end, showing its newest line. Raises Transient with its last lines when it fails."""
+        with self.console.status(what) as status, self.child(name, argv) as running:
+            while running.ended() is None:
+                newest = last_lines(running.program.log, 1).strip()
+                status.update(f"{what}: {newest[:100]}" if newest else what)
+                time.sleep(0.2)
+            if running.ended() != 0:
+                raise Transient(f"{what} failed; its last lines:\n{last_lines(running.program.log)}", fix=fix)
 
     def onboard_agency(self, agency: str) -> str:
         """Take a department that has the table into the mesh; its feed."""

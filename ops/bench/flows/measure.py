@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,11 @@ from ops.bench.figure import Figures
 from ops.bench.flows.recording import write_recording
 from ops.bench.scale import Scale
 from ops.bench.stage import Stage
-from schemas.errors import Transient
 
 BEFORE = "3d71261"
 """The revision before the flows were made faster."""
 ROOT = Path(__file__).parents[3]
 WORKER = Path(__file__).with_name("worker.py")
-_WITHIN_SECONDS = 1_800.0
 
 
 def measure_flows(stage: Stage, figures: Figures, scale: Scale) -> None:
@@ -34,8 +32,8 @@ def measure_flows(stage: Stage, figures: Figures, scale: Scale) -> None:
     stage.say("recording the city's feeds")
     records = write_recording(recording, scale.living, scale.town)
     stage.say(f"  {records:,} records, {recording.stat().st_size >> 20} MiB")
-    with _before(stage) as tree:
-        trees = {"mesh": ROOT} | ({f"revision {BEFORE}": tree} if tree and scale.has_peers else {})
+    with _before(stage) if scale.has_peers else nullcontext() as tree:
+        trees = {"mesh": ROOT} | ({f"revision {BEFORE}": tree} if tree else {})
         for run in range(1, scale.runs + 1):
             found: dict[str, float] = {}
             for name in sorted(trees, reverse=run % 2 == 0):
@@ -55,9 +53,7 @@ def measure_flows(stage: Stage, figures: Figures, scale: Scale) -> None:
 def _folded(stage: Stage, tree: Path, recording: Path) -> dict[str, Any]:
     result = stage.directory / "flows.json"
     line = [sys.executable, "-P", str(WORKER), str(tree), str(recording), str(result)]
-    ended = subprocess.run(line, capture_output=True, text=True, check=False, timeout=_WITHIN_SECONDS)
-    if ended.returncode:
-        raise Transient(f"the flows of {tree.name} were not folded: {ended.stderr.strip().splitlines()[-1]}")
+    stage.run("flows", line, what=f"folding by {tree.name}")
     return json.loads(result.read_text())
 
 

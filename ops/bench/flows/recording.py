@@ -6,16 +6,16 @@ records the same changes, but for their times.
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import schemas
-from ops.city.city import City
+from ops.city.city import GUANGZHOU, City
 from ops.city.events import EVENTS
 from ops.city.opening_day import settle
 from ops.city.scene import Scene
@@ -27,11 +27,11 @@ from schemas.wire.envelope import key_schema, value_schema
 from streams.engine.derived import DerivedFeed
 from streams.engine.effects import RowChange
 from streams.engine.inbox.bundle import partition_of
+from streams.engine.inbox.intake import feeds_of
 from streams.engine.inbox.message import pack
 from streams.flows import FLOWS
 
 PARTITIONS = 3
-GUANGZHOU = Path(schemas.__file__).parent / "guangzhou"
 _SEED = 1
 _AT_ONCE = 50
 _DAY_ZERO, _MICROS_ZERO = date(1970, 1, 1), datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,7 +40,7 @@ Record = tuple[str, int, int, bytes, bytes | None, int]
 """Feed, partition, offset, key, value, milliseconds."""
 
 
-def write_recording(file: Path, living: int, scale: float = 1 / 1_000) -> int:
+def write_recording(file: Path, living: int, scale: float) -> int:
     """Record the opening day of a city of this scale and about so many changes behind it; how many records there are.
 
     The file is MessagePack: `feeds` and `agencies` as in control records, `schemas` by id, `records`, and how many are the `past`.
@@ -70,23 +70,23 @@ class _Written:
         contracts = sorted((each for agency in agencies for each in agency.contracts), key=lambda each: each.feed)
         self.contracts: Mapping[str, Contract] = {contract.feed: contract for contract in contracts}
         self.records: list[Record] = []
-        read = {entry.feed for flow in FLOWS for entry in flow.inputs}
-        written = {number: schema for number, (_, schema) in enumerate(_schemas(contracts), start=1)}
+        ids = itertools.count(1)
         entries = [
             FeedEntry(
-                contract=contract,
-                version=1,
-                key_schema_id=2 * number + 1,
-                value_schema_id=2 * number + 2,
-                partitions=PARTITIONS,
+                contract=each, version=1, key_schema_id=next(ids), value_schema_id=next(ids), partitions=PARTITIONS
             )
-            for number, contract in enumerate(contracts)
+            for each in contracts
         ]
+        schemas: dict[int, Any] = {}
+        for entry in entries:
+            schemas[entry.key_schema_id] = key_schema(entry.contract)
+            schemas[entry.value_schema_id] = value_schema(entry.contract)
         self.directory = {
             "feeds": [entry.to_json() for entry in entries],
             "agencies": [agency.agency.to_json() for agency in agencies],
-            "schemas": list(written.items()),
+            "schemas": list(schemas.items()),
         }
+        read = feeds_of(FLOWS)
         self._feeds = {entry.feed: DerivedFeed(entry) for entry in entries if entry.feed in read}
         self._offsets: dict[tuple[str, int], int] = {}
         self._begun_ms = int(time.time() * 1000)
@@ -137,12 +137,6 @@ class _Recorded(Scene):
     def delete(self, feed: str, row: dict[str, Any]) -> None:
         super().delete(feed, row)
         self._written.say(feed, row, None)
-
-
-def _schemas(contracts: Sequence[Contract]) -> Iterator[tuple[str, Any]]:
-    for contract in contracts:
-        yield contract.feed, key_schema(contract)
-        yield contract.feed, value_schema(contract)
 
 
 def _raw(field: Field, value: Any) -> Any:

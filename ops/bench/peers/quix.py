@@ -11,22 +11,22 @@ import hashlib
 import json
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ops.bench.stage import Stage
 from ops.embedded.jars import cache_directory
-from ops.embedded.program import Running, last_lines
+from ops.embedded.program import Running
 from schemas.agreement.directory import FeedEntry
 from schemas.agreement.grant import Grant
-from schemas.errors import Misconfigured, Transient
+from schemas.errors import Misconfigured
 from schemas.wire.envelope import out_value_schema, value_schema
 
 PINS = Path(__file__).with_name("quix.txt")
 PROGRAM = Path(__file__).with_name("quix_egress.py")
 _OUT_SCHEMA_ID = 1
+_FIX = "check the network and pip's settings (`pip config list`), or leave egress out with --only"
 
 
 def environment(stage: Stage) -> Path:
@@ -45,7 +45,9 @@ def environment(stage: Stage) -> Path:
         if not (ready.exists() and ready.read_text() == pins):
             stage.say(f"installing Quix Streams into {folder}, once")
             shutil.rmtree(folder, ignore_errors=True)
-            _do(stage, "making the environment", [sys.executable, "-m", "venv", str(folder)])
+            stage.run(
+                "quix-install", [sys.executable, "-m", "venv", str(folder)], what="making the environment", fix=_FIX
+            )
             pip = [
                 str(python),
                 "-m",
@@ -55,23 +57,10 @@ def environment(stage: Stage) -> Path:
                 "--no-input",
                 "--progress-bar=off",
             ]
-            _do(stage, "installing", [*pip, "--no-deps", "--only-binary=:all:", "-r", str(PINS)])
+            pip += ["--no-deps", "--only-binary=:all:", "-r", str(PINS)]
+            stage.run("quix-install", pip, what="installing Quix Streams", fix=_FIX)
             ready.write_text(pins)
     return python
-
-
-def _do(stage: Stage, what: str, argv: Sequence[str]) -> None:
-    """Run a program to its end, showing its newest line. Raises Transient with its last lines when it fails."""
-    with stage.console.status(what) as status, stage.child("quix-install", argv) as running:
-        while running.ended() is None:
-            newest = last_lines(running.program.log, 1).strip()
-            status.update(f"{what}: {newest[:100]}" if newest else what)
-            time.sleep(0.2)
-        if running.ended() != 0:
-            raise Transient(
-                f"Quix Streams cannot be installed; the last lines of {what}:\n{last_lines(running.program.log)}",
-                fix="check the network and pip's settings (`pip config list`), or leave egress out with --only",
-            )
 
 
 @contextmanager
