@@ -298,6 +298,7 @@ def test_ten_kills_among_three_workers_change_nothing(
         )  # a machine that never held this task
         held = dict(restored.scan(b""))
         restored.close()
+        assert POSITION in held
         entries, _ = undisturbed(kafka, city, partition, unpack(held[POSITION]))
         assert without_place(held) == without_place(entries), f"task {partition}, seed {seed}"
         assert any(key.startswith(TIMER_PREFIX) for key in entries) == any(key.startswith(TIMER_PREFIX) for key in held)
