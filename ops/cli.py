@@ -81,7 +81,7 @@ def status(directory: Path, watch: bool | None, as_json: bool) -> None:
 @click.option(
     "--class",
     "sharing",
-    type=click.Choice(["UNCONDITIONAL", "CONDITIONAL", "NOT_SHARED"]),
+    type=click.Choice(["UNCONDITIONAL", "CONDITIONAL", "NOT_SHARED"], case_sensitive=False),
     help="Of one sharing class.",
 )
 @json_option
@@ -145,7 +145,7 @@ def verify(name: str, directory: Path, within_seconds: float, as_json: bool) -> 
 
 @main.command()
 @click.argument("grant_id")
-@click.argument("status", type=click.Choice(["ACTIVE", "SUSPENDED", "REVOKED"]))
+@click.argument("status", type=click.Choice(["ACTIVE", "SUSPENDED", "REVOKED"], case_sensitive=False))
 @dir_option
 def grant(grant_id: str, status: str, directory: Path) -> None:
     """Suspend, revoke or reactivate a grant; a running feed follows within seconds.

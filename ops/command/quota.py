@@ -38,7 +38,7 @@ def draw(roster: TextIO, key: str, quotas: int, as_json: bool) -> None:
 
 @quota.command()
 @click.argument("period")
-@click.argument("quota_kind", type=click.Choice(["ORDINARY", "NEW_ENERGY"]))
+@click.argument("quota_kind", type=click.Choice(["ORDINARY", "NEW_ENERGY"], case_sensitive=False))
 @dir_option
 @json_option
 def verify(period: str, quota_kind: str, directory: Path, as_json: bool) -> None:

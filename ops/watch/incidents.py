@@ -98,7 +98,7 @@ class IncidentLog:
         former = present.get(key)
         if asked is not None and former is not None:
             asked = replace(asked, since=former.since)
-        if asked != former:
+        if asked != former or self._store.is_unsure(key):
             self._store.save(key, asked.to_json() if asked else None)
         if asked is None:
             present.pop(key, None)

@@ -76,7 +76,7 @@ class StandstillLog:
         with self._lock:
             asked = dict(self._asked)
         for name, standing in asked.items():
-            if standing is not None or name in self._present:
+            if standing is not None or name in self._present or self._store.is_unsure(name):
                 self._store.save(name, standing.to_json() if standing else None)
         with self._lock:
             for name, standing in asked.items():

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -21,11 +21,13 @@ from ops.embedded.kafka import EmbeddedKafka
 from ops.host.process import EXIT_CRASHED
 from ops.redelivery.dead_letter_log import DeadLetterLog
 from ops.watch.deafness import Deafness
+from ops.watch.incidents import IncidentLog
+from ops.watch.standstills import StandstillLog
 from schemas.agreement.anchor import Anchor
 from schemas.dead_letter import DeadLetter
 from schemas.errors import Transient
-from schemas.feed import ANCHORS, GRANTS, dead_letter_topic
-from schemas.incident import MemoryIncidents
+from schemas.feed import ANCHORS, GRANTS, INCIDENTS, STANDSTILLS, dead_letter_topic
+from schemas.incident import MemoryIncidents, key_of
 from schemas.log.control import follower
 from schemas.log.control.follower import Follower
 from schemas.log.control.records import publish
@@ -35,6 +37,7 @@ from schemas.log.writer import Log
 from schemas.registry import topic as topic_module
 from schemas.registry.client import RegistryClient
 from schemas.registry.server import RegistryServer
+from sinks.lane.standstill import StandingStill
 from tests.broker.conftest import running_registry
 from tests.stage import feeds
 from tests.stage.kafka_text import written
@@ -105,6 +108,31 @@ def test_progress_is_saved_again_after_an_outage_that_outlasts_the_delivery(brok
             assert failed(lambda: store.save("police.main", {"at": 3}))
         until(lambda: not failed(lambda: store.save("police.main", {"at": 4})), 30, "the place is saved again")
         assert store.load("police.main") == {"at": 4}
+
+
+def test_what_was_said_of_an_outage_and_is_over_with_it_goes(broker: EmbeddedKafka) -> None:
+    ensure_control_topics(broker.entered_by())
+    key, standing = key_of("process", "capture"), StandingStill(called_by="its key", reason="gone")
+    with ExitStack() as parts:
+        log = parts.enter_context(closing(Log(broker.entered_by(), client_id="test")))
+        stores = [
+            ControlStore(broker.entered_by(), topic, log, within_seconds=1.0) for topic in (INCIDENTS, STANDSTILLS)
+        ]
+        told = parts.enter_context(closing(IncidentLog(stores[0])))
+        told.begin("process", "streams", state="parked", reason="before the outage")
+        until(lambda: bool(stores[0].all()), 30, "it stands")
+        kept = parts.enter_context(closing(StandstillLog(stores[1])))
+        with standing_still(broker):
+            told.begin("process", "capture", state="parked", reason="grants cannot be read")
+            kept.keep("sub.court.main", standing)
+            until(lambda: stores[0].is_unsure(key), 30, "it is written, and not acknowledged")
+            until(lambda: stores[1].is_unsure("sub.court.main"), 30, "it is written, and not acknowledged")
+            told.end("process", "capture")
+            kept.forget("sub.court.main")
+        told.end("process", "streams")
+        until(lambda: not stores[0].all(), 60, "what began with the outage has ended with it")
+        until(lambda: not stores[1].all(), 60, "the lane does not stand still")
+        assert kept.of("sub.court.main") is None
 
 
 def test_a_registry_whose_write_outlasts_an_outage_says_so_and_its_successor_goes_on(

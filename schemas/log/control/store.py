@@ -61,6 +61,11 @@ class ControlStore:
         self._reader = ControlReader(kafka, topic)
         self._log = log
         self._within_seconds = within_seconds
+        self._unsure: set[str] = set()
+
+    def is_unsure(self, key: str) -> bool:
+        """Whether what was saved last under the key was not acknowledged: it may come to stand there yet, long after."""
+        return key in self._unsure
 
     def all(self) -> dict[str, dict[str, Any]]:
         """Every record by key, as of now. Raises Transient."""
@@ -73,5 +78,10 @@ class ControlStore:
     def save(self, key: str, record: Mapping[str, Any] | None) -> None:
         """Keep the record, or forget the key where it is None; returns once the broker has it. Raises Transient."""
         value = None if record is None else json.dumps(record).encode()
-        # On a lane of its own: what failed before is no concern of this record.
-        self._log.write([(self._topic, key.encode(), value, -1, None)], self._within_seconds)
+        try:
+            # On a lane of its own: what failed before is no concern of this record, before which it lies in the log.
+            self._log.write([(self._topic, key.encode(), value, -1, None)], self._within_seconds)
+        except BaseException:
+            self._unsure.add(key)
+            raise
+        self._unsure.discard(key)
