@@ -79,7 +79,7 @@ class Changes:
                 if before == after:
                     continue
                 reason = reasons.get(feed) if after is None else None
-                position, at_ms = self._next_position(offset), live.caused_ms
+                position, at_ms = self._next_position(offset), live.cause_ms
                 self.effects.rows.append(RowChange(flow.name, feed, identity, before, after, position, at_ms, reason))
                 key = live.prefix + f"r{feed}\0{identity}".encode()
                 self.put(live.prefix, key, None if after is None else pack(after), is_apart=live.fold.at_tick)
@@ -102,9 +102,9 @@ class Changes:
             to, tag, identity = place
             event_at = tell.event_at if tell and tell.event_at is not None else newest
             position = str(self._next_position(offset))
-            value = [FACT, f"~{tag}", f"{teller}|{identity}", position, event_at, live.caused_ms, row, False]
-            if live.committed_at_ms not in {0, live.caused_ms}:
-                value.append(live.committed_at_ms)
+            value = [FACT, f"~{tag}", f"{teller}|{identity}", position, event_at, live.cause_ms, row, False]
+            if (by_clock := live.committed_at_ms or live.caused_ms) != live.cause_ms:
+                value.append(by_clock)
             self.effects.messages.append(Outgoing(message_key(live.flow.name, to), pack(value)))
             key = live.prefix + f"t{to}\0{tag}\0{identity}".encode()
             self.put(live.prefix, key, None if row is None else pack(row), is_apart=live.fold.at_tick)
@@ -121,7 +121,7 @@ class Changes:
             to, measure = place
             counted = (live.flow.name, to, measure)
             difference, caused_ms = self._counted.get(counted, (0, 0))
-            self._counted[counted] = difference + future - present, max(caused_ms, live.caused_ms)
+            self._counted[counted] = difference + future - present, max(caused_ms, live.cause_ms)
             key = live.prefix + f"n{to}\0{measure}".encode()
             self.put(live.prefix, key, pack(future) if future else None, is_apart=live.fold.at_tick)
         live.contributions = {place: count for place, count in wanted.items() if count}

@@ -40,6 +40,13 @@ class Live(msgspec.Struct):
     caused_ms: int = 0
     """The newest commit of a source that it knows of, which its rows bear; `committed_at_ms` is the same by the flow's clock."""
     committed_at_ms: int = 0
+    woken_ms: int = 0
+    """While it is folded because time has passed a moment: the commit that told so."""
+
+    @property
+    def cause_ms(self) -> int:
+        """The commit that what it says now follows from."""
+        return max(self.caused_ms, self.woken_ms)
 
     def hear(self, fact: Fact) -> None:
         """Take note of a fact's commit."""

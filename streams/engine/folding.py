@@ -12,7 +12,7 @@ from typing import Any
 
 from schemas.trace import described
 from streams.engine.effects import Effects
-from streams.engine.entry import Live, fact_of
+from streams.engine.entry import Live, due_of, fact_of
 from streams.engine.evidence import SubjectEvidence
 from streams.engine.inbox.intake import check_subject
 from streams.engine.inbox.message import COUNT, FACT, GONE, TICK, WATERMARKS, split_key, unpack
@@ -76,7 +76,7 @@ class Folding:
         elif kind == COUNT:
             self._evidence.count(flow, subject, message)
         elif kind == TICK:
-            return self._tick(flow, message[1], offset)
+            return self._tick(flow, message, offset)
         elif kind == GONE:
             return self._gone(flow, message[1], message[2], offset)
         elif kind == WATERMARKS:
@@ -121,32 +121,37 @@ class Folding:
             self._clocks[flow.name] = Clock.of(self.subjects.store.get(f"k{flow.name}".encode()), feeds)
         return self._clocks[flow.name]
 
-    def _tick(self, flow: Flow, newest: int, offset: int) -> Cuts:
+    def _tick(self, flow: Flow, message: Sequence[Any], offset: int) -> Cuts:
         self._fold_dirty(offset)  # what came before the tick is judged before it
         clock = self._clock(flow)
+        former, newest = clock.at, message[1]
         if newest > clock.newest:
             clock.newest = newest
+            clock.moved_ms = message[2] if message[2:] else 0  # none: a message of an earlier version
             clock.at = clock.allowed
             self.subjects.changes.effects.changes[f"k{flow.name}".encode()] = clock.entry()
-        return self._wake(flow, clock.at, self._sweep(offset))
+        return self._wake(flow, clock, former, self._sweep(offset))
 
     def _watermarks(self, flow: Flow, bounds: Mapping[str, int | None], offset: int) -> Cuts:
         clock, sweep = self._clock(flow), self._sweep(offset)
         clock.take(bounds)
-        is_free = clock.allowed > clock.at or bool(sweep.key)
+        former, is_free = clock.at, clock.allowed > clock.at or bool(sweep.key)
         if is_free:
             self._fold_dirty(offset)  # what came before is judged before, as at a tick
             clock.at = clock.allowed
         self.subjects.changes.effects.changes[f"k{flow.name}".encode()] = clock.entry()
-        return self._wake(flow, clock.at, sweep) if is_free else ()
+        return self._wake(flow, clock, former, sweep) if is_free else ()
 
-    def _wake(self, flow: Flow, now: int, sweep: Sweep) -> Cuts:
-        start = f"w{flow.name}\0".encode()
+    def _wake(self, flow: Flow, clock: Clock, former: int, sweep: Sweep) -> Cuts:
+        """Fold whose timers are due, now that the clock has gone on from `former`."""
+        start, now = f"w{flow.name}\0".encode(), clock.at
         while True:
             stored = self.subjects.store.scan(start, sweep.key)
             found = due(stored, self.subjects.changes.timers.get(flow.name, {}), len(start), now, sweep)
             for key in found[:SLICE_SUBJECTS]:
                 live = self.subjects.live(flow, key[len(start) + 8 :].decode())
+                if due_of(key, len(start)) > former:
+                    live.woken_ms = clock.moved_ms
                 self.subjects.dirty[live.prefix] = live
             self.subjects.until, self.subjects.due = (
                 now,
@@ -208,3 +213,4 @@ class Folding:
             wake_at = outcome.wake_at
             self.subjects.set_header(flow, subject.key, live.prefix, outcome.memory, live.wake_at, wake_at)
             subject.memory, live.wake_at = outcome.memory, wake_at
+        live.woken_ms = 0

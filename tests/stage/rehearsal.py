@@ -189,9 +189,10 @@ class Rehearsal:
         """Let the flow take up what was committed so far: on a broker, changes that nobody looks at travel together."""
 
     def tick(self, moment: str | int) -> None:
-        """Advance the flow's event clock: an ISO date or datetime, or microseconds."""
+        """Advance the flow's event clock: an ISO date or datetime, or microseconds. A commit of `now` has told of it."""
         clock = moment if isinstance(moment, int) else micros(moment)
-        self.deliver([Outgoing(message_key(self.flow.name, ""), pack([TICK, clock]))])
+        tick = pack([TICK, clock, micros(self.now) // 1000])
+        self.deliver([Outgoing(message_key(self.flow.name, ""), tick)])
 
     def deliver(self, messages: list[Outgoing]) -> None:
         """Run messages, and those that they cause, until nothing is left; at-tick subjects wait for `tick`."""

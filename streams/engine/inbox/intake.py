@@ -43,6 +43,8 @@ class Intake:
         self._readings: dict[int, InputReading] = {}  # by identity: the inputs live as long as the flow
         self.clock = 0
         """The newest event time seen so far, never later than the commit that told of it."""
+        self.moved_ms = 0
+        """The source's own commit that told of it, milliseconds."""
         self.reached: int | None = None
         """Where a past is replayed: how far on its calendar the last row came; None if such rows say nothing of time, 0 if none
         says when it was written, so that an earlier one may follow."""
@@ -108,7 +110,8 @@ class Intake:
         if self._is_replay:
             by_clock = self._replayed(row, reading, dated, committed_at_ms, is_gone=after is None)
         event_at = by_clock * 1000 if dated is None else dated
-        self.clock = max(self.clock, min(event_at, by_clock * 1000))
+        if (reached := min(event_at, by_clock * 1000)) > self.clock:
+            self.clock, self.moved_ms = reached, committed_at_ms
         apart = [] if by_clock == committed_at_ms else [by_clock]
         subjects: dict[str, Row | None] = {}
         if after is not None:

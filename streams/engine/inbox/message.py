@@ -7,12 +7,12 @@ everything of a subject meets in one partition, in order. Values are MessagePack
 |-------|-----------------------------------------------------------------------------------|-----------------|
 | FACT  | [0, feed, row id, position, event time, commit ms, row or nil, keeps history, …]   | intake, a tell  |
 | COUNT | [1, measure, difference, committed ms]                                             | a fold          |
-| TICK  | [2, event clock]                                                                   | intake          |
+| TICK  | [2, event clock, commit ms]                                                        | intake          |
 | GONE  | [3, feed, position]: every row of the feed up to that position is gone             | intake          |
 | WATERMARKS  | [4, {place: event clock or nil}]: how far time may go while a partition is unread  | intake          |
 
 TICK, GONE and WATERMARKS go to every partition, under the flow's name alone. The commit of FACT and COUNT is the source's own; where
-the flow's clock has another (see Fact), a FACT says that too, at its end.
+the flow's clock has another (see Fact), a FACT says that too, at its end. That of a TICK is the one that moved the clock.
 """
 
 from __future__ import annotations

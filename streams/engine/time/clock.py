@@ -22,6 +22,8 @@ class Clock:
 
     at: int = 0
     newest: int = 0
+    moved_ms: int = 0
+    """The source's commit that told of the newest, milliseconds: what time alone brings about is because of it."""
     watermarks: dict[str, int] = field(default_factory=dict[str, int])
 
     @classmethod
@@ -29,9 +31,9 @@ class Clock:
         """The clock of a state entry; the watermarks of feeds that the flow no longer reads bind it no more."""
         if entry is None:
             return cls()
-        at, newest, watermarks = unpack(entry)
+        at, newest, watermarks, *moved_ms = unpack(entry)  # an entry of an earlier version has no commit
         read = {place: bound for place, bound in watermarks.items() if place[0] == "|" or feed_of(place) in feeds}
-        return cls(at, newest, read)
+        return cls(at, newest, moved_ms[0] if moved_ms else 0, read)
 
     @property
     def allowed(self) -> int:
@@ -48,7 +50,7 @@ class Clock:
 
     def entry(self) -> bytes:
         """As a state entry."""
-        return pack([self.at, self.newest, self.watermarks])
+        return pack([self.at, self.newest, self.watermarks, self.moved_ms])
 
 
 class Reported:

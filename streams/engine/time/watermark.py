@@ -106,7 +106,7 @@ class Watermarks:
                 clock = self._ticked[name] = max(clock, last)
                 self._dirty.discard(name)
                 ticked(name, clock)
-                yield Outgoing(key, pack([TICK, clock]))
+                yield Outgoing(key, pack([TICK, clock, intake.moved_ms]))
 
     def _bounds(
         self, intake: Intake, places: Set[Partition], behind: Set[Partition], lacking: Set[Partition]

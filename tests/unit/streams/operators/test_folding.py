@@ -288,3 +288,36 @@ def test_a_subject_kept_in_memory_between_ticks_is_as_one_that_is_read_anew(seed
     assert kept.rows("demo.person")
     events = [(change.row_id, change.before, change.after, change.committed_at_ms) for change in kept.history]
     assert events == [(change.row_id, change.before, change.after, change.committed_at_ms) for change in anew.history]
+
+
+def test_what_time_alone_brings_about_follows_from_the_commit_that_moved_the_clock() -> None:
+    city = Rehearsal(FLOW, now="2016-01-01")
+    city.insert("police.vehicle", vin="V", owner_id="1", first_registered=days("2016-01-01"))
+    city.now = "2016-02-15"
+    city.tick("2016-02-15")
+    [old] = city.history
+    assert (old.feed, old.committed_at_ms) == ("demo.old", micros("2016-02-15") // 1000)
+    city.now = "2016-02-20"
+    city.insert("police.vehicle", vin="W", owner_id="1", first_registered=days("2016-02-19"))
+    city.update("police.vehicle", {"vin": "W"}, first_registered=days("2016-01-02"))
+    assert city.history[-1].committed_at_ms == micros("2016-02-20") // 1000, "here the fact came when time had passed"
+    city.delete("police.vehicle", {"vin": "V"})
+    assert city.history[-1].committed_at_ms == micros("2016-02-20") // 1000
+
+
+def test_a_moment_that_had_passed_before_a_fold_asked_for_it_follows_from_the_fact() -> None:
+    def late(subject: Subject) -> Outcome:
+        outcome = Outcome(memory={"is_known": True})
+        if subject.memory:
+            outcome.publish("demo.old", {"vin": subject.id})
+        else:
+            outcome.wake(subject.now)
+        return outcome
+
+    city = Rehearsal(replace(FLOW, folds={**FLOW.folds, "vehicle": Fold(late)}), now="2016-03-01")
+    city.tick("2016-03-01")
+    city.insert("police.vehicle", vin="V", owner_id="1", first_registered=days("2016-01-01"))
+    city.now = "2016-03-05"
+    city.tick("2016-03-05")
+    [old] = city.history
+    assert old.committed_at_ms == micros("2016-03-01") // 1000, "time has not brought it about"
