@@ -16,6 +16,7 @@ from ops.command.offboard import offboard
 from ops.command.options import dir_option, json_option, print_outcome
 from ops.command.quota import quota
 from ops.command.redelivery import dlq, replay
+from ops.command.tasks import tasks
 from ops.command.trust import anchor, identity
 from ops.command.works import works
 from ops.host import process
@@ -241,6 +242,7 @@ for _command in (
     dlq,
     replay,
     works,
+    tasks,
     quota,
     soak,
 ):

@@ -16,7 +16,7 @@ from schemas.feed import FLOW_INBOX, FLOW_STATE
 from schemas.log.kafka import Kafka
 from schemas.log.offsets import bounds
 from schemas.log.range import read_range
-from schemas.log.topics import DAY_MS, TopicSpec, ensure_topics
+from schemas.log.topics import DAY_MS, TopicSpec
 from schemas.log.transaction import TransactionWriter
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
@@ -33,7 +33,7 @@ TASKS = "MESH_FLOW_TASKS"
 CLOCK = "MESH_FLOW_CLOCK"
 BY_COMMITS, BY_DATES = "commits", "dates"
 TASKS_DEFAULT = 4
-"""Partitions of the inbox, for life: so many workers can share the flows' work."""
+"""Tasks that the flows begin with: so many workers can share their work. `mesh tasks` lets there be more."""
 INBOX_RETENTION_MS = 7 * DAY_MS
 CYCLES_LOOKED_FOR = 200_000, 20, 100
 """Objects made before Python looks among the young ones, and how many of these looks make the next: flows keep many subjects and
@@ -60,11 +60,6 @@ class StateChangelog:
     def read(self, partition: int, start: int, end: int, /) -> Iterator[Batch]:
         """See Changelog."""
         return read_range(self.kafka, self.topic, partition, start, end)
-
-
-def ensure_flow_topics(kafka: Kafka, partitions: int) -> None:
-    """The inbox and the changelog, with so many partitions each. Raises Misconfigured when they have another number."""
-    ensure_topics(kafka, topic_specs(partitions))
 
 
 def topic_specs(partitions: int, *, inbox: str = FLOW_INBOX, state: str = FLOW_STATE) -> Mapping[str, TopicSpec]:

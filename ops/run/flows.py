@@ -8,7 +8,8 @@ from ops.host.instance import instance_of
 from ops.metrics.flow_metrics import FlowMetrics
 from ops.metrics.lag_watch import LagWatch, flow_report, flow_topics, watching
 from ops.redelivery.gaps import gaps_on
-from ops.run.flow_worker import BY_COMMITS, BY_DATES, CLOCK, TASKS, TASKS_DEFAULT, ensure_flow_topics, run_worker
+from ops.run.flow_tasks import FlowTasks
+from ops.run.flow_worker import BY_COMMITS, BY_DATES, CLOCK, TASKS, TASKS_DEFAULT, run_worker
 from ops.run.parts import HopProgress, Parts
 from ops.watch.held_up import HeldUpGroup
 from ops.watch.lag import FLOWS_GROUP
@@ -23,7 +24,7 @@ def run_flows(parts: Parts) -> None:
     """Fold until the process is to stop: all flows, for the workers of the group share every one of them."""
     settings, name = parts.settings, parts.name
     try:
-        partitions = int(os.environ.get(TASKS, TASKS_DEFAULT))
+        asked = int(os.environ.get(TASKS, TASKS_DEFAULT))
     except ValueError as error:
         raise Misconfigured(
             TASKS, "is no number", fix="leave it unset, or say how many tasks share the work"
@@ -33,8 +34,8 @@ def run_flows(parts: Parts) -> None:
         raise Misconfigured(
             CLOCK, f"is {clock!r}", fix=f"set it to {BY_COMMITS} or {BY_DATES}: `mesh run --help` says which"
         )
-    progress = HopProgress(parts.store(FLOW_INTAKE))
-    ensure_flow_topics(settings.kafka, partitions)
+    store = parts.store(FLOW_INTAKE)
+    tasks = FlowTasks.at_start(settings.kafka, store, asked)
     directory = parts.directory()
     incidents = parts.incidents(directory)
     metrics = FlowMetrics()
@@ -49,11 +50,11 @@ def run_flows(parts: Parts) -> None:
         producer=settings.producer,
         registry=settings.registry,
         directory=directory,
-        topics=TaskTopics(partitions),
+        topics=TaskTopics(tasks.routed, begun=tasks.begun),
         group=FLOWS_GROUP,
         instance_id=instance_of(name, settings.directory),
         folder=settings.directory / "flows" / name,
-        progress=progress,
+        progress=HopProgress(store),
         observer=metrics,
         is_replay=clock == BY_DATES,
         lost=gaps_on(settings.kafka, FLOWS_GROUP, directory, incidents),

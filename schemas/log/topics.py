@@ -1,6 +1,6 @@
 """Topics: created, and put right, by onboarding and by nobody else (SE-01).
 
-Nothing here removes or grows a topic: partitions are for life (KF-07).
+Nothing here removes a topic. Partitions are for life (KF-07), but for topics whose readers know how to divide anew (`grow_topics`).
 """
 
 # pyright: reportPrivateImportUsage=false
@@ -19,6 +19,7 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     OffsetSpec,
 )
@@ -106,6 +107,21 @@ def ensure_topics(kafka: Kafka, specs: Mapping[str, TopicSpec]) -> Ensured:
     _wait_until_led(admin, specs)
     corrected = _correct(admin, {topic: specs[topic] for topic in specs if topic not in created})
     return Ensured(created=tuple(created), corrected=tuple(corrected))
+
+
+def grow_topics(kafka: Kafka, topic: str, partitions: int) -> None:
+    """Let a topic have so many partitions; it may have them already. Returns once every partition has a leader.
+
+    Whoever writes by key sends some keys elsewhere from then on: for the topics of the flows' tasks alone, whose readers see to it.
+    Raises Misconfigured when it has more, Transient.
+    """
+    admin = admin_client(kafka)
+    present = partition_counts(admin, [topic]).get(topic, 0)
+    if present > partitions:
+        raise Misconfigured(topic, f"has {present} partitions, more than {partitions}", fix="partitions only grow")
+    if present < partitions:
+        results(admin.create_partitions([NewPartitions(topic, partitions)], operation_timeout=WITHIN_SECONDS))
+    _wait_until_led(admin, {topic: TopicSpec(partitions=partitions)})
 
 
 def ensure_control_topics(kafka: Kafka) -> Ensured:

@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.position import Position
 from streams.engine.effects import Effects, RowChange
-from streams.engine.entry import Live, newest_event, timer
+from streams.engine.entry import Live, newest_event, timer, timer_of
 from streams.engine.inbox.intake import Outgoing
 from streams.engine.inbox.message import COUNT, FACT, message_key, pack
 from streams.operators.flow import Flow, Row, Tell
@@ -20,7 +20,7 @@ class Changes:
     """
 
     def __init__(self, epoch: int, ordinal: int = 0) -> None:
-        self._epoch = epoch
+        self.epoch = epoch
         self.ordinal = ordinal
         self.effects = Effects()
         self.apart: dict[bytes, dict[bytes, bytes | None]] = {}
@@ -43,6 +43,13 @@ class Changes:
         self.effects.changes[key] = value
         if is_apart:
             self.apart.setdefault(prefix, {})[key] = value
+
+    def move(self, prefix: bytes, key: bytes, value: bytes, *, is_here: bool) -> None:
+        """An entry came from another task, or went there; the timer that it stands for is set or cleared with it."""
+        self.put(prefix, key, value if is_here else None, is_apart=True)
+        if (present := timer_of(key, value)) is not None:
+            self.effects.changes[present] = b"" if is_here else None
+            self.timers.setdefault(key[1 : key.index(b"\0")].decode(), {})[present] = is_here
 
     def header(
         self,
@@ -128,4 +135,4 @@ class Changes:
 
     def _next_position(self, offset: int) -> Position:
         self.ordinal += 1
-        return Position(self._epoch, offset + 1, self.ordinal)
+        return Position(self.epoch, offset + 1, self.ordinal)

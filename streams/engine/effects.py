@@ -31,9 +31,14 @@ class RowChange(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Effects:
-    """What a batch came to. `changes` are state entries, None for deleted ones; `queued` counts new queue items by kind."""
+    """What a batch came to.
+
+    `changes` are state entries, None for deleted ones; `queued` counts new queue items by kind; `onward` is for the inbox as
+    `messages` are, before these, and each for the task named with it.
+    """
 
     changes: dict[bytes, bytes | None] = field(default_factory=dict[bytes, bytes | None])
     rows: list[RowChange] = field(default_factory=list[RowChange])
     messages: list[Outgoing] = field(default_factory=list[Outgoing])
+    onward: list[tuple[int, Outgoing]] = field(default_factory=list[tuple[int, Outgoing]])
     queued: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])

@@ -11,11 +11,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from schemas.trace import described
+from streams.engine.division.division import Division
+from streams.engine.division.moving import Moving
 from streams.engine.effects import Effects
 from streams.engine.entry import Live, due_of, fact_of
 from streams.engine.evidence import SubjectEvidence
 from streams.engine.inbox.intake import check_subject
-from streams.engine.inbox.message import COUNT, FACT, GONE, TICK, WATERMARKS, split_key, unpack
+from streams.engine.inbox.message import (
+    COUNT,
+    DIVIDE,
+    FACT,
+    GONE,
+    OF_DIVISION,
+    TICK,
+    WATERMARKS,
+    split_key,
+    unpack,
+)
 from streams.engine.subjects import Store, Subjects
 from streams.engine.time.clock import Clock
 from streams.engine.time.sweep import CURSOR, SLICE_SUBJECTS, Sweep, due, merged
@@ -34,9 +46,11 @@ class Folding:
     `feeds`, kept up to date by whoever knows, are the onboarded feeds: see Subject.
     """
 
-    def __init__(self, flows: Iterable[Flow], store: Store, *, epoch: int = 1) -> None:
+    def __init__(self, flows: Iterable[Flow], store: Store, division: Division | None = None) -> None:
         self._flows = {flow.name: flow for flow in flows}
-        self.subjects = Subjects(store, epoch)
+        self.division = division or Division(0, [1], 1)
+        self.subjects = Subjects(store, self.division.epoch)
+        self._moving = Moving(self.subjects, self.division)
         self._evidence = SubjectEvidence(self.subjects)
         self._clocks: dict[str, Clock] = {}
         self.feeds: frozenset[str] | None = None
@@ -56,6 +70,8 @@ class Folding:
         subjects.begin(0)
         offset = 0
         for offset, key, value in messages:
+            if self._moving.is_anothers(key, value):
+                continue
             for position in self._take(key, unpack(value), offset):
                 yield subjects.close(), position
                 subjects.begin(subjects.changes.ordinal)
@@ -67,7 +83,11 @@ class Folding:
         if kind == FACT and (live := self.subjects.recent(b"s" + key + b"\0")) is not None:
             self._evidence.fact_of_live(live, message)
             return ()
+        if kind in OF_DIVISION:
+            return self._divided(message, offset)
         name, subject = split_key(key)
+        if not subject:
+            return self._to_all(name, key, message, offset)
         flow = self._flows.get(name)
         if flow is None:
             return ()  # a flow that was taken out of the configuration: its state stays until it is dropped
@@ -75,15 +95,35 @@ class Folding:
             self._evidence.fact(flow, subject, message)
         elif kind == COUNT:
             self._evidence.count(flow, subject, message)
-        elif kind == TICK:
-            return self._tick(flow, message, offset)
-        elif kind == GONE:
-            return self._gone(flow, message[1], message[2], offset)
-        elif kind == WATERMARKS:
-            return self._watermarks(flow, message[1], offset)
         else:
-            raise ValueError(f"flow {name}: a message of unknown kind {kind}")
+            raise _unknown(name, kind)
         return ()
+
+    def _to_all(self, name: str, key: bytes, message: Sequence[Any], offset: int) -> Cuts:
+        kind, flow = message[0], self._flows.get(name)
+        self._moving.send_on(key, message)
+        if flow is None:
+            return ()
+        if kind == TICK:
+            return self._tick(flow, message, offset)
+        if kind == GONE:
+            return self._gone(flow, message[1], message[2], offset)
+        if kind == WATERMARKS:
+            return self._watermarks(flow, message[1], offset)
+        raise _unknown(name, kind)
+
+    def _divided(self, message: Sequence[Any], offset: int) -> Cuts:
+        kind, tasks = message[:2]
+        if kind != DIVIDE:
+            self._moving.hear(message)
+            self._clocks.clear()
+        elif tasks > self.division.tasks:  # otherwise it is told again
+            self._fold_dirty(offset)
+            sweep = self._sweep(offset)
+            clocks = [(f"k{name}".encode(), self._clock(flow).entry()) for name, flow in self._flows.items()]
+            for _ in self._moving.divide(tasks, clocks, sweep):
+                yield from self._cut(sweep, offset)
+            self._swept(sweep)
 
     def _gone(self, flow: Flow, feed: str, position: str, offset: int) -> Cuts:
         """The feed's rows up to a position are gone, all at once: look through every subject of the flow."""
@@ -118,7 +158,7 @@ class Folding:
     def _clock(self, flow: Flow) -> Clock:
         if flow.name not in self._clocks:
             feeds = {entry.feed for entry in flow.inputs}
-            self._clocks[flow.name] = Clock.of(self.subjects.store.get(f"k{flow.name}".encode()), feeds)
+            self._clocks[flow.name] = Clock.of(self.subjects.read(f"k{flow.name}".encode()), feeds)
         return self._clocks[flow.name]
 
     def _tick(self, flow: Flow, message: Sequence[Any], offset: int) -> Cuts:
@@ -214,3 +254,7 @@ class Folding:
             self.subjects.set_header(flow, subject.key, live.prefix, outcome.memory, live.wake_at, wake_at)
             subject.memory, live.wake_at = outcome.memory, wake_at
         live.woken_ms = 0
+
+
+def _unknown(flow: str, kind: int) -> ValueError:
+    return ValueError(f"flow {flow}: a message of unknown kind {kind}")

@@ -33,6 +33,11 @@ class Recent:
             self._young[live.prefix] = live
             self._further += entries // ENTRIES_OF_ONE
 
+    def drop(self, prefix: bytes) -> None:
+        """Let go of a subject."""
+        self._young.pop(prefix, None)
+        self._old.pop(prefix, None)
+
     def age(self) -> None:
         """Let go of the old, where the young have become many. Not while a batch holds subjects that it has changed."""
         if len(self._young) + self._further > GENERATION:

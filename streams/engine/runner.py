@@ -108,7 +108,7 @@ class Runner:
             open_writer=setting.open_writer,
             restored=self._restored,
         )
-        self._tasks = Tasks(setting.topics.inbox, open_task)
+        self._tasks = Tasks(setting.topics, open_task)
         self._past = Past({}, setting.progress, setting.replay)
         self._readers: Mapping[str, Sequence[Flow]] = {}
         self._arrivals: dict[tuple[str, bytes], Arrival] = {}
@@ -144,7 +144,13 @@ class Runner:
         self._watermarks.keep_only(positions.keys())
         lacking = self._past.behind()
         try:
-            self._send([*self._watermarks.messages(positions.keys(), behind, lacking, self._observer.clock)])
+            self._send(
+                [
+                    *self._watermarks.messages(
+                        positions.keys(), behind, lacking, self._tasks.routed, self._observer.clock
+                    )
+                ]
+            )
         except BaseException:
             self._watermarks.forget()
             raise
@@ -227,7 +233,7 @@ class Runner:
         outlet = self._outlet = self._outlet or self._open_outlet()
         try:
             append = outlet.append
-            for topic, key, value, partition, _ in bundled(messages, self._topics.inbox, self._topics.partitions):
+            for topic, key, value, partition, _ in bundled(messages, self._topics.inbox, self._tasks.routed):
                 append(topic, key, value, partition=partition, headers=None)
             outlet.flush(FLUSH_SECONDS)
             self._watermarks.sent()

@@ -37,7 +37,7 @@ class Subjects:
 
     def __init__(self, store: Store, epoch: int) -> None:
         self.store = store
-        self._epoch = epoch
+        self.epoch = epoch
         self._recent = Recent()
         self.recent = self._recent.get
         """The subject of a prefix, if it is in memory."""
@@ -48,7 +48,7 @@ class Subjects:
 
     def begin(self, ordinal: int) -> None:
         """A slice begins; what was changed before is durable, and in the store. Events are numbered from here on."""
-        self.changes = Changes(self._epoch, ordinal)
+        self.changes = Changes(self.epoch, ordinal)
         self.dirty = {}
         self._recent.age()
 
@@ -82,13 +82,13 @@ class Subjects:
     def _load(self, live: Live) -> int:
         """Read a subject's entries; how many there are."""
         prefix, waits = live.prefix, live.fold.waits_for is not None
-        is_apart = live.fold.at_tick or waits
+        is_apart = live.fold.at_tick or waits or prefix in self.changes.apart
         if not is_apart and self.store.get(prefix + b"h") is None:
             # Nobody heard of it before: most subjects while a flow reads the past. Asking for one entry costs a tenth of a scan.
             self._put_header(live)
             return 0
         entries = {key: value for key, value in self.store.scan(prefix)}
-        if is_apart:  # facts of this batch went past memory
+        if is_apart:  # facts of this batch went past memory, or entries came from another task
             for key, value in self.changes.apart.get(prefix, {}).items():
                 if value is None:
                     entries.pop(key, None)
@@ -138,3 +138,20 @@ class Subjects:
             self.set_header(flow, subject, prefix, memory, wake_at, NEXT_TICK)
             if live is not None:
                 live.wake_at = NEXT_TICK
+
+    # ── from task to task ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def rise(self, epoch: int) -> None:
+        """Positions of rows begin with this epoch from here on."""
+        self.epoch = self.changes.epoch = epoch
+
+    def leave(self, key: bytes, rest: bytes, value: bytes) -> None:
+        """An entry of a subject goes to another task; `rest` is its key behind the subject's prefix."""
+        prefix = key.removesuffix(rest)
+        self._recent.drop(prefix)
+        self.changes.move(prefix, key, value, is_here=False)
+
+    def come(self, key: bytes, value: bytes) -> None:
+        """An entry comes from another task: a subject's, or a clock."""
+        prefix = key[: key.index(b"\0", key.index(b"\0") + 1) + 1] if key.startswith(b"s") else b""
+        self.changes.move(prefix, key, value, is_here=True)

@@ -18,6 +18,8 @@ from schemas.change import Batch, Record
 from schemas.errors import Transient
 from schemas.feed import FLOW_INBOX, FLOW_STATE
 from streams.engine.derived import DerivedFeed, Written
+from streams.engine.division.division import ENTRY as DIVISION
+from streams.engine.division.division import Division
 from streams.engine.effects import Effects
 from streams.engine.folding import Folding
 from streams.engine.inbox.bundle import bundled, unbundled
@@ -31,11 +33,16 @@ PORTION_MESSAGES = 30_000
 
 @dataclass(frozen=True, slots=True)
 class TaskTopics:
-    """Where the tasks read and keep their state: both topics have `partitions`, one for each task."""
+    """Where the tasks read and keep their state: both topics have a partition for each task.
+
+    Messages are sent to `partitions` of them; there may be more, which are about to take over their part. `begun` is with how many
+    the flows began, if that was another number (streams/engine/division/division.py).
+    """
 
     partitions: int
     inbox: str = FLOW_INBOX
     state: str = FLOW_STATE
+    begun: int = 0
 
 
 class Writer(Protocol):
@@ -99,7 +106,9 @@ class Task:
         except BaseException:
             self._writer.close()
             raise
-        self._folding = Folding(flows, self._state)
+        begun = topics.begun or topics.partitions
+        division = Division.of(self._state.get(DIVISION), partition, begun, topics.partitions)
+        self._folding = Folding(flows, self._state, division)
         self._feeds: Mapping[str, FeedEntry] | None = None
         self._position = self._state.position
 
@@ -122,6 +131,11 @@ class Task:
                     summary.queued[kind] = summary.queued.get(kind, 0) + count
                 alive()
         return summary
+
+    @property
+    def routed(self) -> int:
+        """By how many messages are sent, as far as it has heard."""
+        return self._folding.division.routed
 
     def close(self) -> None:
         """Release the local store and the broker."""
@@ -146,7 +160,7 @@ class Task:
             place = (change.flow, change.feed, change.op)
             count, former_bytes = summary.emitted.get(place, (0, 0))
             summary.emitted[place] = (count + 1, former_bytes + size_bytes)
-        yield from bundled(effects.messages, self._topics.inbox, self._topics.partitions)
+        yield from bundled(effects.messages, self._topics.inbox, self.routed, effects.onward)
         for key, value in logged(effects.changes):
             yield self._topics.state, key, value, self._partition, None
 

@@ -6,14 +6,16 @@ from collections.abc import Callable, Collection, Mapping
 
 from schemas.agreement.directory import FeedEntry
 from schemas.change import Batch, Partition
-from streams.engine.task import Summary, Task
+from streams.engine.task import Summary, Task, TaskTopics
 
 
 class Tasks:
     """Opens a task with its first batch, and closes one that failed: what is opened again fences it and reads back its state."""
 
-    def __init__(self, inbox: str, open_task: Callable[[int], Task]) -> None:
-        self._inbox = inbox
+    def __init__(self, topics: TaskTopics, open_task: Callable[[int], Task]) -> None:
+        self._inbox = topics.inbox
+        self.routed = topics.partitions
+        """By how many messages are sent, as far as any task here has heard."""
         self._open_task = open_task
         self._open: dict[int, Task] = {}
 
@@ -24,11 +26,13 @@ class Tasks:
             task = self._open.get(number)
             if task is None:
                 task = self._open[number] = self._open_task(number)
-            return task.handle(batch, feeds, alive)
+            summary = task.handle(batch, feeds, alive)
         except BaseException:
             if (failed := self._open.pop(number, None)) is not None:
                 failed.close()
             raise
+        self.routed = max(self.routed, task.routed)
+        return summary
 
     def keep_only(self, places: Collection[Partition]) -> None:
         """Let go of tasks that are no longer ours."""

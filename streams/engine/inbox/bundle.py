@@ -8,6 +8,7 @@ there. A record with a key and a subject is one message, as earlier versions wro
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from struct import unpack_from
@@ -25,30 +26,51 @@ _MIX = 0x5BD1E995
 _32 = 0xFFFFFFFF
 
 
-def bundled(messages: Iterable[Outgoing], inbox: str, partitions: int) -> Iterator[Written]:
-    """Messages as records of the inbox: to their subjects' partitions, or to all where they name none; in the order given."""
-    waiting: list[list[bytes]] = [[] for _ in range(partitions)]
-    sizes = [0] * partitions
+def bundled(
+    messages: Iterable[Outgoing], inbox: str, partitions: int, onward: Iterable[tuple[int, Outgoing]] = ()
+) -> Iterator[Written]:
+    """Messages as records of the inbox, in the order given: to their subjects' partitions, or to all where they name none.
 
-    def closed(*numbers: int) -> Iterator[Written]:
-        for partition in numbers:
-            if waiting[partition]:
-                yield inbox, None, pack(waiting[partition]), partition, None
-                waiting[partition], sizes[partition] = [], 0
-
+    Before them goes `onward`, to the partition that is named with each.
+    """
+    bundles = _Bundles(inbox)
+    for partition, message in onward:
+        yield from bundles.put(message, partition)
     for message in messages:
-        key, value = message.key, message.value
-        if key.endswith(b"\0"):  # to all, behind everything that came before it
-            yield from closed(*range(partitions))
+        if message.key.endswith(b"\0"):
             for partition in range(partitions):
-                yield inbox, key, value, partition, None
-            continue
-        partition = partition_of(key, partitions)
-        waiting[partition] += (key, value)
-        sizes[partition] += len(key) + len(value)
-        if sizes[partition] >= BUNDLE_BYTES:
-            yield from closed(partition)
-    yield from closed(*range(partitions))
+                yield from bundles.put(message, partition)
+        else:
+            yield from bundles.put(message, partition_of(message.key, partitions))
+    yield from bundles.close()
+
+
+class _Bundles:
+    """What waits for a record to be full, by partition."""
+
+    def __init__(self, inbox: str) -> None:
+        self._inbox = inbox
+        self._waiting: defaultdict[int, list[bytes]] = defaultdict(list)
+        self._sizes: defaultdict[int, int] = defaultdict(int)
+
+    def put(self, message: Outgoing, partition: int) -> Sequence[Written]:
+        """Take a message; the records that are to be written now."""
+        key, value = message.key, message.value
+        if key.endswith(b"\0"):  # a record of its own, behind everything that came before it
+            return (*self._closed(partition), (self._inbox, key, value, partition, None))
+        self._waiting[partition] += (key, value)
+        self._sizes[partition] += len(key) + len(value)
+        return self._closed(partition) if self._sizes[partition] >= BUNDLE_BYTES else ()
+
+    def close(self) -> Iterator[Written]:
+        """What still waits."""
+        for partition in list(self._waiting):
+            yield from self._closed(partition)
+
+    def _closed(self, partition: int) -> Sequence[Written]:
+        waiting = self._waiting.pop(partition, None)
+        self._sizes.pop(partition, None)
+        return ((self._inbox, None, pack(waiting), partition, None),) if waiting else ()
 
 
 def unbundled(record: Record) -> Sequence[tuple[int, bytes, bytes]]:

@@ -52,7 +52,8 @@ class Past:
     def begin(self, partition: Partition, next_offset: int) -> None:
         """A partition is read live from this offset on: open what its flows miss before it. Raises Transient."""
         if self._taken is None:
-            self._taken = {key: frozenset(record["flows"]) for key, record in self._progress.load().items()}
+            taken = {key: record for key, record in self._progress.load().items() if "|" in key}
+            self._taken = {key: frozenset(record["flows"]) for key, record in taken.items()}
         if partition in self._open:
             return
         taken, readers = self._taken.get(_key(partition), frozenset()), frozenset(self.readers.get(partition[0], ()))

@@ -1,0 +1,1 @@
+"""How the flows' subjects are divided among tasks, and how more tasks take over their part while all go on."""
