@@ -16,6 +16,7 @@ from schemas.log.fatal import unwrapped
 
 RUN_RECORDS = 512
 """Records per run: the grain of the watermark between two looks at it."""
+METADATA_SECONDS = 10.0
 
 
 Headers = Sequence[tuple[str, bytes]]
@@ -137,6 +138,8 @@ class Lane:
             except KafkaException as error:
                 if error.args[0].fatal():
                     self.fail(error.args[0], topic)
+                elif has_grown(self._line.producer, error, topic, partition):
+                    continue
                 raise _refused(error.args[0], topic) from error
         run.appended += 1
         if run.appended >= RUN_RECORDS:
@@ -238,6 +241,17 @@ class Lane:
                 self._failure = self._failure or error
             finally:
                 line.lock.release()
+
+
+def has_grown(producer: Producer, error: KafkaException, topic: str, partition: int) -> bool:
+    """Whether a record was refused only because its partition is newer than what the producer knew, which it knows from here on."""
+    if error.args[0].code() != KafkaError._UNKNOWN_PARTITION:
+        return False
+    try:
+        known = producer.list_topics(timeout=METADATA_SECONDS).topics  # by one name, it could be created
+    except KafkaException:
+        return False
+    return topic in known and partition in known[topic].partitions
 
 
 def _refused(error: KafkaError, topic: str) -> MeshError:

@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from schemas.errors import Transient
 from schemas.log.fatal import unwrapped
 from schemas.log.kafka import Kafka
-from schemas.log.lane import Headers, Outgoing
+from schemas.log.lane import Headers, Outgoing, has_grown
 from schemas.log.writer import SETTINGS
 
 TRANSACTION_TIMEOUT_MS = 60_000
@@ -95,6 +95,9 @@ class TransactionWriter:
                     self._producer.produce(topic, value, key, partition, headers=list(headers))
             except BufferError:
                 self._producer.poll(0.05)
+            except KafkaException as error:
+                if not has_grown(self._producer, error, topic, partition):
+                    raise
             else:
                 return
 

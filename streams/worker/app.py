@@ -29,6 +29,7 @@ from faust.types import Message
 
 from schemas.change import Partition
 from schemas.errors import Transient
+from schemas.log.group.assigned import unassigned
 from schemas.log.kafka import Kafka
 from schemas.trace import described
 from streams.worker.credentials import credentials
@@ -257,10 +258,18 @@ class StreamWorker:
         """Make sure of the first assignment.
 
         The broker answers a static member that comes back from memory, without looking at what it subscribes to now. A
-        topic that came while it was away is then nobody's; a joining with a changed greeting makes the group assign anew.
+        topic or a partition that came while it was away is then nobody's; a joining with a changed greeting makes the group
+        assign anew.
         """
-        if self._instance_id and not assigned.issuperset(channel.topics):
-            _logger.info("asking for a fresh assignment: %s", ", ".join(sorted({*channel.topics} - assigned)))
+        if not self._instance_id:
+            return
+        loop = asyncio.get_running_loop()
+        if not assigned.issuperset(channel.topics):
+            nobodys = sorted({*channel.topics} - assigned)
+        else:
+            nobodys = await loop.run_in_executor(None, unassigned, self._kafka, self._group, list(channel.topics))
+        if nobodys:
+            _logger.info("asking for a fresh assignment: %s", ", ".join(nobodys))
             await consumer.rejoin()
 
     async def _follow(self, app: faust.App, channel: Any) -> None:
