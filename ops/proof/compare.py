@@ -105,7 +105,7 @@ def _shown(field: Field, grant: Grant, hash_key: bytes | None) -> Callable[[Any]
                 fix="give the subscriber's hash key, and hash text columns only",
             )
         return lambda value: None if value is None else hmac.new(hash_key, value.encode(), hashlib.sha256).hexdigest()
-    return lambda value: plain(field, mask, value)
+    return plain(field, mask)
 
 
 def _hidden(text: str | None) -> str | None:

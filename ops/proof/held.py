@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ops.proof.plain import plain
+from ops.proof.plain import Read, plain
 from schemas.agreement.grant import Grant, Mask
-from schemas.contract import Contract, Field
+from schemas.contract import Contract
 from sinks.copy import Copy, Held, granted
 
 Key = tuple[Any, ...]
@@ -18,20 +18,21 @@ Rows = dict[Key, tuple[Any, ...]]
 def held(copy: Copy, grant: Grant, contract: Contract) -> Rows:
     """The newest state of each key. Raises Misconfigured for a format that cannot be read, Transient."""
     fields = granted(grant, contract)
-    key_fields = [field for field in fields if field.is_key]
+    reads = [(field.name, plain(field, grant.mask.get(field.name, Mask.FULL))) for field in fields]
+    key_reads = [read for field, read in zip(fields, reads, strict=True) if field.is_key]
     places = [place for place, field in enumerate(fields) if field.is_key]
     rows: Rows = {}
     newest: dict[Key, Held] = {}
     truncated = ""
     for event in copy.held(grant, contract):
         if not event.token:
-            values = _take(event.row, grant, fields)
+            values = _take(event.row, reads)
             rows[tuple(values[place] for place in places)] = values
             continue
         if event.op == "t":
             truncated = max(truncated, event.token)
             continue
-        key = _take(event.row, grant, key_fields)
+        key = _take(event.row, key_reads)
         known = newest.get(key)
         if known is None or known.token < event.token:
             row = event.row
@@ -40,10 +41,9 @@ def held(copy: Copy, grant: Grant, contract: Contract) -> Rows:
             newest[key] = Held(row, event.token, event.op)
     for key, event in newest.items():
         if event.op != "d" and event.token >= truncated:
-            rows[key] = _take(event.row, grant, fields)
+            rows[key] = _take(event.row, reads)
     return rows
 
 
-def _take(row: Mapping[str, Any], grant: Grant, fields: Iterable[Field]) -> tuple[Any, ...]:
-    masks = grant.mask
-    return tuple(plain(field, masks.get(field.name, Mask.FULL), row[field.name]) for field in fields)
+def _take(row: Mapping[str, Any], reads: Iterable[tuple[str, Read]]) -> tuple[Any, ...]:
+    return tuple([read(row[name]) for name, read in reads])

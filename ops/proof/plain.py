@@ -26,27 +26,68 @@ _SPAN = re.compile(
 )
 
 
-def plain(field: Field, mask: Mask, value: Any) -> Any:
-    """A value of `field`, made comparable; what a mask made of it is compared as it is."""
-    return value if mask in {Mask.HASH, Mask.MASK} else _plain(field.branches[0], value)
+Read = Callable[[Any], Any]
 
 
-def _plain(kind: AvroType, value: Any) -> Any:
+def plain(field: Field, mask: Mask) -> Read:
+    """What makes a value of `field` comparable; what a mask made of it is compared as it is."""
+    return _as_it_is if mask in {Mask.HASH, Mask.MASK} else _nullable(field.branches[0])
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _nullable(kind: AvroType) -> Read:
+    read = _reader(kind)
+    return lambda value: None if value is None else read(value)
+
+
+def _reader(kind: AvroType) -> Read:
+    """For values that are not null."""
     if isinstance(kind, list):
         kind = next(branch for branch in kind if branch != "null")
     about: Mapping[str, Any] = kind if isinstance(kind, Mapping) else {"type": kind}
-    if value is None:
-        return None
     match about.get("logicalType") or about["type"]:
-        case "array" if isinstance(items := _parsed(value), list | tuple):
-            return tuple(_plain(about["items"], item) for item in items)
-        case "map" if isinstance(entries := _parsed(value), Mapping):
-            return {name: _plain(about["values"], item) for name, item in entries.items()}
-        case "record" if isinstance(parts := _span(value) or _parsed(value), Mapping):
-            names = {entry["name"]: entry["type"] for entry in about["fields"]}
-            return {name: _plain(names.get(name, "string"), part) for name, part in parts.items()}
+        case "array":
+            return _array(_nullable(about["items"]))
+        case "map":
+            return _map(_nullable(about["values"]))
+        case "record":
+            return _record({entry["name"]: _nullable(entry["type"]) for entry in about["fields"]})
         case name:
-            return _SCALARS.get(name, lambda scalar: scalar)(value)
+            return _SCALARS.get(name, _as_it_is)
+
+
+def _array(item: Read) -> Read:
+    def read(value: Any) -> Any:
+        items = _parsed(value)
+        return tuple(map(item, items)) if isinstance(items, list | tuple) else value
+
+    return read
+
+
+def _map(item: Read) -> Read:
+    def read(value: Any) -> Any:
+        entries = _parsed(value)
+        return {name: item(part) for name, part in entries.items()} if isinstance(entries, Mapping) else value
+
+    return read
+
+
+def _record(reads: Mapping[str, Read]) -> Read:
+    def read(value: Any) -> Any:
+        parts = _span(value) or _parsed(value)
+        if not isinstance(parts, Mapping):
+            return value
+        return {name: reads.get(name, _unknown)(part) for name, part in parts.items()}
+
+    return read
+
+
+def _unknown(value: Any) -> Any:
+    """A part of a record that its schema does not name: by its text."""
+    return None if value is None else _text(value)
 
 
 def _decimal(value: Any) -> Any:

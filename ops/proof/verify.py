@@ -20,9 +20,8 @@ from rich.table import Table
 from ops.command.terminal import report_console
 from ops.former_connections import settle
 from ops.kinds.sinks import SINKS
-from ops.kinds.sources import kind_of
 from ops.proof.compare import Comparison, compare
-from ops.proof.feed_rows import feed_rows
+from ops.proof.sources import Sources
 from ops.settings import Connections, Settings
 from ops.trust.hash_key import HashKeys, needs_key
 from ops.watch.flow_backlog import Backlog
@@ -166,6 +165,7 @@ def _until_exact(
 ) -> Verified:
     left = {entry.grant.grant_id: entry for entry in sorted(entries, key=lambda entry: entry.grant.grant_id)}
     derived = {name for name, entry in left.items() if directory.is_derived(entry.grant.feed)}
+    sources = Sources(settings, directory)
     comparisons: dict[str, Comparison | None] = dict.fromkeys(left)
     unread: dict[str, MeshError] = {}
     told = ""
@@ -178,9 +178,11 @@ def _until_exact(
                 deadline = min(time.monotonic() + within_seconds, started + FLOWS_WITHIN_SECONDS)
         is_last = time.monotonic() >= deadline
         is_ready = is_last or backlog is None or backlog.records == 0
-        for name in [name for name in left if name not in derived or is_ready]:
+        sources.forget()
+        due = [name for name in left if name not in derived or is_ready]
+        for name in sorted(due, key=lambda name: left[name].grant.feed):
             try:
-                found = comparisons[name] = _compare(settings, directory, left[name], receiver_log)
+                found = comparisons[name] = _compare(sources, left[name], receiver_log)
             except (Transient, Misconfigured) as error:
                 unread[name] = error  # one subscriber's trouble is not another's (invariant 8)
                 continue
@@ -201,26 +203,17 @@ def _progress(left: int, total: int, backlog: Backlog | None) -> str:
     return f"{line}; the flows have {backlog.records:,} records left" if backlog and backlog.records else line
 
 
-def _compare(
-    settings: Settings, directory: Directory, entry: GrantEntry, receiver_log: Path | None
-) -> Comparison | None:
-    grant = entry.grant
+def _compare(sources: Sources, entry: GrantEntry, receiver_log: Path | None) -> Comparison | None:
+    grant, directory, connections = entry.grant, sources.directory, sources.connections
     contract = directory.feeds[grant.feed].contract
-    connections = Connections(settings.directory)
     copy = _copy(directory, entry, connections, receiver_log)
     if copy is None:
         return None
     if not grant.is_active(datetime.now(UTC)):
         return compare(grant, contract, (), copy)
     hash_key = HashKeys(connections, lambda: directory)(grant.subscriber) if needs_key([grant]) else None
-    if directory.is_derived(grant.feed):
-        return compare(grant, contract, feed_rows(settings, [directory.feeds[grant.feed]])[grant.feed], copy, hash_key)
-    agency = directory.agencies[contract.agency]
-    config, rows = agency.source(contract.source), kind_of(agency, contract.source).rows
-    if config is None or rows is None:
-        return None
-    address = connections.sources.address_of(contract.agency, contract.source)
-    return compare(grant, contract, rows(config, address, contract), copy, hash_key)
+    rows = sources.rows(grant.feed)
+    return None if rows is None else compare(grant, contract, rows, copy, hash_key)
 
 
 def _copy(directory: Directory, entry: GrantEntry, connections: Connections, receiver_log: Path | None) -> Copy | None:

@@ -100,14 +100,14 @@ class Grown:
         console, wanted = report_console(), self.tasks.wanted
         if not self.is_complete:
             console.print(
-                f"{wanted} tasks, of which the new ones have not all of their part yet: everything flows meanwhile;"
+                f"{_tasks(wanted)}, of which the new ones have not all of their part yet: everything flows meanwhile;"
                 f" `mesh tasks {wanted}` goes on with it",
                 soft_wrap=True,
             )
         elif wanted != self.former:
-            console.print(f"{wanted} tasks now, {self.former} before: so many workers can share the flows' work")
+            console.print(f"{_tasks(wanted)} now, {self.former} before: so many workers can share the flows' work")
         else:
-            console.print(f"{wanted} tasks: so many workers can share the flows' work")
+            console.print(f"{_tasks(wanted)}: so many workers can share the flows' work")
 
 
 class TaskGrowth:
@@ -191,6 +191,10 @@ def _check(tasks: FlowTasks, wanted: int) -> None:
     if wanted < tasks.routed or wanted % tasks.routed:
         raise Misconfigured(
             f"{wanted} tasks",
-            f"there are {tasks.routed}, and their number grows by multiples",
+            f"there is a number of {tasks.routed} now, which grows by multiples",
             fix=f"ask for {tasks.routed * 2}, {tasks.routed * 3}, {tasks.routed * 4} or more of the kind",
         )
+
+
+def _tasks(number: int) -> str:
+    return "1 task" if number == 1 else f"{number} tasks"
