@@ -263,11 +263,9 @@ class StreamWorker:
         """
         if not self._instance_id:
             return
-        loop = asyncio.get_running_loop()
-        if not assigned.issuperset(channel.topics):
-            nobodys = sorted({*channel.topics} - assigned)
-        else:
-            nobodys = await loop.run_in_executor(None, unassigned, self._kafka, self._group, list(channel.topics))
+        nobodys = sorted({*channel.topics} - assigned)
+        if not nobodys:
+            nobodys = await asyncio.to_thread(unassigned, self._kafka, self._group, list(channel.topics))
         if nobodys:
             _logger.info("asking for a fresh assignment: %s", ", ".join(nobodys))
             await consumer.rejoin()
