@@ -21,6 +21,7 @@ from ops.bench import machine, subject
 from ops.bench.capture import measure_snapshot, measure_stream
 from ops.bench.delivery import measure_latency, measure_sink_beside
 from ops.bench.figure import Figures
+from ops.bench.flows.growth import measure_growth
 from ops.bench.flows.measure import measure_flows
 from ops.bench.fold import measure_stateful
 from ops.bench.relay import measure_egress
@@ -34,6 +35,7 @@ MEASUREMENTS: Mapping[str, Callable[[Stage, Figures, Scale], None]] = {
     "egress": measure_egress,
     "stateful": measure_stateful,
     "flows": measure_flows,
+    "growth": measure_growth,
     "sink": measure_sink_beside,
     "latency": measure_latency,
 }

@@ -26,6 +26,8 @@ class Scale:
     """How large the city is whose flows are measured, against Guangzhou."""
     living: int = 60_000
     """Changes behind the opening day that the flows fold."""
+    subjects: tuple[int, ...] = (10_000, 100_000, 1_000_000, 10_000_000)
+    """Among how many subjects a change is folded, to see whether that costs more where there are many."""
 
 
 QUICK = Scale(
@@ -40,5 +42,6 @@ QUICK = Scale(
     further_grants=(2,),
     town=1 / 10_000,
     living=5_000,
+    subjects=(10_000, 100_000),
 )
 """Every measurement once, small, and without peers: whether all of it still works, and no figure is far from what it was."""

@@ -21,6 +21,7 @@ from schemas.log.transaction import TransactionWriter
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 from streams.engine.runner import Runner, RunnerObserver, RunnerSetting
+from streams.engine.state import STATE_MEMORY_BYTES, StateMemory
 from streams.engine.task import TaskTopics
 from streams.engine.time.past import PastProgress
 from streams.operators.flow import Flow
@@ -31,6 +32,7 @@ from streams.worker.worker import HeldUp
 
 TASKS = "MESH_FLOW_TASKS"
 CLOCK = "MESH_FLOW_CLOCK"
+MEMORY = "MESH_FLOW_MEMORY_MIB"
 BY_COMMITS, BY_DATES = "commits", "dates"
 TASKS_DEFAULT = 4
 """Tasks that the flows begin with: so many workers can share their work. `mesh tasks` lets there be more."""
@@ -84,13 +86,15 @@ def run_worker(
     progress: PastProgress,
     observer: RunnerObserver,
     is_replay: bool = False,
+    state_memory_bytes: int = STATE_MEMORY_BYTES,
     producer: Mapping[str, str] | None = None,
     lost: Lost = never_accepted,
     held_up: HeldUp = lambda _: None,
 ) -> None:
     """One worker of `group` until `stop`, in a process of its own, whose collector it sets.
 
-    `folder` is its own; `instance_id` and `is_replay` as in StreamWorker and Runner, `producer` as in Settings.
+    `folder` is its own; `instance_id` and `is_replay` as in StreamWorker and Runner, `producer` as in Settings. The local stores of
+    its tasks together hold `state_memory_bytes` in memory.
     """
     gc.set_threshold(*CYCLES_LOOKED_FOR)
     with (
@@ -111,6 +115,7 @@ def run_worker(
                     replay=partial(read_range, kafka),
                     observer=observer,
                     is_replay=is_replay,
+                    memory=StateMemory(state_memory_bytes),
                 )
             )
         ) as runner,

@@ -9,13 +9,14 @@ from ops.metrics.flow_metrics import FlowMetrics
 from ops.metrics.lag_watch import LagWatch, flow_report, flow_topics, watching
 from ops.redelivery.gaps import gaps_on
 from ops.run.flow_tasks import FlowTasks
-from ops.run.flow_worker import BY_COMMITS, BY_DATES, CLOCK, TASKS, TASKS_DEFAULT, run_worker
+from ops.run.flow_worker import BY_COMMITS, BY_DATES, CLOCK, MEMORY, TASKS, TASKS_DEFAULT, run_worker
 from ops.run.parts import HopProgress, Parts
 from ops.watch.held_up import HeldUpGroup
 from ops.watch.lag import FLOWS_GROUP
 from ops.watch.open_transactions import OpenTransactions
 from schemas.errors import Misconfigured
 from schemas.feed import FLOW_INTAKE
+from streams.engine.state import STATE_MEMORY_BYTES
 from streams.engine.task import TaskTopics
 from streams.flows import FLOWS
 
@@ -23,12 +24,8 @@ from streams.flows import FLOWS
 def run_flows(parts: Parts) -> None:
     """Fold until the process is to stop: all flows, for the workers of the group share every one of them."""
     settings, name = parts.settings, parts.name
-    try:
-        asked = int(os.environ.get(TASKS, TASKS_DEFAULT))
-    except ValueError as error:
-        raise Misconfigured(
-            TASKS, "is no number", fix="leave it unset, or say how many tasks share the work"
-        ) from error
+    asked = _number(TASKS, TASKS_DEFAULT, fix="leave it unset, or say how many tasks share the work")
+    memory = _number(MEMORY, STATE_MEMORY_BYTES >> 20, fix="leave it unset, or say how many MiB the stores may hold")
     clock = os.environ.get(CLOCK, BY_COMMITS)
     if clock not in {BY_COMMITS, BY_DATES}:
         raise Misconfigured(
@@ -57,6 +54,18 @@ def run_flows(parts: Parts) -> None:
         progress=HopProgress(store),
         observer=metrics,
         is_replay=clock == BY_DATES,
+        state_memory_bytes=memory << 20,
         lost=gaps_on(settings.kafka, FLOWS_GROUP, directory, incidents),
         held_up=HeldUpGroup(incidents, name),
     )
+
+
+def _number(setting: str, default: int, *, fix: str) -> int:
+    """A setting that is a whole number above 0."""
+    try:
+        number = int(os.environ.get(setting, default))
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise Misconfigured(setting, "is no number above 0", fix=fix)
+    return number

@@ -42,7 +42,8 @@ def read_range(kafka: Kafka, topic: str, partition: int, start: int, end: int) -
         position = start
         quiet_until = time.monotonic() + BROKER_WITHIN_SECONDS
         while position < end:
-            messages = consumer.consume(2_000, 0.1)
+            first = consumer.poll(0.1)  # then what is there: to wait for more would be to wait at the end, too
+            messages = [first, *consumer.consume(SLICE_RECORDS - 1, 0)] if first is not None else []
             records = [record_of(message) for message in messages if message.error() is None]
             if records:
                 position = records[-1].offset + 1

@@ -56,8 +56,8 @@ class Live(msgspec.Struct):
 
 def restore(live: Live, rest: bytes, value: bytes) -> None:
     """Put one entry of a subject into place; `rest` is its key behind the subject's prefix."""
-    kind, parts, subject = rest[:1], rest[1:].decode().split("\0"), live.subject
-    content = unpack(value)
+    kind, subject, content = rest[:1], live.subject, unpack(value)
+    parts = rest[1:].decode().split("\0")
     match kind:
         case b"h":
             subject.memory, live.wake_at = content

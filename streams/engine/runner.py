@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +24,7 @@ from streams.egress.route import Outlet
 from streams.engine.inbox.arrival import TRUNCATE, Arrival, Arrived
 from streams.engine.inbox.bundle import bundled
 from streams.engine.inbox.intake import Intake, Outgoing, feeds_of
-from streams.engine.state import Changelog
+from streams.engine.state import Changelog, StateMemory
 from streams.engine.task import Summary, Task, TaskTopics, Writer
 from streams.engine.tasks import Tasks
 from streams.engine.time.past import Past, PastProgress, Replay, readers_of
@@ -79,6 +79,7 @@ class RunnerSetting:
     replay: Replay
     observer: RunnerObserver
     is_replay: bool = False
+    memory: StateMemory = field(default_factory=StateMemory)
     now: Callable[[], float] = time.time
 
 
@@ -107,6 +108,7 @@ class Runner:
             changelog=setting.changelog,
             open_writer=setting.open_writer,
             restored=self._restored,
+            memory=setting.memory,
         )
         self._tasks = Tasks(setting.topics, open_task)
         self._past = Past({}, setting.progress, setting.replay)

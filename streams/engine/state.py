@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from rocksdict import BlockBasedOptions, Options, Rdict, WriteBatch
+from rocksdict import BlockBasedIndexType, BlockBasedOptions, Cache, Options, Rdict, WriteBatch, WriteBufferManager
 
 from schemas.change import Batch
 from streams.engine.entry import TIMER_PREFIX, timer_of
@@ -24,6 +24,7 @@ from streams.engine.inbox.message import pack, unpack
 POSITION = b"@"
 CHECKPOINT = b"!"
 WRITE_BUFFER_BYTES = 16 << 20
+STATE_MEMORY_BYTES = 256 << 20
 TRUST_SECONDS = 3 * 24 * 3600
 """How old a local checkpoint may be: below the time for which the changelog keeps deletes (schemas/log/topics.py, 7 days)."""
 TELL_RECORDS = 500_000
@@ -43,6 +44,17 @@ class Changelog(Protocol):
         ...
 
 
+class StateMemory:
+    """What the local stores of one worker's tasks hold in memory together: blocks, indexes, filters, and what is not written yet.
+
+    A bound, however many subjects there are: what has no room is read from the disk again.
+    """
+
+    def __init__(self, size_bytes: int = STATE_MEMORY_BYTES) -> None:
+        self.cache = Cache(size_bytes)
+        self.buffers = WriteBufferManager.new_write_buffer_manager_with_cache(size_bytes // 2, False, self.cache)
+
+
 class State:
     """The entries of one task: a `folding.Store`. Owned by one thread.
 
@@ -55,13 +67,15 @@ class State:
         partition: int,
         changelog: Changelog,
         *,
+        memory: StateMemory | None = None,
         now: Callable[[], float] = time.time,
         restored: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> None:
         self._folder = folder
         self._partition = partition
         self._now = now
-        self._store = _open(folder)
+        self._memory = memory or StateMemory()
+        self._store = _open(folder, self._memory)
         try:
             self._restore(changelog, restored)
         except BaseException:
@@ -115,7 +129,7 @@ class State:
             )
             self._store.close()
             shutil.rmtree(self._folder)
-            self._store = _open(self._folder)
+            self._store = _open(self._folder, self._memory)
             start = 0
         start = max(start, low)
         done, told, total = 0, 0, high - start
@@ -152,13 +166,19 @@ def logged(changes: Mapping[bytes, bytes | None]) -> Iterator[tuple[bytes, bytes
     return ((key, value) for key, value in changes.items() if not key.startswith(TIMER_PREFIX))
 
 
-def _open(folder: Path) -> Rdict:
+def _open(folder: Path, memory: StateMemory) -> Rdict:
     folder.mkdir(parents=True, exist_ok=True)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     # Each task has two of these; by default they grow to 64 MiB each for an hour, which looks like a leak and is of no use.
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_write_buffer_manager(memory.buffers)
     table = BlockBasedOptions()
     table.set_bloom_filter(10, block_based=False)  # a subject that is new is asked for, and is nowhere
+    table.set_block_cache(memory.cache)
+    table.set_cache_index_and_filter_blocks(True)  # otherwise they grow with the subjects, without a bound
+    table.set_index_type(BlockBasedIndexType.two_level_index_search())
+    table.set_partition_filters(True)
+    table.set_pin_top_level_index_and_filter(True)
     options.set_block_based_table_factory(table)
     return Rdict(str(folder), options)

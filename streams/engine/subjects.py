@@ -39,6 +39,7 @@ class Subjects:
         self.store = store
         self.epoch = epoch
         self._recent = Recent()
+        self._is_new_likely = True
         self.recent = self._recent.get
         """The subject of a prefix, if it is in memory."""
         self.dirty: dict[bytes, Live] = {}
@@ -83,11 +84,15 @@ class Subjects:
         """Read a subject's entries; how many there are."""
         prefix, waits = live.prefix, live.fold.waits_for is not None
         is_apart = live.fold.at_tick or waits or prefix in self.changes.apart
-        if not is_apart and self.store.get(prefix + b"h") is None:
-            # Nobody heard of it before: most subjects while a flow reads the past. Asking for one entry costs a tenth of a scan.
+        # While a flow reads the past most subjects are new, and asking for one entry costs a tenth of a scan; later few are.
+        if not is_apart and self._is_new_likely and self.store.get(prefix + b"h") is None:
             self._put_header(live)
             return 0
         entries = {key: value for key, value in self.store.scan(prefix)}
+        self._is_new_likely = not entries
+        if not is_apart and not entries:
+            self._put_header(live)
+            return 0
         if is_apart:  # facts of this batch went past memory, or entries came from another task
             for key, value in self.changes.apart.get(prefix, {}).items():
                 if value is None:

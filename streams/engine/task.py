@@ -24,7 +24,7 @@ from streams.engine.effects import Effects
 from streams.engine.folding import Folding
 from streams.engine.inbox.bundle import bundled, unbundled
 from streams.engine.inbox.message import pack
-from streams.engine.state import POSITION, Changelog, State, logged
+from streams.engine.state import POSITION, Changelog, State, StateMemory, logged
 from streams.operators.flow import Flow
 
 PORTION_MESSAGES = 30_000
@@ -90,6 +90,7 @@ class Task:
         changelog: Changelog,
         open_writer: Callable[[str], Writer],
         restored: Callable[[int, int, int], None],
+        memory: StateMemory | None = None,
     ) -> None:
         self._partition = partition
         self._topics = topics
@@ -101,6 +102,7 @@ class Task:
                 folder / str(partition),
                 partition,
                 changelog,
+                memory=memory,
                 restored=lambda done, total: restored(partition, done, total),
             )
         except BaseException:

@@ -39,6 +39,33 @@ def test_capture_egress_and_merge_are_measured_and_nothing_is_left(temporary: Pa
     assert not children_in(temporary)
 
 
+def test_flows_are_measured_by_a_recording_and_by_how_many_subjects_there_are(temporary: Path) -> None:
+    figures, told = Figures(), io.StringIO()
+    scale = Scale(
+        runs=1,
+        has_peers=False,
+        patience_seconds=0,
+        warm_up_records=0,
+        town=1 / 50_000,
+        living=200,
+        subjects=(200, 4_000),
+    )
+
+    failed = measure(figures, scale, ["flows", "growth"], Console(file=told, width=200))
+
+    assert not failed
+    medians = figures.medians()
+    assert medians.pop("flows_growth") > 0
+    assert 300 < medians.pop("flows_state_bytes") < 1_000, "a row, and the row as it was published"
+    assert all(medians.values())
+    assert medians.keys() == {
+        *("flows_changes_per_second", "flows_cpu_per_change_us", "flows_memory_mib", "flows_restored_per_second")
+    }
+    assert "4,000 subjects" in told.getvalue()
+    assert not list(temporary.iterdir())
+    assert not children_in(temporary)
+
+
 def children_in(folder: Path) -> list[str]:
     """Command lines of living processes that name the folder."""
     found: list[str] = []
