@@ -24,7 +24,7 @@ from streams.engine.inbox.message import pack, unpack
 POSITION = b"@"
 CHECKPOINT = b"!"
 WRITE_BUFFER_BYTES = 16 << 20
-STATE_MEMORY_BYTES = 256 << 20
+STATE_MEMORY_BYTES = 128 << 20
 TRUST_SECONDS = 3 * 24 * 3600
 """How old a local checkpoint may be: below the time for which the changelog keeps deletes (schemas/log/topics.py, 7 days)."""
 TELL_RECORDS = 500_000

@@ -126,31 +126,6 @@ def test_tasks_grow_from_four_to_sixteen_under_load_and_kills(
         print(f"\n  {PARTITIONS} to {GROWN} tasks in {seconds:.0f} s under load and kills; {told}")  # noqa: T201
 
 
-def test_workers_that_were_all_killed_while_it_grew_take_up_the_new_tasks(
-    kafka: Kafka, registry: str, city: City, unique: str, tmp_path: Path
-) -> None:
-    rng = random.Random(SEED)
-    workers = [Worker(kafka, registry, city, tmp_path, f"{unique}-{number}") for number in range(2)]
-    command = Command(kafka, city)
-    topics = [f"{city.prefix}inbox", f"{city.prefix}state"]
-    try:
-        for worker in workers:
-            worker.start()
-        live(city, rng, 500)
-        city.flush()
-        until(lambda: len(feeds.committed_offsets(kafka, f"{city.prefix}flows")) > PARTITIONS, WITHIN_SECONDS, "work")
-        for worker in workers:
-            worker.end(signal.SIGKILL)
-        command.start()
-        until(lambda: len(feeds.end_offsets(kafka, topics)) == 2 * GROWN, WITHIN_SECONDS, "both topics have grown")
-        for worker in workers:  # back at once: the broker answers them from memory
-            worker.start()
-        assert command.end() == 0
-    finally:
-        for worker in workers:
-            worker.end(signal.SIGTERM)
-
-
 def own_subjects(kafka: Kafka, city: City, partition: int, folder: Path, seed: int) -> int:
     """How many subjects a task has, by its changelog; all of them are its own, and it knows among how many it is."""
     state = State(folder / "fresh" / str(partition), partition, StateChangelog(kafka, f"{city.prefix}state"))
