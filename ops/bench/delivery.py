@@ -16,7 +16,7 @@ from ops.bench.figure import Figures
 from ops.bench.growth import drain
 from ops.bench.machine import Others, told
 from ops.bench.scale import Scale
-from ops.bench.sink import measure_limit, measure_sink
+from ops.bench.sink import measure_debezium, measure_limit, measure_sink
 from ops.bench.stage import Stage
 from ops.metrics.scrape import Samples, gather, increase, quantile
 from ops.run.hop import calm_collector
@@ -28,10 +28,14 @@ LIVE_TRANSACTION = 50
 WARM_UP_SECONDS = 5.0
 ARRIVES_WITHIN_SECONDS = 30.0
 LIMIT = "COPY and upsert"
+DEBEZIUM = "Debezium's JDBC sink"
 
 
 def measure_sink_beside(stage: Stage, figures: Figures, scale: Scale) -> None:
-    """`sink_vs_limit`: every row inserted once and updated once, by our sink and by bare COPY and upsert."""
+    """`sink_vs_limit` and `sink_vs_debezium`: every row inserted once and updated once.
+
+    By our sink, by bare COPY and upsert, and by Debezium's JDBC sink, which is timed when it is warm.
+    """
     calm_collector()  # as the delivery process does
     for run in range(1, scale.runs + 1):
         stage.say(f"sink, run {run} of {scale.runs}: {2 * scale.sink_rows:,} changes")
@@ -50,6 +54,12 @@ def measure_sink_beside(stage: Stage, figures: Figures, scale: Scale) -> None:
             noise = max(noise, share)
             stage.say(f"  {name}: {rate.per_second:,.0f}/s, {rate.cpu_micros:.1f} us of our CPU each{told(share)}")
         figures.compare("sink_vs_limit", rates["mesh"], LIMIT, rates[LIMIT], others=noise)
+        if scale.has_peers:
+            stage.settle()
+            theirs = measure_debezium(stage, f"jdbc{run}", rows=scale.sink_rows)
+            stage.say(f"  {DEBEZIUM}: {theirs}")
+            others = max(noise, theirs.others)
+            figures.compare("sink_vs_debezium", rates["mesh"], DEBEZIUM, theirs.per_second, others=others)
 
 
 def measure_latency(stage: Stage, figures: Figures, scale: Scale) -> None:

@@ -45,6 +45,7 @@ BARS: Mapping[str, Bar] = {
     "flows_memory_mib": Bar(title="memory of a worker, MiB", unit=""),
     "flows_restored_per_second": Bar(title="state read back, entries/s", unit=""),
     "sink_vs_limit": Bar(title="PostgreSQL sink", unit="changes/s", at_least=0.6),
+    "sink_vs_debezium": Bar(title="PostgreSQL sink", unit="changes/s", at_least=3),
     "latency_p99_seconds": Bar(title="commit to acknowledgement, p99", unit="s", at_most=0.1),
     "latency_p50_seconds": Bar(title="commit to acknowledgement, p50", unit="s", at_most=0.05),
 }

@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -18,6 +19,9 @@ from uuid import uuid4
 import psycopg
 from confluent_kafka.admin import NewTopic  # pyright: ignore[reportPrivateImportUsage]  -- documented there
 
+from ops.bench.growth import Drained, committed, drain
+from ops.bench.peers import debezium_jdbc
+from ops.bench.stage import Stage
 from schemas.agreement.directory import Directory, GrantEntry
 from schemas.agreement.grant import Grant
 from schemas.agreement.subscriber import SinkConfig, Subscriber
@@ -169,21 +173,49 @@ class _Counter:
         assert not is_parked, f"{subscriber}.{sink} is parked"
 
 
-def measure_sink(kafka: Kafka, dsn: str, *, rows: int = 100_000) -> Rate:
-    """Deliver twice `rows` changes from Kafka into the database: from the first record read to the last commit."""
+@contextmanager
+def filled(kafka: Kafka, rows: int) -> Iterator[tuple[_Feed, str]]:
+    """The topic of a grant with twice `rows` changes: every row created, then updated. It is gone afterwards."""
     feed = _Feed()
     topic = out_topic(feed.grant.grant_id)
     admin = admin_client(kafka)
     for created in admin.create_topics([NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1)]).values():
         created.result(30)
-    log = Log(kafka, client_id="bench")
-    for version in (0, 1):
-        for key, value in feed.messages(rows, version):
-            log.append(
-                topic, key, value, headers=[("grant_id", feed.grant.grant_id.encode()), ("purpose", b"measuring")]
-            )
-    log.flush(120)
-    log.close()
+    headers = [("grant_id", feed.grant.grant_id.encode()), ("purpose", b"measuring")]
+    with closing(Log(kafka, client_id="bench")) as log:
+        for version in (0, 1):
+            for key, value in feed.messages(rows, version):
+                log.append(topic, key, value, headers=headers)
+        log.flush(120)
+    try:
+        yield feed, topic
+    finally:
+        for deleted in admin.delete_topics([topic]).values():
+            deleted.result(30)
+
+
+def measure_sink(kafka: Kafka, dsn: str, *, rows: int = 100_000) -> Rate:
+    """Deliver twice `rows` changes from Kafka into the database: from the first record read to the last commit."""
+    with filled(kafka, rows) as (feed, _):
+        return _delivered(kafka, dsn, feed, rows)
+
+
+def measure_debezium(stage: Stage, name: str, *, rows: int = 100_000) -> Drained:
+    """The same topic into the same database by Debezium's JDBC sink, timed by what its group has committed."""
+    with filled(stage.kafka, rows) as (feed, topic):
+        table = f"jdbc_{feed.grant.subscriber}"
+        place = stage.directory / name
+        schemas = feed.schemas
+        with debezium_jdbc.started(
+            place, name=name, kafka=stage.kafka, dsn=stage.dsn, topic=topic, table=table, schemas=schemas
+        ) as running:
+            look = committed(stage.kafka, f"connect-{name}", [topic])
+            drained = drain(stage.console, "Debezium's JDBC sink", look, 2 * rows, running)
+        _check(stage.dsn, table, rows)
+        return drained
+
+
+def _delivered(kafka: Kafka, dsn: str, feed: _Feed, rows: int) -> Rate:
     counter, stop = _Counter(2 * rows), threading.Event()
     delivery = Delivery(
         directory=lambda: directory,
@@ -210,14 +242,17 @@ def measure_sink(kafka: Kafka, dsn: str, *, rows: int = 100_000) -> Rate:
     finally:
         stop.set()
         thread.join()
-    for deleted in admin.delete_topics([topic]).values():
-        deleted.result(30)
     assert is_done, f"{counter.left} changes are not delivered"
-    with psycopg.connect(dsn) as connection:
-        found = connection.execute(f"SELECT count(*), min(grade) FROM subject_{subscriber}".encode()).fetchone()  # noqa: S608
-    assert found == (rows, 1), f"the table has {found}"
+    _check(dsn, f"subject_{subscriber}", rows)
     seconds = counter.ended - counter.began
     return Rate(changes=2 * rows, seconds=seconds, cpu_micros=cpu / (2 * rows) * 1e6)
+
+
+def _check(dsn: str, table: str, rows: int) -> None:
+    """Every row is there, as it was updated."""
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute(f"SELECT count(*), min(grade) FROM {table}".encode()).fetchone()  # noqa: S608
+    assert found == (rows, 1), f"the table has {found}"
 
 
 def _began(counter: _Counter, schema: Mapping[str, Any]) -> Mapping[str, Any]:
