@@ -37,6 +37,7 @@ def tasks(wanted: int | None, directory: Path, wait_seconds: float, as_json: boo
     from schemas.log.control.store import ControlStore
     from schemas.log.writer import Log
     from streams.engine.task import TaskTopics
+    from streams.flows import FLOWS
 
     settings, topics = load(directory), TaskTopics(1)
     with closing(Log(settings.kafka, client_id="mesh-tasks", linger_ms=0)) as log:
@@ -47,7 +48,7 @@ def tasks(wanted: int | None, directory: Path, wait_seconds: float, as_json: boo
                 raise Misconfigured("the flows", "never ran here", fix="`mesh up` starts them")
             outcome = Grown(tasks=present, former=present.routed)
         else:
-            growth = TaskGrowth(settings.kafka, store, topics)
+            growth = TaskGrowth(settings.kafka, store, topics, flow=FLOWS[0].name)
             outcome = growth.grow(wanted, within_seconds=wait_seconds, say=lambda line: click.echo(line, err=True))
     print_outcome(outcome, as_json)
     sys.exit(0 if outcome.is_complete else 1)

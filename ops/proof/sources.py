@@ -29,6 +29,7 @@ class Sources:
     def rows(self, feed: str) -> Rows | None:
         """The rows of the feed's source, column to value; None for one that cannot be read from here. Raises Transient."""
         if self._read[0] != feed:
+            self.forget()
             self._read = feed, self._rows(feed)
         return self._read[1]
 

@@ -8,22 +8,25 @@ to be waited for, and what is begun and interrupted goes on when it is asked for
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
+
+from confluent_kafka import KafkaException
 
 from ops.command.terminal import report_console
 from ops.run.flow_worker import topic_specs
 from ops.watch.lag import FLOWS_GROUP
 from ops.watch.offsets.group_offsets import GroupOffsets
 from schemas.change import Partition
-from schemas.errors import Misconfigured
+from schemas.errors import Misconfigured, Transient
 from schemas.log.kafka import Kafka
 from schemas.log.offsets import bounds, partitions_of
 from schemas.log.topics import ensure_topics, grow_topics
 from schemas.log.writer import Log
-from streams.engine.inbox.message import DIVIDE, NO_FLOW, ROUTE, pack
+from schemas.trace import described
+from streams.engine.inbox.message import DIVIDE, ROUTE, message_key, pack
 from streams.engine.task import TaskTopics
 
 RECORD = "tasks"
@@ -111,10 +114,14 @@ class Grown:
 
 
 class TaskGrowth:
-    """Lets the flows of one mesh have more tasks. `say` is told how far it is, now and then."""
+    """Lets the flows of one mesh have more tasks. `say` is told how far it is, now and then.
 
-    def __init__(self, kafka: Kafka, store: Store, topics: TaskTopics, *, group: str = FLOWS_GROUP) -> None:
+    Tasks are told under a `flow` that they have: of one that it does not know, an earlier version would pass over what it is told.
+    """
+
+    def __init__(self, kafka: Kafka, store: Store, topics: TaskTopics, *, flow: str, group: str = FLOWS_GROUP) -> None:
         self._kafka = kafka
+        self._flow = flow
         self._store = store
         self._topics = topics
         self._group = group
@@ -138,47 +145,60 @@ class TaskGrowth:
         self._tell(DIVIDE, wanted)
         if not self._is_divided(wanted, within_seconds, say):
             return Grown(tasks=tasks, former=former)
+        self._tell(ROUTE, wanted)  # before it is noted: whoever is interrupted here tells it again
         tasks = replace(tasks, routed=wanted)
         self._store.save(RECORD, asdict(tasks))
-        self._tell(ROUTE, wanted)
         return Grown(tasks=tasks, former=former)
 
     def _tell(self, kind: int, tasks: int) -> None:
         with closing(Log(self._kafka, client_id="mesh-tasks", linger_ms=0)) as log:
-            value = pack([kind, tasks])
-            log.write(
-                [(self._topics.inbox, NO_FLOW, value, number, None) for number in range(tasks)], SENT_WITHIN_SECONDS
-            )
+            key, value = message_key(self._flow, ""), pack([kind, tasks])
+            log.write([(self._topics.inbox, key, value, number, None) for number in range(tasks)], SENT_WITHIN_SECONDS)
 
     def _is_divided(self, tasks: int, within_seconds: float, say: Say) -> bool:
         """Wait until every task has read what it was told: it has then handed over what is not its own any more."""
         inbox = self._topics.inbox
         ends = {(inbox, number): bounds(self._kafka, inbox, number)[1] for number in range(tasks)}
-        offsets = GroupOffsets(self._kafka, ANSWER_SECONDS)
+        position = _Position(self._kafka, self._group, say)
         began = moved_at = time.monotonic()
-        told: tuple[int, int] = (-1, 0)
+        told = -1, 0
         while True:
-            read = self._read(offsets)
+            read = position.look(ends)
             through = sum(read.get(place, 0) >= end for place, end in ends.items())
-            if through == tasks:
-                say(f"{through} of {tasks} tasks are through")
-                return True
             now = time.monotonic()
             if (through, sum(read.values())) != told:
                 told, moved_at = (through, sum(read.values())), now
                 say(f"{through} of {tasks} tasks are through")
             elif now - moved_at > QUIET_SECONDS:
                 moved_at = now
-                say(
-                    f"{through} of {tasks} tasks are through, and none gets on: `mesh status` says whether the flows run"
-                )
-            if now - began > within_seconds:
-                return False
+                say(f"{through} of {tasks} tasks are through, and none gets on: `mesh status` says if the flows run")
+            if through == tasks or now - began > within_seconds:
+                return through == tasks
             time.sleep(LOOK_SECONDS)
 
-    def _read(self, offsets: GroupOffsets) -> Mapping[Partition, int]:
-        inbox = self._topics.inbox
-        return {place: end for place, end in offsets.committed([self._group])[self._group].items() if place[0] == inbox}
+
+class _Position:
+    """How far a group has read, asked again and again; while the broker does not answer, as it was."""
+
+    def __init__(self, kafka: Kafka, group: str, say: Say) -> None:
+        self._kafka = kafka
+        self._group = group
+        self._say = say
+        self._offsets = GroupOffsets(kafka, ANSWER_SECONDS)
+        self._read: Mapping[Partition, int] = {}
+
+    def look(self, places: Collection[Partition]) -> Mapping[Partition, int]:
+        """The next offset of those of the partitions that it has read from."""
+        try:
+            committed = self._offsets.committed([self._group])[self._group]
+        except (KafkaException, Transient) as error:
+            self._say(f"how far the tasks are is asked again: {described(error)}")
+            self._offsets = GroupOffsets(
+                self._kafka, ANSWER_SECONDS
+            )  # a client that saw it go finds the group never again
+        else:
+            self._read = {place: offset for place, offset in committed.items() if place in places}
+        return self._read
 
 
 def _check(tasks: FlowTasks, wanted: int) -> None:

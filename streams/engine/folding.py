@@ -101,7 +101,7 @@ class Folding:
 
     def _to_all(self, name: str, key: bytes, message: Sequence[Any], offset: int) -> Cuts:
         kind, flow = message[0], self._flows.get(name)
-        self._moving.send_on(key, message)
+        self._moving.send_on(key, message, self._sweep(offset))
         if flow is None:
             return ()
         if kind == TICK:
@@ -185,6 +185,7 @@ class Folding:
     def _wake(self, flow: Flow, clock: Clock, former: int, sweep: Sweep) -> Cuts:
         """Fold whose timers are due, now that the clock has gone on from `former`."""
         start, now = f"w{flow.name}\0".encode(), clock.at
+        former = sweep.former = sweep.former if sweep.key else former
         while True:
             stored = self.subjects.store.scan(start, sweep.key)
             found = due(stored, self.subjects.changes.timers.get(flow.name, {}), len(start), now, sweep)

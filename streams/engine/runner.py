@@ -146,13 +146,7 @@ class Runner:
         self._watermarks.keep_only(positions.keys())
         lacking = self._past.behind()
         try:
-            self._send(
-                [
-                    *self._watermarks.messages(
-                        positions.keys(), behind, lacking, self._tasks.routed, self._observer.clock
-                    )
-                ]
-            )
+            self._send([*self._watermarks.messages(positions.keys(), behind, lacking, self._observer.clock)])
         except BaseException:
             self._watermarks.forget()
             raise
@@ -235,7 +229,8 @@ class Runner:
         outlet = self._outlet = self._outlet or self._open_outlet()
         try:
             append = outlet.append
-            for topic, key, value, partition, _ in bundled(messages, self._topics.inbox, self._tasks.routed):
+            topics, routed = self._topics, self._tasks.routed
+            for topic, key, value, partition, _ in bundled(messages, topics.inbox, routed, roots=topics.roots):
                 append(topic, key, value, partition=partition, headers=None)
             outlet.flush(FLUSH_SECONDS)
             self._watermarks.sent()

@@ -44,6 +44,11 @@ class TaskTopics:
     state: str = FLOW_STATE
     begun: int = 0
 
+    @property
+    def roots(self) -> int:
+        """With how many tasks the flows began: what goes to all is sent to these, which send it on."""
+        return self.begun or self.partitions
+
 
 class Writer(Protocol):
     """Writes a batch as one transaction (schemas/log/transaction.py)."""
@@ -108,8 +113,7 @@ class Task:
         except BaseException:
             self._writer.close()
             raise
-        begun = topics.begun or topics.partitions
-        division = Division.of(self._state.get(DIVISION), partition, begun, topics.partitions)
+        division = Division.of(self._state.get(DIVISION), partition, topics.roots, topics.partitions)
         self._folding = Folding(flows, self._state, division)
         self._feeds: Mapping[str, FeedEntry] | None = None
         self._position = self._state.position
@@ -162,7 +166,8 @@ class Task:
             place = (change.flow, change.feed, change.op)
             count, former_bytes = summary.emitted.get(place, (0, 0))
             summary.emitted[place] = (count + 1, former_bytes + size_bytes)
-        yield from bundled(effects.messages, self._topics.inbox, self.routed, effects.onward)
+        roots, onward = self._topics.roots, effects.onward
+        yield from bundled(effects.messages, self._topics.inbox, self.routed, roots=roots, onward=onward)
         for key, value in logged(effects.changes):
             yield self._topics.state, key, value, self._partition, None
 

@@ -26,7 +26,7 @@ class Mesh:
         self.kafka = kafka
         self.topics = TaskTopics(4, f"{prefix}.inbox", f"{prefix}.state")
         self.store = ControlStore(kafka, f"{prefix}.record", log)
-        self.growth = TaskGrowth(kafka, self.store, self.topics, group=f"{prefix}.flows")
+        self.growth = TaskGrowth(kafka, self.store, self.topics, flow="demo", group=f"{prefix}.flows")
         feeds.create(kafka, f"{prefix}.record", partitions=1)
 
     def begin(self) -> None:

@@ -47,7 +47,7 @@ options = json.loads(sys.argv[2])
 kafka = read(sys.argv[1])
 with closing(Log(kafka, client_id="tests-grow", linger_ms=0)) as log:
     store = ControlStore(kafka, options["record"], log)
-    growth = TaskGrowth(kafka, store, TaskTopics(1, options["inbox"], options["state"]), group=options["group"])
+    growth = TaskGrowth(kafka, store, TaskTopics(1, options["inbox"], options["state"]), flow="demo", group=options["group"])
     sys.exit(not growth.grow(options["tasks"], within_seconds=100).is_complete)
 """
 

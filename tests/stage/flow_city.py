@@ -213,7 +213,7 @@ def end_of_time(kafka: Kafka, city: City, partitions: int) -> None:
     """Let every deadline pass in every task."""
     with closing(Log(kafka, client_id="tests-tick")) as log:
         for partition in range(partitions):
-            tick = pack([TICK, micros("2026-01-01"), 0, partitions])
+            tick = pack([TICK, micros("2026-01-01"), 0])
             log.append(f"{city.prefix}inbox", message_key("demo", ""), tick, partition=partition)
         log.flush(30)
 

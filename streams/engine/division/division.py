@@ -7,6 +7,9 @@ More tasks come while everything goes on (`mesh tasks`, streams/engine/division/
                             a message that is no longer its own it sends on, and so it does with what goes to all
     ROUTE 16 ──▶ all        once every task has: from then on whoever sends chooses among 16
 
+What goes to all (a tick, a watermark, a truncate) is always sent to the tasks that the flows began with, and comes to the others from
+these: behind whatever they send on, so that no deadline passes before evidence that came in time.
+
 Who sends by an old number is right for ever, only slower: his messages take one step more. Hence nobody has to be waited for, and
 nobody stopped. The number is a multiple of the former one, so a subject stays where it is, or moves to a task that has nothing else
 yet. Steps are taken one after the other: task 1 of 4 that became one of 8 and of 16 sends what belongs to 13 of 16 to 5 of 8.
@@ -15,7 +18,7 @@ yet. Steps are taken one after the other: task 1 of 4 that became one of 8 and o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from streams.engine.inbox.bundle import partition_of
@@ -37,11 +40,6 @@ class Division:
     steps: list[int]
     routed: int
     epoch: int = 1
-    is_divided: bool = field(default=False, init=False)
-    """Whether some of what comes may be another's."""
-
-    def __post_init__(self) -> None:
-        self.is_divided = len(self.steps) > 1
 
     @classmethod
     def of(cls, entry: bytes | None, partition: int, begun: int, routed: int) -> Division:
@@ -67,12 +65,15 @@ class Division:
                 return owner
         return self.partition
 
-    def children(self, sent_to: int) -> Iterator[int]:
-        """The tasks that have from here what goes to all, where whoever sent it knew of so many."""
+    @property
+    def is_divided(self) -> bool:
+        """Whether some of what comes may be another's."""
+        return len(self.steps) > 1
+
+    def children(self) -> Iterator[int]:
+        """The tasks that took over subjects of this one."""
         for former, tasks in pairwise(self.steps):
-            for child in self.born(former, tasks):
-                if child >= sent_to:
-                    yield child
+            yield from self.born(former, tasks)
 
     def born(self, former: int, tasks: int) -> Iterator[int]:
         """The tasks that take over subjects of this one when so many become so many."""
@@ -81,4 +82,3 @@ class Division:
     def grow(self, tasks: int) -> None:
         """From here on it is one of so many."""
         self.steps.append(tasks)
-        self.is_divided = len(self.steps) > 1

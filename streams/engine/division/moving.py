@@ -7,13 +7,13 @@ behind all pieces.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from streams.engine.division.division import ENTRY, Division
 from streams.engine.inbox.bundle import partition_of
 from streams.engine.inbox.intake import Outgoing
-from streams.engine.inbox.message import GONE, MOVED, NO_FLOW, TICK, pack
+from streams.engine.inbox.message import MOVED, pack
 from streams.engine.subjects import Subjects
 from streams.engine.time.sweep import Sweep, merged
 
@@ -41,16 +41,11 @@ class Moving:
         self._subjects.changes.effects.onward.append((owner, Outgoing(key, value)))
         return True
 
-    def send_on(self, key: bytes, message: Sequence[Any]) -> None:
-        """Send what goes to every task to those of which its sender did not know.
-
-        A truncate goes to the others too: a row that was sent before it, by a smaller number, comes to them from here.
-        """
-        division = self._division
-        if division.is_divided:
-            sent_to = 0 if message[0] == GONE else _sent_to(message) or division.steps[0]
+    def send_on(self, key: bytes, message: Sequence[Any], sweep: Sweep) -> None:
+        """Send what goes to every task to those that hear of it from here, once."""
+        if self._division.is_divided and not sweep.key:
             onward = Outgoing(key, pack(message))
-            self._subjects.changes.effects.onward += [(child, onward) for child in division.children(sent_to)]
+            self._subjects.changes.effects.onward += [(child, onward) for child in self._division.children()]
 
     def hear(self, message: Sequence[Any]) -> None:
         """Take what comes from the task that had it, or by which number messages are sent from here on."""
@@ -61,7 +56,7 @@ class Moving:
             self._division.routed = max(self._division.routed, tasks)
         self._save()
 
-    def divide(self, tasks: int, clocks: Iterable[tuple[bytes, bytes]], sweep: Sweep) -> Iterator[None]:
+    def divide(self, tasks: int, clocks: Sequence[tuple[bytes, bytes]], sweep: Sweep) -> Iterator[None]:
         """Hand over what belongs to the new ones of so many tasks; pauses where a slice is to end, `sweep` says how far it came.
 
         The first that they hear is what they are, and what time it is.
@@ -73,10 +68,11 @@ class Moving:
         self._division.grow(tasks)
         self._save()
 
-    def _tell(self, tasks: int, clocks: Iterable[tuple[bytes, bytes]]) -> None:
+    def _tell(self, tasks: int, clocks: Sequence[tuple[bytes, bytes]]) -> None:
         division = self._division
         entries = [part for entry in clocks for part in entry]
-        message = Outgoing(NO_FLOW, pack([MOVED, tasks, division.epoch, *entries]))
+        # Under a flow's name: an earlier version would pass over what is of a flow that it does not know.
+        message = Outgoing(clocks[0][0][1:] + b"\0", pack([MOVED, tasks, division.epoch, *entries]))
         born = division.born(division.tasks, tasks)
         self._subjects.changes.effects.onward += [(child, message) for child in born]
 
@@ -128,11 +124,12 @@ class _Pieces:
 
     def take(self, owner: int, name: bytes, key: bytes, value: bytes) -> None:
         """An entry of the subject of this message key, for that task."""
-        if name != self._name or self._bytes >= PIECE_BYTES:
+        size = len(key) + len(value)
+        if name != self._name or self._bytes + size > PIECE_BYTES:
             self.close()
             self._owner, self._name = owner, name
         self._entries += (key, value)
-        self._bytes += len(key) + len(value)
+        self._bytes += size
 
     def close(self) -> None:
         """Send what was taken."""
@@ -141,9 +138,3 @@ class _Pieces:
             self._subjects.changes.effects.onward.append((self._owner, message))
             self.sent_bytes += self._bytes
             self._entries, self._bytes = [], 0
-
-
-def _sent_to(message: Sequence[Any]) -> int:
-    """To how many tasks it was sent, as it says at its end; 0 for a message of an earlier version."""
-    place = 3 if message[0] == TICK else 2
-    return message[place] if message[place:] else 0

@@ -27,18 +27,24 @@ _32 = 0xFFFFFFFF
 
 
 def bundled(
-    messages: Iterable[Outgoing], inbox: str, partitions: int, onward: Iterable[tuple[int, Outgoing]] = ()
+    messages: Iterable[Outgoing],
+    inbox: str,
+    partitions: int,
+    *,
+    roots: int = 0,
+    onward: Iterable[tuple[int, Outgoing]] = (),
 ) -> Iterator[Written]:
     """Messages as records of the inbox, in the order given: to their subjects' partitions, or to all where they name none.
 
-    Before them goes `onward`, to the partition that is named with each.
+    To all is to the first `roots`, or to all `partitions` where that is 0. Before them goes `onward`, to the partition that is named
+    with each.
     """
     bundles = _Bundles(inbox)
     for partition, message in onward:
         yield from bundles.put(message, partition)
     for message in messages:
         if message.key.endswith(b"\0"):
-            for partition in range(partitions):
+            for partition in range(roots or partitions):
                 yield from bundles.put(message, partition)
         else:
             yield from bundles.put(message, partition_of(message.key, partitions))
@@ -58,9 +64,14 @@ class _Bundles:
         key, value = message.key, message.value
         if key.endswith(b"\0"):  # a record of its own, behind everything that came before it
             return (*self._closed(partition), (self._inbox, key, value, partition, None))
+        size = len(key) + len(value)
+        is_full = (
+            self._sizes[partition] + size > BUNDLE_BYTES
+        )  # a large message does not make a bundle that nobody takes
+        full = self._closed(partition) if is_full else ()
         self._waiting[partition] += (key, value)
-        self._sizes[partition] += len(key) + len(value)
-        return self._closed(partition) if self._sizes[partition] >= BUNDLE_BYTES else ()
+        self._sizes[partition] += size
+        return full
 
     def close(self) -> Iterator[Written]:
         """What still waits."""

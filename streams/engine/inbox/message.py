@@ -7,16 +7,16 @@ everything of a subject meets in one partition, in order. Values are MessagePack
 |-------|-----------------------------------------------------------------------------------|-----------------|
 | FACT  | [0, feed, row id, position, event time, commit ms, row or nil, keeps history, …]   | intake, a tell  |
 | COUNT | [1, measure, difference, committed ms]                                             | a fold          |
-| TICK  | [2, event clock, commit ms, tasks]                                                 | intake          |
+| TICK  | [2, event clock, commit ms]                                                        | intake          |
 | GONE  | [3, feed, position]: every row of the feed up to that position is gone             | intake          |
-| WATERMARKS  | [4, {place: event clock or nil}, tasks]: how far time may go while a partition is unread | intake    |
+| WATERMARKS  | [4, {place: event clock or nil}]: how far time may go while a partition is unread  | intake          |
 | DIVIDE | [5, tasks]: its subjects are divided by so many from here on                      | `mesh tasks` |
 | ROUTE | [6, tasks]: so many have them, and messages may be sent by that number             | `mesh tasks` |
 | MOVED | [7, tasks, epoch, key, value, …]: state entries from the task that had them         | a task          |
 
-TICK, GONE and WATERMARKS go to every partition, under the flow's name alone. The commit of FACT and COUNT is the source's own; where
+TICK, GONE and WATERMARKS go to every task, under the flow's name alone. The commit of FACT and COUNT is the source's own; where
 the flow's clock has another (see Fact), a FACT says that too, at its end. That of a TICK is the one that moved the clock. DIVIDE and
-ROUTE go to every partition too, and are of no flow. `tasks`: to how many it was sent (streams/engine/division/division.py).
+ROUTE go to every task too, whatever flow they name (streams/engine/division/division.py).
 """
 
 from __future__ import annotations
@@ -27,9 +27,6 @@ import msgspec
 
 FACT, COUNT, TICK, GONE, WATERMARKS, DIVIDE, ROUTE, MOVED = range(8)
 OF_DIVISION = frozenset({DIVIDE, ROUTE, MOVED})
-
-NO_FLOW = b"\0"
-"""The key of what is of no flow."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder()

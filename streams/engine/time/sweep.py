@@ -30,19 +30,22 @@ class Sweep:
     key: bytes = b""
     ordinal: int = 0
     again: set[bytes] = field(default_factory=set[bytes])
+    former: int = 0
+    """A tick's: where the clock stood before it."""
 
     @classmethod
     def of(cls, entry: bytes | None, offset: int) -> Sweep:
         """The sweep of the message at this offset: as an earlier slice has left it, or new."""
         if entry is not None:
-            known, key, ordinal, again = unpack(entry)
+            known, key, ordinal, again, *former = unpack(entry)  # an entry of an earlier version ends before
             if known == offset:
-                return cls(offset, key, ordinal, set(again))
+                return cls(offset, key, ordinal, set(again), former[0] if former else 0)
         return cls(offset)
 
     def entry(self) -> bytes:
         """As a state entry."""
-        return pack([self.offset, self.key, self.ordinal, sorted(key for key in self.again if key > self.key)])
+        again = sorted(key for key in self.again if key > self.key)
+        return pack([self.offset, self.key, self.ordinal, again, self.former])
 
 
 def merged(stored: Iterable[tuple[bytes, bytes]], changed: Mapping[bytes, bool], after: bytes) -> Iterator[bytes]:

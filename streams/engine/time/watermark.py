@@ -87,13 +87,9 @@ class Watermarks:
         places: Set[Partition],
         behind: Set[Partition],
         lacking_past: Mapping[str, Set[Partition]],
-        tasks: int,
         ticked: Callable[[str, int], None],
     ) -> Iterator[Outgoing]:
-        """By flow, for each of so many tasks: the watermarks of the partitions read here, as far as they are news, and a tick.
-
-        There is a tick where the flow's clock advances.
-        """
+        """By flow: the watermarks of the partitions read here, as far as they are news, and a tick where its clock advances."""
         unread = [place for place in behind if place[0] == self._inbox]
         self._reported.begin(time.monotonic())
         self._unfolded.look(unread, self._heard, self._now())
@@ -101,7 +97,7 @@ class Watermarks:
             key = message_key(name, "")
             bounds = self._bounds(intake, places | behind, behind, lacking_past.get(name, frozenset()))
             if news := self._reported.news(name, bounds):
-                yield Outgoing(key, pack([WATERMARKS, news, tasks]))
+                yield Outgoing(key, pack([WATERMARKS, news]))
             clock = min([intake.clock, *(bound for bound in bounds.values() if bound is not None)])
             last = self._ticked[name]
             # Once nothing comes any more, what came after the last tick is owed one, though the time is still the same.
@@ -110,7 +106,7 @@ class Watermarks:
                 clock = self._ticked[name] = max(clock, last)
                 self._dirty.discard(name)
                 ticked(name, clock)
-                yield Outgoing(key, pack([TICK, clock, intake.moved_ms, tasks]))
+                yield Outgoing(key, pack([TICK, clock, intake.moved_ms]))
 
     def _bounds(
         self, intake: Intake, places: Set[Partition], behind: Set[Partition], lacking: Set[Partition]

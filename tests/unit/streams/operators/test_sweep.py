@@ -17,7 +17,7 @@ from streams.engine.time import sweep
 from streams.engine.time.sweep import CURSOR
 from streams.operators.flow import Flow, Fold, Input, Outcome, Subject
 from tests.stage.demo_flow import FLOW
-from tests.stage.rehearsal import Rehearsal, days
+from tests.stage.rehearsal import Rehearsal, days, micros
 
 SUBJECTS = 11
 
@@ -93,6 +93,19 @@ def test_a_kill_behind_any_slice_changes_nothing(subjects: int, sliced: Callable
     assert len(city.slices) > 3 * SUBJECTS // subjects
     assert events(city) == events(whole)
     assert city.store.entries().keys() == whole.store.entries().keys()
+
+
+def test_rows_of_a_tick_bear_the_commit_that_moved_the_clock_in_every_slice(sliced: Callable[[int], None]) -> None:
+    sliced(2)
+    city = Killed(FLOW)
+    city.now = "2016-01-02"
+    for number in range(SUBJECTS):
+        city.insert("police.vehicle", vin=f"V{number}", owner_id="1", first_registered=days("2016-01-01"))
+    city.now = "2016-02-16"
+    city.tick("2016-02-15")
+    assert [change.committed_at_ms for change in city.changes_of("demo.old")] == [
+        micros("2016-02-16") // 1000
+    ] * SUBJECTS
 
 
 def test_no_slice_is_larger_than_the_bound(sliced: Callable[[int], None]) -> None:
