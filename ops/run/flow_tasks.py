@@ -8,31 +8,26 @@ to be waited for, and what is begun and interrupted goes on when it is asked for
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaException
-
 from ops.command.terminal import report_console
 from ops.run.flow_worker import topic_specs
 from ops.watch.lag import FLOWS_GROUP
-from ops.watch.offsets.group_offsets import GroupOffsets
-from schemas.change import Partition
-from schemas.errors import Misconfigured, Transient
+from ops.watch.offsets.group_position import GroupPosition
+from schemas.errors import Misconfigured
 from schemas.log.kafka import Kafka
 from schemas.log.offsets import bounds, partitions_of
 from schemas.log.topics import ensure_topics, grow_topics
 from schemas.log.writer import Log
-from schemas.trace import described
 from streams.engine.inbox.message import DIVIDE, ROUTE, message_key, pack
 from streams.engine.task import TaskTopics
 
 RECORD = "tasks"
 LOOK_SECONDS = 0.5
 SENT_WITHIN_SECONDS = 30.0
-ANSWER_SECONDS = 10.0
 QUIET_SECONDS = 30.0
 """Without a task that got on for so long, a person hears that the flows may not be running."""
 
@@ -159,7 +154,7 @@ class TaskGrowth:
         """Wait until every task has read what it was told: it has then handed over what is not its own any more."""
         inbox = self._topics.inbox
         ends = {(inbox, number): bounds(self._kafka, inbox, number)[1] for number in range(tasks)}
-        position = _Position(self._kafka, self._group, say)
+        position = GroupPosition(self._kafka, self._group, say)
         began = moved_at = time.monotonic()
         told = -1, 0
         while True:
@@ -175,30 +170,6 @@ class TaskGrowth:
             if through == tasks or now - began > within_seconds:
                 return through == tasks
             time.sleep(LOOK_SECONDS)
-
-
-class _Position:
-    """How far a group has read, asked again and again; while the broker does not answer, as it was."""
-
-    def __init__(self, kafka: Kafka, group: str, say: Say) -> None:
-        self._kafka = kafka
-        self._group = group
-        self._say = say
-        self._offsets = GroupOffsets(kafka, ANSWER_SECONDS)
-        self._read: Mapping[Partition, int] = {}
-
-    def look(self, places: Collection[Partition]) -> Mapping[Partition, int]:
-        """The next offset of those of the partitions that it has read from."""
-        try:
-            committed = self._offsets.committed([self._group])[self._group]
-        except (KafkaException, Transient) as error:
-            self._say(f"how far the tasks are is asked again: {described(error)}")
-            self._offsets = GroupOffsets(
-                self._kafka, ANSWER_SECONDS
-            )  # a client that saw it go finds the group never again
-        else:
-            self._read = {place: offset for place, offset in committed.items() if place in places}
-        return self._read
 
 
 def _check(tasks: FlowTasks, wanted: int) -> None:
