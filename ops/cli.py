@@ -20,6 +20,7 @@ from ops.command.tasks import tasks
 from ops.command.trust import anchor, identity
 from ops.command.works import works
 from ops.host import process
+from ops.known_names import did_you_mean
 from ops.settings import load
 from ops.soak.command import soak
 from schemas.errors import MeshError
@@ -30,6 +31,17 @@ class _MeshGroup(click.Group):
 
     A traceback quotes the error's text, and that may quote a row: it is shown with MESH_LOG_LEVEL=DEBUG only.
     """
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest names where there is no such command."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            ctx.fail(
+                f"{error.message} {did_you_mean(args[0], self.list_commands(ctx), '`mesh -h` lists them.').capitalize()}"
+            )
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

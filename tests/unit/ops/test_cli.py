@@ -65,7 +65,8 @@ def test_down_without_a_mesh_is_no_failure(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("onbord", "."), "No such command 'onbord'"),
+        (("onbord", "."), "No such command 'onbord'. Did you mean `onboard`"),
+        (("xyzzy",), "No such command 'xyzzy'. `mesh -h` lists them."),
         (("status", "--jsn"), "No such option: --jsn"),
         (("run", "kafka"), "'kafka' is not one of"),
         (("grant", "tax.aic.t", "GONE"), "'GONE' is not one of"),
