@@ -82,6 +82,12 @@ def prefix_of(flow: str, subject: str) -> bytes:
     return f"s{flow}\0{subject}\0".encode()
 
 
+def subject_of(key: bytes) -> tuple[bytes, bytes]:
+    """Of an entry of a subject: the key of messages to it, and what the keys of all its entries start with."""
+    end = key.index(b"\0", key.index(b"\0") + 1)
+    return key[1:end], key[: end + 1]
+
+
 def timer(flow: str, due: int, subject: str) -> bytes:
     """The key of a timer: a flow's timers are in the order of their event times."""
     return f"w{flow}\0".encode() + max(due, 0).to_bytes(8, "big") + subject.encode()

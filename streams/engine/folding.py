@@ -70,7 +70,7 @@ class Folding:
         subjects.begin(0)
         offset = 0
         for offset, key, value in messages:
-            if self._moving.is_anothers(key, value):
+            if self._moving.forwards(key, value):
                 continue
             for position in self._take(key, unpack(value), offset):
                 yield subjects.close(), position
@@ -101,7 +101,8 @@ class Folding:
 
     def _to_all(self, name: str, key: bytes, message: Sequence[Any], offset: int) -> Cuts:
         kind, flow = message[0], self._flows.get(name)
-        self._moving.send_on(key, message, self._sweep(offset))
+        if self.division.is_divided and not self._sweep(offset).key:  # otherwise an earlier slice has sent it on
+            self._moving.send_on(key, message)
         if flow is None:
             return ()
         if kind == TICK:

@@ -85,10 +85,8 @@ class Subjects:
         prefix, waits = live.prefix, live.fold.waits_for is not None
         is_apart = live.fold.at_tick or waits or prefix in self.changes.apart
         # While a flow reads the past most subjects are new, and asking for one entry costs a tenth of a scan; later few are.
-        if not is_apart and self._is_new_likely and self.store.get(prefix + b"h") is None:
-            self._put_header(live)
-            return 0
-        entries = {key: value for key, value in self.store.scan(prefix)}
+        may_be_known = is_apart or not self._is_new_likely or self.store.get(prefix + b"h") is not None
+        entries = {key: value for key, value in self.store.scan(prefix)} if may_be_known else {}
         self._is_new_likely = not entries
         if not is_apart and not entries:
             self._put_header(live)
@@ -150,13 +148,11 @@ class Subjects:
         """Positions of rows begin with this epoch from here on."""
         self.epoch = self.changes.epoch = epoch
 
-    def leave(self, key: bytes, rest: bytes, value: bytes) -> None:
-        """An entry of a subject goes to another task; `rest` is its key behind the subject's prefix."""
-        prefix = key.removesuffix(rest)
+    def leave(self, prefix: bytes, key: bytes, value: bytes) -> None:
+        """An entry of the subject of this prefix goes to another task."""
         self._recent.drop(prefix)
         self.changes.move(prefix, key, value, is_here=False)
 
-    def come(self, key: bytes, value: bytes) -> None:
-        """An entry comes from another task: a subject's, or a clock."""
-        prefix = key[: key.index(b"\0", key.index(b"\0") + 1) + 1] if key.startswith(b"s") else b""
+    def come(self, prefix: bytes, key: bytes, value: bytes) -> None:
+        """An entry comes from another task: of the subject of this prefix, or a clock, which has none."""
         self.changes.move(prefix, key, value, is_here=True)

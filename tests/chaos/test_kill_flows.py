@@ -9,8 +9,6 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +32,6 @@ ROUNDS = int(os.environ.get("MESH_CHAOS_ROUNDS", "1"))
 SEED = int(os.environ.get("MESH_CHAOS_SEED", "0")) or random.randrange(1, 1 << 30)
 CHANGES = 12_000
 KILLS = 10
-
-
-@pytest.fixture
-def city(kafka: Kafka, registry: str, unique: str) -> Iterator[City]:
-    with closing(City(kafka, registry, f"{unique}.")) as made:
-        yield made
 
 
 def undisturbed(kafka: Kafka, city: City, partition: int, before: int) -> tuple[dict[bytes, bytes], Folding]:

@@ -12,8 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +48,6 @@ with closing(Log(kafka, client_id="tests-grow", linger_ms=0)) as log:
     growth = TaskGrowth(kafka, store, TaskTopics(1, options["inbox"], options["state"]), flow="demo", group=options["group"])
     sys.exit(not growth.grow(options["tasks"], within_seconds=100).is_complete)
 """
-
-
-@pytest.fixture
-def city(kafka: Kafka, registry: str, unique: str) -> Iterator[City]:
-    with closing(City(kafka, registry, f"{unique}.")) as made:
-        yield made
 
 
 class Command:

@@ -8,24 +8,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ops.embedded.broker_settings import LOGGING
-from ops.embedded.jars import class_path
-from ops.embedded.kafka import java
-from ops.embedded.program import Program, Running, free_ports, launch
+from ops.bench.peers import connect
+from ops.embedded.program import Running
 from schemas.log.kafka import Kafka
 
 LOCK_FILE = Path(__file__).with_name("debezium.lock")
 
 _WORKER = """\
-bootstrap.servers={kafka.bootstrap}
-{login}key.converter=org.apache.kafka.connect.json.JsonConverter
+key.converter=org.apache.kafka.connect.json.JsonConverter
 key.converter.schemas.enable=false
 value.converter=org.apache.kafka.connect.json.JsonConverter
 value.converter.schemas.enable=false
-offset.storage.file.filename={directory}/offsets
 offset.flush.interval.ms=1000
-listeners=http://127.0.0.1:{port}
-plugin.discovery=only_scan
 producer.linger.ms=20
 producer.batch.size=524288
 producer.compression.type=lz4
@@ -73,32 +67,23 @@ def start(
     `database` has host, port, user, password and dbname. `snapshot_mode` is `no_data` (stream only, from the slot that exists)
     or `initial`. The caller stops what is returned.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    [port] = free_ports(1)
-    worker, connector, logging = (directory / f"{part}.properties" for part in ("worker", "connector", "log4j2"))
-    worker.write_text(_WORKER.format(kafka=kafka, login=_login(kafka), directory=directory, port=port))
-    connector.write_text(
-        _CONNECTOR.format(
-            name=name,
-            port=database["port"],
-            user=database["user"],
-            password=database["password"],
-            database=database["dbname"],
-            table=table,
-            slot=slot,
-            publication=publication,
-            snapshot_mode=snapshot_mode,
-        )
+    connector = _CONNECTOR.format(
+        name=name,
+        port=database["port"],
+        user=database["user"],
+        password=database["password"],
+        database=database["dbname"],
+        table=table,
+        slot=slot,
+        publication=publication,
+        snapshot_mode=snapshot_mode,
     )
-    logging.write_text(LOGGING)
-    jars = ":".join(str(jar) for jar in class_path(LOCK_FILE))
-    options = ["-Xms512m", "-Xmx1g", f"-Dlog4j2.configurationFile={logging}", "-cp", jars]
-    main = "org.apache.kafka.connect.cli.ConnectStandalone"
-    argv = [java(), *options, main, str(worker), str(connector)]
-    return launch(Program(name="debezium", argv=argv, log=directory / "debezium.log", stop_within_seconds=15))
-
-
-def _login(kafka: Kafka) -> str:
-    """The login, for Connect's own topics and for what the connector writes."""
-    settings = {name: value for name, value in kafka.java().items() if name != "bootstrap.servers"}
-    return "".join(f"{side}{name}={value}\n" for side in ("", "producer.") for name, value in settings.items())
+    return connect.start(
+        directory,
+        name="debezium",
+        kafka=kafka,
+        side="producer",
+        lock_file=LOCK_FILE,
+        worker=_WORKER,
+        connector=connector,
+    )

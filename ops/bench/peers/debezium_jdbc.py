@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ops.embedded.broker_settings import LOGGING
-from ops.embedded.jars import class_path
-from ops.embedded.kafka import java
-from ops.embedded.program import Program, Running, free_ports, launch
+from ops.bench.peers import connect
+from ops.embedded.program import Running
 from schemas.log.kafka import Kafka
 
 LOCK_FILE = Path(__file__).with_name("debezium_jdbc.lock")
@@ -27,13 +25,9 @@ TASKS = 2
 _IDS = "/apis/registry/v2/ids/globalIds/"
 
 _WORKER = """\
-bootstrap.servers={kafka.bootstrap}
-{login}key.converter=io.apicurio.registry.utils.converter.AvroConverter
+key.converter=io.apicurio.registry.utils.converter.AvroConverter
 value.converter=io.apicurio.registry.utils.converter.AvroConverter
-{converters}offset.storage.file.filename={directory}/offsets
-offset.flush.interval.ms=200
-listeners=http://127.0.0.1:{port}
-plugin.discovery=only_scan
+{converters}offset.flush.interval.ms=200
 consumer.auto.offset.reset=earliest
 consumer.max.poll.records=5000
 consumer.fetch.min.bytes=262144
@@ -69,38 +63,32 @@ def started(
     directory: Path, *, name: str, kafka: Kafka, dsn: str, topic: str, table: str, schemas: Mapping[int, Any]
 ) -> Iterator[Running]:
     """The connector at work on a topic, whose schemas are given by id; its consumer group is `connect-<name>`."""
-    directory.mkdir(parents=True, exist_ok=True)
-    [port] = free_ports(1)
-    worker, connector, logging = (directory / f"{part}.properties" for part in ("worker", "connector", "log4j2"))
     database = urlsplit(dsn)
+    connector = _CONNECTOR.format(
+        name=name,
+        tasks=TASKS,
+        topic=topic,
+        port=database.port,
+        database=database.path.lstrip("/"),
+        user=unquote(database.username or ""),
+        password=unquote(database.password or ""),
+        table=table,
+    )
     with _registry(schemas) as registry:
         converters = "".join(
             f"{side}.converter.{key}={value.format(registry=registry)}\n"
             for side in ("key", "value")
             for key, value in _CONVERTER.items()
         )
-        worker.write_text(
-            _WORKER.format(kafka=kafka, login=_login(kafka), converters=converters, directory=directory, port=port)
+        running = connect.start(
+            directory,
+            name="debezium-jdbc",
+            kafka=kafka,
+            side="consumer",
+            lock_file=LOCK_FILE,
+            worker=_WORKER.format(converters=converters),
+            connector=connector,
         )
-        connector.write_text(
-            _CONNECTOR.format(
-                name=name,
-                tasks=TASKS,
-                topic=topic,
-                port=database.port,
-                database=database.path.lstrip("/"),
-                user=unquote(database.username or ""),
-                password=unquote(database.password or ""),
-                table=table,
-            )
-        )
-        logging.write_text(LOGGING)
-        jars = ":".join(str(jar) for jar in class_path(LOCK_FILE))
-        options = ["-Xms512m", "-Xmx1g", f"-Dlog4j2.configurationFile={logging}", "-cp", jars]
-        main = "org.apache.kafka.connect.cli.ConnectStandalone"
-        argv = [java(), *options, main, str(worker), str(connector)]
-        program = Program(name="debezium-jdbc", argv=argv, log=directory / "debezium-jdbc.log", stop_within_seconds=15)
-        running = launch(program)
         try:
             yield running
         finally:
@@ -132,9 +120,3 @@ def _registry(schemas: Mapping[int, Any]) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def _login(kafka: Kafka) -> str:
-    """The login, for Connect's own topics and for what the connector reads."""
-    settings = {name: value for name, value in kafka.java().items() if name != "bootstrap.servers"}
-    return "".join(f"{side}{name}={value}\n" for side in ("", "consumer.") for name, value in settings.items())

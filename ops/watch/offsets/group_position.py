@@ -31,9 +31,8 @@ class GroupPosition:
             committed = self._offsets.committed([self._group])[self._group]
         except (KafkaException, Transient) as error:
             self._say(f"how far {self._group} is, is asked again: {described(error)}")
-            self._offsets = GroupOffsets(
-                self._kafka, ANSWER_SECONDS
-            )  # a client that saw it go finds the group never again
+            # librdkafka finds a group's coordinator never again once the broker was away, as in ops/watch/lag.py.
+            self._offsets = GroupOffsets(self._kafka, ANSWER_SECONDS)
         else:
             self._read = {place: offset for place, offset in committed.items() if place in places}
         return self._read

@@ -75,9 +75,9 @@ class Division:
         for former, tasks in pairwise(self.steps):
             yield from self.born(former, tasks)
 
-    def born(self, former: int, tasks: int) -> Iterator[int]:
+    def born(self, former: int, tasks: int) -> range:
         """The tasks that take over subjects of this one when so many become so many."""
-        return iter(range(self.partition + former, tasks, former))
+        return range(self.partition + former, tasks, former)
 
     def grow(self, tasks: int) -> None:
         """From here on it is one of so many."""

@@ -7,10 +7,11 @@ behind all pieces.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from streams.engine.division.division import ENTRY, Division
+from streams.engine.entry import subject_of
 from streams.engine.inbox.bundle import partition_of
 from streams.engine.inbox.intake import Outgoing
 from streams.engine.inbox.message import MOVED, pack
@@ -33,19 +34,17 @@ class Moving:
         self._subjects = subjects
         self._division = division
 
-    def is_anothers(self, key: bytes, value: bytes) -> bool:
-        """Whether a message to a subject is another task's by now: it is sent on."""
+    def forwards(self, key: bytes, value: bytes) -> bool:
+        """Send on a message to a subject that is another task's by now; whether it was."""
         division = self._division
         if not division.is_divided or key.endswith(b"\0") or (owner := division.owner(key)) == division.partition:
             return False
         self._subjects.changes.effects.onward.append((owner, Outgoing(key, value)))
         return True
 
-    def send_on(self, key: bytes, message: Sequence[Any], sweep: Sweep) -> None:
-        """Send what goes to every task to those that hear of it from here, once."""
-        if self._division.is_divided and not sweep.key:
-            onward = Outgoing(key, pack(message))
-            self._subjects.changes.effects.onward += [(child, onward) for child in self._division.children()]
+    def send_on(self, key: bytes, message: Sequence[Any]) -> None:
+        """Send what goes to every task to those that hear of it from here."""
+        self._send(Outgoing(key, pack(message)), self._division.children())
 
     def hear(self, message: Sequence[Any]) -> None:
         """Take what comes from the task that had it, or by which number messages are sent from here on."""
@@ -73,8 +72,10 @@ class Moving:
         entries = [part for entry in clocks for part in entry]
         # Under a flow's name: an earlier version would pass over what is of a flow that it does not know.
         message = Outgoing(clocks[0][0][1:] + b"\0", pack([MOVED, tasks, division.epoch, *entries]))
-        born = division.born(division.tasks, tasks)
-        self._subjects.changes.effects.onward += [(child, message) for child in born]
+        self._send(message, division.born(division.tasks, tasks))
+
+    def _send(self, message: Outgoing, children: Iterable[int]) -> None:
+        self._subjects.changes.effects.onward += [(child, message) for child in children]
 
     def _move(self, tasks: int, sweep: Sweep) -> Iterator[None]:
         subjects, partition = self._subjects, self._division.partition
@@ -83,12 +84,11 @@ class Moving:
         walk = merged(subjects.store.scan(_SUBJECTS, sweep.key), changed, sweep.key)
         looked = 0
         while (key := next(walk, None)) is not None:
-            flow, subject, rest = key[1:].split(b"\0", 2)
-            name = flow + b"\0" + subject
+            name, prefix = subject_of(key)
             owner = partition_of(name, tasks)
             if owner != partition and (value := subjects.read(key)) is not None:
                 pieces.take(owner, name, key, value)
-                subjects.leave(key, rest, value)
+                subjects.leave(prefix, key, value)
             looked, sweep.key = looked + 1, key
             if pieces.sent_bytes >= SLICE_BYTES or looked >= LOOK_ENTRIES:
                 pieces.close()
@@ -104,7 +104,7 @@ class Moving:
         division.epoch = max(division.epoch, epoch + 1)
         subjects.rise(division.epoch)
         for key, value in zip(entries[::2], entries[1::2], strict=True):
-            subjects.come(key, value)
+            subjects.come(subject_of(key)[1] if key.startswith(_SUBJECTS) else b"", key, value)
 
     def _save(self) -> None:
         self._subjects.changes.effects.changes[ENTRY] = self._division.entry()
