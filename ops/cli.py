@@ -12,6 +12,7 @@ import click
 from ops.command.folder import check, draft, onboard
 from ops.command.follow import follow
 from ops.command.hops import down, run, up
+from ops.command.ledger import ledger
 from ops.command.offboard import offboard
 from ops.command.options import dir_option, json_option, print_outcome
 from ops.command.quota import quota
@@ -253,6 +254,7 @@ for _command in (
     anchor,
     dlq,
     replay,
+    ledger,
     works,
     tasks,
     quota,

@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 
 class CaptureRun:
-    """Used by the source's own thread. `begun` is called once the first batch has been read."""
+    """Used by the source's own thread. `begun` is called once the first batch has been read, before it is written."""
 
     def __init__(
         self, name: str, source: Source, lane: Lane, observer: CaptureObserver, begun: Callable[[], None]
@@ -36,10 +36,10 @@ class CaptureRun:
         lane, is_first = self._lane, True
         try:
             for batch in self._source.batches():
-                self._append(batch)
                 if is_first:
                     is_first = False
                     self._begun()
+                self._append(batch)
                 self._confirm()
                 if not goes_on():
                     break

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from producers.kind import SourceKind
-from producers.source import SourceObserver, SourceProgress
+from producers.source import CaptureLedger, SourceObserver, SourceProgress
 from schemas.agreement.directory import Directory
 from schemas.incident import Incidents
 from schemas.log.writer import Log
@@ -49,3 +49,4 @@ class CaptureSetting:
     kinds: Mapping[str, SourceKind]
     incidents: Incidents
     pause_seconds: Callable[[], float]
+    ledger: CaptureLedger

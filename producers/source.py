@@ -7,13 +7,14 @@ log, and tells the source by `confirm` which marks are durable: only those may t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from schemas.agreement.agency import Agency, SourceConfig
 from schemas.agreement.anchor import Anchor
 from schemas.agreement.directory import FeedEntry
+from schemas.change import Partition
 from schemas.errors import Transient
 from schemas.form import read
 from schemas.incident import Incidents, MemoryIncidents
@@ -97,6 +98,35 @@ class Source(Protocol):
         ...
 
 
+class CaptureLedger(Protocol):
+    """Where capture accounts for what it writes (schemas/ledger/book.py). Never raises."""
+
+    def renew(self, places: Iterable[Partition]) -> None:
+        """We write to these partitions from now on, and nobody else."""
+        ...
+
+    def share(self, topic: str) -> None:
+        """Processes of ours write to the topic until `unshare`."""
+        ...
+
+    def unshare(self, topic: str, partitions: int) -> None:
+        """They have ended."""
+        ...
+
+
+class NoLedger:
+    """For a capture that runs by itself."""
+
+    def renew(self, places: Iterable[Partition]) -> None:
+        """Nothing."""
+
+    def share(self, topic: str) -> None:
+        """Nothing."""
+
+    def unshare(self, topic: str, partitions: int) -> None:
+        """Nothing."""
+
+
 class SourceProgress(Protocol):
     """Where a source keeps its place; the record is JSON."""
 
@@ -139,6 +169,8 @@ class SourceSetting:
     """Where the source says which of its feeds stand still."""
     resyncs: Callable[[], Mapping[str, str]] = dict
     """What people asked to be copied anew: a feed or a source, and which request that is (ops/onboarding/resync.py)."""
+    ledger: CaptureLedger = field(default_factory=NoLedger)
+    """Where it is accounted for what the source's feeds are given."""
     log: LogSetting | None = None
     """How processes of a source's own reach the log that its batches go to; None if it may have none."""
 

@@ -117,7 +117,10 @@ class SourceWork:
         return None
 
     def _begun(self) -> None:
+        """The source is ours, and nothing of it is written yet."""
         self._was_read = True
+        feeds = self._feeds_served().values()
+        self._setting.ledger.renew((entry.feed, number) for entry in feeds for number in range(entry.partitions))
         self._setting.observer.connected(source=self._name, is_connected=True)
         self._setting.incidents.end("source", self._name)
 
@@ -165,5 +168,6 @@ class SourceWork:
                 incidents=setting.incidents,
                 resyncs=lambda: setting.directory().resyncs,
                 log=setting.log.setting,
+                ledger=setting.ledger,
             )
         )

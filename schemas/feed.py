@@ -41,6 +41,7 @@ OFFBOARDED = (
     "mesh.offboarded"  # what left for good, and what is left to be done for it (schemas/agreement/offboarding.py)
 )
 REGISTRY = "_schemas"  # the schema registry's own, under the name that its clients expect
+LEDGER = "mesh.ledger"  # what each hop says it wrote and read (schemas/ledger/book.py)
 AUDIT = "mesh.audit"  # who did what and when; never compacted
 CONTROL = (
     AGENCIES,
@@ -59,9 +60,10 @@ CONTROL = (
     STANDSTILLS,
     ENDINGS,
     OFFBOARDED,
+    LEDGER,
     AUDIT,
 )
-PROGRESS = (CAPTURE, EGRESS, FLOW_INTAKE, REPLAYS, STANDSTILLS, INCIDENTS)
+PROGRESS = (CAPTURE, EGRESS, FLOW_INTAKE, REPLAYS, STANDSTILLS, INCIDENTS, LEDGER)
 """Those of the control topics that say where a hop stands: of a key, nobody asks for what was before."""
 
 _FEED = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
@@ -83,6 +85,16 @@ def check_feed(name: str) -> str:
 def out_topic(grant_id: str, edition: int = 1) -> str:
     """The topic that carries what one grant allows; from the second edition on its number is part of the name."""
     return f"out.{grant_id}" if edition == 1 else f"out.{grant_id}-{edition}"
+
+
+def is_out_topic(topic: str) -> bool:
+    """Whether the topic carries what a grant allows."""
+    return topic.startswith("out.")
+
+
+def is_feed(topic: str) -> bool:
+    """Whether the topic is a feed's."""
+    return topic.partition(".")[0] not in RESERVED and topic != REGISTRY
 
 
 def edition_of(topic: str) -> int:

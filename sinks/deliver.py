@@ -17,6 +17,7 @@ from schemas.dead_letter import DeadLetter
 from schemas.gathering import Gathering
 from schemas.incident import Incidents, MemoryIncidents
 from schemas.log.kafka import Kafka
+from schemas.log.reader import ReaderLedger
 from schemas.wire.schema import SchemaOf
 from sinks.addresses import Addresses
 from sinks.ending import Acknowledge, Endings
@@ -71,6 +72,7 @@ class DeliveryPorts:
     incidents: Incidents = field(default_factory=MemoryIncidents)
     standstills: Standstills = field(default_factory=MemoryStandstills)
     replays: Replays | None = None
+    ledger: ReaderLedger | None = None
 
 
 class Delivery:
@@ -213,6 +215,7 @@ class Delivery:
             config=self._config,
             now=self._now,
             pause_seconds=self.pause_seconds,
+            ledger=self._ports.ledger,
         )
         lane = self._lanes[key] = DeliveryLane(
             lane_setup,

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -29,6 +30,7 @@ from ops.demo.outcome import Outcome, tell
 from ops.demo.rest import Rest
 from ops.demo.screen import Screen
 from ops.demo.stage import Stage, make_room, running_mesh, set_up, subscribers_server
+from ops.ledger.view import feed_json, ledger, subscription_json
 from ops.lint.folder import load as load_folder
 from ops.metrics.metric import CAPTURED, DERIVED
 from ops.onboarding.onboard import onboard
@@ -45,6 +47,7 @@ from streams.flows import FLOWS
 SNAPSHOT_MOVES_WITHIN_SECONDS = 120.0
 DRAIN_WITHIN_SECONDS = 180.0
 QUIET_SECONDS = 2.0
+LEDGER_WITHIN_SECONDS = 30.0
 PARTITIONS = 1  # one worker and one delivery process share this machine; see ops/onboarding/onboard.py
 
 
@@ -81,7 +84,7 @@ def demo(
     if report:
         report.write_text(json.dumps(outcome.to_json(), ensure_ascii=False, indent=2) + "\n")
     tell(outcome, console)
-    if outcome.verified.is_exact:
+    if outcome.verified.is_exact and not outcome.red:
         shutil.rmtree(directory)
         return 0
     console.print(f"logs and data stay in {directory}", soft_wrap=True)
@@ -249,12 +252,26 @@ class Play:
             latency=counts.latency(origin=CAPTURED),
             latency_derived=counts.latency(origin=DERIVED),
             verified=verified,
+            ledger=self._ledger(),
             committed=self._committed,
             kills=self._kills,
             seconds=self._seconds,
             seed=self._seed,
             scale=self.city.scale * 1000,
         )
+
+    def _ledger(self) -> dict[str, dict[str, Any]]:
+        """Every line, once each is balanced or it has stood still long enough for all to have said so."""
+        deadline = time.monotonic() + LEDGER_WITHIN_SECONDS
+        while True:
+            report = ledger(self._stage.settings)
+            lines = {
+                **{line.name: feed_json(line) for line in report.feeds},
+                **{line.name: subscription_json(line) for line in report.subscriptions},
+            }
+            if all(line["balanced"] for line in lines.values()) or time.monotonic() > deadline:
+                return lines
+            time.sleep(1)
 
     def _courses(self, directory: Directory) -> dict[str, Course]:
         """How far the systems got with what they asked."""

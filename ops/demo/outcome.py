@@ -24,12 +24,19 @@ class Outcome:
     latency: Mapping[str, float | None]
     latency_derived: Mapping[str, float | None]
     verified: Verified
+    ledger: Mapping[str, Mapping[str, Any]]
+    """By feed and by grant id what `mesh ledger` says."""
     committed: int
     kills: Mapping[str, int]
     seconds: Mapping[str, float]
     seed: int
     scale: float
     """Thousandths of the real city."""
+
+    @property
+    def red(self) -> list[str]:
+        """The lines of the ledger that are red."""
+        return sorted(name for name, line in self.ledger.items() if line["standing"] == "red")
 
     def to_json(self) -> dict[str, Any]:
         """The report, in the names that scripts rely on."""
@@ -43,6 +50,7 @@ class Outcome:
             "latency_derived": self.latency_derived,
             "committed": self.committed,
             "comparisons": self.verified.to_json()["subscriptions"],
+            "ledger": self.ledger,
             "kills": self.kills,
             "seconds": self.seconds,
             "seed": self.seed,
@@ -63,6 +71,11 @@ def tell(outcome: Outcome, console: Console) -> None:
     )
     console.print(_courses(outcome.courses))
     outcome.verified.render()
+    unbalanced = sorted(name for name, line in outcome.ledger.items() if not line["balanced"])
+    console.print(
+        f"ledger: {len(outcome.ledger) - len(unbalanced)} lines balanced"
+        + "".join(f"\n✗ {name}" for name in unbalanced)
+    )
 
 
 def _courses(courses: Mapping[str, Course]) -> Table:

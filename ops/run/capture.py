@@ -8,13 +8,14 @@ from ops.offboarding.offboarded import Finished
 from ops.run.parts import Parts
 from ops.settings import Connections
 from producers.capture import Capture
-from schemas.feed import CAPTURE
+from schemas.feed import CAPTURE, is_feed
 
 
 def run_capture(parts: Parts) -> None:
     """Capture until the process is to stop."""
     directory = parts.directory()
-    log = parts.log("mesh-capture")
+    book = parts.book("capture", "wrote", is_feed)
+    log = parts.log("mesh-capture", book)
     Capture(
         directory,
         Connections(parts.settings.directory).sources.address_of,
@@ -25,4 +26,5 @@ def run_capture(parts: Parts) -> None:
         parts.only or None,
         parts.incidents(directory),
         Finished(parts.settings, log).slot,
+        book,
     ).run(parts.stop)

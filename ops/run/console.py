@@ -6,9 +6,11 @@ import logging
 from contextlib import closing
 
 from ops.console.server import Console as StatusPage
+from ops.ledger.view import LedgerReader
+from ops.ledger.watch import LedgerWatch
+from ops.ledger.watch import watching as watch_ledger
 from ops.metrics.board import Boards, following
 from ops.metrics.flow_metrics import BoardMetrics
-from ops.onboarding.present import Tidy, tidying
 from ops.run.parts import Parts
 from ops.watch.incidents import IncidentReader
 from ops.watch.lag import LagReader
@@ -21,8 +23,11 @@ def run_console(parts: Parts) -> None:
     settings, directory = parts.settings, parts.directory()
     lags = parts.enter(closing(LagReader(settings.kafka)))
     reader = StatusReader(settings.directory, directory, lags.read, incidents=IncidentReader(settings.kafka))
-    tidying(Tidy(directory), parts.stop)
     boards = Boards(settings.kafka, directory, RegistryClient(settings.registry).schema, BoardMetrics())
     following(boards, parts.stop)
+    ledger, standing = LedgerReader(settings), IncidentReader(settings.kafka)
+    former = [incident.name for incident in standing().values() if incident.kind == "ledger"]
+    watch = LedgerWatch(lambda: ledger.balance(directory()), parts.incidents(directory), former)
+    watch_ledger(watch, parts.stop)
     page = StatusPage(reader.read, parts.port)
     page.run(parts.stop, lambda url: logging.getLogger(__name__).info("console: %s", url))

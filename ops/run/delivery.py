@@ -41,6 +41,7 @@ def run_delivery(parts: Parts) -> None:
         incidents=parts.incidents(directory),
         standstills=parts.enter(closing(StandstillLog(parts.store(STANDSTILLS)))),
         replays=parts.enter(closing(ReplayRequests(parts.store(REPLAYS)))),
+        ledger=parts.book("delivery", "read", lambda _topic: True),
     )
     present = partial(read_directory, settings.kafka)
     Delivery(directory=directory, present=present, kafka=settings.kafka, sinks=sinks, ports=ports).run(parts.stop)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from ops.metrics.incident_metrics import CountedIncidents
@@ -13,13 +14,16 @@ from ops.onboarding.present import Tidy, tidying
 from ops.settings import Settings
 from ops.watch.deafness import Deafness
 from ops.watch.incidents import IncidentLog
-from schemas.feed import INCIDENTS
+from schemas.feed import INCIDENTS, LEDGER
 from schemas.incident import Incidents
+from schemas.ledger.book import Book, Side
 from schemas.log.control.follower import Follower
-from schemas.log.control.store import ControlStore
+from schemas.log.control.store import ControlReader, ControlStore
+from schemas.log.run import Accounts
 from schemas.log.writer import Log
 
 Part = TypeVar("Part")
+LEDGER_WITHIN_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +45,27 @@ class Parts:
         """What is onboarded and granted, always as of now."""
         return self.enter(closing(Follower(self.settings.kafka)))
 
-    def log(self, client_id: str) -> Log:
+    def log(self, client_id: str, accounts: Accounts | None = None) -> Log:
         """A writer of records."""
-        return self.enter(closing(Log(self.settings.kafka, client_id=client_id, extra=self.settings.producer)))
+        extra = self.settings.producer
+        return self.enter(closing(Log(self.settings.kafka, client_id=client_id, extra=extra, accounts=accounts)))
+
+    def book(self, hop: str, side: Side, is_stated: Callable[[str], bool]) -> Book:
+        """Where the hop accounts for what it writes or reads, kept until the process ends. Ask for it before what fills it."""
+        kafka = self.settings.kafka
+        log = self.log(f"{LEDGER}-{side}")
+        book = Book(
+            hop,
+            side,
+            by=self.name,
+            kafka=kafka,
+            formers=ControlReader(kafka, LEDGER).all,
+            write=partial(log.write, within_seconds=LEDGER_WITHIN_SECONDS),
+            is_stated=is_stated,
+        )
+        self.enter(closing(book))
+        threading.Thread(target=book.keep, args=(self.stop,), name=f"ledger-{side}", daemon=True).start()
+        return book
 
     def store(self, topic: str) -> ControlStore:
         """Records by key on a control topic."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from ops.host.instance import instance_of
+from ops.ledger.relay_books import RelayBooks
 from ops.metrics.hop_metrics import StreamMetrics
 from ops.metrics.lag_watch import LagWatch, watching
 from ops.redelivery.gaps import gaps_on
@@ -15,7 +16,7 @@ from ops.trust.hash_key import HashKeys
 from ops.watch.held_up import HeldUpGroup
 from ops.watch.lag import STREAMS_GROUP
 from ops.watch.open_transactions import OpenTransactions
-from schemas.feed import EGRESS
+from schemas.feed import EGRESS, is_out_topic
 from schemas.log.range import read_range, read_standing
 from schemas.registry.client import RegistryClient
 from streams.egress.relay import Relay
@@ -26,7 +27,10 @@ def run_streams(parts: Parts) -> None:
     """Apply grants until the process is to stop."""
     settings, name = parts.settings, parts.name
     directory = parts.directory()
-    log = parts.log(f"mesh-{name}")
+    books = RelayBooks(
+        feeds=parts.book("streams", "read", lambda _topic: True), outs=parts.book("streams", "wrote", is_out_topic)
+    )
+    log = parts.log(f"mesh-{name}", books.outs)
     metrics, incidents = StreamMetrics(directory=directory), parts.incidents(directory)
     held = OpenTransactions(incidents, name, settings.kafka)
     watch = LagWatch(settings.kafka, STREAMS_GROUP, lambda: directory().feeds, metrics.lags, held.look)
@@ -42,6 +46,7 @@ def run_streams(parts: Parts) -> None:
         hash_key=HashKeys(Connections(settings.directory), directory),
         now=lambda: datetime.now(UTC),
         incidents=incidents,
+        ledger=books,
     )
     StreamWorker(
         kafka=settings.kafka,

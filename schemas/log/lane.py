@@ -9,10 +9,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from schemas.errors import MeshError, Misconfigured, Rejected, Transient
 from schemas.log.fatal import unwrapped
+from schemas.log.run import AccountedRun, Accounts, Run
 
 RUN_RECORDS = 512
 """Records per run: the grain of the watermark between two looks at it."""
@@ -35,31 +36,12 @@ class NoTopic(Misconfigured):
         self.topic = topic
 
 
-class Run:
-    """Records appended together. One thread counts what it appended; the polling thread counts what came back."""
-
-    __slots__ = ("_lane", "appended", "delivered", "returned")
-
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
-        self.appended = 0
-        self.delivered = 0
-        self.returned = 0
-
-    def on_delivery(self, error: KafkaError | None, message: Message) -> None:
-        """The delivery report of one record of this run."""
-        if error is None:
-            self.delivered += 1
-        else:
-            self._lane.fail(error, message.topic())
-        self.returned += 1
-
-
 class Line:
     """A producer that lanes share. One thread at a time serves its callbacks, so that a run's counters have a single writer."""
 
-    def __init__(self, producer: Producer) -> None:
+    def __init__(self, producer: Producer, accounts: Accounts | None = None) -> None:
         self.producer = producer
+        self.accounts = accounts
         self.lock = threading.Lock()
         self.is_dead = False
         """The client gave up for good, as when the broker has forgotten its sequence: only another producer helps."""
@@ -91,7 +73,7 @@ class Lane:
         self._line = line
         self._produce = line.producer.produce
         self._run_lock = threading.Lock()
-        self._run = Run(self)
+        self._run = self._new_run()
         self._runs: deque[Run] = deque([self._run])
         self._acknowledged = 0
         self._sealed = 0
@@ -175,10 +157,14 @@ class Lane:
     def seal(self) -> None:
         """Let the watermark reach what was appended so far. For the appending thread, whenever it pauses."""
         if self._run.appended:
-            run = Run(self)
+            run = self._new_run()
             self._sealed += self._run.appended
             self._runs.append(run)
             self._run = run
+
+    def _new_run(self) -> Run:
+        accounts = self._line.accounts
+        return Run(self) if accounts is None else AccountedRun(self, accounts)
 
     def acknowledged(self) -> int:
         """How many records, counted from the first appended one, the broker holds without a hole (invariant 1).

@@ -28,14 +28,19 @@ def cluster_id(kafka: Kafka) -> str:
 
 def bounds(kafka: Kafka, topic: str, partition: int) -> tuple[int, int]:
     """A partition's first offset and the next one to be written. Raises Transient."""
+    return bounds_of(kafka, [(topic, partition)])[topic, partition]
+
+
+def bounds_of(kafka: Kafka, places: Iterable[Partition]) -> dict[Partition, tuple[int, int]]:
+    """`bounds` of many partitions at once, all of which exist. Raises Transient."""
     admin = admin_client(kafka)
-    place = TopicPartition(topic, partition)
-    found: list[int] = []
+    asked = [TopicPartition(*place) for place in places]
     specs: list[Any] = [OffsetSpec.earliest(), OffsetSpec.latest()]
-    for spec in specs:
-        answer = results(admin.list_offsets({place: spec}, request_timeout=WITHIN_SECONDS))
-        found.append(answer[place].offset)
-    return found[0], found[1]
+    lows, highs = (
+        results(admin.list_offsets({place: spec for place in asked}, request_timeout=WITHIN_SECONDS)) if asked else {}
+        for spec in specs
+    )
+    return {(place.topic, place.partition): (lows[place].offset, highs[place].offset) for place in asked}
 
 
 def partitions_of(kafka: Kafka, topic: str) -> int:

@@ -22,7 +22,6 @@ from schemas.log.message import (
     group_messages,
     is_end,
     reader_settings,
-    record_of,
 )
 from schemas.log.offsets import bounds
 
@@ -34,27 +33,40 @@ def read_range(kafka: Kafka, topic: str, partition: int, start: int, end: int) -
 
     Raises ContractBroken when `start` is no longer there, Transient when the broker does not answer.
     """
-    place = f"{topic} [{partition}]"
-    settings = reader_settings(kafka, f"range-{topic}-{partition}", {"enable.partition.eof": "true"})
+    yield from read_ranges(kafka, {(topic, partition): (start, end)})
+
+
+def read_ranges(kafka: Kafka, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[Batch]:
+    """`read_range` of many partitions at once, each from its start to before its end."""
+    left = {place: end for place, (start, end) in ranges.items() if start < end}
+    names = ", ".join(f"{topic} [{partition}]" for topic, partition in sorted(left)[:3])
+    settings = reader_settings(kafka, f"range-{names}", {"enable.partition.eof": "true"})
     consumer = Consumer({**settings, "group.id": f"range-{uuid4()}", "group.protocol": "classic"}, logger=logger)
     try:
-        consumer.assign([TopicPartition(topic, partition, start)])
-        position = start
+        consumer.assign([TopicPartition(*place, ranges[place][0]) for place in left])
         quiet_until = time.monotonic() + BROKER_WITHIN_SECONDS
-        while position < end:
+        while left:
             first = consumer.poll(0.1)  # then what is there: to wait for more would be to wait at the end, too
             messages = [first, *consumer.consume(SLICE_RECORDS - 1, 0)] if first is not None else []
-            records = [record_of(message) for message in messages if message.error() is None]
-            if records:
-                position = records[-1].offset + 1
-                if wanted := [record for record in records if record.offset < end]:
-                    yield Batch(topic=topic, partition=partition, records=wanted)
-            if any(is_end(error, place) for message in messages if (error := message.error()) is not None):
-                return
+            done: set[Partition] = set()
+            for batch in group_messages(message for message in messages if message.error() is None):
+                place = (batch.topic, batch.partition)
+                end = left.get(place, 0)
+                if wanted := [record for record in batch.records if record.offset < end]:
+                    yield Batch(topic=batch.topic, partition=batch.partition, records=wanted)
+                if batch.next_offset >= end:
+                    done.add(place)
+            for message in messages:
+                place = (message.topic() or "", message.partition() or 0)
+                if (error := message.error()) is not None and is_end(error, f"{place[0]} [{place[1]}]"):
+                    done.add(place)
+            if finished := done.intersection(left):
+                consumer.incremental_unassign([TopicPartition(*place) for place in finished])
+                left = {place: end for place, end in left.items() if place not in finished}
             if messages:
                 quiet_until = time.monotonic() + BROKER_WITHIN_SECONDS
             elif time.monotonic() > quiet_until:
-                raise Transient(f"reading {place}: the broker is silent at offset {position} of {end}")
+                raise Transient(f"reading {names}: the broker is silent")
     finally:
         consumer.close()
 

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -30,6 +31,31 @@ logger = logging.getLogger(__name__)
 
 COMMIT_EVERY_SECONDS = 0.5
 
+
+class ReaderLedger(Protocol):
+    """Where it is accounted for what is read (schemas/ledger/book.py). Never raises."""
+
+    def read(self, batches: Iterable[Batch]) -> None:
+        """These were read; what comes again is passed over."""
+        ...
+
+    def settled(self, place: Partition, next_offset: int) -> None:
+        """Everything below the offset is at the subscriber, or among the dead letters."""
+        ...
+
+    def delivered(self, batches: Iterable[Batch]) -> None:
+        """These are at the subscriber."""
+        ...
+
+    def dead(self, batch: Batch) -> None:
+        """These are among the dead letters."""
+        ...
+
+    def forget(self, places: Iterable[Partition]) -> None:
+        """These are no longer ours."""
+        ...
+
+
 StartsOf = Callable[[Sequence[Partition]], Mapping[Partition, int]]
 
 
@@ -49,8 +75,10 @@ class Reader:
         starts_of: StartsOf | None = None,
         has_headers: bool = True,
         extra: Mapping[str, str] | None = None,
+        ledger: ReaderLedger | None = None,
     ) -> None:
         self._group = group
+        self._ledger = ledger
         self._starts_of = starts_of
         self._has_headers = has_headers
         self._topics: frozenset[str] = frozenset()
@@ -103,7 +131,10 @@ class Reader:
         self._raise_trouble()
         self._commit_sometimes()
         batches = group_messages(sound(messages), has_headers=self._has_headers)
-        return [batch for batch in batches if self.holds(batch)]
+        ours = [batch for batch in batches if self.holds(batch)]
+        if self._ledger is not None:
+            self._ledger.read(ours)
+        return ours
 
     def idle(self, seconds: float, stop: threading.Event) -> None:
         """Stay in the group without reading, while a target is unwell; what was fetched already is kept until `batches`."""
@@ -141,6 +172,18 @@ class Reader:
         """Everything below the offset is durable downstream; the broker hears of it within half a second."""
         if (topic, partition) in self._held:
             self._reached.done((topic, partition), next_offset)
+            if self._ledger is not None:
+                self._ledger.settled((topic, partition), self._reached.durable[topic, partition])
+
+    def delivered(self, batches: Iterable[Batch]) -> None:
+        """These are at the subscriber, to be accounted for."""
+        if self._ledger is not None:
+            self._ledger.delivered(batches)
+
+    def dead(self, batch: Batch) -> None:
+        """These are among the dead letters, to be accounted for."""
+        if self._ledger is not None:
+            self._ledger.dead(batch)
 
     def keep_back(self, topic: str, partition: int, offset: int | None) -> int:
         """Confirm nothing from this offset on, though later records are done; None: no more. Where the partition has come to."""
@@ -221,6 +264,8 @@ class Reader:
         self._held -= places
         for place in places:
             self._reached.forget(place)
+        if self._ledger is not None:
+            self._ledger.forget(places)
         self._stash = [message for message in self._stash if (message.topic(), message.partition()) not in places]
 
     def _commit_sometimes(self) -> None:

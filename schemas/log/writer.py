@@ -28,6 +28,7 @@ from confluent_kafka import KafkaException, Producer
 from schemas.errors import MeshError, Misconfigured, Transient
 from schemas.log.kafka import Kafka
 from schemas.log.lane import Headers, Lane, Line, Outgoing
+from schemas.log.run import Accounts
 
 SETTINGS: Mapping[str, str | int | bool] = {
     "enable.idempotence": True,  # KF-01: implies acks=all and order within a partition
@@ -112,14 +113,22 @@ class Log:
     """The producer that a process writes through, and one lane of it for whoever needs no lane of their own.
 
     The arguments are those of a LogSetting, which `setting` then gives away, for a further process to write to the same log.
+    `accounts` account for every record.
     """
 
     def __init__(
-        self, kafka: Kafka, *, client_id: str, linger_ms: int = 5, extra: Mapping[str, str] | None = None
+        self,
+        kafka: Kafka,
+        *,
+        client_id: str,
+        linger_ms: int = 5,
+        extra: Mapping[str, str] | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         self.setting = LogSetting(kafka=kafka, client_id=client_id, linger_ms=linger_ms, extra=extra or {})
         self._renewal = threading.Lock()
-        self._line = Line(self.setting.producer())
+        self._accounts = accounts
+        self._line = Line(self.setting.producer(), accounts)
         self._own = Lane(self._line)
 
     def lane(self) -> Lane:
@@ -129,7 +138,9 @@ class Log:
                 _logger.warning("%s: its producer is dead; another takes its place", self.setting.client_id)
                 with self._line.lock:
                     self._line.producer.purge()  # nothing of the past must overtake what comes now
-                self._line = Line(self.setting.producer())
+                if self._accounts is not None:
+                    self._accounts.failed(None)
+                self._line = Line(self.setting.producer(), self._accounts)
             return Lane(self._line)
 
     def write(self, records: Iterable[Outgoing], within_seconds: float) -> None:

@@ -50,4 +50,5 @@ class DeadLetters:
             return [batch]
 
         self._retries.run(self._reader, keep, [batch])
+        self._reader.dead(batch)
         self._report.dead(batch, error)

@@ -45,6 +45,7 @@ class LaneSession:
                 starts_of=partial(self._starts, sink),
                 has_headers=setup.kind.reads_headers,
                 extra=setup.config.reader_settings,
+                ledger=setup.ledger,
             )
             with closing(reader):
                 dead_letters = DeadLetters(setup, reader, sink, self._report, self._retries)
@@ -115,6 +116,7 @@ class LaneSession:
         for batch in written:
             # Invariant 1: the subscriber has it.
             reader.done(batch.topic, batch.partition, batch.next_offset)
+        reader.delivered(written)
         self._report.delivered(written)
 
     def _dead_letter(self, reader: Reader, dead_letters: DeadLetters, batch: Batch, error: Rejected) -> None:

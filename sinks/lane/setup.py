@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from schemas.dead_letter import DeadLetter
 from schemas.log.kafka import Kafka
+from schemas.log.reader import ReaderLedger
 from sinks.ending import Endings
 from sinks.kind import SinkKind
 from sinks.lane.refusals import Refusals
@@ -47,6 +48,7 @@ class LaneSetup:
     config: LaneConfig
     now: Callable[[], float]
     pause_seconds: Callable[[], float]
+    ledger: ReaderLedger | None = None
 
     @property
     def batching(self) -> BatchingPolicy:

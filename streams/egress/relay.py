@@ -9,13 +9,13 @@ call, and validity is judged by the clock at each call, so that a revocation or 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
 from schemas.agreement.directory import Directory, FeedEntry
-from schemas.change import Batch
+from schemas.change import Batch, Partition
 from schemas.errors import Transient
 from schemas.incident import Incidents
 from schemas.wire.schema import SchemaOf
@@ -52,6 +52,42 @@ class RelayObserver(Protocol):
         ...
 
 
+class RelayLedger(Protocol):
+    """Where it is accounted for what the relay reads and writes (schemas/ledger/book.py). Never blocks long, never raises."""
+
+    def read(self, batches: Sequence[Batch]) -> None:
+        """These batches were handled: what comes of them is durable."""
+        ...
+
+    def rejected(self, place: Partition, count: int) -> None:
+        """So many changes were dead-lettered, for all grants."""
+        ...
+
+    def writes(self, places: Iterable[Partition]) -> None:
+        """This relay, and no other, writes to these partitions of `out` topics."""
+        ...
+
+    def assigned(self) -> None:
+        """Other workers may have had any partition meanwhile."""
+        ...
+
+
+class NoLedger:
+    """For a relay that runs by itself."""
+
+    def read(self, batches: Sequence[Batch]) -> None:
+        """Nothing."""
+
+    def rejected(self, place: Partition, count: int) -> None:
+        """Nothing."""
+
+    def writes(self, places: Iterable[Partition]) -> None:
+        """Nothing."""
+
+    def assigned(self) -> None:
+        """Nothing."""
+
+
 class Relay:
     """The handle of a stream worker. `handle` and `idle` are called by one thread, never at once.
 
@@ -71,6 +107,7 @@ class Relay:
         now: Callable[[], datetime],
         read_out: ReadOut,
         incidents: Incidents | None = None,
+        ledger: RelayLedger | None = None,
         hand_over_records: int = HAND_OVER_RECORDS,
     ) -> None:
         self._directory = directory
@@ -78,6 +115,7 @@ class Relay:
         self._read_out = read_out
         self._observer = observer
         self._now = now
+        self._ledger = ledger or NoLedger()
         self._plans = Plans(schema_of, hash_key, incidents)
         self._outlet: Outlet | None = None
         self._router: Router | None = None
@@ -103,6 +141,7 @@ class Relay:
         """Take a group of batches to their outputs. Raises Transient for a feed that is not in the directory (yet)."""
         directory = self._take_up()
         done: list[tuple[str, Sequence[Serving], BatchTally]] = []
+        rejected: list[tuple[Partition, int]] = []
         router, outlet = self._way_out()
         try:
             for batch in batches:
@@ -116,7 +155,10 @@ class Relay:
                     )
                 first = batch.records[0].offset
                 servings = self._liveness.servings(feed, batch.partition, first, self._now())
-                done.append((batch.topic, servings, router.route(batch, feed, servings)))
+                self._ledger.writes((serving.entry.topic, batch.partition) for serving in servings)
+                tally = router.route(batch, feed, servings)
+                done.append((batch.topic, servings, tally))
+                rejected.append(((batch.topic, batch.partition), tally.invalid))
             outlet.flush(FLUSH_SECONDS)  # Invariant 1: one wait for the whole group.
         except BaseException:
             self._outlet = None  # a lane that failed stays so; what is under way must not overtake the next try
@@ -124,11 +166,15 @@ class Relay:
             raise
         for batch in batches:
             self._liveness.passed(batch.topic, batch.partition, batch.next_offset)
+        self._ledger.read(batches)
+        for place, count in rejected:
+            self._ledger.rejected(place, count)
         self._report_group(done)
 
     def assigned(self) -> None:
         """The worker was given its partitions anew; called before anything of the new assignment is handled."""
         self._liveness.assigned()
+        self._ledger.assigned()
         self._forget_scopes()
 
     def _forget_scopes(self) -> None:
@@ -150,7 +196,8 @@ class Relay:
             feed = directory.feeds.get(topic)
             if feed is not None:
                 standing = self._liveness.standing(topic, partition, offset)
-                self._liveness.servings(feed, partition, standing, self._now())
+                servings = self._liveness.servings(feed, partition, standing, self._now())
+                self._ledger.writes((serving.entry.topic, partition) for serving in servings)
 
     def _take_up(self) -> Directory:
         directory = self._directory()

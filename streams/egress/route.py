@@ -46,11 +46,12 @@ class Outlet(Protocol):
 
 @dataclass(slots=True)
 class BatchTally:
-    """What happened to a batch: changes and bytes in, and per grant what came of them."""
+    """What happened to a batch: changes and bytes in, and per grant what came of them. `invalid` are rejected for all grants."""
 
     count: int = 0
     size_bytes: int = 0
     rejected: dict[str, int] = field(default_factory=dict[str, int])
+    invalid: int = 0
     delivered: list[int] = field(default_factory=list[int])
     suppressed: list[int] = field(default_factory=list[int])
     sizes: list[int] = field(default_factory=list[int])
@@ -173,6 +174,7 @@ class Router:
         if not isinstance(error, Rejected):
             error = malformed()
         tally.reject(error.reason)
+        tally.invalid += output is None
         letter = DeadLetter(
             topic=batch.topic,
             partition=batch.partition,

@@ -64,11 +64,18 @@ def test_killed_hops_lose_nothing_and_are_soon_back(
             told.append(f"{hop} {seconds:.1f} s")
             slowest = max(slowest, seconds)
     mesh.verified(feed)
+    until(lambda: ledger_of(mesh, feed) == {"balanced"}, 60, "the ledger balances, whatever was killed on the way")
     with capsys.disabled():
         sys.stdout.write("\n" + " ".join(told) + "\n")
     assert slowest < RECOVERED_WITHIN_SECONDS
     after = {hop: mesh.state(hop)["restarts"] for hop in before}
     assert after == {hop: count + order.count(hop) for hop, count in before.items()}, "nothing else ended"
+
+
+def ledger_of(mesh: RunningMesh, feed: str) -> set[str]:
+    """The standings of the feed's lines."""
+    report = mesh.run("ledger", "--json", "--feed", feed).json
+    return {line["standing"] for part in ("feeds", "subscriptions") for line in report[part].values()}
 
 
 def arrival_seconds(

@@ -135,10 +135,15 @@ class Copying:
         if self._parallel is None:
             yield from self.copy(feeds, present)
             return
+        ledger = self._setting.ledger
+        for feed in feeds:
+            ledger.share(feed)
         while not self._book.place.is_emptied:  # no row may overtake the truncates, and the processes' take another way
             yield SourceBatch()
             time.sleep(0.02)
         yield from self._parallel.batches(self._book.place.tables)
+        for feed, entry in feeds.items():
+            ledger.unshare(feed, entry.partitions)
         self._book.read.update(feeds)
         for feed in feeds:
             self._book.arrived(feed)

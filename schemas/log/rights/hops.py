@@ -3,11 +3,11 @@
 | hop        | reads                   | writes                                                          |
 |------------|-------------------------|-----------------------------------------------------------------|
 | `registry` | its own topic, control topics | its own topic, which it makes                                     |
-| `capture`  | control topics          | feeds, dead letters, `mesh.capture`, slots given back, incidents   |
-| `streams`  | every topic             | `out.…`, dead letters, `mesh.egress`, incidents                   |
+| `capture`  | every topic             | feeds, dead letters, `mesh.capture`, slots given back, incidents, ledger |
+| `streams`  | every topic             | `out.…`, dead letters, `mesh.egress`, incidents, ledger           |
 | `flows`    | every topic             | feeds, dead letters, the flows' own topics, incidents             |
-| `delivery` | `out.…`, control topics | dead letters, endings, requests, incidents; and rights of subscribers |
-| `console`  | every topic             | incidents                                                       |
+| `delivery` | `out.…`, control topics | dead letters, endings, requests, incidents, ledger; and rights of subscribers |
+| `console`  | every topic             | incidents, ledger                                               |
 | `opendata` | every topic             | incidents                                                       |
 
 Commands act as a user who may do everything: only they write what is onboarded and granted. No hop can: feeds have any name, so
@@ -41,6 +41,7 @@ from schemas.feed import (
     FLOW_INTAKE,
     FLOW_STATE,
     INCIDENTS,
+    LEDGER,
     OFFBOARDED,
     REGISTRY,
     REPLAYS,
@@ -76,8 +77,8 @@ HOPS: Mapping[str, HopRights] = {
         transactions=(f"{REGISTRY}.writer",),
         creates=(REGISTRY,),
     ),
-    "capture": HopRights(reads=("mesh.",), writes=(ALL, CAPTURE, INCIDENTS, OFFBOARDED, AUDIT)),
-    "streams": HopRights(reads=(ALL,), writes=("out.", "dlq.", EGRESS, INCIDENTS)),
+    "capture": HopRights(reads=(ALL,), writes=(ALL, CAPTURE, INCIDENTS, OFFBOARDED, LEDGER, AUDIT)),
+    "streams": HopRights(reads=(ALL,), writes=("out.", "dlq.", EGRESS, INCIDENTS, LEDGER)),
     "flows": HopRights(
         reads=(ALL,),
         writes=(ALL, FLOW_INBOX, FLOW_STATE, FLOW_INTAKE, INCIDENTS),
@@ -86,11 +87,11 @@ HOPS: Mapping[str, HopRights] = {
     ),
     "delivery": HopRights(
         reads=("out.", "mesh."),
-        writes=("dlq.", INCIDENTS, REPLAYS, STANDSTILLS, ENDINGS, OFFBOARDED, SUBSCRIBERS, AUDIT),
+        writes=("dlq.", INCIDENTS, REPLAYS, STANDSTILLS, ENDINGS, OFFBOARDED, SUBSCRIBERS, LEDGER, AUDIT),
         groups=("mesh.", "sub."),
         alters_rights=True,
     ),
-    "console": HopRights(reads=(ALL,), writes=(INCIDENTS,), groups=()),
+    "console": HopRights(reads=(ALL,), writes=(INCIDENTS, LEDGER), groups=()),
     "opendata": HopRights(reads=(ALL,), writes=(INCIDENTS,)),
 }
 

@@ -173,6 +173,7 @@ class Dispatch:
         if taken:
             self._retries.has_progress = True
             self._refusals.taken(self._report.group)
+            self._reader.delivered(taken)
             self._report.delivered(taken)
             self._report.unpark()
 

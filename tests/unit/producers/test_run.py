@@ -91,9 +91,14 @@ def test_nothing_is_confirmed_past_a_lost_record() -> None:  # KF-04
     lane = Lane(Line(producer))  # pyright: ignore[reportArgumentType]
     source = _Scripted((lambda: None, batch(0, (0, "zero"))), (lambda: None, batch(0, (0, "never"))))
     observer: Any = _Observer()
-    run = CaptureRun("a.main", source, lane, observer, lambda: lane.fail(KafkaError(KafkaError._MSG_TIMED_OUT), "a.t"))
+    run = CaptureRun("a.main", source, lane, observer, lambda: None)
+
+    def lost() -> bool:
+        lane.fail(KafkaError(KafkaError._MSG_TIMED_OUT), "a.t")
+        return True
+
     with pytest.raises(Transient, match=r"a\.t"):
-        run.run(lambda: True)
+        run.run(lost)
     assert source.confirmed == ["zero"]
     assert source.is_closed
 

@@ -1,0 +1,68 @@
+"""Accepting: a person says that a red line was looked into; from there on it is compared anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from ops.ledger.balance import Line, accepted_key
+from ops.ledger.view import LedgerReader
+from ops.settings import Settings
+from ops.trust.audit import audit
+from schemas.errors import Misconfigured
+from schemas.feed import LEDGER
+from schemas.log.control.follower import read_directory
+from schemas.log.control.records import publish
+from schemas.log.writer import Log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What was accepted."""
+
+    name: str
+    differences: Sequence[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        return {"name": self.name, "accepted": list(self.differences)}
+
+    def render(self) -> None:
+        """For people."""
+        for each in self.differences:
+            click.echo(f"accepted: {each}")
+        click.echo(f"{self.name} is compared anew from here on")
+
+
+def accept(settings: Settings, name: str, reason: str) -> Accepted:
+    """Accept what is different in a line, with a reason, on the audit. Raises Misconfigured where nothing is."""
+    balance = LedgerReader(settings).balance(read_directory(settings.kafka))
+    line = balance.feeds.get(name) or balance.subscriptions.get(name)
+    if line is None:
+        raise Misconfigured(f"ledger line {name}", "does not exist", fix="`mesh ledger` lists feeds and subscriptions")
+    differences = line.differences
+    if not differences:
+        raise Misconfigured(
+            f"ledger line {name}", f"is {line.standing}: there is nothing to accept", fix="`mesh ledger`"
+        )
+    with closing(Log(settings.kafka, client_id="mesh-ledger-accept")) as log:
+        for place, below in _ends(line).items():
+            publish(log.append, LEDGER, accepted_key(place), {"below": below})
+        told = [each.to_json() for each in differences]
+        audit(log.append, "ledger accepted", name, reason=reason, differences=told)
+        log.flush(30)
+    return Accepted(name=name, differences=[str(each) for each in differences])
+
+
+def _ends(line: Line) -> dict[tuple[str, int], int]:
+    """How far both sides have come, of each partition where they differ."""
+    ends: dict[tuple[str, int], int] = {}
+    for handover in line.handovers:
+        if handover.differences():
+            sides = [side for side in (handover.writer, handover.reader) if side is not None]
+            ends[handover.place] = max(side.sums.end.offset for side in sides)
+    return ends

@@ -1,0 +1,179 @@
+"""Balance: everything that stands on `mesh.ledger`, as lines that people read: one for each feed, one for each subscription."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ops.ledger.handover import Difference, Handover, Standing, Statement
+from schemas.agreement.directory import Directory
+from schemas.change import Partition
+from schemas.ledger.book import heartbeat_of, key_of
+
+BADNESS: Mapping[Standing, int] = {"balanced": 0, "unread": 1, "behind": 2, "unsettled": 3, "red": 4}
+"""A line is called by the worst of its partitions."""
+
+
+def _badness(standing: Standing) -> int:
+    return BADNESS[standing]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One feed's or one subscription's. `name` is the feed, or the grant's id.
+
+    `written` and `read` are counted since the ledger began. `figures` say more of this kind of line, by name. `is_written_here`:
+    false for a derived feed.
+    """
+
+    name: str
+    topic: str
+    subscriber: str = ""
+    feed: str = ""
+    handovers: Sequence[Handover]
+    is_written_here: bool = True
+    is_read_here: bool = True
+
+    @property
+    def standing(self) -> Standing:
+        """The worst of its partitions'."""
+        if not self.is_written_here or not self.is_read_here:
+            return "balanced"
+        worst: Standing = "balanced"
+        for handover in self.handovers:
+            worst = max(worst, handover.standing, key=_badness)
+        return worst
+
+    @property
+    def differences(self) -> list[Difference]:
+        """Of all its partitions."""
+        return [each for handover in self.handovers for each in handover.differences()] if self.is_written_here else []
+
+    @property
+    def written(self) -> int:
+        """Records that the writer says it wrote."""
+        return sum(each.writer.sums.end.records for each in self.handovers if each.writer)
+
+    @property
+    def read(self) -> int:
+        """Records that the reader says it read."""
+        return sum(each.reader.sums.end.records for each in self.handovers if each.reader)
+
+    @property
+    def adopted(self) -> int:
+        """Records that were found after a restart, and nobody had accounted for."""
+        return sum(each.writer.adopted for each in self.handovers if each.writer)
+
+    def counted(self, name: str) -> int:
+        """What the reader counted under a name, in this run of its process."""
+        return sum(each.reader.counts.get(name, 0) for each in self.handovers if each.reader)
+
+    @property
+    def missing(self) -> int:
+        """Of the records that count as settled, how many were neither delivered nor became dead letters; only where nothing waits."""
+        if any(
+            each.reader is None or each.reader.counts.get("settled") != each.reader.counts.get("to")
+            for each in self.handovers
+        ):
+            return 0
+        span = sum(
+            each.reader.counts["to"] - each.reader.counts["from"]
+            for each in self.handovers
+            if each.reader and "to" in each.reader.counts
+        )
+        return max(0, span - self.counted("delivered") - self.counted("dead") - self.counted("tombstones"))
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "balanced": self.standing == "balanced",
+            "standing": self.standing,
+            "written": self.written,
+            "read": self.read,
+            "adopted": self.adopted,
+            "differences": [each.to_json() for each in self.differences],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """All lines."""
+
+    feeds: Mapping[str, Line] = field(default_factory=dict[str, Line])
+    subscriptions: Mapping[str, Line] = field(default_factory=dict[str, Line])
+
+    def lines(self) -> Iterable[Line]:
+        """Feeds, then subscriptions."""
+        yield from self.feeds.values()
+        yield from self.subscriptions.values()
+
+    @property
+    def red(self) -> list[Line]:
+        """The lines that are red."""
+        return [line for line in self.lines() if line.standing == "red"]
+
+
+class Statements:
+    """The records of `mesh.ledger`, by key."""
+
+    def __init__(self, records: Mapping[str, Any]) -> None:
+        self._records = records
+
+    def of(self, hop: str, side: str, place: Partition) -> Statement | None:
+        """What a side says of a partition."""
+        record = self._records.get(key_of(hop, side, place))
+        if record is None:
+            return None
+        heartbeat = self._records.get(heartbeat_of(hop, side, record["by"])) or record
+        return Statement.from_json(record, heartbeat["at"])
+
+    def accepted(self, place: Partition) -> int:
+        """Below which offset a person accepted what is different."""
+        record = self._records.get(accepted_key(place))
+        return record["below"] if record else 0
+
+
+def accepted_key(place: Partition) -> str:
+    """Under which it stands that a person accepted a difference."""
+    return f"accepted/{place[0]}/{place[1]}"
+
+
+def balance_of(records: Mapping[str, Any], directory: Directory, is_pulled: Mapping[str, bool]) -> Balance:
+    """The balance as of these records of `mesh.ledger`. `is_pulled` says by grant whether its subscriber reads the topic itself."""
+    statements = Statements(records)
+
+    def handovers(topic: str, partitions: int, writer: str, reader: str) -> list[Handover]:
+        return [
+            Handover(
+                place=(topic, number),
+                writer=statements.of(writer, "wrote", (topic, number)),
+                reader=statements.of(reader, "read", (topic, number)),
+                accepted=statements.accepted((topic, number)),
+            )
+            for number in range(partitions)
+        ]
+
+    feeds = {
+        name: Line(
+            name=name,
+            topic=name,
+            feed=name,
+            handovers=handovers(name, entry.partitions, "capture", "streams"),
+            is_written_here=directory.is_captured(name),
+        )
+        for name, entry in sorted(directory.feeds.items())
+    }
+    subscriptions = {
+        grant_id: Line(
+            name=grant_id,
+            topic=entry.topic,
+            subscriber=entry.grant.subscriber,
+            feed=entry.grant.feed,
+            handovers=handovers(entry.topic, directory.feeds[entry.grant.feed].partitions, "streams", "delivery"),
+            is_read_here=not is_pulled.get(grant_id, False),
+        )
+        for grant_id, entry in sorted(directory.grants.items())
+        if entry.grant.feed in directory.feeds
+    }
+    return Balance(feeds, subscriptions)

@@ -1,0 +1,140 @@
+"""Handover: one partition between the hop that wrote it and the hop that read it, as both say (schemas/ledger/prefix.py).
+
+| standing    | meaning                                                                                             |
+|-------------|-----------------------------------------------------------------------------------------------------|
+| `balanced`  | wherever both have a mark they agree, up to the end of both                                           |
+| `behind`    | they agree as far as the reader has come                                                             |
+| `red`       | between two offsets the reader read other records than were written, or more than anybody wrote        |
+| `unsettled` | the writer has not said yet what it wrote: it just started, or a copy by several processes is under way |
+| `unread`    | nobody reads it                                                                                      |
+
+A derived feed has no writer here: its records are counted as they are read, and `mesh verify` computes them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+from schemas.change import Partition
+from schemas.ledger.prefix import Point, PrefixSum
+
+HEARD_AFTER_MS = 3_000
+"""A writer that has spoken so long after a reader read something, and has not accounted for it, did not write it."""
+
+Standing = Literal["balanced", "behind", "red", "unsettled", "unread"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What one side says of a partition. `at_ms` is when it last said something new, `heard_at_ms` when its process last spoke.
+
+    `is_open`: false while there may be more than it says.
+    """
+
+    sums: PrefixSum
+    at_ms: int
+    heard_at_ms: int
+    is_open: bool
+    adopted: int
+    counts: Mapping[str, int]
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any], heard_at_ms: int) -> Statement:
+        """Read a record of `mesh.ledger`."""
+        return cls(
+            sums=PrefixSum.from_json(record),
+            at_ms=record["at"],
+            heard_at_ms=max(heard_at_ms, record["at"]),
+            is_open=record["is_open"],
+            adopted=record["adopted"],
+            counts=record["counts"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Between two offsets of a partition so many records were written and so many read; equal numbers mean other contents."""
+
+    place: Partition
+    start: int
+    end: int
+    written: int
+    read: int
+
+    def __str__(self) -> str:
+        topic, partition = self.place
+        what = f"{self.written} records were written and {self.read} read"
+        if self.written == self.read:
+            what = f"{self.read} records were read, and not all are as they were written"
+        return f"{topic} [{partition}], offsets {self.start} to {self.end - 1}: {what}"
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        topic, partition = self.place
+        return {
+            "topic": topic,
+            "partition": partition,
+            "from": self.start,
+            "to": self.end - 1,
+            "written": self.written,
+            "read": self.read,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """One partition's. `accepted` is the offset below which a person accepted what is different."""
+
+    place: Partition
+    writer: Statement | None
+    reader: Statement | None
+    accepted: int = 0
+
+    def differences(self) -> list[Difference]:
+        """Where the two sides do not agree, between the marks that both have."""
+        if self.writer is None or self.reader is None:
+            return []
+        written, read = (_by_offset(side.sums.points(), self.accepted) for side in (self.writer, self.reader))
+        found: list[Difference] = []
+        for start, end in pairwise(sorted(written.keys() & read.keys())):
+            wrote, got = _between(written, start, end), _between(read, start, end)
+            if wrote != got:
+                found.append(Difference(place=self.place, start=start, end=end, written=wrote[0], read=got[0]))
+        return found + self._unaccounted()
+
+    def _unaccounted(self) -> list[Difference]:
+        """What was read behind everything that the writer says it wrote, though it has spoken since."""
+        writer, reader = self.writer, self.reader
+        assert writer is not None, "asked for by the caller"
+        assert reader is not None, "asked for by the caller"
+        start, end = writer.sums.end, reader.sums.end
+        has_spoken = writer.is_open and writer.heard_at_ms >= reader.at_ms + HEARD_AFTER_MS
+        if not has_spoken or end.offset <= max(start.offset, self.accepted):
+            return []
+        read = end.offset - start.offset
+        return [Difference(place=self.place, start=start.offset, end=end.offset, written=0, read=read)]
+
+    @property
+    def standing(self) -> Standing:
+        """See the table above."""
+        if self.reader is None:
+            return "unread" if self.writer is not None and self.writer.sums.end.records else "balanced"
+        if self.writer is None:
+            return "unsettled"
+        if self.differences():
+            return "red"
+        wrote, got = self.writer.sums.end.offset, self.reader.sums.end.offset
+        if got < wrote:
+            return "behind"
+        return "balanced" if got == wrote else "unsettled"
+
+
+def _by_offset(points: Sequence[Point], least: int) -> dict[int, Point]:
+    return {point.offset: point for point in points if point.offset >= least}
+
+
+def _between(points: Mapping[int, Point], start: int, end: int) -> tuple[int, int]:
+    return points[end].records - points[start].records, points[end].total - points[start].total

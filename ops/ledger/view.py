@@ -1,0 +1,148 @@
+"""View: the ledger of the running mesh, for the terminal and for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+
+from ops.command.terminal import report_console
+from ops.kinds.sinks import SINKS
+from ops.ledger.balance import Balance, Line, balance_of
+from ops.settings import Settings
+from schemas.agreement.directory import Directory
+from schemas.errors import Misconfigured
+from schemas.feed import LEDGER
+from schemas.log.control.follower import read_directory
+from schemas.log.control.store import ControlReader
+
+STYLES = {"red": "bold red", "balanced": "green", "behind": "yellow", "unsettled": "yellow", "unread": "dim"}
+
+
+def pulled(directory: Directory) -> dict[str, bool]:
+    """By grant whether its subscriber reads the topic itself."""
+    found: dict[str, bool] = {}
+    for grant_id, entry in directory.grants.items():
+        subscriber = directory.subscribers.get(entry.grant.subscriber)
+        sink = subscriber.sink(entry.grant.sink) if subscriber else None
+        kind = SINKS.get(sink.kind) if sink else None
+        found[grant_id] = kind is None or kind.build is None
+    return found
+
+
+class LedgerReader:
+    """Reads on from what it has read. Raises Transient."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._reader = ControlReader(settings.kafka, LEDGER)
+
+    def balance(self, directory: Directory) -> Balance:
+        """As of now."""
+        return balance_of(self._reader.all(), directory, pulled(directory))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerReport:
+    """What `mesh ledger` says."""
+
+    balance: Balance
+    feeds: Sequence[Line]
+    subscriptions: Sequence[Line]
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether no line is red."""
+        return not any(line.standing == "red" for line in (*self.feeds, *self.subscriptions))
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "balanced": self.is_balanced,
+            "feeds": {line.name: feed_json(line) for line in self.feeds},
+            "subscriptions": {line.name: subscription_json(line) for line in self.subscriptions},
+        }
+
+    def render(self) -> None:
+        """For people."""
+        report_console().print(self._tables())
+
+    def _tables(self) -> Group:
+        feeds = Table(title="Feeds: captured and read (对账)", title_justify="left", box=None)
+        for name in ("feed", "captured", "read", "valid", "rejected", "adopted", "standing"):
+            feeds.add_column(name, justify="left" if name in {"feed", "standing"} else "right")
+        for line in self.feeds:
+            figures = feed_json(line)
+            captured = f"{line.written:,}" if line.is_written_here else "derived"
+            numbers = [f"{figures[name]:,}" for name in ("read", "valid", "rejected", "adopted")]
+            feeds.add_row(line.name, captured, *numbers, _standing(line))
+        subscriptions = Table(title="Subscriptions: routed and delivered", title_justify="left", box=None)
+        for name in ("subscription", "routed", "read", "acknowledged", "dead", "adopted", "standing"):
+            subscriptions.add_column(name, justify="left" if name in {"subscription", "standing"} else "right")
+        for line in self.subscriptions:
+            figures = subscription_json(line)
+            numbers = [f"{figures[name]:,}" for name in ("written", "read", "acknowledged", "dead", "adopted")]
+            subscriptions.add_row(line.name, *numbers, _standing(line))
+        found = [each for line in (*self.feeds, *self.subscriptions) for each in line.differences]
+        notes = [f"[bold red]✗[/] {each}" for each in found]
+        return Group(feeds, "", subscriptions, *(["", *notes] if notes else []))
+
+
+def _standing(line: Line) -> str:
+    return f"[{STYLES[line.standing]}]{line.standing}[/]"
+
+
+def feed_json(line: Line) -> dict[str, Any]:
+    """One feed's line. `valid` and `rejected` count records that are no tombstones, in this run of the stream workers."""
+    rejected = line.counted("rejected")
+    counted = sum(
+        each.reader.counts["to"] - each.reader.counts["from"]
+        for each in line.handovers
+        if each.reader and "to" in each.reader.counts
+    )
+    return {**line.to_json(), "valid": counted - line.counted("tombstones") - rejected, "rejected": rejected}
+
+
+def subscription_json(line: Line) -> dict[str, Any]:
+    """One subscription's line. `acknowledged`: at the subscriber, of the records that were read."""
+    dead = line.counted("dead")
+    settled = sum(
+        each.reader.counts.get("settled", each.reader.sums.end.offset) for each in line.handovers if each.reader
+    )
+    begun = sum(each.reader.sums.begin for each in line.handovers if each.reader)
+    waiting = sum(
+        max(0, each.reader.sums.end.offset - each.reader.counts.get("settled", each.reader.sums.end.offset))
+        for each in line.handovers
+        if each.reader
+    )
+    return {
+        **line.to_json(),
+        "acknowledged": max(0, settled - begun - dead),
+        "dead": dead,
+        "waiting": waiting,
+        "subscriber": line.subscriber,
+        "feed": line.feed,
+    }
+
+
+def ledger(settings: Settings, *, feed: str | None = None, subscriber: str | None = None) -> LedgerReport:
+    """The ledger as of now, of one feed or one subscriber if asked. Raises Misconfigured for names that are not there."""
+    directory = read_directory(settings.kafka)
+    if feed is not None and feed not in directory.feeds:
+        raise Misconfigured(f"feed {feed}", "does not exist", fix="`mesh status` lists the feeds")
+    if subscriber is not None and subscriber not in directory.subscribers:
+        raise Misconfigured(f"subscriber {subscriber}", "does not exist", fix="`mesh ledger` lists all subscriptions")
+    balance = LedgerReader(settings).balance(directory)
+    return LedgerReport(
+        balance=balance,
+        feeds=[line for name, line in balance.feeds.items() if subscriber is None and feed in {None, name}],
+        subscriptions=[
+            line
+            for line in balance.subscriptions.values()
+            if subscriber in {None, line.subscriber} and feed in {None, line.feed}
+        ],
+    )

@@ -1,0 +1,164 @@
+"""Account: what one side says of one partition, from its opening on.
+
+An account is opened by the book's keeper, who knows what was said of the partition before: by an earlier run of this process, or
+by another one that had it until now. What nobody has accounted for in between, since a process was killed before it could say so,
+is read from the topic and taken over (`adopted`). Until then what comes is held.
+
+A writer learns each record's offset from its delivery report. Offsets in between that were not reported are somebody else's, and
+are not counted: only where others are known to write, or a delivery failed without saying whether it arrived, is the gap adopted.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from schemas.change import Batch, Partition, Record
+from schemas.ledger.prefix import PrefixSum, digest_of
+
+HELD_MAX = 400_000
+"""Records; the memory of an account that cannot be opened. Beyond it the account begins anew behind them."""
+
+
+class Account:
+    """`place` is its partition. Records are added by one thread at a time, in the order of their offsets.
+
+    `expected`: opened even if nothing comes, up to where the topic ends.
+    """
+
+    def __init__(self, place: Partition) -> None:
+        self.place = place
+        self.is_expected = False
+        self.adopted = 0
+        self.counts: dict[str, int] = {}
+        """What else is said of this process' work on the partition, by name."""
+        self._lock = threading.Lock()
+        self._open: PrefixSum | None = None
+        self._known: PrefixSum | None = None
+        """What stands until it is opened. Adopting adds to it, whoever adds a record never does."""
+        self._held: list[tuple[int, int]] = []
+        self._is_shared = False
+        self._is_unsure = False
+        self._is_from_start = False
+
+    # -- what is added -------------------------------------------------------------------------------------------------
+
+    def wrote(self, offset: int, key: bytes | None, value: bytes | None) -> None:
+        """A record of ours lies at this offset."""
+        account = self._open
+        if account is not None and (not self._is_unsure or offset == account.end.offset):
+            self._is_unsure = False
+            account.add(offset, digest_of(key, value))
+            return
+        with self._lock:
+            if self._open is not None and not self._is_unsure:  # just now
+                self._open.add(offset, digest_of(key, value))
+            elif not self._is_shared:
+                self._close()
+                self._hold(offset, digest_of(key, value))
+
+    def read(self, batch: Batch) -> None:
+        """Records that were read; `counts` say from which offset on by this process, and how many of them are tombstones."""
+        first, after = batch.records[0].offset, batch.next_offset
+        seen = self.counts.get("to", first)
+        self._add_run(batch.records)
+        if after > seen:
+            self.counts.setdefault("from", first)
+            self.count("tombstones", sum(record.value is None and record.offset >= seen for record in batch.records))
+            self.counts["to"] = after
+
+    def _add_run(self, records: Sequence[Record]) -> None:
+        account = self._open
+        if account is not None:
+            account.add_run(records)
+            return
+        with self._lock:
+            if self._open is not None:  # just now
+                self._open.add_run(records)
+                return
+            for record in records:
+                self._hold(record.offset, digest_of(record.key, record.value))
+
+    def count(self, name: str, number: int) -> None:
+        """So many more."""
+        self.counts[name] = self.counts.get(name, 0) + number
+
+    def failed(self) -> None:
+        """A record may lie there or not: what comes next is taken for ours from the end on."""
+        self._is_unsure = True
+
+    def share(self) -> None:
+        """Others write there for us, who report no offsets: nothing is said of the partition until `unshare`."""
+        with self._lock:
+            self._is_shared = self._is_from_start = True
+            self._close()
+            self._held.clear()
+
+    def unshare(self) -> None:
+        """They have written it all: what lies there now is adopted."""
+        with self._lock:
+            self._is_shared = False
+            self.is_expected = True
+
+    def _hold(self, offset: int, digest: int) -> None:
+        if len(self._held) >= HELD_MAX:
+            self._held.clear()
+            self._known = None
+        self._held.append((offset, digest))
+
+    def _close(self) -> None:
+        self._known, self._open = self._open or self._known, None
+
+    # -- opening -------------------------------------------------------------------------------------------------------
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is to be opened."""
+        return self._open is None and not self._is_shared and (self.is_expected or bool(self._held))
+
+    def begin(self, former: PrefixSum | None, low: int, high: int) -> tuple[int, int] | None:
+        """From where to where the topic is to be read, to open it; None where nothing is missing.
+
+        `former` was said of it before; the topic has the offsets from `low` below `high`.
+        """
+        with self._lock:
+            first = self._held[0][0] if self._held else high
+            known = self._known or former
+            if known is None or not low <= known.end.offset <= high:  # removed before it was read, or a topic made anew
+                known = PrefixSum(low if self._is_from_start else first)
+            self._known = known
+            start = known.end.offset
+            return (start, first) if start < first else None
+
+    def adopt(self, records: Sequence[Record]) -> None:
+        """What the topic has between what is known and what is held."""
+        assert self._known is not None, "begun"
+        self._known.add_run(records)
+        self.adopted += len(records)
+
+    def open(self) -> None:
+        """What is held follows what is known."""
+        with self._lock:
+            known = self._known
+            if known is None or self._is_shared:
+                return
+            if self._held:
+                known.skip_to(self._held[0][0])
+            for offset, digest in self._held:
+                known.add(offset, digest)
+            self._held.clear()
+            self._is_unsure = False
+            self._open = known
+
+    # -- what is said --------------------------------------------------------------------------------------------------
+
+    def statement(self) -> dict[str, Any] | None:
+        """What is said of the partition now; None where nothing is known of it. Until it is open there may be more than is said."""
+        account = self._open
+        known = account or self._known
+        if known is None:
+            return None
+        is_open = account is not None and not self._is_unsure
+        counts = dict(self.counts)  # first: they never say more than the sums
+        return {**known.to_json(), "is_open": is_open, "adopted": self.adopted, "counts": counts}

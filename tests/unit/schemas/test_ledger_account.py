@@ -1,0 +1,118 @@
+"""Accounts: what is held until one is opened, what is adopted, and what is not taken for ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from schemas.change import Batch, Record
+from schemas.ledger.account import Account
+from schemas.ledger.prefix import PrefixSum, digest_of
+
+PLACE = ("a.t", 0)
+
+
+def records(offsets: Iterable[int]) -> list[Record]:
+    return [Record(offset, b"k%d" % offset, b"v%d" % offset, None, 0) for offset in offsets]
+
+
+def sums_of(offsets: Iterable[int], begin: int = 0) -> PrefixSum:
+    sums = PrefixSum(begin)
+    for record in records(offsets):
+        sums.add(record.offset, digest_of(record.key, record.value))
+    return sums
+
+
+def wrote(account: Account, offsets: Iterable[int]) -> None:
+    for record in records(offsets):
+        account.wrote(record.offset, record.key, record.value)
+
+
+def opened(account: Account, former: PrefixSum | None, high: int, low: int = 0) -> tuple[int, int] | None:
+    """Open it as the keeper does; what was read from the topic."""
+    gap = account.begin(former, low, high)
+    if gap is not None:
+        account.adopt(records(range(*gap)))
+    account.open()
+    return gap
+
+
+def said(account: Account) -> dict[str, Any]:
+    statement = account.statement()
+    assert statement is not None
+    return statement
+
+
+def test_what_comes_before_it_is_opened_is_held_and_counted_once() -> None:
+    account = Account(PLACE)
+    wrote(account, range(5))
+    assert account.waits
+    assert account.statement() is None
+    assert opened(account, None, 5) is None
+    wrote(account, range(5, 9))
+    assert said(account)["end"] == list(sums_of(range(9)).end)
+    assert not account.waits
+
+
+def test_what_a_killed_process_did_not_account_for_is_adopted() -> None:
+    account = Account(PLACE)
+    wrote(account, range(12, 15))
+    assert opened(account, sums_of(range(8)), 15) == (8, 12)
+    assert (said(account)["end"], account.adopted) == (list(sums_of(range(15)).end), 4)
+
+
+def test_it_is_adopted_also_where_nothing_more_is_written() -> None:
+    account = Account(PLACE)
+    account.is_expected = True
+    assert opened(account, sums_of(range(8)), 10) == (8, 10)
+    assert said(account)["end"] == list(sums_of(range(10)).end)
+
+
+def test_records_of_somebody_else_in_between_are_not_counted() -> None:
+    account = Account(PLACE)
+    account.is_expected = True
+    opened(account, None, 0)
+    wrote(account, [0, 1, 3])
+    assert said(account)["end"] == list(sums_of([0, 1, 3]).end)
+
+
+def test_after_a_delivery_that_may_have_arrived_the_gap_is_adopted() -> None:
+    account = Account(PLACE)
+    account.is_expected = True
+    opened(account, None, 0)
+    wrote(account, range(3))
+    account.failed()
+    assert said(account)["is_open"] is False
+    wrote(account, range(5, 7))
+    assert opened(account, None, 7) == (3, 5)
+    assert (said(account)["end"], said(account)["is_open"]) == (list(sums_of(range(7)).end), True)
+
+
+def test_while_others_write_for_us_nothing_is_said_and_all_is_adopted_in_the_end() -> None:
+    account = Account(PLACE)
+    account.is_expected = True
+    opened(account, None, 0)
+    wrote(account, range(2))
+    account.share()
+    wrote(account, [4])  # one of ours among theirs
+    assert said(account)["is_open"] is False
+    assert not account.waits
+    account.unshare()
+    assert opened(account, None, 9) == (2, 9)
+    assert said(account)["end"] == list(sums_of(range(9)).end)
+
+
+def test_a_topic_made_anew_is_counted_from_its_start() -> None:
+    account = Account(PLACE)
+    wrote(account, range(3))
+    assert opened(account, sums_of(range(500)), 3) is None
+    assert said(account)["end"] == list(sums_of(range(3)).end)
+
+
+def test_a_reader_that_goes_back_counts_nothing_twice() -> None:
+    account = Account(PLACE)
+    account.read(Batch(topic="a.t", partition=0, records=records(range(4, 8))))
+    assert opened(account, sums_of(range(6)), 8) is None
+    account.read(Batch(topic="a.t", partition=0, records=records(range(2, 10))))
+    assert said(account)["end"] == list(sums_of(range(10)).end)
+    assert said(account)["counts"] == {"from": 4, "to": 10, "tombstones": 0}
