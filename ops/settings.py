@@ -9,6 +9,7 @@ One loader for every command. Each value comes from the environment, else from t
 | `hub_database`  | `MESH_DATABASE` | PostgreSQL address of the hub's own database   |
 | `directory`     | `MESH_DIR`      | state, logs and connections of this mesh       |
 | `webhook_networks` | `MESH_WEBHOOK_NETWORKS` | networks of an intranet that webhooks may reach, also by plain http |
+| `has_ledger`    | `MESH_LEDGER`   | whether hops account for what they write and read; `off` leaves it |
 | `producer`      | `MESH_DELIVERY_TIMEOUT_SECONDS` | how long a record may wait for the broker before its writer starts over |
 
 Addresses of departments' databases and of subscribers' sinks are secrets: they live as files of mode 0600 under
@@ -35,6 +36,7 @@ from sinks.network import NETWORKS, Network, networks_of
 
 DEFAULT_DIRECTORY = ".mesh"
 DELIVERY_TIMEOUT = "MESH_DELIVERY_TIMEOUT_SECONDS"
+LEDGER = "MESH_LEDGER"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class Settings:
     producer: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the hops' producers are to have beside their own settings (schemas/log/writer.py)."""
     webhook_networks: tuple[Network, ...] = ()
+    has_ledger: bool = True
 
 
 def endpoints(directory: Path) -> dict[str, Any]:
@@ -87,7 +90,14 @@ def load(directory: Path, hop: str = "") -> Settings:
         kafka_sasl=known.get("kafka_sasl"),
         producer=_producer(os.environ.get(DELIVERY_TIMEOUT)),
         webhook_networks=networks_of(os.environ.get(NETWORKS, "")),
+        has_ledger=_has_ledger(os.environ.get(LEDGER, "")),
     )
+
+
+def _has_ledger(word: str) -> bool:
+    if word not in {"", "on", "off"}:
+        raise Misconfigured(LEDGER, f"cannot be {word}", fix="leave it unset, or say `off`")
+    return word != "off"
 
 
 def _kafka(known: Mapping[str, Any], bootstrap: str, hop: str) -> Kafka:

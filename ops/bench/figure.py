@@ -46,6 +46,9 @@ BARS: Mapping[str, Bar] = {
     "flows_restored_per_second": Bar(title="state read back, entries/s", unit=""),
     "sink_vs_limit": Bar(title="PostgreSQL sink", unit="changes/s", at_least=0.6),
     "sink_vs_debezium": Bar(title="PostgreSQL sink", unit="changes/s", at_least=3),
+    "ledger_capture": Bar(title="capture with the ledger", unit="us CPU/change", at_most=1.05),
+    "ledger_egress": Bar(title="egress with the ledger", unit="us CPU/record", at_most=1.05),
+    "ledger_delivery": Bar(title="delivery with the ledger", unit="us CPU/change", at_most=1.05),
     "latency_p99_seconds": Bar(title="commit to acknowledgement, p99", unit="s", at_most=0.1),
     "latency_p50_seconds": Bar(title="commit to acknowledgement, p50", unit="s", at_most=0.05),
 }

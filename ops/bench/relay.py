@@ -40,7 +40,10 @@ def measure_egress(stage: Stage, figures: Figures, scale: Scale) -> None:
             by_quix: Drained | None = None
             if python is not None and run % 2 == 0:
                 by_quix = _by_quix(stage, python, waiting.feed, scale, run)
-            ours = {count: _by_mesh(stage, waiting.feed, scale, run, count) for count in (1, *scale.further_grants)}
+            ours = {
+                count: cut_by_mesh(stage, waiting.feed, scale, f"egress{run}", count)
+                for count in (1, *scale.further_grants)
+            }
             if python is not None and by_quix is None:
                 by_quix = _by_quix(stage, python, waiting.feed, scale, run)
             if by_quix is not None:
@@ -55,10 +58,10 @@ def measure_egress(stage: Stage, figures: Figures, scale: Scale) -> None:
                 )
 
 
-def _by_mesh(stage: Stage, source: str, scale: Scale, run: int, grants: int) -> Drained:
+def cut_by_mesh(stage: Stage, source: str, scale: Scale, name: str, grants: int) -> Drained:
     """Our stream worker, as `mesh run streams` is, over a copy of the feed; rate and cost per record of the feed."""
-    name = f"egress{run}x{grants}"
-    stage.say(f"egress, run {run} of {scale.runs}: mesh, {grants} grant{'s' if grants > 1 else ''}")
+    stage.say(f"{name}: mesh, {grants} grant{'s' if grants > 1 else ''}")
+    name = f"{name}x{grants}"
     feed = stage.onboard_agency(name)
     try:
         outs = stage.onboard_subscriber(f"reader{name}", feed, grants=grants)

@@ -24,6 +24,7 @@ from ops.bench.figure import Figures
 from ops.bench.flows.growth import measure_growth
 from ops.bench.flows.measure import measure_flows
 from ops.bench.fold import measure_stateful
+from ops.bench.ledger import measure_ledger
 from ops.bench.relay import measure_egress
 from ops.bench.scale import QUICK, Scale
 from ops.bench.stage import Stage, stage
@@ -37,6 +38,7 @@ MEASUREMENTS: Mapping[str, Callable[[Stage, Figures, Scale], None]] = {
     "flows": measure_flows,
     "growth": measure_growth,
     "sink": measure_sink_beside,
+    "ledger": measure_ledger,
     "latency": measure_latency,
 }
 

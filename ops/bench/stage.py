@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -53,6 +53,8 @@ class Stage:
     dsn: str
     console: Console
     patience_seconds: float
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Settings of the hops, beside where the servers are."""
 
     @property
     def kafka(self) -> Kafka:
@@ -156,6 +158,7 @@ class Stage:
             **addresses,
             "MESH_DATABASE": settings.hub_database,
             "MESH_METRICS_PORT": "0",
+            **self.variables,
             "MESH_LOG_LEVEL": "WARNING",
         }
 

@@ -126,7 +126,7 @@ class Handover:
             return "unsettled"
         if self.differences():
             return "red"
-        wrote, got = self.writer.sums.end.offset, self.reader.sums.end.offset
+        wrote, got = (max(side.sums.end.offset, self.accepted) for side in (self.writer, self.reader))
         if got < wrote:
             return "behind"
         return "balanced" if got == wrote else "unsettled"

@@ -50,8 +50,13 @@ class Parts:
         extra = self.settings.producer
         return self.enter(closing(Log(self.settings.kafka, client_id=client_id, extra=extra, accounts=accounts)))
 
-    def book(self, hop: str, side: Side, is_stated: Callable[[str], bool]) -> Book:
-        """Where the hop accounts for what it writes or reads, kept until the process ends. Ask for it before what fills it."""
+    def book(self, hop: str, side: Side, is_stated: Callable[[str], bool]) -> Book | None:
+        """Where the hop accounts for what it writes or reads, until the process ends. Ask for it before what fills it.
+
+        None where `MESH_LEDGER` is off.
+        """
+        if not self.settings.has_ledger:
+            return None
         kafka = self.settings.kafka
         log = self.log(f"{LEDGER}-{side}")
         book = Book(

@@ -27,10 +27,8 @@ def run_streams(parts: Parts) -> None:
     """Apply grants until the process is to stop."""
     settings, name = parts.settings, parts.name
     directory = parts.directory()
-    books = RelayBooks(
-        feeds=parts.book("streams", "read", lambda _topic: True), outs=parts.book("streams", "wrote", is_out_topic)
-    )
-    log = parts.log(f"mesh-{name}", books.outs)
+    read, wrote = parts.book("streams", "read", lambda _topic: True), parts.book("streams", "wrote", is_out_topic)
+    log = parts.log(f"mesh-{name}", wrote)
     metrics, incidents = StreamMetrics(directory=directory), parts.incidents(directory)
     held = OpenTransactions(incidents, name, settings.kafka)
     watch = LagWatch(settings.kafka, STREAMS_GROUP, lambda: directory().feeds, metrics.lags, held.look)
@@ -46,7 +44,7 @@ def run_streams(parts: Parts) -> None:
         hash_key=HashKeys(Connections(settings.directory), directory),
         now=lambda: datetime.now(UTC),
         incidents=incidents,
-        ledger=books,
+        ledger=RelayBooks(feeds=read, outs=wrote) if read is not None and wrote is not None else None,
     )
     StreamWorker(
         kafka=settings.kafka,

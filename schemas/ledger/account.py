@@ -44,19 +44,20 @@ class Account:
 
     # -- what is added -------------------------------------------------------------------------------------------------
 
-    def wrote(self, offset: int, key: bytes | None, value: bytes | None) -> None:
-        """A record of ours lies at this offset."""
+    def wrote(self, offset: int, digests: Sequence[int]) -> None:
+        """Records of ours with these hashes lie from this offset on, one behind the other."""
         account = self._open
-        if account is not None and (not self._is_unsure or offset == account.end.offset):
-            self._is_unsure = False
-            account.add(offset, digest_of(key, value))
+        if account is not None and not self._is_unsure:
+            account.add_digests(offset, digests)
             return
         with self._lock:
-            if self._open is not None and not self._is_unsure:  # just now
-                self._open.add(offset, digest_of(key, value))
+            if self._open is not None and (not self._is_unsure or offset == self._open.end.offset):
+                self._is_unsure = False
+                self._open.add_digests(offset, digests)
             elif not self._is_shared:
                 self._close()
-                self._hold(offset, digest_of(key, value))
+                for number, digest in enumerate(digests):
+                    self._hold(offset + number, digest)
 
     def read(self, batch: Batch) -> None:
         """Records that were read; `counts` say from which offset on by this process, and how many of them are tombstones."""

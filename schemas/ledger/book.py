@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 from uuid import uuid4
@@ -52,7 +52,7 @@ def heartbeat_of(hop: str, side: str, by: str) -> str:
 class _Unstated(Account):
     """For topics that nobody accounts for."""
 
-    def wrote(self, offset: int, key: bytes | None, value: bytes | None) -> None:
+    def wrote(self, offset: int, digests: Sequence[int]) -> None:
         """Nothing."""
 
     def failed(self) -> None:

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from schemas.errors import MeshError, Misconfigured, Rejected, Transient
 from schemas.log.fatal import unwrapped
-from schemas.log.run import AccountedRun, Accounts, Run
+from schemas.log.run import AccountedRun, Accounts, Reports, Run
 
 RUN_RECORDS = 512
 """Records per run: the grain of the watermark between two looks at it."""
@@ -41,7 +41,7 @@ class Line:
 
     def __init__(self, producer: Producer, accounts: Accounts | None = None) -> None:
         self.producer = producer
-        self.accounts = accounts
+        self.reports = Reports(accounts) if accounts is not None else None
         self.lock = threading.Lock()
         self.is_dead = False
         """The client gave up for good, as when the broker has forgotten its sequence: only another producer helps."""
@@ -61,6 +61,8 @@ class Line:
         try:
             with unwrapped():
                 yield
+            if self.reports is not None:
+                self.reports.settle()
         except KafkaException as error:  # only what is fatal is raised by a wait
             self.is_dead = True
             raise Transient(f"the producer is dead ({error.args[0].name()})") from error
@@ -163,8 +165,8 @@ class Lane:
             self._run = run
 
     def _new_run(self) -> Run:
-        accounts = self._line.accounts
-        return Run(self) if accounts is None else AccountedRun(self, accounts)
+        reports = self._line.reports
+        return Run(self) if reports is None else AccountedRun(self, reports)
 
     def acknowledged(self) -> int:
         """How many records, counted from the first appended one, the broker holds without a hole (invariant 1).

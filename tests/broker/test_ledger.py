@@ -36,9 +36,9 @@ def red(mesh: RunningMesh, feed: str, name: str) -> dict[str, Any]:
     return (report.json["feeds"] | report.json["subscriptions"])[name]
 
 
-def forged(mesh: RunningMesh, topic: str, change: Callable[[bytes], bytes]) -> tuple[int, int]:
-    """Write the last record of the topic that has a value once more, changed; its partition and offset."""
-    message = max((each for each in mesh.records(topic) if each.value()), key=lambda each: each.timestamp()[1])
+def forged(mesh: RunningMesh, topic: str, change: Callable[[bytes], bytes], *, of: str = "") -> tuple[int, int]:
+    """Write the last record of a topic that has a value, changed, from outside; its partition and offset."""
+    message = max((each for each in mesh.records(of or topic) if each.value()), key=lambda each: each.timestamp()[1])
     places: list[tuple[int, int]] = []
     producer = Producer(mesh.kafka.client({}))
     producer.produce(
@@ -108,3 +108,24 @@ def test_nothing_can_be_accepted_that_is_not_red(mesh: RunningMesh) -> None:
     assert ran.status != 0
     assert "there is nothing to accept" in ran.err
     assert "does not exist" in mesh.run("ledger", "accept", "nobody.t", "--reason", "none").err
+
+
+@pytest.mark.timeout(900)
+def test_a_copy_by_several_processes_is_accounted_for_with_what_changes_behind_it(mesh: RunningMesh) -> None:
+    agency, subscriber = f"{mesh.unique}a", f"{mesh.unique}s"
+    source, feed = mesh.database(agency), f"{agency}.t"
+    mesh.database(subscriber)
+    mesh.agency(agency, {"t": contract(["id"], FIELDS)})
+    mesh.subscriber(subscriber, {"feed": feed, "columns": ["name"], "row_filter": "side == 1"})
+    with database(source) as town:
+        town.execute(TABLE)
+        town.execute("INSERT INTO t SELECT n, repeat('name', 100), n % 40 FROM generate_series(1, 100000) n")
+        mesh.done("onboard", mesh.folder)
+        until(lambda: f"{agency}.main: 2 processes copy" in mesh.said("capture"), 60, "two processes copy it")
+        for number in range(20):
+            town.execute("UPDATE t SET name = 'new' WHERE id = %s", (number * 40 + 1,))
+        mesh.verified(feed)
+        balanced(mesh, feed)
+        town.execute("DELETE FROM t WHERE id <= 500")
+        mesh.verified(feed)
+        balanced(mesh, feed)

@@ -85,3 +85,9 @@ def test_what_a_person_accepted_is_compared_anew_from_there_on() -> None:
     writer, reader = side(records(range(100))), side(read)
     assert handover(writer, reader).standing == "red"
     assert replace(handover(writer, reader), accepted=100).standing == "balanced"
+
+
+def test_what_nobody_wrote_is_balanced_once_it_is_accepted() -> None:
+    writer, reader = side(records(range(100)), heard_at_ms=HEARD_AFTER_MS), side(records(range(101)))
+    assert handover(writer, reader).standing == "red"
+    assert replace(handover(writer, reader), accepted=101).standing == "balanced"

@@ -25,7 +25,7 @@ def sums_of(offsets: Iterable[int], begin: int = 0) -> PrefixSum:
 
 def wrote(account: Account, offsets: Iterable[int]) -> None:
     for record in records(offsets):
-        account.wrote(record.offset, record.key, record.value)
+        account.wrote(record.offset, [digest_of(record.key, record.value)])
 
 
 def opened(account: Account, former: PrefixSum | None, high: int, low: int = 0) -> tuple[int, int] | None:

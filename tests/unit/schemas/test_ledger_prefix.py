@@ -52,6 +52,17 @@ def test_a_mark_has_all_that_lies_below_it_and_stands_at_the_newest_multiple_of_
     assert wanted <= {point.offset for point in sums.points()}
 
 
+@given(st.integers(0, 500), st.lists(st.integers(0, 300), max_size=8))
+def test_whoever_adds_hashes_of_neighbours_agrees_too(begin: int, counts: list[int]) -> None:
+    runs, offset, every = PrefixSum(0), begin, list[Record]()
+    for count in counts:
+        records = records_at(range(offset, offset + count))
+        runs.add_digests(offset, [digest_of(record.key, record.value) for record in records])
+        every += records
+        offset += count + count % 3
+    assert runs.points() == one_by_one(every).points()
+
+
 @given(OFFSETS, st.integers(0, 3_000))
 def test_what_comes_again_is_passed_over(offsets: list[int], back: int) -> None:
     records = records_at(offsets)
