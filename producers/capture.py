@@ -13,7 +13,7 @@ from producers.kind import SourceKind
 from producers.release import Releases
 from producers.run import SETTLE_SECONDS
 from producers.setting import CaptureObserver, CaptureSetting
-from producers.source import CaptureLedger, NoLedger, SourceProgress
+from producers.source import CaptureLedger, NoCaptureLedger, SourceProgress
 from producers.work import LOOK_SECONDS, SourceWork
 from schemas.agreement.directory import Directory
 from schemas.agreement.offboarding import Offboarding
@@ -61,7 +61,7 @@ class Capture:
             kinds=kinds,
             incidents=incidents or MemoryIncidents(),
             pause_seconds=self._pause_seconds,
-            ledger=ledger or NoLedger(),
+            ledger=ledger or NoCaptureLedger(),
         )
         self._only = only
         self._releases = Releases(self._setting, released)

@@ -114,7 +114,7 @@ class CaptureLedger(Protocol):
         ...
 
 
-class NoLedger:
+class NoCaptureLedger:
     """For a capture that runs by itself."""
 
     def renew(self, places: Iterable[Partition]) -> None:
@@ -169,7 +169,7 @@ class SourceSetting:
     """Where the source says which of its feeds stand still."""
     resyncs: Callable[[], Mapping[str, str]] = dict
     """What people asked to be copied anew: a feed or a source, and which request that is (ops/onboarding/resync.py)."""
-    ledger: CaptureLedger = field(default_factory=NoLedger)
+    ledger: CaptureLedger = field(default_factory=NoCaptureLedger)
     """Where it is accounted for what the source's feeds are given."""
     log: LogSetting | None = None
     """How processes of a source's own reach the log that its batches go to; None if it may have none."""

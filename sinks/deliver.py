@@ -17,7 +17,7 @@ from schemas.dead_letter import DeadLetter
 from schemas.gathering import Gathering
 from schemas.incident import Incidents, MemoryIncidents
 from schemas.log.kafka import Kafka
-from schemas.log.reader import ReaderLedger
+from schemas.log.reader import NoReaderLedger, ReaderLedger
 from schemas.wire.schema import SchemaOf
 from sinks.addresses import Addresses
 from sinks.ending import Acknowledge, Endings
@@ -72,7 +72,7 @@ class DeliveryPorts:
     incidents: Incidents = field(default_factory=MemoryIncidents)
     standstills: Standstills = field(default_factory=MemoryStandstills)
     replays: Replays | None = None
-    ledger: ReaderLedger | None = None
+    ledger: ReaderLedger = field(default_factory=NoReaderLedger)
 
 
 class Delivery:

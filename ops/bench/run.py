@@ -23,11 +23,11 @@ from ops.bench.delivery import measure_latency, measure_sink_beside
 from ops.bench.figure import Figures
 from ops.bench.flows.growth import measure_growth
 from ops.bench.flows.measure import measure_flows
-from ops.bench.fold import measure_stateful
 from ops.bench.ledger import measure_ledger
 from ops.bench.relay import measure_egress
 from ops.bench.scale import QUICK, Scale
 from ops.bench.stage import Stage, stage
+from ops.bench.stateful.fold import measure_stateful
 from schemas.errors import MeshError, Misconfigured
 
 MEASUREMENTS: Mapping[str, Callable[[Stage, Figures, Scale], None]] = {

@@ -7,8 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import click
-
+from ops.command.terminal import report_console
 from ops.ledger.balance import Line, accepted_key
 from ops.ledger.view import LedgerReader
 from ops.settings import Settings
@@ -33,9 +32,10 @@ class Accepted:
 
     def render(self) -> None:
         """For people."""
+        console = report_console()
         for each in self.differences:
-            click.echo(f"accepted: {each}")
-        click.echo(f"{self.name} is compared anew from here on")
+            console.print(f"accepted: {each}", markup=False, soft_wrap=True)
+        console.print(f"{self.name} is compared anew from here on", markup=False)
 
 
 def accept(settings: Settings, name: str, reason: str) -> Accepted:

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from schemas.change import Batch, Partition
-from schemas.ledger.book import Book
+from schemas.ledger.book import LedgerBook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayBooks:
     """`streams.egress.relay.RelayLedger` on the two books of a stream worker."""
 
-    feeds: Book
-    outs: Book
+    feeds: LedgerBook
+    outs: LedgerBook
 
     def read(self, batches: Sequence[Batch]) -> None:
         """These batches were handled: what comes of them is durable."""

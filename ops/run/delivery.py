@@ -17,6 +17,7 @@ from ops.trust.access import keep_access
 from ops.watch.standstills import StandstillLog
 from schemas.feed import REPLAYS, STANDSTILLS
 from schemas.log.control.follower import read_directory
+from schemas.log.reader import NoReaderLedger
 from schemas.registry.client import RegistryClient
 from sinks.deliver import Delivery, DeliveryPorts, SinkSources
 
@@ -41,7 +42,7 @@ def run_delivery(parts: Parts) -> None:
         incidents=parts.incidents(directory),
         standstills=parts.enter(closing(StandstillLog(parts.store(STANDSTILLS)))),
         replays=parts.enter(closing(ReplayRequests(parts.store(REPLAYS)))),
-        ledger=parts.book("delivery", "read", lambda _topic: True),
+        ledger=parts.book("delivery", "read", lambda _topic: True) or NoReaderLedger(),
     )
     present = partial(read_directory, settings.kafka)
     Delivery(directory=directory, present=present, kafka=settings.kafka, sinks=sinks, ports=ports).run(parts.stop)

@@ -16,10 +16,10 @@ from ops.watch.deafness import Deafness
 from ops.watch.incidents import IncidentLog
 from schemas.feed import INCIDENTS, LEDGER
 from schemas.incident import Incidents
-from schemas.ledger.book import Book, Side
+from schemas.ledger.book import LedgerBook, Side
 from schemas.log.control.follower import Follower
 from schemas.log.control.store import ControlReader, ControlStore
-from schemas.log.run import Accounts
+from schemas.log.reports.reports import Accounts
 from schemas.log.writer import Log
 
 Part = TypeVar("Part")
@@ -50,7 +50,7 @@ class Parts:
         extra = self.settings.producer
         return self.enter(closing(Log(self.settings.kafka, client_id=client_id, extra=extra, accounts=accounts)))
 
-    def book(self, hop: str, side: Side, is_stated: Callable[[str], bool]) -> Book | None:
+    def book(self, hop: str, side: Side, is_stated: Callable[[str], bool]) -> LedgerBook | None:
         """Where the hop accounts for what it writes or reads, until the process ends. Ask for it before what fills it.
 
         None where `MESH_LEDGER` is off.
@@ -59,7 +59,7 @@ class Parts:
             return None
         kafka = self.settings.kafka
         log = self.log(f"{LEDGER}-{side}")
-        book = Book(
+        book = LedgerBook(
             hop,
             side,
             by=self.name,

@@ -1,4 +1,4 @@
-"""Book: one side of a hop, with an account for each partition: what this process wrote, or what it read.
+"""LedgerBook: one side of a hop, with an account for each partition: what this process wrote, or what it read.
 
 A keeper's thread opens accounts and writes down every few seconds what they say, on `mesh.ledger` under
 `<hop>/<wrote or read>/<topic>/<partition>`, and that the process did so under `<hop>/<wrote or read>/<process>`. Nobody waits for
@@ -59,7 +59,7 @@ class _Unstated(Account):
         """Nothing."""
 
 
-class Book(dict[Partition, Account]):
+class LedgerBook(dict[Partition, Account]):
     """`by` is the process' name; `is_stated` says which topics are accounted for.
 
     Any thread may look an account up; see `Account` for who adds to it.

@@ -13,7 +13,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from schemas.errors import MeshError, Misconfigured, Rejected, Transient
 from schemas.log.fatal import unwrapped
-from schemas.log.run import AccountedRun, Accounts, Reports, Run
+from schemas.log.reports.reports import Accounts, Reports
+from schemas.log.reports.run import AccountedRun, Run
 
 RUN_RECORDS = 512
 """Records per run: the grain of the watermark between two looks at it."""

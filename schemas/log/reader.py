@@ -56,6 +56,25 @@ class ReaderLedger(Protocol):
         ...
 
 
+class NoReaderLedger:
+    """For a reader that nobody accounts for."""
+
+    def read(self, batches: Iterable[Batch]) -> None:
+        """Nothing."""
+
+    def settled(self, place: Partition, next_offset: int) -> None:
+        """Nothing."""
+
+    def delivered(self, batches: Iterable[Batch]) -> None:
+        """Nothing."""
+
+    def dead(self, batch: Batch) -> None:
+        """Nothing."""
+
+    def forget(self, places: Iterable[Partition]) -> None:
+        """Nothing."""
+
+
 StartsOf = Callable[[Sequence[Partition]], Mapping[Partition, int]]
 
 
@@ -78,7 +97,7 @@ class Reader:
         ledger: ReaderLedger | None = None,
     ) -> None:
         self._group = group
-        self._ledger = ledger
+        self._ledger = ledger or NoReaderLedger()
         self._starts_of = starts_of
         self._has_headers = has_headers
         self._topics: frozenset[str] = frozenset()
@@ -132,8 +151,7 @@ class Reader:
         self._commit_sometimes()
         batches = group_messages(sound(messages), has_headers=self._has_headers)
         ours = [batch for batch in batches if self.holds(batch)]
-        if self._ledger is not None:
-            self._ledger.read(ours)
+        self._ledger.read(ours)
         return ours
 
     def idle(self, seconds: float, stop: threading.Event) -> None:
@@ -172,18 +190,7 @@ class Reader:
         """Everything below the offset is durable downstream; the broker hears of it within half a second."""
         if (topic, partition) in self._held:
             self._reached.done((topic, partition), next_offset)
-            if self._ledger is not None:
-                self._ledger.settled((topic, partition), self._reached.durable[topic, partition])
-
-    def delivered(self, batches: Iterable[Batch]) -> None:
-        """These are at the subscriber, to be accounted for."""
-        if self._ledger is not None:
-            self._ledger.delivered(batches)
-
-    def dead(self, batch: Batch) -> None:
-        """These are among the dead letters, to be accounted for."""
-        if self._ledger is not None:
-            self._ledger.dead(batch)
+            self._ledger.settled((topic, partition), self._reached.durable[topic, partition])
 
     def keep_back(self, topic: str, partition: int, offset: int | None) -> int:
         """Confirm nothing from this offset on, though later records are done; None: no more. Where the partition has come to."""
@@ -264,8 +271,7 @@ class Reader:
         self._held -= places
         for place in places:
             self._reached.forget(place)
-        if self._ledger is not None:
-            self._ledger.forget(places)
+        self._ledger.forget(places)
         self._stash = [message for message in self._stash if (message.topic(), message.partition()) not in places]
 
     def _commit_sometimes(self) -> None:

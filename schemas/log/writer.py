@@ -28,7 +28,7 @@ from confluent_kafka import KafkaException, Producer
 from schemas.errors import MeshError, Misconfigured, Transient
 from schemas.log.kafka import Kafka
 from schemas.log.lane import Headers, Lane, Line, Outgoing
-from schemas.log.run import Accounts
+from schemas.log.reports.reports import Accounts
 
 SETTINGS: Mapping[str, str | int | bool] = {
     "enable.idempotence": True,  # KF-01: implies acks=all and order within a partition

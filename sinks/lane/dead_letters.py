@@ -50,5 +50,5 @@ class DeadLetters:
             return [batch]
 
         self._retries.run(self._reader, keep, [batch])
-        self._reader.dead(batch)
+        self._setup.ledger.dead(batch)
         self._report.dead(batch, error)

@@ -116,7 +116,7 @@ class LaneSession:
         for batch in written:
             # Invariant 1: the subscriber has it.
             reader.done(batch.topic, batch.partition, batch.next_offset)
-        reader.delivered(written)
+        self._setup.ledger.delivered(written)
         self._report.delivered(written)
 
     def _dead_letter(self, reader: Reader, dead_letters: DeadLetters, batch: Batch, error: Rejected) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from schemas.dead_letter import DeadLetter
 from schemas.log.kafka import Kafka
-from schemas.log.reader import ReaderLedger
+from schemas.log.reader import NoReaderLedger, ReaderLedger
 from sinks.ending import Endings
 from sinks.kind import SinkKind
 from sinks.lane.refusals import Refusals
@@ -48,7 +48,7 @@ class LaneSetup:
     config: LaneConfig
     now: Callable[[], float]
     pause_seconds: Callable[[], float]
-    ledger: ReaderLedger | None = None
+    ledger: ReaderLedger = field(default_factory=NoReaderLedger)
 
     @property
     def batching(self) -> BatchingPolicy:

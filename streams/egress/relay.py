@@ -72,7 +72,7 @@ class RelayLedger(Protocol):
         ...
 
 
-class NoLedger:
+class NoRelayLedger:
     """For a relay that runs by itself."""
 
     def read(self, batches: Sequence[Batch]) -> None:
@@ -115,7 +115,7 @@ class Relay:
         self._read_out = read_out
         self._observer = observer
         self._now = now
-        self._ledger = ledger or NoLedger()
+        self._ledger = ledger or NoRelayLedger()
         self._plans = Plans(schema_of, hash_key, incidents)
         self._outlet: Outlet | None = None
         self._router: Router | None = None

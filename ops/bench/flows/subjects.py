@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ops.bench.fold_worker import FROM_COLUMNS, QUEUE, flow, merged_contract
+from ops.bench.stateful.worker import FROM_COLUMNS, QUEUE, flow, merged_contract
 from ops.run.flow_worker import CYCLES_LOOKED_FOR
 from schemas.agreement.directory import FeedEntry
 from schemas.change import Batch, Record

@@ -56,6 +56,7 @@ class Dispatch:
         self._config = setup.config
         self._batching = setup.batching
         self._now = setup.now
+        self._ledger = setup.ledger
         self._report = parts.report
         self._refusals = parts.refusals
         self._endings = parts.endings
@@ -173,7 +174,7 @@ class Dispatch:
         if taken:
             self._retries.has_progress = True
             self._refusals.taken(self._report.group)
-            self._reader.delivered(taken)
+            self._ledger.delivered(taken)
             self._report.delivered(taken)
             self._report.unpark()
 

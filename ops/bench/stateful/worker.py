@@ -1,4 +1,4 @@
-"""Our side of the stateful measurement: `mesh run flows` with one flow, `python -m ops.bench.fold_worker JOB.json`.
+"""Our side of the stateful measurement: `mesh run flows` with one flow, `python -m ops.bench.stateful.worker JOB.json`.
 
 The flow keeps the newest row of each key and publishes it with where it came from: what a merge does, without its rules.
 """

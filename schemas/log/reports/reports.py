@@ -1,4 +1,4 @@
-"""Run: records that a lane appended together, and what came back of them; accounted for, where somebody does that."""
+"""Reports: delivery reports of a line's records, accounted for in runs of neighbours."""
 
 from __future__ import annotations
 
@@ -6,40 +6,12 @@ from collections.abc import Sequence
 from typing import Protocol
 from zlib import crc32
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import Message
 
 from schemas.change import Partition
 
 
-class Failing(Protocol):
-    """The lane of a run."""
-
-    def fail(self, error: KafkaError, topic: str | None) -> None:
-        """A delivery failed for good."""
-        ...
-
-
-class Run:
-    """Records appended together. One thread counts what it appended; the polling thread counts what came back."""
-
-    __slots__ = ("_lane", "appended", "delivered", "returned")
-
-    def __init__(self, lane: Failing) -> None:
-        self._lane = lane
-        self.appended = 0
-        self.delivered = 0
-        self.returned = 0
-
-    def on_delivery(self, error: KafkaError | None, message: Message) -> None:
-        """The delivery report of one record of this run."""
-        if error is None:
-            self.delivered += 1
-        else:
-            self._lane.fail(error, message.topic())
-        self.returned += 1
-
-
-class Account(Protocol):
+class ReportedPartition(Protocol):
     """Whoever accounts for one partition."""
 
     def wrote(self, offset: int, digests: Sequence[int]) -> None:
@@ -50,7 +22,7 @@ class Account(Protocol):
 class Accounts(Protocol):
     """Whoever accounts for what is written (schemas/ledger/book.py). Never blocks and never raises."""
 
-    def __getitem__(self, place: Partition, /) -> Account:
+    def __getitem__(self, place: Partition, /) -> ReportedPartition:
         """The account of a partition."""
         ...
 
@@ -106,24 +78,3 @@ def _end_of_run(messages: Sequence[Message], start: int) -> int:
         if last + step < len(messages) and belongs(last + step):
             last += step
     return last + 1
-
-
-class AccountedRun(Run):
-    """A run whose records are accounted for, each where it came to lie."""
-
-    __slots__ = ("_reports", "_take")
-
-    def __init__(self, lane: Failing, reports: Reports) -> None:
-        super().__init__(lane)
-        self._reports = reports
-        self._take = reports.take
-
-    def on_delivery(self, error: KafkaError | None, message: Message) -> None:
-        """The delivery report of one record of this run."""
-        if error is None:
-            self._take(message)
-            self.delivered += 1
-        else:
-            self._reports.failed(message.topic())
-            self._lane.fail(error, message.topic())
-        self.returned += 1

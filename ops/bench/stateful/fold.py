@@ -18,11 +18,11 @@ from typing import Any
 from ops.bench import subject
 from ops.bench.capture import PARTITIONS, Backlog, backlog, by_mesh
 from ops.bench.figure import Figures
-from ops.bench.fold_worker import merged_contract
 from ops.bench.growth import Drained, committed, drain
 from ops.bench.peers import quix
 from ops.bench.scale import Scale
 from ops.bench.stage import Stage
+from ops.bench.stateful.worker import merged_contract
 from ops.run.flow_worker import topic_specs
 from schemas.agreement.directory import FeedEntry
 from schemas.feed import key_subject, value_subject
@@ -73,7 +73,7 @@ def _by_mesh(waiting: Backlog, run: int) -> Drained:
         "taken": str(taken),
         "feeds": [entry.to_json() for entry in entries],
     }
-    with _child(stage, name, [sys.executable, "-P", "-m", "ops.bench.fold_worker"], job) as running:
+    with _child(stage, name, [sys.executable, "-P", "-m", "ops.bench.stateful.worker"], job) as running:
         drained = drain(stage.console, "mesh", lambda: _count_in(taken), waiting.changes + subject.SEED_ROWS, running)
     stage.drop_topics([f"{name}.merged", inbox, state])
     return drained

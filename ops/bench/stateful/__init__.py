@@ -1,0 +1,1 @@
+"""The stateful merge, by our engine."""
