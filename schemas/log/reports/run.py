@@ -8,7 +8,6 @@ from confluent_kafka import KafkaError, Message
 
 from schemas.log.reports.reports import Reports
 
-
 SETTLED_TOGETHER = 127
 """After so many and one: what was read of them is still in the processor's cache."""
 
