@@ -99,7 +99,7 @@ DOORS = {
     "uvloop": {"streams/worker/": "the stream worker's event loop"},
     "yaml": {
         "ops/": "agency, subscriber and grant files; Prometheus' configuration",
-        "streams/flows/configuration.py": "the flows' dated packs",
+        "schemas/dated/configuration.py": "dated packs",
     },
 }
 IMPORTED_AS = {

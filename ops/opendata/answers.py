@@ -17,7 +17,7 @@ from ops.opendata.query import Query
 from ops.opendata.refusal import Refusal
 from ops.opendata.store import ALL, Store
 from schemas.agreement.directory import Directory
-from streams.flows.configuration import SHANGHAI
+from schemas.dated.configuration import SHANGHAI
 from streams.flows.opendata.catalogue import DATASETS, LISTED, PUBLISHERS, Dataset, Part
 from streams.flows.opendata.heat import AREA_CELLS
 from streams.flows.opendata.sample import SIZE_MAX, choose

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from schemas.dated.calendar import day_number
 from schemas.errors import Misconfigured
-from streams.flows.calendar import day_number
 
 _FILE = Path(__file__).parent / "regions.csv"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from schemas.dated.configuration import midnight
 from schemas.expression.identifiers import validate_citizen_id, validate_disability_card
 from streams.flows.certificate.evidence import card_key, holder_key
 from streams.flows.certificate.standing import Known, next_boundary, standing
 from streams.flows.certificate.types import QUEUE, TYPES
 from streams.flows.certificate.use import USE_FEED, publish_use
-from streams.flows.configuration import midnight
 from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, queue_item
 
 CERTIFICATE_FEED = "certs.certificate"

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streams.flows.configuration import midnight
+from schemas.dated.configuration import midnight
 from streams.operators.flow import Fact, Row
 
 

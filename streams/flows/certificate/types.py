@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from schemas.dated.configuration import dated
 from schemas.errors import Misconfigured
-from streams.flows.configuration import dated
 from streams.operators.flow import Outcome, Row, Subject, queue_item
 
 HERE = Path(__file__).parent

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from streams.flows.configuration import midnight
+from schemas.dated.configuration import midnight
 from streams.flows.inquiry.identity import Member, birthday, canonical, household_of
 from streams.operators.flow import Row, Subject
 

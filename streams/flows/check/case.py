@@ -13,13 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streams.flows.calendar import deadline
+from schemas.dated.calendar import deadline
+from schemas.dated.configuration import dated
 from streams.flows.check.access import publish_accesses
 from streams.flows.check.authorisation import MEMBERS, Signed, members, signed
 from streams.flows.check.figures import contribute, contribute_quality
 from streams.flows.check.report import Matter, content, digests, watch_until
 from streams.flows.check.sources import HERE, SOURCES
-from streams.flows.configuration import dated
 from streams.flows.inquiry.cell import UNASKED, Cell, Cells, Inquiry, answers_of, inquire, refusal_of
 from streams.flows.inquiry.identity import Member, canonical
 from streams.flows.inquiry.sources import Source

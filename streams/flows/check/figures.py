@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from streams.flows.calendar import day_at
+from schemas.dated.calendar import day_at
+from schemas.dated.configuration import Entry, dated, midnight
 from streams.flows.check.sources import HERE
-from streams.flows.configuration import Entry, dated, midnight
 from streams.operators.flow import Fact, Outcome, Row, Subject
 
 STATISTIC, QUALITY = "check.statistic", "check.provider_quality"

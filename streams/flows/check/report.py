@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streams.flows.calendar import day_at
+from schemas.dated.calendar import day_at
+from schemas.dated.configuration import DAY_MICROS, dated
 from streams.flows.check.sources import HERE
-from streams.flows.configuration import DAY_MICROS, dated
 from streams.flows.inquiry.cell import AMBIGUOUS, ERROR, NO_RECORD, RECORDS, TIMEOUT, Cell
 from streams.flows.inquiry.identity import canonical
 from streams.flows.inquiry.sources import ASSET, DECLARED, FEED, INCOME, Source, cents_of, decimal_bytes, yuan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from streams.flows.configuration import dated
+from schemas.dated.configuration import dated
 from streams.flows.credit.sources import HERE, KINDS, VIEWS
 from streams.flows.credit.views import bounds_of, next_change
 from streams.operators.flow import Outcome, Row, Subject

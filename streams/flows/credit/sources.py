@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from schemas.dated.configuration import Dated, dated
 from schemas.errors import Misconfigured
-from streams.flows.configuration import Dated, dated
 from streams.operators.flow import Row
 
 HERE = Path(__file__).parent

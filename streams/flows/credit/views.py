@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Mapping
 from functools import cache
 
+from schemas.dated.configuration import Dated, dated
 from schemas.errors import Misconfigured
-from streams.flows.configuration import Dated, dated
 from streams.flows.credit.sources import HERE, VIEWS
 from streams.operators.flow import Row
 from streams.operators.publish import FieldTable, Treatment, breaches, field_tables

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from streams.flows.configuration import DAY_MICROS, dated, day_of, midnight
+from schemas.dated.configuration import DAY_MICROS, dated, day_of, midnight
 from streams.flows.inquiry.sources import cents, decimal_bytes
 from streams.flows.regions import city_regions
 from streams.flows.statistics.settings import first_day_after, month_after, months_before

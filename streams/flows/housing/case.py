@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from streams.flows.calendar import day_at
-from streams.flows.configuration import dated
+from schemas.dated.calendar import day_at
+from schemas.dated.configuration import dated
 from streams.flows.inquiry.cell import NO_RECORD, RECORDS, Cell, Inquiry, inquire
 from streams.flows.inquiry.condition import NEED_INFO, PASS, conditions
 from streams.flows.inquiry.identity import canonical, household_of

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from streams.flows.calendar import deadline
+from schemas.dated.calendar import deadline
 from streams.flows.inquiry.evidence import EVIDENCE, questions
 from streams.flows.inquiry.identity import CERTAIN, Member
 from streams.flows.inquiry.sources import ANSWER, FEED, Source, Sources, cents

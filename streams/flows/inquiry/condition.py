@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.dated.calendar import day_at
 from schemas.errors import Misconfigured
-from streams.flows.calendar import day_at
 from streams.flows.inquiry.cell import AMBIGUOUS, NO_RECORD, RECORDS, Cell
 from streams.flows.inquiry.sources import Source, cents_of
 from streams.operators.ask import Answer, Part

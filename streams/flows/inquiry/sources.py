@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from schemas.dated.calendar import day_at
+from schemas.dated.configuration import Dated, dated
 from schemas.errors import Misconfigured
-from streams.flows.calendar import day_at
-from streams.flows.configuration import Dated, dated
 from streams.flows.inquiry.identity import Holder, subjects_of
 from streams.operators.flow import Input, Row
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from schemas.contract import Contract
+from schemas.dated.configuration import Dated, dated
 from schemas.errors import Misconfigured
-from streams.flows.configuration import Dated, dated
 from streams.operators.flow import Row
 from streams.operators.publish import FieldTable, Treatment, show
 

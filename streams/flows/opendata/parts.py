@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import schemas
-from streams.flows.configuration import dated
+from schemas.dated.configuration import dated
 from streams.flows.opendata.catalogue import HERE, PUBLISHERS
 
 CITY = Path(schemas.__file__).parent / "guangzhou"

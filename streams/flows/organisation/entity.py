@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.dated.calendar import day_at
 from schemas.expression.identifiers import validate_uscc
-from streams.flows.calendar import day_at
 from streams.flows.organisation.coverage import count
 from streams.flows.organisation.identifier import claim_row, subject_of
 from streams.flows.organisation.number import is_unfit, org_code_of, valid_number

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streams.flows.calendar import day_at
+from schemas.dated.calendar import day_at
 from streams.flows.organisation.rules import UNKNOWN
 from streams.operators.flow import Fact, Row
 

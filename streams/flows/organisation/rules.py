@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streams.flows.calendar import day_number
-from streams.flows.configuration import Packs, dated
+from schemas.dated.calendar import day_number
+from schemas.dated.configuration import Packs, dated
 from streams.operators.merge import MergeSource, sources
 
 ORGANISATION = "base.organisation"

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from schemas.dated.calendar import day_at
 from schemas.expression.identifiers import normalise
-from streams.flows.calendar import day_at
 from streams.flows.organisation.identifier import brought, mapping, subject_of, unmatched
 from streams.flows.organisation.number import TaxNumbers, citizen_id, tax_numbers
 from streams.flows.organisation.period import committed_day, versions

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streams.flows.calendar import day_at
-from streams.flows.configuration import DAY_MICROS, dated, midnight
+from schemas.dated.calendar import day_at
+from schemas.dated.configuration import DAY_MICROS, dated, midnight
 from streams.flows.inquiry.sources import cents, decimal_bytes
 from streams.flows.organisation.number import valid_number
 from streams.flows.organisation.rules import USCC

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streams.flows.configuration import Packs, dated
+from schemas.dated.configuration import Packs, dated
 from streams.flows.person.doubt import doubts, forks
 from streams.flows.person.evidence import ID_TYPES, READS, born_by_number, key_of, name_key
 from streams.flows.person.identifier import handed_over, identify

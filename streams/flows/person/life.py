@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from streams.flows.configuration import day_of
+from schemas.dated.configuration import day_of
 from streams.flows.person.evidence import died_on
 from streams.flows.person.ladder import Judged
 from streams.operators.flow import Fact

@@ -12,7 +12,7 @@ from operator import attrgetter
 
 import msgspec
 
-from streams.flows.configuration import midnight
+from schemas.dated.configuration import midnight
 from streams.flows.person.evidence import as_evidence, holder, number_of
 from streams.operators.flow import Fact, Outcome, Row, Subject, Tell
 

@@ -12,7 +12,7 @@ from datetime import date
 
 import msgspec
 
-from streams.flows.configuration import day_of
+from schemas.dated.configuration import day_of
 from streams.flows.person.ladder import SCORES, Judged
 from streams.flows.person.life import Span
 from streams.operators.flow import Fact, Row

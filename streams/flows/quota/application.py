@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.dated.configuration import midnight
 from schemas.expression.identifiers import (
     NumberStatus,
     Validation,
@@ -14,7 +15,6 @@ from schemas.expression.identifiers import (
     validate_registration_no,
     validate_uscc,
 )
-from streams.flows.configuration import midnight
 from streams.flows.quota.cycle import Period, find_period, period_of
 from streams.operators.flow import Fact, RejectedRow, Row
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 
-from streams.flows.configuration import DAY_MICROS
+from schemas.dated.configuration import DAY_MICROS
 from streams.flows.quota.application import APPLICATION, REVIEW, Application
 from streams.flows.quota.cycle import (
     LOTTERY,

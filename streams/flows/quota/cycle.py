@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from schemas.dated.configuration import DAY_MICROS, dated, day_of, midnight
 from schemas.errors import Misconfigured
-from streams.flows.configuration import DAY_MICROS, dated, day_of, midnight
 from streams.operators.ask import Part, by_answerer
 
 HERE = Path(__file__).parent

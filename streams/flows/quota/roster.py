@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from streams.flows.configuration import day_of, midnight
+from schemas.dated.configuration import day_of, midnight
 from streams.flows.quota.application import DRAW
 from streams.flows.quota.cycle import Period, period_of
 from streams.flows.quota.draw import ALGORITHM, commitment, draw_order, draw_value, parse_key, roster_hash

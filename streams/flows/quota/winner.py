@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streams.flows.configuration import day_of, midnight
+from schemas.dated.configuration import day_of, midnight
 from streams.flows.quota.application import AWARD, DEATH, RESIDENT, VEHICLE, Application
 from streams.flows.quota.cycle import LOTTERY
 from streams.operators.flow import Fact, Outcome, Row, Subject, Tell, queue_item

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from schemas.dated.calendar import day_at
 from schemas.expression.identifiers import validate_org_code, validate_registration_no, validate_uscc
-from streams.flows.calendar import day_at
 from streams.flows.regions import city_regions
 from streams.flows.registration.item import SCOPE, items_of, region_trouble, seats_of, since_when
 from streams.flows.registration.page import CHANGE, DISCLOSURE, LISTING, disclose

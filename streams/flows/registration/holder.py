@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+from schemas.dated.calendar import deadline
 from schemas.expression.identifiers import (
     validate_citizen_id,
     validate_org_code,
     validate_registration_no,
     validate_uscc,
 )
-from streams.flows.calendar import deadline
 from streams.flows.registration.entity import ACTIVE, ENTERPRISE, QUEUE, WITHDRAWN
 from streams.flows.registration.rules import rules_at
 from streams.flows.registration.tally import IN_FLIGHT, PUBLISHED, REJECTED, Tally

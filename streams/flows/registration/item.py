@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from streams.flows.calendar import day_at
+from schemas.dated.calendar import day_at
 from streams.flows.regions import Regions
 from streams.flows.registration.rules import Owner, Rules, owners, rules_at
 from streams.operators.flow import Fact, Row, Subject

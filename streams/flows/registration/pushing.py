@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from streams.flows.calendar import deadline
+from schemas.dated.calendar import deadline
 from streams.flows.registration.item import Item, Seat
 from streams.flows.registration.route import NOBODY, Act, Route, Visit, follow
 from streams.flows.registration.rules import CITY, item_name

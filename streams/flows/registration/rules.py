@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from schemas.dated.configuration import Packs, dated
 from schemas.errors import Misconfigured
-from streams.flows.configuration import Packs, dated
 from streams.operators.flow import Row
 from streams.operators.publish import FieldTable, field_tables
 

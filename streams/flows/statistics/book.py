@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from streams.flows.calendar import day_at
-from streams.flows.configuration import midnight
+from schemas.dated.calendar import day_at
+from schemas.dated.configuration import midnight
 from streams.flows.regions import city_regions
 from streams.flows.statistics.place import AS_THEN, TODAY, Place
 from streams.flows.statistics.settings import SETTINGS, iso, month_of

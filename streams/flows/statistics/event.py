@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from streams.flows.calendar import day_at
-from streams.flows.configuration import DAY_MICROS
+from schemas.dated.calendar import day_at
+from schemas.dated.configuration import DAY_MICROS
 from streams.flows.statistics.book import Book
 from streams.flows.statistics.place import Place, named, report
 from streams.operators.flow import Outcome, Subject

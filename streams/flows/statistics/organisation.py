@@ -6,7 +6,7 @@ archive first saw it, the first one known.
 
 from __future__ import annotations
 
-from streams.flows.calendar import day_at
+from schemas.dated.calendar import day_at
 from streams.flows.statistics.book import Book, State
 from streams.flows.statistics.place import Place, report
 from streams.flows.statistics.settings import UNKNOWN

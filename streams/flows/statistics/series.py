@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streams.flows.calendar import day_at, day_number
-from streams.flows.configuration import midnight
+from schemas.dated.calendar import day_at, day_number
+from schemas.dated.configuration import midnight
 from streams.flows.regions import city_regions
 from streams.flows.statistics.place import AS_THEN
 from streams.flows.statistics.settings import SETTINGS, first_day_after, month_after, month_of, months_before

@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from schemas.dated.calendar import day_number
+from schemas.dated.configuration import dated
 from schemas.errors import Misconfigured
-from streams.flows.calendar import day_number
-from streams.flows.configuration import dated
 
 _FILE = Path(__file__).with_name("statistics.yaml")
 _EPOCH = date(1970, 1, 1)

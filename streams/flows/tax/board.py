@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from streams.flows.configuration import Dated, dated
+from schemas.dated.configuration import Dated, dated
 from streams.flows.tax.rules import PRECISION, QUEUE, RULES, SOURCE, rule_at, settings_at
 from streams.operators.flow import Outcome, Subject, queue_item
 from streams.operators.watch import CONFIRMED, DISPATCHED, FALSE_POSITIVE, OPEN, RETRACTED

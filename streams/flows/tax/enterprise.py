@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from streams.flows.configuration import midnight
+from schemas.dated.configuration import midnight
 from streams.flows.tax.identity import (
     CITIZEN_ID,
     aliases,

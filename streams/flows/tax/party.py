@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from streams.flows.configuration import midnight
+from schemas.dated.configuration import midnight
 from streams.flows.organisation.rules import ORG_CODE, REGISTRATION_NO, USCC
 from streams.flows.tax.identity import (
     CITIZEN_ID,

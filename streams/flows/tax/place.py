@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from streams.flows.calendar import day_at
-from streams.flows.configuration import Dated, dated
+from schemas.dated.calendar import day_at
+from schemas.dated.configuration import Dated, dated
 from streams.flows.regions import city_regions
 from streams.flows.tax.rules import Rule, settings_at
 from streams.operators.flow import Fact

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from schemas.dated.configuration import DAY_MICROS, Dated, dated, day_of, midnight
 from schemas.errors import Misconfigured
-from streams.flows.configuration import DAY_MICROS, Dated, dated, day_of, midnight
 
 WARNING, INBOX, FEEDBACK, REFUSAL = "tax.warning", "tax.inbox", "tax.feedback", "tax.refusal"
 PRECISION, SOURCE, QUEUE = "tax.rule_precision", "tax.evidence_source", "tax.queue"

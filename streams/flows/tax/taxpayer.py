@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from schemas.dated.configuration import midnight
 from schemas.expression.identifiers import normalise
-from streams.flows.configuration import midnight
 from streams.flows.tax.identity import CITIZEN_ID, NOT_MATCHED, grouping_key, join, known, taxpayer_numbers
 from streams.flows.tax.place import region_at
 from streams.flows.tax.report import Party, cause, count_rows, report

@@ -15,8 +15,8 @@ from ops.city.firms import certificates, registration, taxes
 from ops.city.opening_day import settle
 from ops.city.people import household
 from ops.city.people.life import Happenings
+from schemas.dated.configuration import midnight
 from streams.flows.certificate.types import EXTRACTS, TYPES
-from streams.flows.configuration import midnight
 from streams.flows.credit.record import record_id_of
 from streams.flows.quota.cycle import find_period
 from streams.flows.quota.draw import commitment

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from schemas.dated.calendar import day_number
 from schemas.errors import Misconfigured
-from streams.flows.calendar import day_number
 from streams.flows.regions import Regions, city_regions
 
 MADE_UP = """code,valid_from,name,parent,valid_to,successors

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import Misconfigured
-from streams.flows.calendar import (
+from schemas.dated.calendar import (
     Calendar,
     add_working_days,
     city_calendar,
@@ -14,7 +13,8 @@ from streams.flows.calendar import (
     deadline,
     is_working_day,
 )
-from streams.flows.configuration import midnight
+from schemas.dated.configuration import midnight
+from schemas.errors import Misconfigured
 from tests.stage.rehearsal import micros
 
 

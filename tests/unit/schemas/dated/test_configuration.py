@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from schemas.dated.configuration import dated, day_of, midnight
 from schemas.errors import Misconfigured
-from streams.flows.configuration import dated, day_of, midnight
 from tests.stage.rehearsal import days, micros
 
 

@@ -13,8 +13,8 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
+from schemas.dated.configuration import DAY_MICROS, midnight
 from schemas.errors import Misconfigured
-from streams.flows.configuration import DAY_MICROS, midnight
 
 _EPOCH = date(1970, 1, 1)
 _EPOCH_WEEKDAY = 3  # a Thursday
