@@ -11,6 +11,7 @@ import click
 
 from ops.command.folder import check, draft, onboard
 from ops.command.follow import follow
+from ops.command.grant import grant
 from ops.command.hops import down, run, up
 from ops.command.ledger import ledger
 from ops.command.offboard import offboard
@@ -158,21 +159,6 @@ def verify(name: str, directory: Path, within_seconds: float, as_json: bool) -> 
 
 
 @main.command()
-@click.argument("grant_id")
-@click.argument("status", type=click.Choice(["ACTIVE", "SUSPENDED", "REVOKED"], case_sensitive=False))
-@dir_option
-def grant(grant_id: str, status: str, directory: Path) -> None:
-    """Suspend, revoke or reactivate a grant; a running feed follows within seconds.
-
-    ACTIVE also resumes the grant's webhook after it answered 410 (gone), whatever the grant was before.
-    """
-    from ops.trust.grant_status import set_grant_status
-
-    set_grant_status(load(directory), grant_id, status)
-    click.echo(f"{grant_id} is {status}")
-
-
-@main.command()
 @click.argument("name")
 @dir_option
 def resync(name: str, directory: Path) -> None:
@@ -252,6 +238,7 @@ for _command in (
     offboard,
     identity,
     anchor,
+    grant,
     dlq,
     replay,
     ledger,

@@ -167,7 +167,7 @@ class _Check:
                 at = line(("sinks", index))
                 self._object(path, at, running.name_alone("sink", subscriber.subscriber, sink.name))
             now = datetime.now(UTC)
-            over = {name for name, entry in self._directory.grants.items() if entry.grant.is_over(now)}
+            over = {name for name, entry in self._directory.grants.items() if entry.grant.holds_nobody(now)}
             grants = list(GrantLint(file, subscriber, self._feeds, over).grants())
             self._report.grants += len(grants)
             told = {grant.grant_id for grant in grants} | over

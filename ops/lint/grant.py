@@ -20,6 +20,7 @@ from schemas.expression.expression import parse as parse_expression
 from schemas.expression.predicate import predicate
 from schemas.feed import check_feed, out_topic
 
+CONDITIONAL = "CONDITIONAL"
 _WITHHELD = {False: {Mask.DROP}, True: {Mask.HASH}}
 """The masks under which a NOT_SHARED column does not leave: a key column cannot be dropped, only made unreadable."""
 
@@ -150,16 +151,16 @@ class GrantLint:
                 text = f"column {column} is NOT_SHARED 不予共享 ({field.gov.get('basis', 'no basis given')})"
                 self._file.error(place, grant.feed, text, fix)
         self._masks(grant, at, contract)
-        granted = [contract.by_name[column] for column in grant.columns if column in contract.by_name]
-        conditional = [field.name for field in granted if field.gov.get("class") == "CONDITIONAL"]
+        leaving = dict.fromkeys([*grant.columns, *contract.key])
+        conditional = [
+            name for name in leaving if name in names and contract.by_name[name].gov.get("class") == CONDITIONAL
+        ]
+        if not conditional and contract.gov.get("class") == CONDITIONAL:
+            conditional = [grant.feed]
         if conditional and not grant.legal_basis:
             fix = "add `legal_basis:`, and `matter_code:` where there is one"
             text = f"gives no legal basis for {', '.join(conditional)} (CONDITIONAL 有条件共享)"
-            gravest = [name for name in conditional if "L4" in contract.by_name[name].tags]
-            if gravest:
-                self._file.error(at, grant.feed, f"{text}; {', '.join(gravest)} is of class L4", fix)
-            else:
-                self._file.warn(at, grant.feed, text, fix)
+            self._file.error(at, grant.feed, text, fix)
 
     def _masks(self, grant: Grant, at: Path, contract: Contract) -> None:
         for column in contract.key:

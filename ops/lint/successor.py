@@ -109,7 +109,7 @@ class Successor:
         now = datetime.now(UTC)
         for grant_id, entry in sorted(self._directory.grants.items()):
             grant = entry.grant
-            if grant.feed != self._contract.feed or grant.is_over(now):
+            if grant.feed != self._contract.feed or grant.holds_nobody(now):
                 continue  # a grant that is over holds nobody
             filtered = parse_expression(grant.row_filter).columns if grant.row_filter else frozenset[str]()
             used = [*grant.columns, *sorted(filtered - set(grant.columns))]

@@ -14,8 +14,9 @@ from typing import Any
 from ops.kinds.sinks import SINKS
 from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.agreement.grant import Grant
+from schemas.agreement.grant_life import Life
 from schemas.contract import Contract
-from schemas.feed import ENDINGS, key_subject, value_subject
+from schemas.feed import ENDINGS, key_subject, out_topic, value_subject
 from schemas.log.control.records import Append, publish
 from schemas.registry.client import RegistryClient
 from schemas.wire.envelope import out_key_schema, out_value_schema
@@ -55,15 +56,19 @@ def _is_broken(grant: Grant, contract: Contract, running: GrantEntry, registry: 
     return any(registry.latest(subject) is not None and registry.breaches(subject, schema) for subject, schema in pairs)
 
 
-def cut(grant: Grant, feed: FeedEntry, edition: int, registry: RegistryClient) -> GrantEntry:
-    """The grant with the schemas of its topic, registered. Raises ContractBroken, Transient."""
-    entry = GrantEntry(grant=grant, key_schema_id=0, value_schema_id=0, version=feed.version, edition=edition)
+def cut(
+    grant: Grant, feed: FeedEntry, edition: int, registry: RegistryClient, running: GrantEntry | None = None
+) -> GrantEntry:
+    """The grant with the schemas of its topic, registered, and what became of it so far. Raises ContractBroken, Transient."""
+    topic = out_topic(grant.grant_id, edition)
     return GrantEntry(
         grant=grant,
-        key_schema_id=register(registry, key_subject(entry.topic), out_key_schema(feed.contract, grant)),
-        value_schema_id=register(registry, value_subject(entry.topic), out_value_schema(feed.contract, grant)),
+        key_schema_id=register(registry, key_subject(topic), out_key_schema(feed.contract, grant)),
+        value_schema_id=register(registry, value_subject(topic), out_value_schema(feed.contract, grant)),
         version=feed.version,
         edition=edition,
+        life=running.life if running else Life(),
+        successor=running.successor if running else None,
     )
 
 

@@ -162,7 +162,7 @@ class _Following:
         self._held = {
             grant_id: each
             for grant_id, each in sorted(directory.grants.items())
-            if each.grant.feed == entry.feed and not each.grant.is_over(now)
+            if each.grant.feed == entry.feed and not each.grant.holds_nobody(now)
         }
         self._refuse_lost()
         self._broken = {grant_id for grant_id, each in self._held.items() if self._is_broken_for(each)}
@@ -210,7 +210,7 @@ class _Following:
         """Register, open the topics, tell the hops and ask for the copy, which has what grants miss meanwhile; the request."""
         after = self._successor()
         entries = {
-            grant_id: cut(each.grant, after, each.edition + (grant_id in self._broken), self._registry)
+            grant_id: cut(each.grant, after, each.edition + (grant_id in self._broken), self._registry, each)
             for grant_id, each in self._held.items()
         }
         specs = {entries[grant_id].topic: after.partitions for grant_id in self._broken}

@@ -11,9 +11,11 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ops.former_connections import settle
+from ops.grants.taking import Taking
 from ops.lint.check import Report, check
 from ops.lint.folder import AgencyFolder, Folder, load
 from ops.onboarding.edition import register
@@ -24,6 +26,7 @@ from ops.onboarding.running_mesh import RunningMesh
 from ops.onboarding.subscribing import Subscribing
 from ops.settings import Connections, Settings, endpoints
 from ops.settings import load as load_settings
+from ops.trust.login import login_name
 from producers.finding import Provided
 from schemas.agreement.directory import FeedEntry
 from schemas.contract import Contract
@@ -49,10 +52,20 @@ def inspect(folder: Path, directory: Path) -> Report:
 
 
 def onboard(
-    folder: Path, settings: Settings, *, wait_seconds: float, say: Say, partitions: int = PARTITIONS
+    folder: Path,
+    settings: Settings,
+    *,
+    wait_seconds: float,
+    say: Say,
+    partitions: int = PARTITIONS,
+    taking: Taking | None = None,
 ) -> Onboarded:
-    """Take a folder into the running mesh. Raises MeshError when a server or a database refuses; see `Onboarded`."""
+    """Take a folder into the running mesh. Raises MeshError when a server or a database refuses; see `Onboarded`.
+
+    `taking`: by whom, and whether its grants are asked for; by default they are given, by whoever runs this process.
+    """
     started = time.monotonic()
+    taking = taking or Taking(by=login_name(), at=datetime.now(UTC))
     ensure_control_topics(settings.kafka)
     directory = read_directory(settings.kafka)
     settle(settings.directory, directory)
@@ -69,7 +82,7 @@ def onboard(
                 log=log,
                 say=say,
             )
-            work = _Onboarding(mesh, partitions)
+            work = _Onboarding(mesh, partitions, taking)
             work.take(load(folder))
     first = first_records(settings, work.awaited, started, wait_seconds, say) if wait_seconds else {}
     return Onboarded(
@@ -80,8 +93,9 @@ def onboard(
 class _Onboarding:
     """One run: collects what it did."""
 
-    def __init__(self, mesh: RunningMesh, partitions: int) -> None:
+    def __init__(self, mesh: RunningMesh, partitions: int, taking: Taking) -> None:
         self._mesh = mesh
+        self._taking = taking
         self._directory = mesh.directory
         self._partitions = partitions
         self.feeds: dict[str, FeedEntry] = {}
@@ -105,7 +119,7 @@ class _Onboarding:
         mesh.ensure_topics({feed: entry.partitions for feed, entry in self.feeds.items()})
         new = self.feeds.keys() - self._directory.feeds.keys()
         self._tell_feeds(self.feeds.keys() - new)
-        subscribing = Subscribing(mesh, self.feeds, sink, examination.key_ids)
+        subscribing = Subscribing(mesh, self.feeds, sink, examination.key_ids, self._taking)
         for subscriber in content.subscribers:
             subscribing.take(subscriber)
         subscribing.recut()

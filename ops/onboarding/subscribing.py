@@ -1,6 +1,6 @@
 """Subscribing: a subscriber's part of an onboarding: its logins and rights, its topics, and its grants.
 
-A grant that was suspended or revoked stays so (invariant 6).
+What becomes of each grant, given by the folder or asked for, is in `ops/grants/taking.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from ops.grants.steps import audit_steps
+from ops.grants.taking import Taken, Taking, taken
 from ops.kinds.sinks import SINKS
 from ops.lint.folder import SubscriberFolder
 from ops.onboarding.edition import cut, edition_for, end_former
@@ -31,12 +33,15 @@ class Subscribing:
         feeds: Mapping[str, FeedEntry],
         sink_address: GivenAddresses,
         key_ids: Mapping[str, str],
+        taking: Taking,
     ) -> None:
         self._mesh = mesh
         self._directory = mesh.directory
         self._feeds = feeds
         self._sink = sink_address
         self._key_ids = key_ids
+        self._taking = taking
+        self._taken: dict[str, Taken] = {}
         self._editions: dict[str, int] = {}
         self.grants: list[str] = []
         self.notices: list[str] = []
@@ -45,7 +50,7 @@ class Subscribing:
         """Let the subscriber in, and give it what the folder grants."""
         code = folder.subscriber.subscriber
         subscriber = replace(folder.subscriber, hash_key_id=self._key_ids[code])
-        grants = [self._standing(grant) for grant in folder.grants]
+        grants = [self._take_grant(grant) for grant in folder.grants]
         for sink in subscriber.sinks:
             if SINKS[sink.kind].has_address:
                 self._mesh.connections.sinks.save(code, sink.name, self._sink(code, sink.name))
@@ -73,16 +78,14 @@ class Subscribing:
         self._notice_left_out(code)
         self._mesh.say(f"{code} {subscriber.name}: {len(grants)} grants")
 
-    def _standing(self, grant: Grant) -> Grant:
-        """The grant with the status that it has: only `mesh grant` gives back what was suspended or revoked."""
+    def _take_grant(self, grant: Grant) -> Grant:
+        """The grant as it is from now on: only `mesh grant` gives back what was suspended or revoked."""
         running = self._directory.grants.get(grant.grant_id)
-        if running is None or running.grant.status is Status.ACTIVE or grant.status is not Status.ACTIVE:
-            return grant
-        status = running.grant.status
-        self.notices.append(
-            f"grant {grant.grant_id} stays {status}; `mesh grant {grant.grant_id} ACTIVE` gives it back"
-        )
-        return replace(grant, status=status)
+        became = taken(grant, running, self._feed_of(grant).contract, self._taking)
+        self._taken[grant.grant_id] = became
+        if became.notice:
+            self.notices.append(became.notice)
+        return became.grant
 
     def _notice_left_out(self, code: str) -> None:
         for grant_id, entry in self._directory.grants.items():
@@ -114,17 +117,21 @@ class Subscribing:
         running = self._directory.grants.get(grant.grant_id)
         edition = self._editions.get(grant.grant_id, running.edition if running else 1)
         end_former(self._mesh.log.append, running, edition, self._directory)
-        self._mesh.tell(GRANTS, grant.grant_id, cut(grant, self._feed_of(grant), edition, self._mesh.registry), running)
+        entry = cut(grant, self._feed_of(grant), edition, self._mesh.registry, running)
+        if became := self._taken.get(grant.grant_id):
+            entry = replace(entry, life=became.life, successor=became.successor)
+            audit_steps(self._mesh.log.append, grant.grant_id, became.steps)
+        self._mesh.tell(GRANTS, grant.grant_id, entry, running)
         self.grants.append(grant.grant_id)
 
     def recut(self) -> None:
         """Give grants on feeds whose contract got a successor: their schemas follow, their columns do not grow.
 
-        Those that are over hold nobody: they are cut when they are given again.
+        Those that are over, or were refused, hold nobody: they are cut when they are given again.
         """
         now = datetime.now(UTC)
         for grant_id, entry in self._directory.grants.items():
             feed = self._feeds.get(entry.grant.feed)
-            is_behind = feed is not None and feed.version != entry.version and not entry.grant.is_over(now)
+            is_behind = feed is not None and feed.version != entry.version and not entry.grant.holds_nobody(now)
             if is_behind and grant_id not in self.grants:
                 self._grant(entry.grant)

@@ -15,6 +15,7 @@ from schemas.agreement.agency import Agency
 from schemas.agreement.anchor import ANCHOR, Anchor
 from schemas.agreement.ending import Ending
 from schemas.agreement.grant import Grant, Status
+from schemas.agreement.grant_life import WAITING, Life
 from schemas.agreement.offboarding import Kind, Offboarding, key_of
 from schemas.agreement.subscriber import Subscriber
 from schemas.contract import Contract
@@ -73,7 +74,8 @@ class GrantEntry:
     """One grant with the registry ids of what its `out` topic carries, and the contract version they were cut from.
 
     `edition` counts how often it had to be delivered anew from nothing, each time through another topic: given again after it
-    was over, or with schemas that readers of the topic could not follow.
+    was over, or with schemas that readers of the topic could not follow. `life` is what became of it so far. `successor` is the
+    changed grant that was asked for while this one goes on: it takes its place once it is approved.
     """
 
     grant: Grant
@@ -81,11 +83,34 @@ class GrantEntry:
     value_schema_id: int
     version: int
     edition: int = 1
+    life: Life = field(default_factory=Life)
+    successor: Grant | None = None
 
     @property
     def topic(self) -> str:
         """The topic that carries what the grant allows."""
         return out_topic(self.grant.grant_id, self.edition)
+
+    @property
+    def asked(self) -> Grant:
+        """What a decision on a request is about: the changed grant, or the grant itself."""
+        return self.successor or self.grant
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether somebody has asked for it and is not answered yet."""
+        return self.asked.status in WAITING
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Whether the answer to the request is late."""
+        return self.is_waiting and self.life.due_at is not None and self.life.due_at <= now
+
+    def state(self, now: datetime) -> Status:
+        """The state at a moment: nobody runs a command when a validity ends."""
+        is_past = self.grant.valid_to is not None and self.grant.valid_to <= now
+        return (
+            Status.EXPIRED if is_past and self.grant.status in {Status.ACTIVE, Status.SUSPENDED} else self.grant.status
+        )
 
     def ending(self, reason: str) -> Ending:
         """The end of what this topic delivered."""
@@ -104,14 +129,24 @@ class GrantEntry:
     def to_json(self) -> dict[str, Any]:
         """The record on `mesh.grants`."""
         wire = {"key_schema_id": self.key_schema_id, "value_schema_id": self.value_schema_id, "version": self.version}
-        return {**self.grant.to_json(), "wire": {**wire, "edition": self.edition}}
+        record = {**self.grant.to_json(), "wire": {**wire, "edition": self.edition}}
+        if self.life != Life():
+            record["life"] = self.life.to_json()
+        if self.successor is not None:
+            record["successor"] = self.successor.to_json()
+        return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> GrantEntry:
         """Read a record of `mesh.grants`."""
         values = dict(record)
-        wire = values.pop("wire")
-        return cls(grant=Grant.from_json(values), **wire)
+        wire, life, successor = values.pop("wire"), values.pop("life", None), values.pop("successor", None)
+        return cls(
+            grant=Grant.from_json(values),
+            life=Life.from_json(life) if life else Life(),
+            successor=Grant.from_json(successor) if successor else None,
+            **wire,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

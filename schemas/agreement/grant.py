@@ -91,6 +91,10 @@ class Grant:
         """Whether the grant has come to its end: revoked, or past its validity. One that is suspended has not."""
         return self.status in {Status.REVOKED, Status.EXPIRED} or (self.valid_to is not None and self.valid_to <= now)
 
+    def holds_nobody(self, now: datetime) -> bool:
+        """Whether contracts may change as if it were not there: nothing flows by it, unless it is given anew."""
+        return self.is_over(now) or self.status in {Status.DRAFT, Status.REFUSED}
+
     def to_json(self) -> dict[str, Any]:
         """The record on `mesh.grants`."""
         record = asdict(self)

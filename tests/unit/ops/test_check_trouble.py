@@ -99,10 +99,10 @@ def test_a_grant_without_purpose_is_no_error_of_ours_where_it_is_loaded(tmp_path
         load(write(tmp_path, subscriber=changed(SUBSCRIBER, PURPOSE, "")))
 
 
-def test_a_column_of_class_l4_is_granted_with_a_legal_basis_or_not_at_all(tmp_path: Path) -> None:
+def test_what_is_shared_on_conditions_is_granted_with_a_legal_basis_or_not_at_all(tmp_path: Path) -> None:
     subscriber = changed(SUBSCRIBER, "[ent_id, name]", "[ent_id, legal_rep_id]")
     [problem] = check(write(tmp_path, subscriber=subscriber)).errors
-    assert "legal_rep_id is of class L4" in problem.message
+    assert "no legal basis for legal_rep_id (CONDITIONAL" in problem.message
     (tmp_path / "customs" / "subscriber.yaml").write_text(
         changed(subscriber, PURPOSE, PURPOSE + "    legal_basis: 示例依据\n")
     )

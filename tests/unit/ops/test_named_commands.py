@@ -68,7 +68,11 @@ def wrong_with(words: list[str]) -> str:
     command, rest = main, words[1:]
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         if rest[0].startswith("<"):
-            return ""  # `mesh <command> --help`: any of them
+            short = command.commands.get(getattr(command, "unnamed", ""))
+            if short is None:
+                return ""  # `mesh <command> --help`: any of them
+            command = short  # `mesh grant <id> <status>`
+            break
         # `mesh dlq list/show`: each is one.
         several = [command.commands.get(name) for name in rest[0].split("/")]
         if None in several:
@@ -118,6 +122,8 @@ def split(words: str) -> list[str]:
         "mesh resync <feed> --now",
         "mesh dlq list/redo",
         "mesh grant <id> GONE",
+        "mesh grant approve <id> --as everybody",
+        "mesh grant refuse <id> --why <reason>",
         "make dmeo",
         "mesh down <x>",
     ],
