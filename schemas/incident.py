@@ -14,9 +14,9 @@ from typing import Any, Literal, Protocol, get_args
 
 from schemas.errors import MeshError
 
-Kind = Literal["source", "feed", "sink", "grant", "process", "ledger"]
-"""What it is about. Names: `<agency>.<source>`, `<feed>`, `<subscriber>.<sink>`, the grant's id, the process's name; of a line of
-the ledger the feed or the grant's id."""
+Kind = Literal["source", "feed", "sink", "grant", "request", "process", "ledger"]
+"""What it is about. Names: `<agency>.<source>`, `<feed>`, `<subscriber>.<sink>`, the grant's id (of a request, too), the process's
+name; of a line of the ledger the feed or the grant's id."""
 
 State = Literal["stopped", "parked", "waiting", "notice"]
 """`stopped` until a person decides; `parked`: tried again now and then; `waiting` heals by itself; `notice`: worth knowing."""

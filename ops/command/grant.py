@@ -198,6 +198,24 @@ def show(grant_id: str, directory: Path, as_json: bool) -> None:
     print_outcome(shown(load(directory), grant_id), as_json)
 
 
+@grant.command()
+@_grant
+@click.option(
+    "--key", "keys", multiple=True, required=True, help="The row's key: `ent_id=E1`, once for each column, or JSON."
+)
+@dir_option
+@json_option
+def explain(grant_id: str, keys: tuple[str, ...], directory: Path, as_json: bool) -> None:
+    """Explain for one row why it is, or is not, at the subscriber of GRANT: a sentence, then step by step.
+
+    The grant's state, the row's last change in the feed, the row filter, columns, the topic, the acknowledgement, dead letters, and
+    what stands in the way. Nothing of a column tagged PII is shown.
+    """
+    from ops.grants.explaining.explain import explain as look
+
+    print_outcome(look(load(directory), grant_id, keys, lambda line: click.echo(line, err=True)), as_json)
+
+
 def _decide(
     directory: Path, grant_id: str, act: Act | None, *, by: str, reason: str, basis: str, as_json: bool
 ) -> None:

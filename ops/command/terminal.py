@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
@@ -17,3 +18,8 @@ def report_console() -> Console:
     if not console.is_terminal:
         console.width = max(console.width, PIPE_COLUMNS)
     return console
+
+
+def moment(at: datetime | None) -> str:
+    """A time as people here read it; nothing for none."""
+    return f"{at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}" if at else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ops.command.terminal import SHANGHAI, report_console
+from ops.command.terminal import moment, report_console
 from ops.grants.decide import grant_named
 from ops.grants.listing import provider_of
 from ops.settings import Settings
@@ -85,7 +85,7 @@ class Shown:
         console.print(columns)
         history = Table("when", "what", "by", "why", "basis", box=None, header_style="bold", padding=(0, 2, 0, 0))
         for step in self.entry.life.history:
-            history.add_row(_moment(step.at), f"{step.act}: {step.status}", step.by, step.reason, step.legal_basis)
+            history.add_row(moment(step.at), f"{step.act}: {step.status}", step.by, step.reason, step.legal_basis)
         if self.entry.life.left_out:
             console.print(f"{self.entry.life.left_out} earlier steps are in the audit")
         console.print(history if self.entry.life.history else "no history: given by an earlier version of the mesh")
@@ -106,14 +106,14 @@ class Shown:
             ("matter 事项", grant.matter_code or ""),
             ("legal basis 依据", grant.legal_basis or ""),
             ("row filter", grant.row_filter or "every row"),
-            ("valid", f"{_moment(grant.valid_from) or 'always'} to {_moment(grant.valid_to) or 'open'}"),
+            ("valid", f"{moment(grant.valid_from) or 'always'} to {moment(grant.valid_to) or 'open'}"),
             ("at its end", str(grant.at_end)),
             ("topic", entry.topic),
         ]
         if life.due_at is not None and entry.is_waiting:
             late = ", overdue 逾期" if entry.is_overdue(self.at) else ""
             rules = rules_named(life.rules)
-            told.append(("answer due", f"before {_moment(life.due_at)} by {life.rules}{late}"))
+            told.append(("answer due", f"before {moment(life.due_at)} by {life.rules}{late}"))
             told += [(f"  {life.rules}", f"{duty}: {text}") for duty, text in (rules.duties.items() if rules else ())]
         if entry.successor is not None:
             told.append(("its change", f"{entry.successor.status}: {changes(grant, entry.successor)}"))
@@ -124,7 +124,3 @@ def shown(settings: Settings, grant_id: str) -> Shown:
     """The grant of this id. Raises Misconfigured for none."""
     directory = read_directory(settings.kafka)
     return Shown(entry=grant_named(directory, grant_id), directory=directory, at=datetime.now(UTC))
-
-
-def _moment(at: datetime | None) -> str:
-    return f"{at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}" if at else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from functools import partial
 
+from ops.grants.overdue import Overdue, OverdueLog, watching
 from ops.kinds.sinks import SINKS
 from ops.metrics.hop_metrics import DeliveryMetrics
 from ops.offboarding.endings import EndingLog
@@ -14,6 +15,7 @@ from ops.redelivery.replay import ReplayRequests
 from ops.run.parts import Parts
 from ops.settings import Connections
 from ops.trust.access import keep_access
+from ops.watch.incidents import IncidentReader
 from ops.watch.standstills import StandstillLog
 from schemas.feed import REPLAYS, STANDSTILLS
 from schemas.log.control.follower import read_directory
@@ -44,5 +46,7 @@ def run_delivery(parts: Parts) -> None:
         replays=parts.enter(closing(ReplayRequests(parts.store(REPLAYS)))),
         ledger=parts.book("delivery", "read", lambda _topic: True) or NoReaderLedger(),
     )
+    overdue = Overdue(directory, ports.incidents, IncidentReader(settings.kafka), OverdueLog(log))
+    watching(overdue, parts.stop)
     present = partial(read_directory, settings.kafka)
     Delivery(directory=directory, present=present, kafka=settings.kafka, sinks=sinks, ports=ports).run(parts.stop)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from schemas.agreement.sharing_rules import rules_at
-from schemas.feed import AUDIT
-from schemas.log.control.records import read_all
+from schemas.feed import AUDIT, GRANTS
+from schemas.log.control.follower import read_directory
+from schemas.log.control.records import publish, read_all
+from schemas.log.writer import Log
 from tests.stage.running_mesh import Ran, RunningMesh, contract, database, rows, run
 from tests.stage.until import until
 
@@ -129,3 +133,32 @@ def test_a7_a_change_of_a_grant_that_runs_waits_beside_it_until_it_is_approved(m
     assert done(mesh, "revoke", grant_id, "--reason", "合同终止")["status"] == "REVOKED"
     until(lambda: rows(target, table) == [], 30, "the rows are gone")
     assert [line["status"] for line in audited(mesh, grant_id) if line["what"] == "grant revoked"] == ["REVOKED"]
+
+
+def test_a7_an_answer_that_is_late_is_told_until_it_is_given_and_audited_once(mesh: RunningMesh) -> None:
+    _, feed = feed_of(mesh)
+    subscriber = f"{mesh.unique}s"
+    grant_id = f"{subscriber}.{feed}"
+    mesh.database(subscriber)
+    done(mesh, "request", mesh.subscriber(subscriber, {"feed": feed, "columns": ["name"]}))
+    assert done(mesh, "list", "--overdue", "--subscriber", subscriber)["grants"] == []
+    # Ten working days later: the same request, as it stands then.
+    entry = read_directory(mesh.kafka).grants[grant_id]
+    late = replace(entry, life=replace(entry.life, due_at=datetime.now(UTC) - timedelta(minutes=1)))
+    with closing(Log(mesh.kafka, client_id="test")) as log:
+        publish(log.append, GRANTS, grant_id, late.to_json())
+        log.flush(30)
+
+    def told() -> list[Any]:
+        status = mesh.done("status")
+        return [each for each in status["incidents"] if (each["kind"], each["name"]) == ("request", grant_id)]
+
+    [incident] = until(told, 30, "the incident of the late answer")
+    assert "overdue" in incident["reason"]
+    assert f"`mesh grant approve {grant_id} --as compliance`" in incident["fix"]
+    assert [line["grant_id"] for line in done(mesh, "list", "--overdue")["grants"]] == [grant_id]
+    assert [line["waits_for"] for line in audited(mesh, grant_id) if line["what"] == "grant overdue"] == ["compliance"]
+    done(mesh, "approve", grant_id, "--as", "compliance")
+    done(mesh, "approve", grant_id, "--as", "provider")
+    until(lambda: not told(), 30, "the incident ends with the answer")
+    assert [line["what"] for line in audited(mesh, grant_id)].count("grant overdue") == 1
