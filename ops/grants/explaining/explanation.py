@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import click
+from rich.text import Text
+
+from ops.command.terminal import report_console
 
 Standing = Literal["yes", "no", "open"]
 """Whether a step speaks for the row being there, against it, or cannot be told from here."""
@@ -39,13 +41,13 @@ class Explanation:
 
     def render(self) -> None:
         """For people."""
-        click.secho(self.verdict, bold=True)
+        console = report_console()
+        console.print(Text(self.verdict, "bold"), soft_wrap=True)
         for each in self.looks:
             mark, color = _MARKS[each.standing]
-            click.secho(f"  {mark} ", fg=color, nl=False)
-            click.echo(f"{each.name}: {each.told}")
+            console.print(Text.assemble("  ", (mark, color), f" {each.name}: {each.told}"), soft_wrap=True)
             if each.fix:
-                click.echo(f"      fix: {each.fix}")
+                console.print(Text(f"      fix: {each.fix}"), soft_wrap=True)
 
 
 def verdict_of(looks: Sequence[Look]) -> tuple[str, bool | None]:
