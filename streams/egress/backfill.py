@@ -12,7 +12,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from schemas.agreement.directory import FeedEntry
 from schemas.backoff import Backoff
@@ -52,6 +52,17 @@ class Job:
 
     def __post_init__(self) -> None:
         self.position = self.start
+
+    @property
+    def end(self) -> int:
+        """Up to where it goes at a time: to its target, or to where what is owed of a changed grant is another."""
+        ends = (serving.owed.until for serving in self.servings if serving.owed is not None)
+        return min([self.target, *(until for until in ends if until > self.position)])
+
+    def served(self, serving: Serving) -> Serving:
+        """As it is served from the present position on: whole, where the former definition was not served."""
+        is_behind = serving.owed is not None and serving.owed.until <= self.position
+        return replace(serving, owed=None) if is_behind else serving
 
 
 Allowed = Callable[[str, Sequence[Serving]], tuple[FeedEntry | None, tuple[Serving, ...]]]
@@ -158,7 +169,7 @@ class Backfill:
                 return
 
     def _deliver(self, job: Job, router: Router, outlet: Outlet) -> None:
-        target = job.target
+        target = job.end
         for batch in self._replay(job.topic, job.partition, job.position, target):
             # A1, A6: what was revoked meanwhile gets nothing more, also of the past.
             feed, servings = self._allowed(job.topic, job.servings)
@@ -166,7 +177,9 @@ class Backfill:
                 return
             allowed = {serving.entry.grant.grant_id for serving in servings}
             job.dropped.update({serving.entry.grant.grant_id for serving in job.servings} - allowed)
-            servings = tuple(serving for serving in servings if serving.entry.grant.grant_id not in job.dropped)
+            servings = tuple(
+                job.served(serving) for serving in servings if serving.entry.grant.grant_id not in job.dropped
+            )
             if feed is not None and servings:
                 tally = router.route(batch, feed, servings)
                 outlet.flush(FLUSH_SECONDS)

@@ -69,7 +69,11 @@ class CutPlan:
         """Generate the function that makes a removal of any change, for a row that is known to be the subscriber's."""
         return self._built(scanner, "withdraw", _Writer.withdrawal)
 
-    def _built(self, scanner: Scanner, name: str, lines_of: Callable[[_Writer], list[str]]) -> Cut:
+    def build_kept(self, scanner: Scanner) -> Callable[[bytes, Spans], bool]:
+        """Generate the function that says of a row inside the filter whether the former filter held it, too."""
+        return self._built(scanner, "kept", _Writer.kept)
+
+    def _built(self, scanner: Scanner, name: str, lines_of: Callable[[_Writer], list[str]]) -> Any:
         code = Code(join=b"".join, Removal=Removal, scope_unknown=scope_unknown, misshapen=misshapen)
         return code.build(lines_of(_Writer(self, scanner, code.keep)), name)
 
@@ -181,6 +185,13 @@ class _Writer:
         if len(columns) - 1 in keys:  # the last column ends where the row does
             spans += f" - (src - 1 - {self._source(f'x{len(columns) - 1}')})"
         return [f"src - 7{spans} == {len(columns) - len(keys)}"]
+
+    def kept(self) -> list[str]:
+        """A function that evaluates the former filter over the row behind the change."""
+        lines = ["def kept(b, s):", "    op, x, y, src, op_at, _, _ = s"]
+        if self._plan.held is None:  # it was the same, or every row
+            return [*lines, "    return True"]
+        return [*lines, *(f"    {line}" for line in self._set("is_held", self._plan.held, "y")), "    return is_held"]
 
     def withdrawal(self) -> list[str]:
         """A function from a change to the removal of its row, which names the key alone."""

@@ -38,6 +38,7 @@ from schemas.wire.envelope import frame
 from schemas.wire.scan import Extras, Mark, Scanner, Shape
 from schemas.wire.varint import long_bytes, text_bytes
 from streams.egress.cut import Cut, CutPlan
+from streams.egress.owed import Kept
 from streams.egress.piece import Piece, adapter, hasher, masker
 
 HashKey = Callable[[str], bytes]
@@ -55,6 +56,7 @@ class Cutting:
     withdrawal: Callable[[Scanner], Cut] | None
     trailer: Callable[[Extras], bytes]
     filter_columns: frozenset[str]
+    kept: Callable[[Scanner], Kept] | None = None
 
 
 def cutting(
@@ -113,6 +115,7 @@ def cutting(
         withdrawal=plan.build_withdrawal if keeps is not None else None,
         trailer=_trailer(grant, set(out.columns), key),
         filter_columns=frozenset(filter_columns),
+        kept=plan.build_kept,
     )
 
 

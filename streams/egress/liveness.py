@@ -11,13 +11,15 @@ A record per grant and partition lives on `mesh.egress` under the key `<grant_id
 | `edition`    | the grant's edition that was served: another one goes to another topic, from nothing                 |
 | `stopped_at` | the first offset that the grant missed while it was not active; null while it is live                  |
 
-A grant without a record, or with another definition, is due the partition from its start, as a snapshot. One that comes
-back is due what it missed, change by change. Either is served live only after that is durable. A grant that is suspended,
-revoked, expired or gone is stopped at the next call, and that is remembered before the batch is acknowledged.
+A grant without a record, or with another definition, is due the partition from its start, as a snapshot; where it was changed, of
+that what its subscriber does not have yet (streams/egress/owed.py). One that comes back is due what it missed, change by
+change. Either is served live only after that is durable. A grant that is suspended, revoked, expired or gone is stopped at the next
+call, and that is remembered before the batch is acknowledged.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.change import Partition
 from streams.egress.backfill import Backfill, Job
 from streams.egress.egress import definition_text
+from streams.egress.owed import owed_after
 from streams.egress.plan import Serving
 
 _logger = logging.getLogger(__name__)
@@ -158,7 +161,7 @@ class Liveness:
             if record and record["definition"] == text and record["stopped_at"] is None:
                 self._leave_job((place, grant_id))
                 live.append(Serving(entry=entry))
-            elif self._is_caught_up(place, entry, text, offset, due):
+            elif self._is_caught_up(feed, place, entry, offset, due):
                 self._save(place, grant_id, self._live_record(feed, entry, text, offset))
                 self._entered()
                 _logger.info("grant %s is live in partition %d from offset %d", grant_id, place[1], offset)
@@ -174,10 +177,10 @@ class Liveness:
         return tuple(live)
 
     def _is_caught_up(
-        self, place: Partition, entry: GrantEntry, text: str, offset: int, due: dict[int, list[Serving]]
+        self, feed: FeedEntry, place: Partition, entry: GrantEntry, offset: int, due: dict[int, list[Serving]]
     ) -> bool:
         """Whether the grant has everything before `offset`; notes under its start in `due` what has to be begun."""
-        key = (place, entry.grant.grant_id)
+        key, text = (place, entry.grant.grant_id), definition_text(entry)
         job, its_text = self._jobs.get(key, (None, ""))
         if job is not None and its_text == text and entry.grant.grant_id not in job.dropped:
             if self._backfill.reached(
@@ -195,7 +198,12 @@ class Liveness:
         # Another edition goes to another topic, and what its subscriber held is removed as a whole.
         is_same_topic = record is not None and record.get("edition", 1) == entry.edition
         held = tuple(record["held"]) if record and not is_resumed and is_same_topic else ()
-        due.setdefault(start, []).append(Serving(entry=entry, held=held, is_snapshot=not is_resumed))
+        changed = None
+        if record and record["definition"] and not is_resumed and is_same_topic:
+            until = offset if record["stopped_at"] is None else record["stopped_at"]
+            changed = owed_after(json.loads(record["definition"]), entry.grant, feed, until)
+        serving = Serving(entry=entry, held=held, is_snapshot=not is_resumed, owed=changed)
+        due.setdefault(start, []).append(serving)
         return False
 
     def _begin(self, place: Partition, servings: list[Serving], start: int, offset: int) -> None:

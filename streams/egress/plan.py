@@ -23,6 +23,7 @@ from schemas.wire.spans import Types
 from streams.egress.cut import Cut
 from streams.egress.egress import Cutting, HashKey, cutting, encode_extras
 from streams.egress.enrich import Check, Enrichment
+from streams.egress.owed import Owed, boundaries_of, cut_owed
 from streams.egress.piece import hasher
 
 _logger = logging.getLogger(__name__)
@@ -36,12 +37,13 @@ class Serving:
     """A grant as it is to be served.
 
     `held` are the row filters by which its subscriber may hold rows that the present one excludes; None: any row.
-    `is_snapshot`: changes of the past, served as a snapshot's rows.
+    `is_snapshot`: changes of the past, served as a snapshot's rows. `owed`: of those, what the subscriber does not have yet.
     """
 
     entry: GrantEntry
     held: tuple[str | None, ...] = ()
     is_snapshot: bool = False
+    owed: Owed | None = None
 
     @property
     def held_filter(self) -> str | None:
@@ -134,7 +136,7 @@ class Plans:
         key = (
             schema_id,
             feed.feed,
-            tuple((s.entry.topic, s.entry.value_schema_id, s.held, s.is_snapshot) for s in servings),
+            tuple((s.entry.topic, s.entry.value_schema_id, s.held, s.is_snapshot, s.owed) for s in servings),
         )
         plan = self._plans.get(key)
         if plan is None:
@@ -189,6 +191,8 @@ class Plans:
         cuttings = [self._cutting_or_refusal(shape, feed, serving) for serving in servings]
         enrichment = Enrichment(feed.contract, shape)
         wanted = frozenset[int]().union(*(each.boundaries for each in cuttings))
+        owed = [serving.owed for serving in servings if serving.owed is not None]
+        wanted = wanted.union(*(boundaries_of(each, shape, feed.contract.key) for each in owed))
         scanner = Scanner(shape, wanted | enrichment.boundaries)
         partial: dict[frozenset[str], tuple[Callable[[bytes], Spans], Check] | None] = {}
 
@@ -202,7 +206,7 @@ class Plans:
         return Plan(
             scan=scanner.scan,
             outputs=[
-                self._output(index, each, serving.entry, feed, scanner)
+                self._output(index, each, serving, feed, scanner)
                 for index, (each, serving) in enumerate(zip(cuttings, servings, strict=True))
             ],
             check=enrichment.build(scanner) if enrichment else None,
@@ -210,15 +214,17 @@ class Plans:
             complete=(lambda b: None) if feed.is_keyed_only else completer(shape),  # noqa: ARG005
         )
 
-    def _output(self, index: int, made: Cutting, entry: GrantEntry, feed: FeedEntry, scanner: Scanner) -> Output:
-        grant = entry.grant
+    def _output(self, index: int, made: Cutting, serving: Serving, feed: FeedEntry, scanner: Scanner) -> Output:
+        entry, grant, cut = serving.entry, serving.entry.grant, made.build(scanner)
+        if serving.owed is not None and made.kept is not None:
+            cut = cut_owed(serving.owed, cut, made.kept(scanner), scanner, feed.contract.key)
         headers = [("grant_id", grant.grant_id.encode()), ("purpose", grant.purpose.encode())]
         hashed = any(grant.mask.get(column) is Mask.HASH for column in feed.contract.key)
         return Output(
             grant_id=grant.grant_id,
             subscriber=grant.subscriber,
             topic=entry.topic,
-            cut=made.build(scanner),
+            cut=cut,
             withdraw=made.withdrawal(scanner) if made.withdrawal else None,
             trailer=made.trailer,
             filter_columns=made.filter_columns,

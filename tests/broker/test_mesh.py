@@ -169,7 +169,7 @@ def history(mesh: RunningMesh, subscriber: str, feed: str, key: str) -> list[tup
     return [(dict(one.value), one.headers) for one in seen if one.value]
 
 
-def test_an_ended_grant_stops_its_running_feed_within_seconds(mesh: RunningMesh) -> None:
+def test_a6_an_ended_grant_stops_its_running_feed_within_five_seconds(mesh: RunningMesh) -> None:
     agency, subscriber = f"{mesh.unique}a", f"{mesh.unique}s"
     source, target = mesh.database(agency), mesh.database(subscriber)
     feed = f"{agency}.t"
