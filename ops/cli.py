@@ -11,7 +11,7 @@ import click
 
 from ops.command.folder import check, draft, onboard
 from ops.command.follow import follow
-from ops.command.grant import grant
+from ops.command.grants.grant import grant
 from ops.command.hops import down, run, up
 from ops.command.ledger import ledger
 from ops.command.offboard import offboard
