@@ -17,6 +17,7 @@ from ops.command.ledger import ledger
 from ops.command.offboard import offboard
 from ops.command.options import dir_option, json_option, print_outcome
 from ops.command.quota import quota
+from ops.command.record.audit import audit
 from ops.command.redelivery import dlq, replay
 from ops.command.tasks import tasks
 from ops.command.trust import anchor, identity
@@ -239,6 +240,7 @@ for _command in (
     identity,
     anchor,
     grant,
+    audit,
     dlq,
     replay,
     ledger,

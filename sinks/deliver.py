@@ -28,7 +28,7 @@ from sinks.lane.rewind import Replays, Rewinds
 from sinks.lane.setup import LaneConfig, LaneSetup
 from sinks.lane.standstill import MemoryStandstills, Standstill, Standstills, name_of
 from sinks.network import Network
-from sinks.sink import AddressOf, SinkSetup
+from sinks.sink import AddressOf, Refused, SinkSetup, tell_nobody
 from sinks.wanted import LaneKey, past_endings, wanted_endings, wanted_lanes
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class SinkSources:
     address_of: AddressOf
     schema_of: SchemaOf
     networks: Sequence[Network] = ()
+    refused: Refused = tell_nobody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +207,7 @@ class Delivery:
             present_schema=self._present_schema,
             kafka=self._kafka,
             granted=partial(self._granted, key),
+            refused=self._sinks.refused,
         )
         lane_setup = LaneSetup(
             sink=setup,

@@ -213,6 +213,14 @@ def nothing_granted() -> Mapping[str, str]:
     return {}
 
 
+Refused = Callable[[str, str, str], None]
+"""Told of an attempt that was refused: of which sink, why, and from which address. Called from a server's loop; never blocks."""
+
+
+def tell_nobody(_sink: str, _reason: str, _address: str) -> None:
+    """For a sink that runs by itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkSetup:
     """What a sink is built from. `networks`: what webhooks may call beside public addresses, as the operator says.
@@ -228,6 +236,7 @@ class SinkSetup:
     present_schema: PresentSchema = no_present_schema
     kafka: Kafka | None = None
     granted: Granted = nothing_granted
+    refused: Refused = tell_nobody
 
     @property
     def label(self) -> str:

@@ -43,6 +43,7 @@ DOORS = {
         "ops/cli.py": "the command line",
         "ops/command/": "the commands",
         "ops/soak/command.py": "a command",
+        "ops/audit/": "prints lines and what is wrong with them",
         "ops/offboarding/offboard.py": "prints what ends",
         "ops/trust/anchors.py": "prints the anchors",
         "ops/trust/identity.py": "prints a key as a file",

@@ -31,6 +31,7 @@ def tasks(wanted: int | None, directory: Path, wait_seconds: float, as_json: boo
     Four times:    mesh tasks 16
     More workers:  mesh run flows --name flows-2
     """  # noqa: D301 - click's mark for "do not wrap" is the control character
+    from ops.audit.refused import note, reason_of, tell
     from ops.run.flow_tasks import FlowTasks, Grown, TaskGrowth
     from schemas.errors import Misconfigured
     from schemas.feed import FLOW_INTAKE
@@ -49,6 +50,12 @@ def tasks(wanted: int | None, directory: Path, wait_seconds: float, as_json: boo
             outcome = Grown(tasks=present, former=present.routed)
         else:
             growth = TaskGrowth(settings.kafka, store, topics, flow=FLOWS[0].name)
-            outcome = growth.grow(wanted, within_seconds=wait_seconds, say=lambda line: click.echo(line, err=True))
+            note(settings, "tasks asked", "flows", tasks=wanted)
+            try:
+                outcome = growth.grow(wanted, within_seconds=wait_seconds, say=lambda line: click.echo(line, err=True))
+            except Misconfigured as error:
+                tell(settings, "tasks", "flows", reason_of(error), tasks=wanted)
+                raise
+            note(settings, "tasks grown", "flows", tasks=wanted, former=outcome.former, complete=outcome.is_complete)
     print_outcome(outcome, as_json)
     sys.exit(0 if outcome.is_complete else 1)

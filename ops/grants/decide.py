@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from ops.audit.audited_log import AuditedLog
+from ops.audit.refused import refusals_told
 from ops.grants.steps import Decision, Next, audit_steps, shortened, stepped
 from ops.known_names import did_you_mean
 from ops.onboarding.edition import cut, edition_for, end_former
@@ -22,7 +24,6 @@ from schemas.log.control.follower import read_directory
 from schemas.log.control.records import publish
 from schemas.log.rights.access import allow_read, withdraw_read
 from schemas.log.topics import ensure_control_topics, ensure_topics, with_dead_letters
-from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 from sinks.lane.standstill import name_of
 
@@ -64,6 +65,7 @@ def grant_named(directory: Directory, grant_id: str) -> GrantEntry:
     return entry
 
 
+@refusals_told("grant status")
 def set_grant_status(settings: Settings, grant_id: str, status: str, by: str) -> None:
     """Suspend, revoke or reactivate a grant in one word; running hops follow the control topic within seconds.
 
@@ -76,6 +78,7 @@ def set_grant_status(settings: Settings, grant_id: str, status: str, by: str) ->
     _apply(settings, directory, running, shortened(running.grant, Status(status), by, datetime.now(UTC)))
 
 
+@refusals_told("grant decision")
 def decide(
     settings: Settings, grant_id: str, act: Act | None, *, by: str, reason: str = "", basis: str = ""
 ) -> Decided:
@@ -100,7 +103,7 @@ def _apply(settings: Settings, directory: Directory, running: GrantEntry, step: 
     successor = running.successor if step.keeps_successor else step.successor
     entry = replace(entry, life=running.life.then(*step.steps), successor=successor)
     grant_id = grant.grant_id
-    with closing(Log(settings.kafka, client_id="mesh-grant")) as log:
+    with closing(AuditedLog(settings.kafka, client_id="mesh-grant")) as log:
         end_former(log.append, running, entry.edition, directory)
         publish(log.append, GRANTS, grant_id, entry.to_json())
         if grant.is_active(now):

@@ -12,13 +12,13 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from ops.audit.audited_log import AuditedLog
 from ops.command.terminal import SHANGHAI
 from ops.trust.audit import audit
 from schemas.agreement.directory import Directory, GrantEntry
 from schemas.agreement.grant_life import next_approval, possible
 from schemas.errors import MeshError
 from schemas.incident import Incident, Incidents, key_of
-from schemas.log.writer import Log
 
 LOOK_SECONDS = 2.0
 WITHIN_SECONDS = 30.0
@@ -66,7 +66,7 @@ class Overdue:
 class OverdueLog:
     """Writes the audit line of a request whose answer is late; returns when it is on record. Raises Transient."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: AuditedLog) -> None:
         self._log = log
 
     def __call__(self, grant_id: str, told: Mapping[str, str]) -> None:

@@ -7,6 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from ops.audit.audited_log import AuditedLog
+from ops.audit.refused import refusals_told
 from ops.command.terminal import report_console
 from ops.ledger.balance import Line, accepted_key
 from ops.ledger.view import LedgerReader
@@ -16,7 +18,6 @@ from schemas.errors import Misconfigured
 from schemas.feed import LEDGER
 from schemas.log.control.follower import read_directory
 from schemas.log.control.records import publish
-from schemas.log.writer import Log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class Accepted:
         console.print(f"{self.name} is compared anew from here on", markup=False)
 
 
+@refusals_told("ledger accept")
 def accept(settings: Settings, name: str, reason: str) -> Accepted:
     """Accept what is different in a line, with a reason, on the audit. Raises Misconfigured where nothing is."""
     balance = LedgerReader(settings).balance(read_directory(settings.kafka))
@@ -49,7 +51,7 @@ def accept(settings: Settings, name: str, reason: str) -> Accepted:
         raise Misconfigured(
             f"ledger line {name}", f"is {line.standing}: there is nothing to accept", fix="`mesh ledger`"
         )
-    with closing(Log(settings.kafka, client_id="mesh-ledger-accept")) as log:
+    with closing(AuditedLog(settings.kafka, client_id="mesh-ledger-accept")) as log:
         for place, below in _ends(line).items():
             publish(log.append, LEDGER, accepted_key(place), {"below": below})
         told = [each.to_json() for each in differences]

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from ops.audit.audited_log import AuditedLog
 from ops.trust.audit import audit
 from schemas.agreement.ending import Ending
 from schemas.feed import ENDINGS
-from schemas.log.writer import Log
 
 WITHIN_SECONDS = 30.0
 
@@ -18,7 +18,7 @@ WITHIN_SECONDS = 30.0
 class EndingLog:
     """What delivery calls once an end is applied; returns when that is on record. Raises Transient."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: AuditedLog) -> None:
         self._log = log
 
     def __call__(self, ending: Ending, removed: int | None) -> None:

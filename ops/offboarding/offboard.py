@@ -18,6 +18,8 @@ from typing import Any
 
 import click
 
+from ops.audit.audited_log import AuditedLog
+from ops.audit.refused import refusals_told
 from ops.kinds.sinks import SINKS
 from ops.kinds.sources import SOURCES
 from ops.known_names import few
@@ -36,7 +38,6 @@ from schemas.log.control.records import publish
 from schemas.log.rights.access import withdraw_read
 from schemas.log.rights.login import remove_login
 from schemas.log.topics import ensure_control_topics
-from schemas.log.writer import Log
 from sinks.kind import is_delivered
 
 REASON = "OFFBOARDED"
@@ -106,6 +107,7 @@ class Outcome:
         return [*ends, f"offboarded: {names}"]
 
 
+@refusals_told("offboarding")
 def offboard(
     settings: Settings,
     targets: Sequence[Target],
@@ -153,12 +155,12 @@ class _Offboarding:
 
     def end(self) -> None:
         """Step by step; each is durable before the next, and can be repeated."""
-        with closing(Log(self._settings.kafka, client_id="mesh-offboard", linger_ms=0)) as log:
+        with closing(AuditedLog(self._settings.kafka, client_id="mesh-offboard")) as log:
             for step in (self._record, self._end_grants, self._close_topics, self._withdraw, self._look_again):
                 step(log)
                 log.flush(30)
 
-    def _record(self, log: Log) -> None:
+    def _record(self, log: AuditedLog) -> None:
         plan = self._plan
         for what, name in plan.targets:
             if self._directory.left(what, name) is None:
@@ -177,14 +179,18 @@ class _Offboarding:
         if not self._is_released:
             for due in slots_of(self._directory, plan.targets):
                 slots.setdefault(due.name, self._slot(due.name, due.source, "source", due.name))
-        take = self._tell if self._is_released else self._abandon
+        take = self._give_back if self._is_released else self._abandon
         for slot in slots.values():
             take(log, slot)
+
+    def _give_back(self, log: AuditedLog, slot: Offboarding) -> None:
+        self._tell(log, slot)
+        audit(log.append, "slot to be given back", slot.name, because=slot.command)
 
     def _slot(self, source: str, config: SourceConfig | None, what: What, name: str) -> Offboarding:
         return Offboarding(kind="slot", name=source, at=self._now, source=config, command=f"{what} {name}")
 
-    def _abandon(self, log: Log, slot: Offboarding) -> None:
+    def _abandon(self, log: AuditedLog, slot: Offboarding) -> None:
         self._tell(log, replace(slot, done_at=self._now))
         log.append(CAPTURE, slot.name.encode(), None)
         audit(log.append, "slot left behind", slot.name)
@@ -192,10 +198,10 @@ class _Offboarding:
             code, _, source = slot.name.partition(".")
             Connections(self._settings.directory).sources.remove(code, source)
 
-    def _tell(self, log: Log, offboarding: Offboarding) -> None:
+    def _tell(self, log: AuditedLog, offboarding: Offboarding) -> None:
         publish(log.append, OFFBOARDED, offboarding.key, offboarding.to_json())
 
-    def _end_grants(self, log: Log) -> None:
+    def _end_grants(self, log: AuditedLog) -> None:
         """What they delivered is to go. Another mesh, which reads by itself, is asked for nothing: its right ends."""
         directory, known = self._directory, self._directory.endings
         endings = {
@@ -211,8 +217,9 @@ class _Offboarding:
             endings = {topic: replace(each, acknowledged_at=self._now) for topic, each in {**due, **endings}.items()}
         for topic, ending in endings.items():
             publish(log.append, ENDINGS, topic, ending.to_json())
+            audit(log.append, "end of grant asked", ending.grant_id, topic=topic, asked=self._is_asked)
 
-    def _close_topics(self, _log: Log) -> None:
+    def _close_topics(self, _log: AuditedLog) -> None:
         """Before the grants go: who is interrupted here knows them still."""
         leaving = {name for what, name in self._plan.targets if what == "subscriber"}
         for code in leaving:
@@ -224,23 +231,28 @@ class _Offboarding:
         for code, topics in closed.items():
             withdraw_read(self._settings.kafka, code, topics)
 
-    def _withdraw(self, log: Log) -> None:
+    def _withdraw(self, log: AuditedLog) -> None:
         plan = self._plan
         for grant_id in plan.grants:
             log.append(GRANTS, grant_id.encode(), None)
+            audit(log.append, "grant withdrawn", grant_id)
         log.flush(30)
         for feed in plan.feeds:
             log.append(CONTRACTS, feed.encode(), None)
+            audit(log.append, "feed withdrawn", feed)
         for name in {*plan.feeds, *plan.slots} & self._directory.resyncs.keys():
             log.append(RESYNCS, name.encode(), None)
+            audit(log.append, "resync withdrawn", name)
         log.flush(30)  # an agency goes last: it is by it that the next run finds its feeds
         for code, agency in plan.agencies.items():
             if agency is None:
                 log.append(AGENCIES, code.encode(), None)
+                audit(log.append, "agency withdrawn", code)
             else:
                 publish(log.append, AGENCIES, code, agency.to_json())
+                audit(log.append, "agency changed", code, sources=[source.name for source in agency.sources])
 
-    def _look_again(self, log: Log) -> None:
+    def _look_again(self, log: AuditedLog) -> None:
         """Whoever offboards the last two feeds of a source at once sees the other one each."""
         sources = {entry.contract.source_name: (entry.contract, feed) for feed, entry in self._plan.feeds.items()}
         open_ones = sources.keys() - self._plan.slots.keys()
@@ -253,7 +265,7 @@ class _Offboarding:
             config = agency.source(contract.source) if agency else None
             known = present.left("slot", source)
             if config is not None and not feeds_left(present, source) and (known is None or known.done_at):
-                self._tell(log, self._slot(source, config, "feed", feed))
+                self._give_back(log, self._slot(source, config, "feed", feed))
 
 
 def _is_delivered(directory: Directory, code: str, sink: str) -> bool:

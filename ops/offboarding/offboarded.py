@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from ops.audit.audited_log import AuditedLog
 from ops.settings import Connections, Settings
 from ops.trust.audit import audit
 from schemas.agreement.directory import Directory
@@ -22,7 +23,6 @@ from schemas.feed import OFFBOARDED, SUBSCRIBERS
 from schemas.log.control.follower import read_directory
 from schemas.log.kafka import Kafka
 from schemas.log.rights.login import remove_login
-from schemas.log.writer import Log
 
 LOOK_SECONDS = 1.0
 WITHIN_SECONDS = 30.0
@@ -34,7 +34,7 @@ _logger = logging.getLogger(__name__)
 class Finished:
     """Keeps that nothing is left to be done for something that left."""
 
-    def __init__(self, settings: Settings, log: Log) -> None:
+    def __init__(self, settings: Settings, log: AuditedLog) -> None:
         self._settings = settings
         self._log = log
 

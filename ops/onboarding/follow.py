@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from ops.audit.audited_log import AuditedLog
+from ops.audit.refused import refusals_told
 from ops.former_connections import settle
 from ops.kinds.sources import kind_of
 from ops.onboarding.edition import COMPATIBILITY, cut, end_former, register
@@ -39,7 +41,6 @@ from schemas.log.control.records import publish
 from schemas.log.control.store import ControlReader
 from schemas.log.rights.access import allow_read, withdraw_read
 from schemas.log.topics import ensure_topics, with_dead_letters
-from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 from schemas.wire.compatibility import breaches
 from schemas.wire.envelope import key_schema, out_key_schema, out_value_schema, value_schema
@@ -94,6 +95,7 @@ class Followed:
         ]
 
 
+@refusals_told("follow")
 def follow(settings: Settings, feed: str, table: str | None, *, is_agreed: bool, wait_seconds: float) -> Followed:
     """Show how a feed's table differs from its contract; with `is_agreed` take it over. `table`: its name, if it was renamed."""
     directory = read_directory(settings.kafka)
@@ -217,7 +219,7 @@ class _Following:
         ensure_topics(self._settings.kafka, with_dead_letters(specs))
         for grant_id in self._broken:
             self._move_rights(self._held[grant_id], entries[grant_id])
-        with closing(Log(self._settings.kafka, client_id="mesh-follow")) as log:
+        with closing(AuditedLog(self._settings.kafka, client_id="mesh-follow")) as log:
             publish(log.append, CONTRACTS, after.feed, after.to_json())
             for grant_id, entry in entries.items():
                 end_former(log.append, self._held[grant_id], entry.edition, self._directory)

@@ -14,6 +14,8 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ops.audit.audited_log import AuditedLog
+from ops.audit.refused import reason_of, tell
 from ops.former_connections import settle
 from ops.grants.taking import Taking
 from ops.lint.check import Report, check
@@ -26,14 +28,15 @@ from ops.onboarding.running_mesh import RunningMesh
 from ops.onboarding.subscribing import Subscribing
 from ops.settings import Connections, Settings, endpoints
 from ops.settings import load as load_settings
+from ops.trust.audit import audit
 from ops.trust.login import login_name
 from producers.finding import Provided
 from schemas.agreement.directory import FeedEntry
 from schemas.contract import Contract
+from schemas.errors import ContractBroken, Misconfigured
 from schemas.feed import AGENCIES, CONTRACTS, key_subject, later_edition, value_subject
 from schemas.log.control.follower import read_directory
 from schemas.log.topics import ensure_control_topics
-from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 from schemas.wire.envelope import key_schema, value_schema
 
@@ -64,16 +67,32 @@ def onboard(
 
     `taking`: by whom, and whether its grants are asked for; by default they are given, by whoever runs this process.
     """
-    started = time.monotonic()
     taking = taking or Taking(by=login_name(), at=datetime.now(UTC))
     ensure_control_topics(settings.kafka)
+    try:
+        outcome = _onboard(folder, settings, wait_seconds=wait_seconds, say=say, partitions=partitions, taking=taking)
+    except (Misconfigured, ContractBroken) as error:
+        tell(settings, "onboarding", folder.resolve().name, reason_of(error))
+        raise
+    if not outcome.is_ok:
+        places = [f"{problem.file}:{problem.line} {problem.field}".strip() for problem in outcome.report.errors]
+        tell(
+            settings, "onboarding", folder.resolve().name, "its check finds errors", errors=len(places), at=places[:20]
+        )
+    return outcome
+
+
+def _onboard(
+    folder: Path, settings: Settings, *, wait_seconds: float, say: Say, partitions: int, taking: Taking
+) -> Onboarded:
+    started = time.monotonic()
     directory = read_directory(settings.kafka)
     settle(settings.directory, directory)
     with closing(RegistryClient(settings.registry)) as registry:
         report = check(folder, registry, directory)
         if report.errors:
             return Onboarded(feeds=[], first_record_seconds={}, grants=[], notices=[], report=report)
-        with closing(Log(settings.kafka, client_id="mesh-onboard")) as log:
+        with closing(AuditedLog(settings.kafka, client_id="mesh-onboard")) as log:
             mesh = RunningMesh(
                 settings=settings,
                 connections=Connections(settings.directory),
@@ -83,11 +102,24 @@ def onboard(
                 say=say,
             )
             work = _Onboarding(mesh, partitions, taking)
-            work.take(load(folder))
+            content = load(folder)
+            # Schemas, topics and rights are in no transaction: what is begun is on record before them.
+            audit(log.append, "onboarding begun", folder.resolve().name, **_named(content))
+            log.flush(30)
+            work.take(content)
+            audit(log.append, "onboarding done", folder.resolve().name, feeds=len(work.feeds), grants=len(work.grants))
+            log.flush(30)
     first = first_records(settings, work.awaited, started, wait_seconds, say) if wait_seconds else {}
     return Onboarded(
         feeds=list(work.feeds), first_record_seconds=first, grants=work.grants, notices=work.notices, report=report
     )
+
+
+def _named(content: Folder) -> dict[str, list[str]]:
+    return {
+        "agencies": [folder.agency.agency for folder in content.agencies],
+        "subscribers": [folder.subscriber.subscriber for folder in content.subscribers],
+    }
 
 
 class _Onboarding:

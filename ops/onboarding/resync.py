@@ -11,24 +11,28 @@ import secrets
 from contextlib import closing
 from datetime import UTC, datetime
 
+from ops.audit.audited_log import AuditedLog
+from ops.audit.refused import refusals_told
 from ops.kinds.sources import kind_of
 from ops.known_names import did_you_mean
 from ops.settings import Settings
+from ops.trust.audit import audit
 from schemas.agreement.directory import Directory
 from schemas.errors import Misconfigured
 from schemas.feed import RESYNCS
 from schemas.log.control.follower import read_directory
 from schemas.log.control.records import publish
 from schemas.log.topics import ensure_control_topics
-from schemas.log.writer import Log
 
 
+@refusals_told("resync")
 def ask(settings: Settings, name: str) -> str:
     """Ask for a feed or a source `<agency>.<source>`; which of the two will be copied. Raises Misconfigured if it is neither."""
     ensure_control_topics(settings.kafka)
     target = target_of(read_directory(settings.kafka), name)
-    with closing(Log(settings.kafka, client_id="mesh-resync")) as log:
+    with closing(AuditedLog(settings.kafka, client_id="mesh-resync")) as log:
         publish(log.append, RESYNCS, target, {"request": new_request()})
+        audit(log.append, "resync asked", target)
         log.flush(30)
     return target
 

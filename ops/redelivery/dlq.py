@@ -12,6 +12,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from ops.audit.audited_log import AuditedLog
+from ops.audit.refused import refusals_told
 from ops.redelivery.letter import DROPPED, RETRIED, SUPERSEDED, Letter, letters, owner_of
 from ops.redelivery.newest import COUNT_HEADER, Newest
 from ops.redelivery.replay import grant_of
@@ -30,6 +32,8 @@ from schemas.wire.schema import SchemaOf
 
 RETRIES_MAX = 5
 DURABLE_WITHIN_SECONDS = 60.0
+SETTLED_TOGETHER = 5_000
+"""Letters of one transaction, and of one line of the audit, which a record must hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,7 @@ class Outcome:
         return [f"{'would be: ' if self.is_dry else ''}{told}"]
 
 
+@refusals_told("dlq show")
 def shown(settings: Settings, name: str, *, reveal: bool) -> dict[str, Any]:
     """One letter with its row as it may be seen: columns tagged PII are hidden unless revealed."""
     owner = owner_of(name)
@@ -71,7 +76,7 @@ def shown(settings: Settings, name: str, *, reveal: bool) -> dict[str, Any]:
         told["unreadable"] = error.reason
         if reveal and found.record.value is not None:
             told["hex"] = found.record.value.hex()
-    with closing(Log(settings.kafka, client_id="mesh-dlq")) as log:
+    with closing(AuditedLog(settings.kafka, client_id="mesh-dlq")) as log:
         audit(log.append, "dlq show", name, revealed=reveal)
         log.flush(30)
     return told
@@ -82,10 +87,13 @@ def drop(settings: Settings, found: Sequence[Letter], *, dry_run: bool) -> Outco
     return _settle(settings, {letter.name: DROPPED for letter in found}, "dlq drop", dry_run=dry_run)
 
 
+@refusals_told("dlq retry")
 def retry(settings: Settings, found: Sequence[Letter], *, dry_run: bool) -> Outcome:
     """Have letters of a subscriber's target delivered again, in order. Raises Misconfigured for others, and without a grant."""
     directory = read_directory(settings.kafka)
     states: dict[str, str] = {}
+    if found and not dry_run:  # records on `out` topics are in no transaction with it
+        _note(settings, "dlq retry begun", [letter.name for letter in found])
     with closing(RegistryClient(settings.registry)) as registry:
         for owner in dict.fromkeys(letter.owner for letter in found):
             its = sorted((letter for letter in found if letter.owner == owner), key=lambda letter: letter.place)
@@ -146,11 +154,27 @@ def _retry_grant(
 
 def _settle(settings: Settings, states: Mapping[str, str], what: str, *, dry_run: bool) -> Outcome:
     if states and not dry_run:
-        with closing(Log(settings.kafka, client_id="mesh-dlq")) as log:
-            for name, state in states.items():
-                publish(log.append, LETTERS, name, {"letter": name, "state": state})
-            for owner in dict.fromkeys(map(owner_of, states)):
-                its = [name for name in states if owner_of(name) == owner]
-                audit(log.append, what, owner, letters=its)
-            log.flush(DURABLE_WITHIN_SECONDS)
+        names = list(states)
+        with closing(AuditedLog(settings.kafka, client_id="mesh-dlq")) as log:
+            for start in range(0, len(names), SETTLED_TOGETHER):
+                some = names[start : start + SETTLED_TOGETHER]
+                for name in some:
+                    publish(log.append, LETTERS, name, {"letter": name, "state": states[name]})
+                _tell(log, what, some)
+                log.flush(DURABLE_WITHIN_SECONDS)
     return Outcome(states=states, is_dry=dry_run)
+
+
+def _note(settings: Settings, what: str, names: Sequence[str]) -> None:
+    with closing(AuditedLog(settings.kafka, client_id="mesh-dlq")) as log:
+        _tell(log, what, names)
+        log.flush(DURABLE_WITHIN_SECONDS)
+
+
+def _tell(log: AuditedLog, what: str, names: Sequence[str]) -> None:
+    """One line for each owner, or several where it has very many letters."""
+    for owner in dict.fromkeys(map(owner_of, names)):
+        its = [name for name in names if owner_of(name) == owner]
+        for start in range(0, len(its), SETTLED_TOGETHER):
+            some = its[start : start + SETTLED_TOGETHER]
+            audit(log.append, what, owner, count=len(some), letters=some)

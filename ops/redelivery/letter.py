@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ops.audit.refused import refusals_told
 from ops.settings import Settings
 from schemas.change import Record
 from schemas.errors import Misconfigured
@@ -92,6 +93,7 @@ def owner_of(name: str) -> str:
     return first_edition(name.partition("@")[0])
 
 
+@refusals_told("dlq")
 def chosen(settings: Settings, names: Sequence[str], *, is_all: bool, reason: str | None) -> list[Letter]:
     """The waiting letters that were named: single ones, or with `is_all` every one of the feeds and grants."""
     owners = list(dict.fromkeys(map(owner_of, names)))

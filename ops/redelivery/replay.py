@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from ops.audit.audited_log import AuditedLog
+from ops.audit.refused import refusals_told
 from ops.kinds.sinks import SINKS
 from ops.settings import Settings
 from ops.trust.audit import audit
@@ -27,7 +29,6 @@ from schemas.log.control.store import ControlStore
 from schemas.log.kafka import Kafka
 from schemas.log.offsets import bounds, offsets_since, partitions_of
 from schemas.log.range import read_range
-from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 from schemas.wire.envelope_walk import moment_reader
 from sinks.kind import is_delivered
@@ -70,6 +71,7 @@ class Asked:
         return told + [f"{name}: earlier records are no longer in its topic; {_from_feed(name)}" for name in self.cut]
 
 
+@refusals_told("replay")
 def replay(
     settings: Settings, names: Collection[str], *, since: datetime | None, position: str | None, dry_run: bool
 ) -> Asked:
@@ -146,7 +148,7 @@ def _position(kafka: Kafka, topic: str, partition: int, ends: tuple[int, int], p
 
 
 def _ask(settings: Settings, topics: Mapping[str, str], starts: Mapping[str, Mapping[int, int]]) -> None:
-    with closing(Log(settings.kafka, client_id="mesh-replay")) as log:
+    with closing(AuditedLog(settings.kafka, client_id="mesh-replay")) as log:
         for name, offsets in starts.items():
             told = {str(number): offset for number, offset in offsets.items()}
             record = {"request_id": str(uuid4()), "grant_id": name, "topic": topics[name], "starts": told}

@@ -25,6 +25,6 @@ def run_capture(parts: Parts) -> None:
         SOURCES,
         parts.only or None,
         parts.incidents(directory),
-        Finished(parts.settings, log).slot,
+        Finished(parts.settings, parts.audited("mesh-capture-audit")).slot,
         book,
     ).run(parts.stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from functools import partial
 
+from ops.audit.attempts import RefusedAttempts
 from ops.grants.overdue import Overdue, OverdueLog, watching
 from ops.kinds.sinks import SINKS
 from ops.metrics.hop_metrics import DeliveryMetrics
@@ -29,24 +30,26 @@ def run_delivery(parts: Parts) -> None:
     settings = parts.settings
     directory = parts.directory()
     log = parts.log("mesh-delivery")
+    audited = parts.audited("mesh-delivery-audit")
     keep_access(settings.kafka, directory, parts.stop)
-    Leaving(settings.kafka, directory, Finished(settings, log)).run(parts.stop)
+    Leaving(settings.kafka, directory, Finished(settings, audited)).run(parts.stop)
     sinks = SinkSources(
         kinds=SINKS,
         address_of=Connections(settings.directory).sinks.address_of,
         schema_of=RegistryClient(settings.registry).schema,
         networks=settings.webhook_networks,
+        refused=parts.enter(closing(RefusedAttempts(parts.audited("mesh-delivery-attempts")))),
     )
     ports = DeliveryPorts(
         dead_letter=DeadLetterLog(log),
         observer=DeliveryMetrics(directory=directory),
-        acknowledge=EndingLog(log),
+        acknowledge=EndingLog(audited),
         incidents=parts.incidents(directory),
         standstills=parts.enter(closing(StandstillLog(parts.store(STANDSTILLS)))),
         replays=parts.enter(closing(ReplayRequests(parts.store(REPLAYS)))),
         ledger=parts.book("delivery", "read", lambda _topic: True) or NoReaderLedger(),
     )
-    overdue = Overdue(directory, ports.incidents, IncidentReader(settings.kafka), OverdueLog(log))
+    overdue = Overdue(directory, ports.incidents, IncidentReader(settings.kafka), OverdueLog(audited))
     watching(overdue, parts.stop)
     present = partial(read_directory, settings.kafka)
     Delivery(directory=directory, present=present, kafka=settings.kafka, sinks=sinks, ports=ports).run(parts.stop)

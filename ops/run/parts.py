@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from ops.audit.audited_log import AuditedLog
 from ops.metrics.incident_metrics import CountedIncidents
 from ops.onboarding.present import Tidy, tidying
 from ops.settings import Settings
@@ -71,6 +72,10 @@ class Parts:
         self.enter(closing(book))
         threading.Thread(target=book.keep, args=(self.stop,), name=f"ledger-{side}", daemon=True).start()
         return book
+
+    def audited(self, client_id: str) -> AuditedLog:
+        """A writer of what is done together with the lines of the audit that say so."""
+        return self.enter(closing(AuditedLog(self.settings.kafka, client_id=client_id)))
 
     def store(self, topic: str) -> ControlStore:
         """Records by key on a control topic."""

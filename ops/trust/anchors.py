@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from ops.audit.audited_log import AuditedLog
+from ops.audit.refused import refusals_told
 from ops.settings import Settings
 from ops.trust.audit import audit
 from schemas.agreement.anchor import ANCHOR, Anchor, anchor_named
@@ -26,7 +28,6 @@ from schemas.log.control.follower import read_directory
 from schemas.log.control.records import publish
 from schemas.log.rights.access import allow_read, withdraw_read
 from schemas.log.topics import ensure_control_topics
-from schemas.log.writer import Log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +58,12 @@ def list_anchors(settings: Settings) -> Anchors:
     return _shown(directory, directory.anchors.values())
 
 
+@refusals_told("anchor add")
 def add_anchor(settings: Settings, pem: bytes, name: str) -> Anchors:
     """Trust the holder of this public key from now on. Raises Misconfigured when the text holds none."""
     anchor = Anchor(public_key=public_key_of(pem, name), name=name)
     ensure_control_topics(settings.kafka)
-    with closing(Log(settings.kafka, client_id="mesh-anchor")) as log:
+    with closing(AuditedLog(settings.kafka, client_id="mesh-anchor")) as log:
         publish(log.append, ANCHORS, anchor.fingerprint, anchor.to_json())
         audit(log.append, "anchor added", anchor.fingerprint, name=name)
         log.flush(30)
@@ -72,6 +74,7 @@ def add_anchor(settings: Settings, pem: bytes, name: str) -> Anchors:
     return replace(_shown(directory, [anchor]), notices=sorted(notices - {""}))
 
 
+@refusals_told("anchor remove")
 def remove_anchor(settings: Settings, fingerprint: str) -> Anchors:
     """Trust it no longer: within seconds nothing is taken from that mesh, and nothing given. Raises Misconfigured for no anchor."""
     ensure_control_topics(settings.kafka)
@@ -80,7 +83,7 @@ def remove_anchor(settings: Settings, fingerprint: str) -> Anchors:
     if anchor is None:
         raise Misconfigured(f"anchor {fingerprint}", "is not here", fix="`mesh anchor list` shows those that are")
     notices: set[str] = set()
-    with closing(Log(settings.kafka, client_id="mesh-anchor")) as log:
+    with closing(AuditedLog(settings.kafka, client_id="mesh-anchor")) as log:
         log.append(ANCHORS, fingerprint.encode(), None)
         audit(log.append, "anchor removed", fingerprint, name=anchor.name)
         log.flush(30)

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from ops.audit.audited_log import AuditedLog
 from ops.settings import Connections, Settings
 from ops.trust.audit import audit
 from schemas.agreement.identity import STATEMENT_KEY, Identity, Statement, pem_of
@@ -65,9 +66,14 @@ def announce(settings: Settings, *, is_renewed: bool = False) -> Announced:
         ):
             return Announced(standing)
         statement = identity.state(cluster, datetime.now(UTC).isoformat(timespec="seconds"))
-        publish(log.append, IDENTITY, STATEMENT_KEY, statement.to_json())
-        audit(log.append, "identity announced", identity.fingerprint)
-        log.flush(30)
+        with closing(AuditedLog(settings.kafka, client_id="mesh-identity")) as audited:
+            # Before and behind it, for it stands in no transaction: meshes of an earlier version read that topic.
+            audit(audited.append, "identity to be announced", identity.fingerprint, renewed=is_renewed)
+            audited.flush(30)
+            publish(log.append, IDENTITY, STATEMENT_KEY, statement.to_json())
+            log.flush(30)
+            audit(audited.append, "identity announced", identity.fingerprint)
+            audited.flush(30)
     _logger.info("this mesh is %s", identity.fingerprint)
     return Announced(statement)
 

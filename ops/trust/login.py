@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
+import os
+import pwd
 
 
 def login_name() -> str:
-    """The name of the user who runs this process."""
+    """The account whose process this is; not what its environment says of itself, which anybody sets."""
     try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"  # a container's user need not have a name
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid {os.geteuid()}"  # a container's user need not have a name

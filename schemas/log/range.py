@@ -28,19 +28,24 @@ from schemas.log.offsets import bounds
 logger = logging.getLogger(__name__)
 
 
-def read_range(kafka: Kafka, topic: str, partition: int, start: int, end: int) -> Iterator[Batch]:
+def read_range(
+    kafka: Kafka, topic: str, partition: int, start: int, end: int, extra: Mapping[str, str] | None = None
+) -> Iterator[Batch]:
     """Records of one partition with start <= offset < end, in batches; fewer where compaction removed some.
 
-    Raises ContractBroken when `start` is no longer there, Transient when the broker does not answer.
+    `extra` overrides the client's settings. Raises ContractBroken when `start` is no longer there, Transient when the broker does
+    not answer.
     """
-    yield from read_ranges(kafka, {(topic, partition): (start, end)})
+    yield from read_ranges(kafka, {(topic, partition): (start, end)}, extra)
 
 
-def read_ranges(kafka: Kafka, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[Batch]:
+def read_ranges(
+    kafka: Kafka, ranges: Mapping[Partition, tuple[int, int]], extra: Mapping[str, str] | None = None
+) -> Iterator[Batch]:
     """`read_range` of many partitions at once, each from its start to before its end."""
     left = {place: end for place, (start, end) in ranges.items() if start < end}
     names = ", ".join(f"{topic} [{partition}]" for topic, partition in sorted(left)[:3])
-    settings = reader_settings(kafka, f"range-{names}", {"enable.partition.eof": "true"})
+    settings = reader_settings(kafka, f"range-{names}", {"enable.partition.eof": "true", **(extra or {})})
     consumer = Consumer({**settings, "group.id": f"range-{uuid4()}", "group.protocol": "classic"}, logger=logger)
     try:
         consumer.assign([TopicPartition(*place, ranges[place][0]) for place in left])

@@ -33,6 +33,8 @@ from sinks.live.taking import Taking
 
 BODY_BYTES_MAX = 1 << 20
 STOP_WITHIN_SECONDS = 2.0
+_ATTEMPTS = frozenset({403, 409})
+"""Refusals of what was not to be had: by no grant, or from a place in what is another's."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -113,6 +115,7 @@ class LiveServer:
     async def _admitted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         now = time.monotonic()
         if not self._tokens.admits(request.headers.get("Authorization", "")):
+            self._source.refused("no right token", request.remote or "")
             if wait := self._failures.wait_seconds(request.remote or "", now):
                 return busy("too many requests without a right token", wait)
             answer = refused(401, "no right token", "send `Authorization: Bearer <token>`")
@@ -128,6 +131,8 @@ class LiveServer:
         try:
             return await handler(request)
         except LiveRefusal as refusal:
+            if refusal.status in _ATTEMPTS:
+                self._source.refused(refusal.why, request.remote or "")
             return refused(refusal.status, refusal.why, refusal.fix)
         except web.HTTPException as answer:
             return refused(answer.status, answer.reason, "ask GET /v1/stream, GET /v1/changes or POST /v1/ack")

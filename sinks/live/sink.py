@@ -81,6 +81,7 @@ def build_live(setup: SinkSetup) -> LiveSink:
         granted=setup.granted,
         open_stream=partial(_open_stream, setup, setup.kafka, options),
         is_there=partial(_is_there, setup, setup.kafka),
+        refused=partial(setup.refused, f"{setup.subscriber}.{setup.sink.name}"),
     )
     server = LiveServer(source=source, options=options, tokens=tokens_of(setup, options), tls=tls_of(setup, options))
     server.start()

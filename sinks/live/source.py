@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sinks.live.position import FeedPosition
 from sinks.live.refusal import LiveRefusal
@@ -26,6 +26,8 @@ class LiveSource:
     granted: Granted
     open_stream: Callable[[FeedPosition], FeedStream]
     is_there: Callable[[FeedPosition], bool]
+    refused: Callable[[str, str], None] = field(default=lambda _reason, _address: None)
+    """Told why somebody was refused, and from which address the attempt came."""
 
     def position(self, text: str) -> FeedPosition:
         """The position that a subscriber gives; the beginning for none. Raises LiveRefusal."""

@@ -90,7 +90,7 @@ def test_a_value_column_of_another_type_is_followed_to_the_subscribers_table(mes
         t.until_other_flows()
         assert mesh.done("follow", t.feed)["differences"] == []
         lines = [line for _, _, line in read_all(mesh.kafka, [AUDIT]) if line["subject"] == t.feed]
-        assert [line["what"] for line in lines] == ["feed followed its table"]
+        assert [line["what"] for line in lines] == ["feed onboarded", "feed followed its table"]
 
 
 def test_a_key_column_of_another_type_is_followed(mesh: RunningMesh) -> None:

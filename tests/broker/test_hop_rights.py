@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from schemas.feed import GRANTS, INCIDENTS
+from schemas.feed import AUDIT, GRANTS, INCIDENTS
 from schemas.log.kafka import Kafka
 from schemas.log.rights.hops import ALL, HOPS, OWN
 from tests.stage import feeds, server_host
@@ -68,6 +68,7 @@ def test_only_commands_write_what_is_granted() -> None:
         "mesh.grants": [],
         "mesh.identity": [],
         "mesh.incidents": ["capture", "console", "delivery", "flows", "opendata", "streams"],
+        "mesh.ledger": ["capture", "console", "delivery", "streams"],
         "mesh.letters": [],
         "mesh.offboarded": ["capture", "delivery"],
         "mesh.replays": ["delivery"],
@@ -76,6 +77,8 @@ def test_only_commands_write_what_is_granted() -> None:
         "mesh.subscribers": ["delivery"],
     }
     assert [hop for hop, rights in HOPS.items() if ALL in rights.writes] == ["capture", "flows"]
+    # Who may write the audit may do so as all its writers do, or the chain would fork, and nobody else may end their transactions.
+    assert sorted(hop for hop, rights in HOPS.items() if AUDIT in rights.transactions) == writers[AUDIT]
 
 
 def test_a_forged_record_is_told_in_the_brokers_log(mesh: RunningMesh, settings: dict[str, str]) -> None:

@@ -23,6 +23,7 @@ from schemas.log.control.records import (
     PASSING,
     control_consumer,
     decoded,
+    ended_at,
     read_all,
     read_to_end,
 )
@@ -127,6 +128,8 @@ class Follower:
             fresh = [message for message in messages if message.error() is None]
             for message in messages:
                 error = message.error()
+                if (ended := ended_at(message)) and ended[0] == GRANTS:
+                    self._hearing.ended_at = ended[1]
                 if error is not None and error.code() not in PASSING:
                     raise Transient(
                         f"control topics: {error.str()}", fix="the process starts again and reads them anew"
@@ -144,6 +147,8 @@ class _Hearing:
 
     def __init__(self, consumer: Consumer) -> None:
         self.deaf: Deaf = lambda _: None
+        self.ended_at = 0
+        """Where grants were last read to their end: behind the mark of a transaction, which is no record."""
         self._consumer = consumer
         self._refused_at: float | None = None
         self._due = 0.0
@@ -159,7 +164,7 @@ class _Hearing:
             return
         self._due = now + HEARING_EVERY_SECONDS
         try:
-            position = self._consumer.position([TopicPartition(GRANTS, 0)])[0].offset
+            position = max(self._consumer.position([TopicPartition(GRANTS, 0)])[0].offset, self.ended_at)
             # No position yet: nothing came since everything was read. And what came before the first look has had no time.
             is_heard = self._first is None or position >= self._high or self._high == self._first
             self._high = self._consumer.get_watermark_offsets(TopicPartition(GRANTS, 0), HEARING_ANSWER_SECONDS)[1]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import Transient
 from schemas.log.entering import AWAY, must_be_let_in
@@ -50,6 +50,7 @@ def control_consumer(kafka: Kafka, *, fetch_wait_ms: int = 50) -> Consumer:
             {
                 "group.id": "mesh.control",  # never joined: partitions are assigned by hand and nothing is committed
                 "enable.auto.commit": False,
+                "enable.partition.eof": True,  # what ends with a transaction's mark has no record at its end
                 "auto.offset.reset": "error",  # invariant 9: what went before it was read is read anew, not passed over
                 "isolation.level": "read_committed",
                 "fetch.wait.max.ms": fetch_wait_ms,
@@ -92,12 +93,22 @@ def read_to(
         if error := message.error():
             if error.code() not in PASSING:
                 raise Transient(f"control topics: {error.str()}")
+            if (ended := ended_at(message)) and ended[1] >= ends[ended[0]]:
+                behind.discard(ended[0])
             continue
         quiet_until = time.monotonic() + within_seconds
         topic = message.topic() or ""
         yield topic, *decoded(message.key(), message.value())
         if consumer.position([TopicPartition(topic, 0)])[0].offset >= ends[topic]:
             behind.discard(topic)
+
+
+def ended_at(message: Message) -> tuple[str, int] | None:
+    """Topic and offset, where a message says that nothing stands behind them: of that offset no record need ever come."""
+    error = message.error()
+    if error is None or error.code() != KafkaError._PARTITION_EOF:
+        return None
+    return message.topic() or "", message.offset() or 0
 
 
 def end_of(consumer: Consumer, topic: str, within_seconds: float) -> int:

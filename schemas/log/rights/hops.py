@@ -10,8 +10,9 @@
 | `console`  | every topic             | incidents, ledger                                               |
 | `opendata` | every topic             | incidents                                                       |
 
-Commands act as a user who may do everything: only they write what is onboarded and granted. No hop can: feeds have any name, so
-whoever writes feeds is denied the control topics one by one.
+Capture and delivery also write the audit, with what they did, in transactions under the one id of all its writers
+(ops/audit/audited_log.py). Commands act as a user who may do everything: only they write what is onboarded and granted. No hop
+can: feeds have any name, so whoever writes feeds is denied the control topics one by one.
 """
 
 # pyright: reportPrivateImportUsage=false
@@ -77,7 +78,9 @@ HOPS: Mapping[str, HopRights] = {
         transactions=(f"{REGISTRY}.writer",),
         creates=(REGISTRY,),
     ),
-    "capture": HopRights(reads=(ALL,), writes=(ALL, CAPTURE, INCIDENTS, OFFBOARDED, LEDGER, AUDIT)),
+    "capture": HopRights(
+        reads=(ALL,), writes=(ALL, CAPTURE, INCIDENTS, OFFBOARDED, LEDGER, AUDIT), transactions=(AUDIT,)
+    ),
     "streams": HopRights(reads=(ALL,), writes=("out.", "dlq.", EGRESS, INCIDENTS, LEDGER)),
     "flows": HopRights(
         reads=(ALL,),
@@ -89,6 +92,7 @@ HOPS: Mapping[str, HopRights] = {
         reads=("out.", "mesh."),
         writes=("dlq.", INCIDENTS, REPLAYS, STANDSTILLS, ENDINGS, OFFBOARDED, SUBSCRIBERS, LEDGER, AUDIT),
         groups=("mesh.", "sub."),
+        transactions=(AUDIT,),
         alters_rights=True,
     ),
     "console": HopRights(reads=(ALL,), writes=(INCIDENTS, LEDGER), groups=()),

@@ -97,6 +97,30 @@ def test_a_broker_that_comes_back_before_it_leads_its_partitions_ends_nobody(now
     assert len(told) == 1
 
 
+class Growing(Cluster):
+    """One whose grants end with the mark of a transaction, which is no record: no reader's position comes behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.high = 7
+
+    def get_watermark_offsets(self, *_: Any) -> tuple[int, int]:
+        return 0, self.high
+
+
+def test_a_grant_that_was_given_in_a_transaction_is_heard_at_its_end_and_one_that_does_not_come_is_not(
+    now: list[float],
+) -> None:
+    cluster = Growing()
+    looks = hearing(cluster, [])
+    look_for(looks, now, follower.HEARING_EVERY_SECONDS)
+    cluster.high = looks.ended_at = 9
+    look_for(looks, now, 600)
+    cluster.high = 11
+    with pytest.raises(Transient, match="the newest grants do not come"):
+        look_for(looks, now, 600)
+
+
 class Interrupted:
     """A client that says of a broker that comes back what it says of one, and then has the one record that stands."""
 
