@@ -17,7 +17,9 @@ from ops.command.ledger import ledger
 from ops.command.offboard import offboard
 from ops.command.options import dir_option, json_option, print_outcome
 from ops.command.quota import quota
+from ops.command.record.access import access
 from ops.command.record.audit import audit
+from ops.command.record.objection import objection
 from ops.command.redelivery import dlq, replay
 from ops.command.tasks import tasks
 from ops.command.trust import anchor, identity
@@ -127,7 +129,7 @@ def board(directory: Path, as_json: bool) -> None:
 @dir_option
 @click.option("--from-start", is_flag=True, help="Begin with the oldest record instead of the next one.")
 @click.option("--count", type=int, help="Stop after so many changes.")
-@click.option("--reveal", is_flag=True, help="Show columns tagged PII, which are hidden by default.")
+@click.option("--reveal", is_flag=True, help="Show columns tagged PII, which are hidden by default; audited.")
 @json_option
 def tail(feed: str, directory: Path, from_start: bool, count: int | None, reveal: bool, as_json: bool) -> None:
     """Follow the changes of a feed, or of a subscriber's `out.` topic, on the terminal.
@@ -229,6 +231,7 @@ def bench(report: Path | None, runs: int, only: tuple[str, ...], quick: bool) ->
 
 
 for _command in (
+    access,
     up,
     down,
     run,
@@ -244,6 +247,7 @@ for _command in (
     dlq,
     replay,
     ledger,
+    objection,
     works,
     tasks,
     quota,

@@ -40,6 +40,7 @@ ENDINGS = "mesh.endings"  # ends of grants, and that they were applied at the su
 OFFBOARDED = (
     "mesh.offboarded"  # what left for good, and what is left to be done for it (schemas/agreement/offboarding.py)
 )
+OBJECTIONS = "mesh.objections"  # fields that subscribers dispute, and the answers (schemas/agreement/objection.py)
 REGISTRY = "_schemas"  # the schema registry's own, under the name that its clients expect
 LEDGER = "mesh.ledger"  # what each hop says it wrote and read (schemas/ledger/book.py)
 AUDIT = "mesh.audit"  # who did what and when; never compacted
@@ -61,6 +62,7 @@ CONTROL = (
     ENDINGS,
     OFFBOARDED,
     LEDGER,
+    OBJECTIONS,
     AUDIT,
 )
 PROGRESS = (CAPTURE, EGRESS, FLOW_INTAKE, REPLAYS, STANDSTILLS, INCIDENTS, LEDGER)

@@ -43,6 +43,8 @@ DOORS = {
         "ops/cli.py": "the command line",
         "ops/command/": "the commands",
         "ops/soak/command.py": "a command",
+        "ops/objections/": "prints objections",
+        "ops/disclosure/": "prints who received what",
         "ops/audit/": "prints lines and what is wrong with them",
         "ops/offboarding/offboard.py": "prints what ends",
         "ops/trust/anchors.py": "prints the anchors",
@@ -132,6 +134,7 @@ NAMESAKES = {
     "ops/soak/trouble.py": "the embedded server",
     "ops/soak/tables.py": "writes an agency's and a subscriber's file, as people do",
     "ops/trust/identity.py": "the owner of the mesh's own key",
+    "ops/trust/subject_key.py": "likewise",
     "ops/watch/": "a label, and a kind of entity",
 }
 # Who loads modules of a kind's room, and why the kind's value does not do.

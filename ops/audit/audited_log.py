@@ -16,7 +16,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ops.audit.chain import canonical, linked
 from ops.audit.trail import End, end_of_trail
@@ -28,6 +28,8 @@ from schemas.log.lane import Headers, Outgoing
 from schemas.log.transaction import TransactionWriter
 
 TRANSACTIONAL_ID = AUDIT
+QUIET = {"log_level": "0"}
+"""That another has come is no trouble, and whatever is one is raised."""
 PAUSE_SECONDS = (0.02, 0.5)
 """Between two tries, by chance within these bounds, which grow: of writers that take the id from each other one gets through."""
 
@@ -48,39 +50,50 @@ class AuditedLog:
         """Queue one record, or one line of the audit, for the next `flush`."""
         self._queued.append((topic, key, value, -1, None))
 
-    def flush(self, within_seconds: float) -> None:
-        """Return once all that was appended is committed together. Raises Transient, and then none of it was."""
+    def flush(self, within_seconds: float, only_if: Callable[[], bool] = lambda: True) -> bool:
+        """Return once all that was appended is committed together. Raises Transient, and then none of it was.
+
+        `only_if` is asked where no other writer can come between its answer and the commit; where it says no, False is returned,
+        and nothing was written.
+        """
         queued, self._queued = self._queued, []
-        self.write(queued, within_seconds)
+        return self.write(queued, within_seconds, only_if)
 
     def write(
-        self, records: Iterable[tuple[str, bytes | None, bytes | None, int, Headers | None]], within_seconds: float
-    ) -> None:
+        self,
+        records: Iterable[tuple[str, bytes | None, bytes | None, int, Headers | None]],
+        within_seconds: float,
+        only_if: Callable[[], bool] = lambda: True,
+    ) -> bool:
         """The same for records that are given. From any thread."""
         listed = list(records)
         lines = [record for record in listed if record[0] == AUDIT]
         acts = [record for record in listed if record[0] != AUDIT]
         if not listed:
-            return
+            return True
         if not lines:
             raise AssertionError(f"{self._name}: {acts[0][0]} is written without a line of the audit")
         with self._lock:
-            self._commit(acts, lines, within_seconds)
+            return self._commit(acts, lines, within_seconds, only_if)
 
     def close(self) -> None:
         """Let go of the broker; what was not flushed is not written."""
         with self._lock:
             self._let_go()
 
-    def _commit(self, acts: list[Outgoing], lines: list[Outgoing], within_seconds: float) -> None:
+    def _commit(
+        self, acts: list[Outgoing], lines: list[Outgoing], within_seconds: float, only_if: Callable[[], bool]
+    ) -> bool:
         deadline = time.monotonic() + within_seconds
         shortest, longest = PAUSE_SECONDS
         while True:
             try:
                 if self._writer is None:
-                    self._writer = TransactionWriter(self._kafka, TRANSACTIONAL_ID)
+                    self._writer = TransactionWriter(self._kafka, TRANSACTIONAL_ID, extra=QUIET)
                 end = self._end = end_of_trail(self._kafka, self._end)
                 if not any(line[1] in end.keys for line in lines):  # else a commit whose answer was lost did come true
+                    if not only_if():
+                        return False
                     chained = _chained(lines, end)
                     self._writer.write([*acts, *chained[:-1]], chained[-1])
             except Transient as error:
@@ -90,7 +103,7 @@ class AuditedLog:
                 time.sleep(random.uniform(shortest, longest))  # noqa: S311 -- no secret
                 longest = min(2 * longest, 4.0)
             else:
-                return
+                return True
 
     def _let_go(self) -> None:
         if self._writer is not None:

@@ -65,7 +65,7 @@ def name_of(subject: object) -> str:
     """What a person named, as it may stand in the audit: whatever was typed, no number of a person is in it."""
     several: Iterable[object] = subject if isinstance(subject, list | tuple) else [subject]  # pyright: ignore[reportUnknownVariableType]
     text = few(filter(None, map(_one, several)))[:NAME_MAX]
-    return _without_numbers(text) if _NAME.fullmatch(text) else "(no name)"
+    return without_numbers(text) if _NAME.fullmatch(text) else "(no name)"
 
 
 def _one(subject: object) -> str:
@@ -79,8 +79,9 @@ def _one(subject: object) -> str:
 def reason_of(error: MeshError) -> str:
     """Why, without the name of what was asked for, which stands beside it."""
     setting = getattr(error, "setting", getattr(error, "subject", ""))
-    return _without_numbers(error.problem.removeprefix(f"{setting}: "))
+    return without_numbers(error.problem.removeprefix(f"{setting}: "))
 
 
-def _without_numbers(text: str) -> str:
+def without_numbers(text: str) -> str:
+    """A text that a person typed, without what may be the number of somebody."""
     return _LONG_NUMBER.sub("…", text)

@@ -8,6 +8,7 @@ from itertools import islice
 
 import click
 
+from ops.audit.refused import note
 from ops.settings import Settings
 from ops.show import tail as tail_lines
 from ops.show.tail_dead import PREFIX, dead_letters
@@ -31,6 +32,8 @@ def show_tail(
     if entry is None:
         problem = "is no feed, no `out.` topic of a grant, and no `dlq.` topic of either"
         raise Misconfigured(topic, problem, fix="`mesh status` lists feeds and grants")
+    if reveal:
+        note(settings, "tail revealed", topic)
     view = tail_lines.View(contract=entry.contract, is_revealed=reveal)
     batches = (
         batch

@@ -9,6 +9,7 @@ from ops.host.instance import instance_of
 from ops.ledger.relay_books import RelayBooks
 from ops.metrics.hop_metrics import StreamMetrics
 from ops.metrics.lag_watch import LagWatch, watching
+from ops.objections.corrections import Corrections
 from ops.redelivery.gaps import gaps_on
 from ops.run.parts import HopProgress, Parts
 from ops.settings import Connections
@@ -33,6 +34,7 @@ def run_streams(parts: Parts) -> None:
     held = OpenTransactions(incidents, name, settings.kafka)
     watch = LagWatch(settings.kafka, STREAMS_GROUP, lambda: directory().feeds, metrics.lags, held.look)
     watching(watch, parts.stop)
+    Corrections(settings).run(parts.stop)
     relay = Relay(
         directory=directory,
         schema_of=RegistryClient(settings.registry).schema,

@@ -36,6 +36,10 @@ class GroupOffsets:
         known = self._admin.list_topics(timeout=self._within_seconds).topics
         return {topic: list(known[topic].partitions) for topic in topics if topic in known}
 
+    def topics(self) -> list[str]:
+        """Every topic that there is."""
+        return list(self._admin.list_topics(timeout=self._within_seconds).topics)
+
     def ask_bounds(self, partitions: Numbers) -> Callable[[], tuple[dict[Partition, int], dict[Partition, int]]]:
         """Ask where each partition begins and ends; what is returned waits for the answers.
 

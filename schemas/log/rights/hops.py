@@ -4,13 +4,13 @@
 |------------|-------------------------|-----------------------------------------------------------------|
 | `registry` | its own topic, control topics | its own topic, which it makes                                     |
 | `capture`  | every topic             | feeds, dead letters, `mesh.capture`, slots given back, incidents, ledger |
-| `streams`  | every topic             | `out.…`, dead letters, `mesh.egress`, incidents, ledger           |
+| `streams`  | every topic             | `out.…`, dead letters, `mesh.egress`, corrections, incidents, ledger |
 | `flows`    | every topic             | feeds, dead letters, the flows' own topics, incidents             |
 | `delivery` | `out.…`, control topics | dead letters, endings, requests, incidents, ledger; and rights of subscribers |
 | `console`  | every topic             | incidents, ledger                                               |
 | `opendata` | every topic             | incidents                                                       |
 
-Capture and delivery also write the audit, with what they did, in transactions under the one id of all its writers
+Capture, streams and delivery also write the audit, with what they did, in transactions under the one id of all its writers
 (ops/audit/audited_log.py). Commands act as a user who may do everything: only they write what is onboarded and granted. No hop
 can: feeds have any name, so whoever writes feeds is denied the control topics one by one.
 """
@@ -43,6 +43,7 @@ from schemas.feed import (
     FLOW_STATE,
     INCIDENTS,
     LEDGER,
+    OBJECTIONS,
     OFFBOARDED,
     REGISTRY,
     REPLAYS,
@@ -81,7 +82,11 @@ HOPS: Mapping[str, HopRights] = {
     "capture": HopRights(
         reads=(ALL,), writes=(ALL, CAPTURE, INCIDENTS, OFFBOARDED, LEDGER, AUDIT), transactions=(AUDIT,)
     ),
-    "streams": HopRights(reads=(ALL,), writes=("out.", "dlq.", EGRESS, INCIDENTS, LEDGER)),
+    "streams": HopRights(
+        reads=(ALL,),
+        writes=("out.", "dlq.", EGRESS, INCIDENTS, LEDGER, OBJECTIONS, AUDIT),
+        transactions=(AUDIT,),
+    ),
     "flows": HopRights(
         reads=(ALL,),
         writes=(ALL, FLOW_INBOX, FLOW_STATE, FLOW_INTAKE, INCIDENTS),
