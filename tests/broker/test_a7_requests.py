@@ -45,6 +45,9 @@ def audited(mesh: RunningMesh, grant_id: str) -> list[Mapping[str, Any]]:
     return [line for _, _, line in read_all(mesh.kafka, [AUDIT]) if line["subject"] == grant_id]
 
 
+ATTEMPTS = ("grant status", "grant decision")
+
+
 def test_a7_a_conditional_request_is_answered_in_working_days_by_compliance_and_provider_and_flows_only_then(
     mesh: RunningMesh,
 ) -> None:
@@ -99,9 +102,15 @@ def test_a7_a_conditional_request_is_answered_in_working_days_by_compliance_and_
     ]
     for step in shown["history"]:
         assert (step["purpose"], step["matter_code"]) == ("核验", "440100-01")
-    lines = [line for line in audited(mesh, grant_id) if line["what"].startswith("grant ")]
-    assert [line["what"] for line in lines] == [f"grant {act}" for act, _, _ in steps]
+    acts = [f"grant {act}" for act, _, _ in steps]
+    lines = [line for line in audited(mesh, grant_id) if line["what"] in acts]
+    assert [line["what"] for line in lines] == acts
     assert (lines[1]["reason"], lines[1]["legal_basis"], lines[1]["by"]) == ("越权", "第十条", "li")
+    # What was not allowed is there too, with why.
+    tried = [
+        line["what"] for line in audited(mesh, grant_id) if line["what"] in {f"{what} refused" for what in ATTEMPTS}
+    ]
+    assert tried == ["grant status refused", "grant decision refused", "grant decision refused"]
 
 
 def test_a7_a_change_of_a_grant_that_runs_waits_beside_it_until_it_is_approved(mesh: RunningMesh) -> None:
