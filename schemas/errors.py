@@ -11,7 +11,7 @@
     │   └── ScopeUnknown    the change does not say whose    what was delivered may say it (streams/egress/cut.py)
     ├── ContractBroken      the agreement is unwell        stop; a human decides
     │   ├── Gone            the receiver calls it off        only a person resumes its sink (sinks/sink.py)
-    │   └── Undefined       a target's column has gone       its topic stands (sinks/postgresql/fault.py)
+    │   └── Undefined       a target's column has gone       its topic stands (sinks/table/fault.py)
     ├── Misconfigured       our settings are unwell        stop, at best before starting; a human decides
     │   └── NoTopic         Kafka has no such topic          its feed stands, the others go on (schemas/log/lane.py)
     ├── Fenced              another process took over      let go of what is in hand, start afresh

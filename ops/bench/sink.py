@@ -37,8 +37,9 @@ from schemas.wire.envelope import key_schema, out_value_schema
 from sinks.deliver import Delivery, DeliveryPorts, SinkSources
 from sinks.postgresql.kind import POSTGRES
 from sinks.postgresql.table.row import row_reader
-from sinks.postgresql.table.table import TOKEN, DeliveredTable
+from sinks.postgresql.table.table import DeliveredTable
 from sinks.row import columns_of
+from sinks.table.target import TOKEN
 
 FEED = "bench.subject"
 PARTITIONS = 4

@@ -17,7 +17,8 @@ from schemas.errors import Fenced
 from schemas.feed import edition_of, first_edition, later_edition
 from sinks.postgresql.pipe import Pipe
 from sinks.postgresql.table.row import sql_type
-from sinks.postgresql.table.table import TOKEN, DeliveredTable, does_fit, quote
+from sinks.postgresql.table.table import DeliveredTable, does_fit, quote
+from sinks.table.target import TOKEN
 
 ENDED = -1
 

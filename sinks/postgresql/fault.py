@@ -14,12 +14,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Rejected, Transient
 from sinks.sink import NotYet, TopicTrouble
+from sinks.table.fault import BUSY_WITHIN_SECONDS, FaultPlace, Undefined
 
-BUSY_WITHIN_SECONDS = 600.0
 _UNWELL = frozenset({"08", "53", "57", "58", "26", "72"})
 _UNWELL_STATES = frozenset({"XX000", "25006", "25P03", "42P05"})
 _BUSY = frozenset({"55P03", "55006", "57014"})
@@ -35,24 +33,6 @@ _OF_POSTGRESQL = (
         "00 01 02 03 09 0A 0B 0F 0Z 20 24 25 2B 2D 2F 34 3B 3F 40 42 55 F0 HV XX".split()  # noqa: SIM905 -- reads better
     )
 )
-
-
-class Undefined(ContractBroken):
-    """A table or a column that was there is not there any more."""
-
-    topic: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FaultPlace:
-    """Where a statement failed: the topic, empty for none; names of table, column and constraint; whether a trigger raised it."""
-
-    topic: str = ""
-    names: str = ""
-    is_raised: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.topic} {self.names}".strip()
 
 
 def translate(state: str | None, where: FaultPlace, subscriber: str) -> MeshError:  # noqa: PLR0911 -- a line per row of the table

@@ -17,7 +17,8 @@ import psycopg
 from psycopg import pq
 
 from schemas.errors import Fenced, MeshError, Misconfigured, Rejected, Transient
-from sinks.postgresql.fault import FaultPlace, translate
+from sinks.postgresql.fault import translate
+from sinks.table.fault import FaultPlace
 
 ANSWER_WITHIN_SECONDS = 120.0
 CONNECT_WITHIN_SECONDS = 10

@@ -6,52 +6,54 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from schemas.errors import Rejected
-from sinks.postgresql.fold import RunFold
 from sinks.postgresql.pipe import Pipe, SqlStatement
 from sinks.postgresql.table.array import array
-from sinks.postgresql.table.row import OIDS, Taken, cell, staging_type
+from sinks.postgresql.table.row import OIDS, cell, staging_type
 from sinks.postgresql.table.table import DeliveredTable
-from sinks.postgresql.table.target import TargetTable
 from sinks.row import WireColumn
+from sinks.table.fold import RunFold
+from sinks.table.reading import Taken
+from sinks.table.target import TargetTable
+from sinks.table.targets import Conditions
 
 _TEXT, _BYTEA = OIDS["text"], OIDS["bytea"]
 
 
 class Sending:
-    """Sends folds through one pipe.
+    """Sends folds through one pipe."""
 
-    `has_removed`: topics of which removals are remembered, so that rows are guarded by them. `giving_way`: topics whose rows first
-    let go of what a unique index holds.
-    """
-
-    def __init__(self, pipe: Pipe) -> None:
+    def __init__(self, pipe: Pipe, conditions: Conditions) -> None:
         self._pipe = pipe
-        self.has_removed: set[str] = set()
-        self.giving_way: set[str] = set()
+        self._conditions = conditions
 
-    def send(self, target: TargetTable, topic: str, fold: RunFold) -> None:
+    def send(self, target: TargetTable[DeliveredTable], topic: str, fold: RunFold) -> None:
         """Queue what the fold comes to, in the transaction that is open."""
         if not target.types:
             return  # tombstones of a table that was never made
         table, types, statement = target.table, target.types, SqlStatement(topic)
         if fold.truncated:
-            self.has_removed.add(topic)
+            self._conditions.has_removed.add(topic)
             self._pipe.queue(statement, table.truncate(), [fold.truncated, topic.encode()], arrays=0)
         if fold.forgotten:
             self._send_keys(target, topic, table.forget(types), dict.fromkeys(fold.forgotten, b""))
         if fold.removed:
-            self.has_removed.add(topic)
+            self._conditions.has_removed.add(topic)
             self._send_keys(target, topic, table.delete(types), fold.removed)
         self._send_whole(target, topic, fold)
         if fold.partial:
             self._send_partial(target, topic, fold.partial)
 
-    def _send_whole(self, target: TargetTable, topic: str, fold: RunFold) -> None:
-        table, types, statement, is_guarded = target.table, target.types, SqlStatement(topic), topic in self.has_removed
+    def _send_whole(self, target: TargetTable[DeliveredTable], topic: str, fold: RunFold) -> None:
+        table, types, statement, is_guarded = (
+            target.table,
+            target.types,
+            SqlStatement(topic),
+            topic in self._conditions.has_removed,
+        )
         for takes_equal in (False, True):
             rows = {key: row for key, row in fold.whole.items() if (row.op == b"r") is takes_equal}
             if rows:
-                if topic in self.giving_way:
+                if topic in self._conditions.giving_way:
                     self._send_giving_way(target, topic, table, rows, takes_equal=takes_equal)
                 sql = target.sql.get((takes_equal, is_guarded))
                 if sql is None:
@@ -62,7 +64,13 @@ class Sending:
                     self._send_rows(statement, table.fill(types, anew), table.columns, rows)
 
     def _send_giving_way(
-        self, target: TargetTable, topic: str, sent: DeliveredTable, rows: Mapping[bytes, Taken], *, takes_equal: bool
+        self,
+        target: TargetTable[DeliveredTable],
+        topic: str,
+        sent: DeliveredTable,
+        rows: Mapping[bytes, Taken],
+        *,
+        takes_equal: bool,
     ) -> None:
         nulled = target.giving_way
         is_whole = len(sent.columns) == len(target.table.columns)
@@ -73,12 +81,14 @@ class Sending:
             sql = sent.give_way(target.types, nulled, takes_equal=takes_equal)
             self._send_rows(SqlStatement(topic), sql, sent.columns, rows)
 
-    def _send_keys(self, target: TargetTable, topic: str, sql: str, tokens: Mapping[bytes, bytes]) -> None:
+    def _send_keys(
+        self, target: TargetTable[DeliveredTable], topic: str, sql: str, tokens: Mapping[bytes, bytes]
+    ) -> None:
         read = target.keys.read
         rows = {key: Taken(read(b"\0\0\0\0\0" + key), b"d", token, ()) for key, token in tokens.items()}
         self._send_rows(SqlStatement(topic), sql, target.keys.columns, rows)
 
-    def _send_partial(self, target: TargetTable, topic: str, rows: Mapping[bytes, Taken]) -> None:
+    def _send_partial(self, target: TargetTable[DeliveredTable], topic: str, rows: Mapping[bytes, Taken]) -> None:
         groups: dict[tuple[str, ...], dict[bytes, Taken]] = {}
         for key, row in rows.items():
             groups.setdefault(tuple(sorted(row.unchanged)), {})[key] = row
@@ -90,7 +100,7 @@ class Sending:
                 for key, row in group.items()
                 if row.cells is not None
             }
-            if topic in self.giving_way:
+            if topic in self._conditions.giving_way:
                 self._send_giving_way(
                     target, topic, replace(target.table, columns=tuple(columns)), cut, takes_equal=False
                 )

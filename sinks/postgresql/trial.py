@@ -6,7 +6,7 @@ from contextlib import closing
 
 from sinks.postgresql.options import PostgresSinkOptions
 from sinks.postgresql.pipe import Pipe
-from sinks.postgresql.table.place import OffsetPlace
+from sinks.postgresql.table.offsets import PostgresOffsets
 from sinks.sink import SinkSetup
 
 
@@ -14,4 +14,4 @@ def try_postgres(setup: SinkSetup) -> None:
     """Log in and make our own tables. Raises Misconfigured when the account may not, Transient when nothing answers."""
     options = setup.options(PostgresSinkOptions)
     with closing(Pipe(setup.secret(options.address, setup.sink.name), setup.subscriber)) as pipe:
-        OffsetPlace(pipe, setup.subscriber, options.schema, beside_source=options.beside_source).prepare()
+        PostgresOffsets(pipe, setup.subscriber, options.schema, beside_source=options.beside_source).make()

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from schemas.errors import Rejected
-from schemas.wire.envelope_walk import BROKEN, envelope_walk
-from schemas.wire.walk import AvroType, Walk, decode
-from sinks.row import WireColumn, columns_of, decimal_text, json_of, python_of, row_record
+from schemas.wire.walk import AvroType, decode
+from sinks.row import WireColumn, decimal_text, json_of, python_of
+from sinks.table.reading import KeyReader, RowReader, RowWalk, read_keys, read_rows
 
 NULL = b"\xff\xff\xff\xff"
 _INT = struct.Struct(">ii").pack
@@ -131,25 +129,12 @@ def cell(value: bytes) -> bytes:
     return len(value).to_bytes(4, "big") + value
 
 
-class _Rows(Walk):
-    """Generates what fills one variable per column."""
+class _Rows(RowWalk):
+    """Fills them with binary fields."""
 
     def __init__(self) -> None:
         super().__init__()
         self.scope |= {"NULL": NULL, "INT": _INT, "LONG": _LONG, "LENGTHS": _LENGTHS, "cell": cell}
-
-    def row(self, record: Mapping[str, Any], columns: tuple[WireColumn, ...]) -> list[str]:
-        """Lines that read a row; the variables that then hold its cells."""
-        cells: list[str] = []
-        for column, field in zip(columns, record["fields"], strict=True):
-            name = self.fresh()
-            cells.append(name)
-            kind = field["type"]
-            if isinstance(kind, list):
-                self.union(kind, lambda _index, branch, name=name, column=column: self.take(name, branch, column))
-            else:
-                self.take(name, kind, column)
-        return cells
 
     def take(self, name: str, kind: AvroType, column: WireColumn) -> None:
         """Lines that read one value of the branch `kind` into the variable `name`."""
@@ -220,65 +205,11 @@ class _Rows(Walk):
         self.add(f"{name}, p = {read}(m, p)", f"{name} = cell({render}({name}))")
 
 
-class Taken(NamedTuple):
-    """One change, ready to be staged. `cells` is None without a row after the change; `unchanged` names absent columns."""
-
-    cells: tuple[bytes, ...] | None
-    op: bytes
-    token: bytes
-    unchanged: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class RowReader:
-    """Reads envelopes of one schema. `read(message)` raises Rejected for bytes that are no such envelope."""
-
-    columns: tuple[WireColumn, ...]
-    read: Callable[[bytes], Taken]
-
-
-@dataclass(frozen=True, slots=True)
-class KeyReader:
-    """Reads keys of one schema into cells."""
-
-    columns: tuple[WireColumn, ...]
-    read: Callable[[bytes], tuple[bytes, ...]]
-
-
 def row_reader(envelope: Mapping[str, Any]) -> RowReader:
     """The reader of an envelope schema's rows."""
-    columns = columns_of(row_record(envelope))
-    rows = _Rows()
-    walk = envelope_walk(rows, envelope, lambda record: rows.row(record, columns))
-
-    def read(message: bytes) -> Taken:
-        try:
-            cells, op, token, _, unchanged, end = walk(message, 5)
-        except BROKEN as error:
-            raise Rejected("not_decodable", type(error).__name__) from error
-        if end != len(message):
-            raise Rejected("not_decodable", "the message does not end where its schema says")
-        if not token:
-            raise Rejected("no_position", "the envelope has no source.sequence, so nothing can guard its order")
-        return Taken(cells, op, token, unchanged)
-
-    return RowReader(columns, read)
+    return read_rows(envelope, _Rows())
 
 
 def key_reader(record: Mapping[str, Any]) -> KeyReader:
     """The reader of a key schema."""
-    columns = columns_of(record)
-    walk = _Rows()
-    cells = walk.row(record, columns)
-    read_cells = walk.compile("key", f"(({', '.join(cells)},), p)")
-
-    def read(message: bytes) -> tuple[bytes, ...]:
-        try:
-            found, end = read_cells(message, 5)
-        except BROKEN as error:
-            raise Rejected("key_not_decodable", type(error).__name__) from error
-        if end != len(message):
-            raise Rejected("key_not_decodable", "the key does not end where its schema says")
-        return found
-
-    return KeyReader(columns, read)
+    return read_keys(record, _Rows())

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from schemas.errors import Misconfigured
 from sinks.postgresql.table.row import sql_type, staging_type
 from sinks.row import RESERVED, WireColumn
+from sinks.table.target import TOKEN
 
-TOKEN = "_mesh_token"  # noqa: S105 -- a column's name
 KEY = "_mesh_key"
 NAME_BYTES_MAX = 63
 

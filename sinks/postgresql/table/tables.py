@@ -17,8 +17,10 @@ from typing import Any
 from schemas.errors import ContractBroken
 from sinks.postgresql.end import reshaping
 from sinks.postgresql.pipe import Pipe
-from sinks.postgresql.table.table import TOKEN, DeliveredTable, does_fit, printed_type, quote
+from sinks.postgresql.table.table import DeliveredTable, does_fit, printed_type, quote
+from sinks.row import WireColumn
 from sinks.sink import Moved
+from sinks.table.target import TOKEN
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +51,22 @@ class Tables:
         self._filling: set[str] = set()
         self._looked_at = 0.0
 
+    def named(
+        self, name: str, columns: Sequence[WireColumn], key: Sequence[WireColumn] = (), doc: str = ""
+    ) -> DeliveredTable:
+        """See TableKeeper."""
+        table = DeliveredTable(schema=self._schema, name=name, columns=tuple(columns), key=tuple(key), doc=doc)
+        return table.named_as(self.columns)
+
+    def has_removed(self, topic: str) -> bool:
+        """See TableKeeper."""
+        sql = f"SELECT EXISTS (SELECT FROM {quote(self._schema)}._mesh_removed WHERE topic = %s)"
+        return self._pipe.rows(sql, (topic,)) == [(True,)]
+
     # `relation` 0 says that the table is gone and its offsets have gone back already.
 
     def settle(self, topic: str, table: DeliveredTable) -> tuple[Mapping[str, str], frozenset[str]]:
-        """Make the table what its contract needs; its columns' types, and the columns that a fill under way sets.
-
-        Raises Moved when it has to be filled anew, ContractBroken when it is not what it has to be.
-        """
+        """See TableKeeper."""
         found, known = self.columns(table), self._known(topic)
         if found:
             if changes := reshaping(self._pipe, topic, table, found):
@@ -134,7 +145,7 @@ class Tables:
         return [topic for (topic,) in ended]
 
     def columns(self, table: DeliveredTable) -> Mapping[str, str]:
-        """The table's columns and their types, as PostgreSQL prints them; none without a table."""
+        """See TableKeeper."""
         return dict(
             self._pipe.rows(
                 "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
@@ -144,11 +155,7 @@ class Tables:
         )
 
     def giving_way(self, table: DeliveredTable) -> Collection[str] | None:
-        """How rows can let go of what a unique index holds, before others take it in the same transaction.
-
-        These columns can be set to null; none: the rows can be deleted, since nothing hangs on them and all of each is ours.
-        None: in neither way.
-        """
+        """See TableKeeper."""
         indexes = self._pipe.rows(
             "SELECT array_agg(a.attname::text) FILTER (WHERE NOT a.attnotnull) FROM pg_index i CROSS JOIN LATERAL ("
             "SELECT unnest(i.indkey::int2[])::int AS number UNION SELECT d.refobjsubid FROM pg_depend d "

@@ -1,22 +1,14 @@
-# ruff: noqa: S608  -- identifiers are quoted, values are always parameters
-"""Columns that a grant no longer names leave the subscriber's table, and records written before bring them in no more.
-
-Only columns that we delivered are touched (`_mesh_tables`). Where the table is ours the column is dropped; where it is not, or
-something of the department's depends on the column, its values are set to null.
-"""
+"""Columns that a grant no longer names leave the subscriber's table, and records written before bring them in no more."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
-from schemas.errors import ContractBroken
 from schemas.wire.name import column_name
-from sinks.postgresql.pipe import Pipe
-from sinks.postgresql.table.row import Taken
-from sinks.postgresql.table.table import quote
 from sinks.row import WireColumn, columns_of, row_record
+from sinks.table.reading import Taken
 
 _logger = logging.getLogger(__name__)
 
@@ -24,6 +16,22 @@ _logger = logging.getLogger(__name__)
 def wire_names(envelope: Mapping[str, Any]) -> frozenset[str]:
     """The columns that an envelope's row has, as they are called on the wire."""
     return frozenset(column.wire for column in columns_of(row_record(envelope)))
+
+
+class DeliveredColumns(Protocol):
+    """What one database knows of the columns that were delivered to it (`_mesh_tables`)."""
+
+    def delivered(self, topic: str) -> Iterable[tuple[str, Collection[str]]]:
+        """The topic's table, if it has one, and the columns that we made or filled in it."""
+        ...
+
+    def remove(self, topic: str, name: str, gone: Sequence[str]) -> None:
+        """Let go of these columns of the table, and forget them.
+
+        Where the table is ours the column is dropped; where it is not, or something of the department's depends on the column,
+        its values are set to null.
+        """
+        ...
 
 
 class Narrowed:
@@ -34,12 +42,10 @@ class Narrowed:
     """
 
     def __init__(
-        self, pipe: Pipe, subscriber: str, schema: str, present_columns: Callable[[str], frozenset[str] | None]
+        self, columns: DeliveredColumns, subscriber: str, present_columns: Callable[[str], frozenset[str] | None]
     ) -> None:
-        self._pipe = pipe
+        self._columns = columns
         self._subscriber = subscriber
-        self._schema = schema
-        self._memory = f"{quote(schema)}._mesh_tables"
         self._present_columns = present_columns
         self._permitted: dict[str, frozenset[str]] = {}
         self._cut: set[str] = set()
@@ -50,35 +56,13 @@ class Narrowed:
         named = permitted | set(map(column_name, permitted))
         is_news = self._permitted.get(topic) != permitted
         self._permitted[topic] = permitted
-        if self._pipe.rows("SELECT to_regclass(%s)", (self._memory,)) == [(None,)]:
-            return is_news
         gone: list[str] = []
-        for name, known in self._pipe.rows(f"SELECT name, columns FROM {self._memory} WHERE topic = %s", (topic,)):
+        for name, known in self._columns.delivered(topic):
             gone = sorted(set(known) - named)
             if gone:
-                self._remove(topic, f"{quote(self._schema)}.{quote(name)}", gone)
+                self._columns.remove(topic, name, gone)
                 _logger.info("%s: table %s no longer has %s", self._subscriber, name, ", ".join(gone))
         return is_news or bool(gone)
-
-    def _remove(self, topic: str, path: str, gone: Sequence[str]) -> None:
-        sql = (
-            "SELECT a.attname, pg_has_role(c.relowner, 'USAGE') FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
-            "WHERE c.oid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped AND a.attname = ANY(%s)"
-        )
-        there = dict(self._pipe.rows(sql, (path, list(gone))))
-        forget: tuple[str, dict[str, Any]] = (
-            f"UPDATE {self._memory} SET columns = ARRAY(SELECT unnest(columns) EXCEPT SELECT unnest(%(gone)s::text[])), "
-            "filling = (SELECT array_agg(f) FROM unnest(filling) f WHERE f <> ALL (%(gone)s::text[])) WHERE topic = %(topic)s",
-            {"topic": topic, "gone": list(gone)},
-        )
-        emptied = [f"UPDATE {path} SET {quote(name)} = NULL WHERE {quote(name)} IS NOT NULL" for name in there]
-        if there and all(there.values()):
-            try:
-                self._pipe.change_tables([*(f"ALTER TABLE {path} DROP COLUMN {quote(name)}" for name in there), forget])
-            except ContractBroken:  # a view, say: the department's own things stay as they are
-                self._pipe.change_tables([*emptied, forget])
-        else:
-            self._pipe.change_tables([*emptied, forget])
 
     def cut_since(self) -> set[str]:
         """Topics with records that were cut since last asked: whether they still are to be is asked again for each batch."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from schemas.errors import Rejected
-from sinks.postgresql.table.row import Taken
+from sinks.table.reading import Taken
 
 _ROWS = frozenset((b"c", b"u", b"r"))
 

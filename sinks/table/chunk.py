@@ -4,36 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Generic
 
 from schemas.change import Batch, Partition
 from schemas.wire.envelope import unframe
-from sinks.postgresql.fold import RunFold
-from sinks.postgresql.table.target import TargetTable
-from sinks.postgresql.table.targets import NO_SCHEMA, Targets
+from sinks.table.fold import RunFold
+from sinks.table.target import TableT, TargetTable
+from sinks.table.targets import NO_SCHEMA, Targets
 
 CHUNK_ROWS = 2_000
 AWAITED_MAX = 10_000
 
 
 @dataclass(slots=True)
-class Chunk:
+class Chunk(Generic[TableT]):
     """What goes into one transaction: per topic its target and fold, and the offsets behind them."""
 
-    work: dict[str, tuple[TargetTable, RunFold]] = field(default_factory=dict[str, tuple[TargetTable, RunFold]])
+    work: dict[str, tuple[TargetTable[TableT], RunFold]] = field(default_factory=dict[str, Any])
     offsets: dict[Partition, int] = field(default_factory=dict[Partition, int])
     count: int = 0
 
 
-class Chunks:
+class Chunks(Generic[TableT]):
     """Folds runs into chunks. Remembers of each partition the removals whose tombstone is still to come, which says nothing new."""
 
-    def __init__(self, targets: Targets) -> None:
+    def __init__(self, targets: Targets[TableT]) -> None:
         self._targets = targets
         self._awaited: dict[Partition, dict[bytes, None]] = {}
 
-    def of(self, batches: Sequence[Batch]) -> Iterator[Chunk]:
+    def of(self, batches: Sequence[Batch]) -> Iterator[Chunk[TableT]]:
         """Chunks of about CHUNK_ROWS changes, in order; each is to be sent before the next is asked for."""
-        chunk = Chunk()
+        chunk = Chunk[TableT]()
         for batch in batches:
             start, end = 0, len(batch.records)
             while start < end:
@@ -44,7 +45,7 @@ class Chunks:
                 # A full chunk goes, and so does one before a record of another schema.
                 if chunk.count >= CHUNK_ROWS or stop < end:
                     yield chunk
-                    chunk = Chunk()
+                    chunk = Chunk[TableT]()
                 start = stop
         if chunk.offsets:
             yield chunk
@@ -57,7 +58,7 @@ class Chunks:
         """The same for every partition."""
         self._awaited.clear()
 
-    def _fold(self, batch: Batch, start: int, stop: int, chunk: Chunk) -> int:
+    def _fold(self, batch: Batch, start: int, stop: int, chunk: Chunk[TableT]) -> int:
         """Fold records into the chunk; where it stopped: at `stop`, or earlier at a record of another schema."""
         topic = batch.topic
         awaited = self._awaited.setdefault((topic, batch.partition), {})
@@ -87,6 +88,6 @@ class Chunks:
                 awaited[key[5:]] = None
         return stop
 
-    def _begin(self, topic: str, key: bytes | None, value: bytes) -> tuple[TargetTable, RunFold]:
+    def _begin(self, topic: str, key: bytes | None, value: bytes) -> tuple[TargetTable[TableT], RunFold]:
         target = self._targets.of(topic, unframe(value)[0], unframe(key)[0] if key else NO_SCHEMA)
         return target, RunFold([column.wire for column in target.table.columns])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from schemas.errors import Rejected
-from sinks.postgresql.fold import RunFold
-from sinks.postgresql.table.row import Taken
+from sinks.table.fold import RunFold
+from sinks.table.reading import Taken
 
 
 def change(op: str, token: int, *cells: bytes, unchanged: tuple[str, ...] = ()) -> Taken:
