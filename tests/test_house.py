@@ -96,6 +96,7 @@ DOORS = {
         "ops/soak/": "troubles departments' and subscribers' servers",
     },
     "pyarrow": {"sinks/drops/": "Parquet drops"},
+    "pymysql": {"sinks/mysql/": "the sink", "ops/embedded/": "makes databases"},
     "quixstreams": {"ops/bench/": "a peer"},
     "rich": {"ops/": "progress bars and tables"},
     "rocksdict": {"streams/engine/state.py": "the flows' local state"},

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pwd
 import re
 import secrets
 import shutil
@@ -22,6 +21,7 @@ import psycopg
 from psycopg import sql
 
 from ops.embedded.program import Program, Running, User, free_ports, last_lines, launch, start_server
+from ops.embedded.unprivileged import unprivileged_user
 from ops.host.private import write_private
 from schemas.errors import Misconfigured
 
@@ -97,7 +97,7 @@ class Postgres:
         """Choose the port, create the data directory on first use; return what to launch."""
         binaries = _binaries()
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._user = unprivileged_user(binaries, self._directory)
+        self._user = unprivileged_user(binaries / "postgres", self._directory, "PostgreSQL")
         self._choose_port()
         self._initialise(binaries)
         options = [f"--{name}={value}" for name, value in {**self._settings, "port": str(self._port)}.items()]
@@ -202,34 +202,6 @@ def ensure_database(dsn: str, name: str) -> None:
 def without_password(address: str) -> str:
     """The address with its password hidden, for messages."""
     return re.sub(r"(?<=password=)\S+", "***", re.sub(r"(://[^:/@]+):[^@]*@", r"\1:***@", address))
-
-
-def unprivileged_user(binaries: Path, directory: Path) -> User | None:
-    """The user to run as when we are root, None otherwise: `nobody`, or any other that the system knows.
-
-    Raises Misconfigured when the system knows neither such a user nor ourselves: initdb asks for the name.
-    """
-    fix = "add an entry to /etc/passwd, run as another user, or point MESH_DATABASE at a server that runs"
-    own = os.geteuid()
-    if own != 0:
-        try:
-            pwd.getpwuid(own)
-        except KeyError as error:
-            raise Misconfigured("embedded PostgreSQL", f"user {own} has no name on this system", fix=fix) from error
-        return None
-    known = sorted(
-        (entry for entry in pwd.getpwall() if entry.pw_uid != 0), key=lambda entry: entry.pw_name != "nobody"
-    )
-    if not known:
-        raise Misconfigured("embedded PostgreSQL", "refuses to run as root, and there is no other user", fix=fix)
-    needs_override = not (_is_open(binaries / "postgres") and _is_open(directory))
-    return User(uid=known[0].pw_uid, gid=known[0].pw_gid, needs_override=needs_override)
-
-
-def _is_open(path: Path) -> bool:
-    """Whether anybody may walk to the path and enter or run it."""
-    real = path.resolve()
-    return all(step.stat().st_mode & 0o001 for step in (real, *real.parents))
 
 
 def _binaries() -> Path:
