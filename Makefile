@@ -31,7 +31,7 @@ unit: setup ## the tests that need no server
 	$(BIN)/pytest -q tests/unit tests/contracts tests/test_house.py
 
 .PHONY: broker
-broker: setup ## the tests on embedded Kafka and PostgreSQL
+broker: setup ## the tests on embedded Kafka, PostgreSQL and MariaDB
 	$(BIN)/pytest -n 2 --dist worksteal tests/broker
 
 .PHONY: chaos

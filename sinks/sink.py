@@ -138,8 +138,8 @@ class NotYet(Rejected):
     It waits with the later changes of its key while all else flows, and is a dead letter after `within_seconds`.
     """
 
-    def __init__(self, topic: str, reason: str, message: str, *, within_seconds: float = 60.0) -> None:
-        super().__init__(reason, message)
+    def __init__(self, topic: str, reason: str, message: str, *, within_seconds: float = 60.0, fix: str = "") -> None:
+        super().__init__(reason, message, fix=fix)
         self.topic = topic
         self.within_seconds = within_seconds
 

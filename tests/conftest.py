@@ -1,4 +1,4 @@
-"""Real servers for the tests: one Kafka and one PostgreSQL per test run, started when first asked for."""
+"""Real servers for the tests: one Kafka, one PostgreSQL and one MariaDB per test run, started when first asked for."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ import pytest
 from ops.embedded.postgres import ensure_database
 from schemas.log.kafka import Kafka
 from tests.stage import server_host
+from tests.stage.maria import MariaServer
 from tests.stage.running_mesh import RunningMesh, dropped
 from tests.stage.until import until
 
@@ -128,6 +129,12 @@ def far_kafka_alone(far_kafka: tuple[Kafka, str]) -> Iterator[tuple[Kafka, str]]
 def postgres() -> Database:
     """The run's PostgreSQL server."""
     return Database(server_host.address("postgres", Path(os.environ[_RUN])))
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> MariaServer:
+    """The run's MariaDB server."""
+    return MariaServer(server_host.address("mariadb", Path(os.environ[_RUN])))
 
 
 @pytest.fixture(scope="session")

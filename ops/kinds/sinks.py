@@ -12,10 +12,12 @@ from sinks.http.kind import WEBHOOK
 from sinks.kind import SinkKind
 from sinks.live.kind import LIVE
 from sinks.mesh.kind import PEER
+from sinks.mysql.kind import MYSQL_TABLES
 from sinks.postgresql.kind import POSTGRES
 
 SINKS: Mapping[str, SinkKind] = {
     "postgres": POSTGRES,
+    "mysql": MYSQL_TABLES,
     "webhook": WEBHOOK,
     "files": FILES,
     "s3": S3,

@@ -133,7 +133,7 @@ class Walk:
         return Code(**self.scope).build([f"def {name}(m, p):", *self.lines, f"    return {result}"], name)
 
 
-def decode(walk: Walk, kind: AvroType) -> Callable[[bytes, int], tuple[Any, int]]:  # noqa: C901, PLR0911
+def decode(walk: Walk, kind: AvroType) -> Callable[[bytes, int], tuple[Any, int]]:  # noqa: C901, PLR0911, PLR0912
     """A plain recursive decoder, for the rare kinds (arrays, maps, records) where speed does not matter."""
     kind = walk.resolve(kind)
     if isinstance(kind, list):
@@ -145,7 +145,7 @@ def decode(walk: Walk, kind: AvroType) -> Callable[[bytes, int], tuple[Any, int]
             return lambda _m, p: (None, p)
         case "boolean":
             return lambda m, p: (m[p] == 1, p + 1)
-        case "int" | "long":
+        case "int" | "long" | "enum":
             return read_long
         case "float":
             return lambda m, p: (FLOAT(m, p)[0], p + 4)
@@ -153,6 +153,9 @@ def decode(walk: Walk, kind: AvroType) -> Callable[[bytes, int], tuple[Any, int]
             return lambda m, p: (DOUBLE(m, p)[0], p + 8)
         case "bytes":
             return _bytes
+        case "fixed":
+            size = int(kind["size"])
+            return lambda m, p: (m[p : p + size], p + size)
         case "string":
             return _text
         case "array":

@@ -82,8 +82,8 @@ class DeliveredState(Protocol):
         """See whether what we made is still there; what is not is delivered again from the beginning. Topics and reasons."""
         ...
 
-    def filled(self) -> Sequence[str]:
-        """The topics whose fill came to an end since last asked; asks the database once a second at most."""
+    def stale(self) -> Collection[str]:
+        """Topics whose tables are to be looked at anew: a fill came to an end, or somebody altered one, since last asked."""
         ...
 
 
@@ -133,7 +133,7 @@ class TableSink(Generic[TableT]):
             self._recover()
             raise
         self._place.committed(places)
-        self._targets.forget({*self._tables.filled(), *self._narrowed.cut_since()})
+        self._targets.forget({*self._tables.stale(), *self._narrowed.cut_since()})
 
     def _attempt(self, batches: Sequence[Batch], places: Sequence[Partition]) -> None:
         """Write, and once more where that can end otherwise."""

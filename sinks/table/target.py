@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from sinks.row import WireColumn
 from sinks.table.reading import KeyReader, Taken
@@ -46,4 +46,4 @@ class TargetTable(Generic[TableT]):
     types: Mapping[str, str]
     filling: frozenset[str]
     giving_way: Collection[str] | None = None
-    sql: dict[object, str] = field(default_factory=dict[object, str])
+    sql: dict[object, Any] = field(default_factory=dict[object, Any])

@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ops.embedded.kafka import EmbeddedKafka
+from ops.embedded.mariadb import MariaDb
 from ops.embedded.postgres import Postgres, ensure_database
 from ops.embedded.program import Program, last_lines, launch
 from ops.host.up import mesh_command
@@ -65,6 +66,7 @@ def hold(kind: str, directory: Path) -> None:
         "kafka": _kafka,
         "far-kafka": _kafka,
         "postgres": _postgres,
+        "mariadb": _mariadb,
         "weed": _weed,
         "mesh": _mesh,
         "far-mesh": _far_mesh,
@@ -99,6 +101,12 @@ def _postgres(directory: Path) -> tuple[str, Callable[[], None]]:
     postgres = Postgres(directory, is_durable=False)
     postgres.start()
     return postgres.dsn("postgres"), postgres.stop
+
+
+def _mariadb(directory: Path) -> tuple[str, Callable[[], None]]:
+    mariadb = MariaDb(directory, is_durable=False)
+    mariadb.start()
+    return mariadb.address(), mariadb.stop
 
 
 def _weed(directory: Path) -> tuple[str, Callable[[], None]]:

@@ -128,8 +128,8 @@ class Tables:
     def _rewound(self, topic: str) -> tuple[str, Mapping[str, Any]]:
         return f"UPDATE {self._offsets} SET next_offset = NULL WHERE topic = %(topic)s", {"topic": topic}
 
-    def filled(self) -> Sequence[str]:
-        """The topics whose fill came to an end since last asked; asks the database once a second at most."""
+    def stale(self) -> Collection[str]:
+        """See DeliveredState. Asks the database once a second at most."""
         if not self._filling or time.monotonic() < self._looked_at + LOOK_FILLED_SECONDS:
             return ()
         self._looked_at = time.monotonic()

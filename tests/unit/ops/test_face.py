@@ -20,6 +20,7 @@ PROVEN_BY = {
     "source postgres": "test_postgres_capture.py",
     "source mesh": "test_federation.py",
     "sink postgres": "test_sink_postgres.py",
+    "sink mysql": "test_sink_mysql.py",
     "sink webhook": "test_sink_webhook.py",
     "sink files": "test_sink_files.py",
     "sink s3": "test_sink_s3.py",

@@ -18,7 +18,7 @@ from sinks.kind import SinkKind, is_delivered
 from sinks.postgresql.kind import POSTGRES
 from sinks.sink import SinkSetup
 
-DRIVERS = ("psycopg", "pyarrow", "httpcore", "fastavro")
+DRIVERS = ("psycopg", "pymysql", "pyarrow", "httpcore", "fastavro")
 
 
 @pytest.mark.parametrize("module", ["ops.cli", "ops.kinds.sinks", "ops.kinds.sources"])

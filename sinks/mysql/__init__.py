@@ -1,0 +1,1 @@
+"""Sink kind `mysql`: a subscriber's MariaDB or MySQL keeps the granted rows as tables."""
