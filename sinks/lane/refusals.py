@@ -20,8 +20,8 @@ class Refusals:
             return None
         return ContractBroken(
             subject,
-            f"its target refused {REFUSED_RUN_MAX} changes in a row, at last with {error.reason}",
-            fix=f"mend the target, then `mesh dlq retry {grant_id} --all`",
+            f"its target refused {REFUSED_RUN_MAX} changes in a row, at last with {error.reason} ({error.problem})",
+            fix=f"{error.fix or 'mend the target'}; then `mesh dlq retry {grant_id} --all`",
         )
 
     def taken(self, subject: str) -> None:

@@ -91,10 +91,20 @@ def _reading(field: Field) -> Callable[[Any], Any]:
     """What the driver gives of a column, as a source's driver would."""
     logical = field.logical_type or ""
     if logical.startswith("timestamp"):
-        return lambda value: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+        return _moment
     if logical.startswith("time-"):
         return _time
     return _as_it_is
+
+
+def _moment(value: Any) -> Any:
+    """In UTC; where the department made the column text, by its text."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value
 
 
 def _time(value: Any) -> Any:

@@ -57,7 +57,7 @@ class MysqlEnds:
         if topic in marks and (marks[topic] is not None or not is_removed):
             return marks[topic]
         name = self._name_of(topic)
-        found = table_in(self._pipe, name)
+        found = table_in(self._pipe.rows, name)
         path = quote(name) if found and TOKEN in found.columns else ""
         self._pipe.transaction(partial(self._write, topic, path if is_removed else "", is_removed), topic)
         return self._marks([topic]).get(topic)

@@ -7,8 +7,8 @@
 | 2000 to 2099; connections, shutdown, read-only, room | the server is unwell   | Transient                                      |
 | what a type cannot hold, CHECK, a trigger's SIGNAL  | this row               | Rejected                                       |
 | login, database, TLS, plugin of authentication      | the account            | Misconfigured                                  |
-| 1146, 1054, 1051, 1932                              | a table or column went | Undefined: looked at again at once             |
-| anything else, such as 1142 and 1364 (SK-07)         | the table              | TopicTrouble                                   |
+| 1146, 1054, 1364, 1906 and the like                 | a table was altered    | Undefined: looked at again at once             |
+| anything else, such as 1142 (SK-07)                  | the table              | TopicTrouble                                   |
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _ACCOUNT = frozenset(
         *(3878, 4151, 2026, 2049, 2054, 2058, 2059, 2061),
     }
 )
-_UNDEFINED = frozenset({1146, 1054, 1051, 1932, 1109})
+_UNDEFINED = frozenset({1146, 1054, 1051, 1932, 1109, 1136, 1364, 1906, 3105})
 
 
 def translate(  # noqa: PLR0911 -- a line per row of the table

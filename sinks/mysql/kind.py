@@ -45,8 +45,8 @@ def _places(setup: SinkSetup, grants: Sequence[Grant]) -> Iterable[Destination]:
 
 
 def _copy(setup: SinkSetup, grant: Grant, _kept: Path | None) -> Copy:
+    from sinks.mysql.connection import connected
     from sinks.mysql.copy import MysqlCopy
-    from sinks.mysql.pipe import connected
 
     options = setup.options(MysqlSinkOptions)
     address = setup.secret(options.address, setup.sink.name)

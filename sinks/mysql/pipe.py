@@ -1,4 +1,4 @@
-"""Pipe: the connection to one subscriber's database, and what its errors mean. The one place that speaks to PyMySQL here.
+"""Pipe: the connection to one subscriber's database, and what its errors mean.
 
 Acts are queued and done later: everything between two calls of `end` is one transaction, done by a thread of the pipe's own, and
 while the server works on it the caller reads the next rows. Only one of the two uses the connection at a time.
@@ -8,7 +8,6 @@ No file is ever loaded through it (LOAD DATA LOCAL): by that statement's protoco
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -16,16 +15,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pymysql
-from pymysql.constants import CLIENT
 
-from schemas.errors import MeshError, Misconfigured, Rejected, Transient
-from sinks.mysql.address import address_of
+from schemas.errors import ContractBroken, MeshError, Rejected, Transient
+from sinks.mysql.connection import connected, number_of, refusal
 from sinks.mysql.fault import DATA_CLIPPED, translate
 from sinks.mysql.flavour import Flavour, flavour_of
+from sinks.sink import TopicTrouble
 from sinks.table.fault import FaultPlace
 
-CONNECT_WITHIN_SECONDS = 10
-ANSWER_WITHIN_SECONDS = 120
 STATEMENT_BYTES_MAX = 4 << 20
 _MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ZERO_DATE,NO_ZERO_IN_DATE,NO_ENGINE_SUBSTITUTION"
 _SESSION = (
@@ -37,10 +34,14 @@ _TABLES_LOCK_SECONDS = 10
 
 
 class Obstacle(NamedTuple):
-    """What of a table stands in the way: its names, as FaultPlace has them, and the statement that takes it away."""
+    """What of a table stands in the way: its names, as FaultPlace has them, and the statement that takes it away.
+
+    `drift`: the table is not what it has to be, and that comes before whatever a row has to do with it.
+    """
 
     names: str = ""
     fix: str = ""
+    drift: ContractBroken | None = None
 
 
 Explain = Callable[[int, str], Obstacle]
@@ -98,6 +99,11 @@ class MysqlPipe:
         self._queued: list[_Queued] = []
         self._worker: ThreadPoolExecutor | None = None
         self._under_way: Future[None] | None = None
+
+    @property
+    def known_flavour(self) -> Flavour | None:
+        """The same, without asking: None before the first connection."""
+        return self._flavour
 
     @property
     def flavour(self) -> Flavour:
@@ -199,9 +205,11 @@ class MysqlPipe:
         try:
             yield
         except pymysql.MySQLError as error:
-            number = _number(error)
+            number = number_of(error)
             self._roll_back()
             obstacle = self._explained(explain, number, error) if topic else Obstacle()
+            if obstacle.drift is not None:
+                raise TopicTrouble(topic, obstacle.drift) from None
             raise translate(
                 number, FaultPlace(topic=topic, names=obstacle.names), self._subscriber, obstacle.fix
             ) from None
@@ -252,34 +260,11 @@ class MysqlPipe:
                 cursor.execute(f"SET NAMES utf8mb4 COLLATE {self._flavour.collation}")
         except pymysql.MySQLError as error:
             self._disconnect()
-            raise _connect_error(error, self._subscriber) from None
+            raise refusal(error, self._subscriber) from None
         except MeshError:
             self._disconnect()
             raise
         return self._connection
-
-
-def connected(address: str, program: str) -> pymysql.Connection:
-    """A connection that commits each statement. Raises Misconfigured for what is no address, and what PyMySQL does."""
-    at = address_of(address)
-    tls = at.tls()
-    return pymysql.connect(
-        host=at.host if at.host != "localhost" else "127.0.0.1",
-        port=at.port,
-        unix_socket=at.socket or None,
-        user=at.user,
-        password=at.password,
-        database=at.database,
-        charset="utf8mb4",
-        autocommit=True,
-        client_flag=CLIENT.FOUND_ROWS,
-        connect_timeout=CONNECT_WITHIN_SECONDS,
-        read_timeout=ANSWER_WITHIN_SECONDS,
-        write_timeout=ANSWER_WITHIN_SECONDS,
-        program_name=program,
-        ssl=tls,  # pyright: ignore[reportArgumentType] -- PyMySQL's own documentation says that it may be a context
-        ssl_disabled=tls is None,
-    )
 
 
 def too_large(topic: str, size: int) -> Rejected:
@@ -288,30 +273,4 @@ def too_large(topic: str, size: int) -> Rejected:
         "row_too_large",
         f"{topic}: a row of {size:,} bytes does not fit into a statement of its database",
         fix=f"SET GLOBAL max_allowed_packet = {2 * size + (1 << 20)}, there and in its configuration",
-    )
-
-
-def _number(error: pymysql.MySQLError) -> int:
-    first = error.args[0] if error.args else 0
-    return first if isinstance(first, int) else 0
-
-
-def _connect_error(error: pymysql.MySQLError, subscriber: str) -> MeshError:
-    cause, number = getattr(error, "original_exception", None), _number(error)
-    if isinstance(cause, ssl.SSLError):
-        fix = (
-            "name the authority of its certificate in the address (`?ssl-ca=/path/ca.pem`) and the host as the certificate does; "
-            "`ssl-mode=REQUIRED` encrypts without asking who it is"
-        )
-        return Misconfigured(f"address of {subscriber}", "the server does not prove who it is", fix=fix)
-    if number == 2026:
-        fix = "let the server offer TLS, or write `ssl-mode=DISABLED` where nobody else is on the way to it"
-        return Misconfigured(f"address of {subscriber}", "the server offers no TLS", fix=fix)
-    found = translate(number, FaultPlace(), subscriber)
-    if isinstance(found, Misconfigured):
-        fix = "check the database, the account and its password, and from where it may come"
-        return Misconfigured(f"address of {subscriber}", f"the server refuses the login (error {number})", fix=fix)
-    return Transient(
-        f"{subscriber}'s database does not answer (error {number})",
-        fix="see whether it runs and can be reached from here",
     )

@@ -206,7 +206,7 @@ class _FoldSending:
 
     def _cells(self, columns: Sequence[WireColumn], rows: Rows) -> Sequence[Sequence[bytes]]:
         """Literals of the columns and the token. Raises Rejected for what a column's type cannot hold."""
-        found = [(*row.cells, literal(row.token)) for row in rows.values() if row.cells is not None]
+        found = [(*cells, literal(token)) for cells, _, token, _ in rows.values() if cells is not None]
         for place, column in enumerate(columns):
             if column.is_lossless or column.type_name in {"float", "double"}:
                 found = [self._held(cells, place, column) if cells[place][:1] == VERBATIM else cells for cells in found]

@@ -200,6 +200,7 @@ class TableSink(Generic[TableT]):
             self._place.check()
             for topic, reason in self._tables.look({topic for topic, _ in self._place.epochs}).items():
                 raise Moved(topic, reason)
+            self._targets.forget(self._tables.stale())
         except MeshError:
             self._place.doubt()
             raise

@@ -20,6 +20,7 @@ from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from tests.stage.delivering import OutFeed, decimal
 from tests.stage.feeds import create
+from tests.stage.maria import MariaServer, rows_or_none
 from tests.stage.until import until
 
 CHILD = Path(__file__).parents[1] / "stage" / "delivery_child.py"
@@ -115,6 +116,17 @@ def test_kill_around_writes_leaves_exactly_the_same_rows(kafka: Kafka, postgres:
     history.go_on(100)
     with child(kafka, history.feed.subscriber, "postgres", dsn):
         until(lambda: rows(dsn) == history.rows, 60, "the same rows after the kills")
+
+
+def test_kill_around_writes_to_mariadb_leaves_exactly_the_same_rows(
+    kafka: Kafka, mariadb: MariaServer, history: History
+) -> None:
+    address = mariadb.create_database("killed")
+    killed(kafka, history, "mysql", address)
+    history.go_on(100)
+    with child(kafka, history.feed.subscriber, "mysql", address):
+        held = "SELECT id, name FROM police_person"
+        until(lambda: dict(rows_or_none(address, held)) == history.rows, 60, "the same rows after the kills")
 
 
 def drops(directory: Path) -> list[str]:

@@ -22,6 +22,7 @@ from schemas.log.kafka import Kafka
 from sinks.deliver import Delivery, DeliveryPorts, SinkSources
 from sinks.drops.files import build_files, files_batching
 from sinks.kind import SinkKind
+from sinks.mysql.sink import build_mysql
 from sinks.postgresql.sink import build_postgres
 from sinks.sink import BatchingPolicy, OffsetKeeper, Sink, SinkSetup
 from tests.stage.delivering import QUICK, OutFeed, Watch, directory_of
@@ -82,6 +83,7 @@ def main() -> None:
 
     kinds = {
         "postgres": SinkKind(build=killing(build_postgres), batching=lambda _setup: BatchingPolicy(records_max=400)),
+        "mysql": SinkKind(build=killing(build_mysql), batching=lambda _setup: BatchingPolicy(records_max=400)),
         "files": SinkKind(build=killing(build_files), batching=files_batching),
         "live": SINKS["live"],
     }

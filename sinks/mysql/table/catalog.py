@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sinks.mysql.pipe import MysqlPipe
 from sinks.mysql.table.type import printed
+
+Look = Callable[[str, Sequence[Any]], Sequence[tuple[Any, ...]]]
+"""Asks the database; see MysqlPipe."""
 
 NO_MARK = "-"
 """Of a table that was not made by us, or lost its comment."""
@@ -41,9 +44,9 @@ class FoundTable:
         return {name: column.kind for name, column in self.columns.items()}
 
 
-def table_in(pipe: MysqlPipe, name: str) -> FoundTable | None:
+def table_in(look: Look, name: str) -> FoundTable | None:
     """The table of this name; None where there is none."""
-    tables = pipe.rows(
+    tables = look(
         "SELECT engine, table_comment FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s",
         (name,),
     )
@@ -51,7 +54,7 @@ def table_in(pipe: MysqlPipe, name: str) -> FoundTable | None:
         return None
     [(engine, comment)] = tables
     columns: dict[str, FoundColumn] = {}
-    for column, kind, collation, nullable, default, extra in pipe.rows(
+    for column, kind, collation, nullable, default, extra in look(
         "SELECT column_name, column_type, collation_name, is_nullable, column_default, extra FROM information_schema.columns "
         "WHERE table_schema = DATABASE() AND table_name = %s ORDER BY ordinal_position",
         (name,),
@@ -68,7 +71,7 @@ def table_in(pipe: MysqlPipe, name: str) -> FoundTable | None:
             and "auto_increment" not in extra.lower(),
             is_generated=is_generated,
         )
-    key = pipe.rows(
+    key = look(
         "SELECT column_name FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = %s "
         "AND index_name = 'PRIMARY' ORDER BY seq_in_index",
         (name,),

@@ -18,7 +18,6 @@ from sinks.table.reading import KeyReader, RowReader, RowWalk, read_keys, read_r
 
 NULL = b"NULL"
 VERBATIM = b"~"
-_MICROS_OF_DAY = 86_400_000_000
 
 
 def literal(raw: bytes) -> bytes:
@@ -41,33 +40,31 @@ def number_of(value: float) -> bytes:
     return VERBATIM + (b"'NaN'" if math.isnan(value) else b"'Infinity'" if value > 0 else b"'-Infinity'")
 
 
-@lru_cache(1 << 13)
-def _day(days: int) -> str:
-    return str(python_of({"type": "int", "logicalType": "date"})(days))
-
-
+@lru_cache(1 << 15)
 def day_of(days: int) -> bytes:
     """A date. Raises Rejected for one that Python, and the databases, do not have."""
-    return f"'{_day(days)}'".encode()
+    return f"'{python_of({'type': 'int', 'logicalType': 'date'})(days)}'".encode()
+
+
+@lru_cache(1 << 15)
+def _second(seconds: int) -> bytes:
+    """Since midnight, or some midnight."""
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return b"%02d:%02d:%02d" % (hours, minutes, seconds)
 
 
 def moment_of(micros: int) -> bytes:
     """A date with a time of day. Raises Rejected as `day_of`."""
-    days, rest = divmod(micros, _MICROS_OF_DAY)
-    return f"'{_day(days)} {_time(rest)}'".encode()
+    seconds, micros = divmod(micros, 1_000_000)
+    days, seconds = divmod(seconds, 86_400)
+    return b"%b %b.%06d'" % (day_of(days)[:-1], _second(seconds), micros)
 
 
 def time_of(micros: int) -> bytes:
     """A time of day, or a longer time."""
-    sign = "-" if micros < 0 else ""
-    return f"'{sign}{_time(abs(micros))}'".encode()
-
-
-def _time(micros: int) -> str:
-    seconds, micros = divmod(micros, 1_000_000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02}:{minutes:02}:{seconds:02}.{micros:06}"
+    seconds, rest = divmod(abs(micros), 1_000_000)
+    return b"'%b%b.%06d'" % (b"-" if micros < 0 else b"", _second(seconds), rest)
 
 
 _OF_NUMBER: Mapping[str, tuple[str, int]] = {
@@ -89,6 +86,8 @@ class _Literals(RowWalk):
         self.scope |= {
             "NULL": NULL,
             "VERBATIM": VERBATIM,
+            "QUOTE": b"'",
+            "BACKSLASH": b"\\",
             "literal": literal,
             "hexadecimal": hexadecimal,
             "number_of": number_of,
@@ -107,8 +106,8 @@ class _Literals(RowWalk):
         logical = kind.get("logicalType") if isinstance(kind, Mapping) else None
         match base:
             case "string":
-                mark = "VERBATIM + " if column.is_lossless and kind == "string" and column.kind != "string" else ""
-                self._slice(name, f"{mark}literal({{}})")
+                is_verbatim = column.is_lossless and kind == "string" and column.kind != "string"
+                self._text(name, is_verbatim=is_verbatim)
             case "bytes" if logical == "decimal":
                 scale = int(kind.get("scale", 0))
                 digits = f"decimal_text(int.from_bytes({{}}, 'big', signed=True), {scale})"
@@ -128,6 +127,14 @@ class _Literals(RowWalk):
                 self.add(f"{name} = number_of(DOUBLE(m, p)[0])", "p += 8")
             case _:
                 self._rendered(name, kind)
+
+    def _text(self, name: str, *, is_verbatim: bool) -> None:
+        """Nearly no text has anything in it that has to be escaped: a call for each would take as long as all the rest."""
+        self._slice(name, "{}")
+        self.block(f"if QUOTE in {name} or BACKSLASH in {name}:", lambda: self.add(f"{name} = literal({name})"))
+        self.block("else:", lambda: self.add(f"{name} = QUOTE + {name} + QUOTE"))
+        if is_verbatim:
+            self.add(f"{name} = VERBATIM + {name}")
 
     def _slice(self, name: str, form: str) -> None:
         length, end = self.length(), self.fresh()

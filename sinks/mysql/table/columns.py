@@ -32,7 +32,7 @@ class MysqlColumns:
         They go before they are forgotten. Ended in between, we would take them for lost, and fill a table anew that has no place
         for them.
         """
-        found = table_in(self._pipe, name)
+        found = table_in(self._pipe.rows, name)
         there = [column for column in gone if found and column in found.columns]
         if found and there:
             drops = ", ".join(f"DROP COLUMN {quote(column)}" for column in there)

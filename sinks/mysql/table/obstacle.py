@@ -9,8 +9,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from schemas.errors import ContractBroken
 from sinks.mysql.fault import CONFLICT
 from sinks.mysql.pipe import MysqlPipe, Obstacle
+from sinks.mysql.table.catalog import table_in
+from sinks.mysql.table.drift import refuse_drift
 from sinks.mysql.table.table import MysqlTable, quote
 
 _QUOTED = re.compile(r"[`'\"]([^`'\"]{1,200})[`'\"]")
@@ -33,11 +36,17 @@ class _Named(NamedTuple):
 
 def obstacle_of(pipe: MysqlPipe, table: MysqlTable, number: int, text: str) -> Obstacle:
     """See `Explain`."""
+    found = table_in(pipe.look, table.name)
+    if found is not None and pipe.known_flavour is not None:
+        try:
+            refuse_drift(table, found, pipe.known_flavour)
+        except ContractBroken as drift:
+            return Obstacle(drift=drift)
     things = list(_things(pipe, table, number))
     named = {name for quoted in _QUOTED.findall(text) for name in (quoted, quoted.rpartition(".")[2])}
-    found = [thing for thing in things if thing.name in named] or (things if number in _SIGNAL | {CONFLICT} else [])
-    names = ", ".join(f"{thing.what} {thing.name}" for thing in found)
-    return Obstacle(f"table {table.name} {names}".strip(), "; ".join(thing.repair for thing in found))
+    refusing = [thing for thing in things if thing.name in named] or (things if number in _SIGNAL | {CONFLICT} else [])
+    names = ", ".join(f"{thing.what} {thing.name}" for thing in refusing)
+    return Obstacle(f"table {table.name} {names}".strip(), "; ".join(thing.repair for thing in refusing))
 
 
 def _things(pipe: MysqlPipe, table: MysqlTable, number: int) -> Iterator[_Named]:  # noqa: C901 -- one arm per kind of thing

@@ -48,7 +48,7 @@ class MysqlTables:
 
     def columns(self, table: MysqlTable) -> Mapping[str, str]:
         """See TableKeeper."""
-        found = table_in(self._pipe, table.name)
+        found = table_in(self._pipe.rows, table.name)
         return found.types if found else {}
 
     def has_removed(self, topic: str) -> bool:
@@ -57,11 +57,11 @@ class MysqlTables:
 
     def settle(self, topic: str, table: MysqlTable) -> tuple[Mapping[str, str], frozenset[str]]:
         """See TableKeeper."""
-        found, known = table_in(self._pipe, table.name), self._memory.of([topic]).get(topic)
+        found, known = table_in(self._pipe.rows, table.name), self._memory.of([topic]).get(topic)
         if found:
             if changes := reshaping(self._pipe, topic, table, found):
                 self._pipe.change_tables(changes, topic)
-                found = table_in(self._pipe, table.name) or found
+                found = table_in(self._pipe.rows, table.name) or found
             refuse_drift(table, found, self._pipe.flavour)
         missing = [column for column in table.columns if found and column.name not in found.columns]
         lost = [column.name for column in missing if known and known.columns & {column.name, column.wire}]
@@ -77,7 +77,7 @@ class MysqlTables:
             )
             self._memory.rewind(topic, gone)
         self._make(topic, table, found, missing)
-        now = table_in(self._pipe, table.name)
+        now = table_in(self._pipe.rows, table.name)
         if now is None:  # dropped at this moment: the next try makes it
             raise Moved(topic, f"table {table.name} was dropped as it was made")
         until = until if not reason else self._memory.of([topic])[topic].until
@@ -105,7 +105,7 @@ class MysqlTables:
         """See DeliveredState."""
         reasons: dict[str, str] = {}
         for topic, known in self._memory.of(topics).items():
-            found = table_in(self._pipe, known.name)
+            found = table_in(self._pipe.rows, known.name)
             if found is not None and self._shapes.get(topic, found) != found:
                 self._stale.add(topic)
             is_replaced = known.mark != GONE and (found is None or found.mark != known.mark)
@@ -144,7 +144,7 @@ class MysqlTables:
             (table.name,),
         ):
             indexes.setdefault(index, []).append(column)
-        found = table_in(self._pipe, table.name)
+        found = table_in(self._pipe.rows, table.name)
         if found is None:
             return None
         ours = {column.name for column in table.columns} - set(table.key_names)
