@@ -17,6 +17,8 @@ from typing import Any
 from schemas.change import Batch, Partition, Record
 from schemas.ledger.prefix import PrefixSum, digest_of
 
+LOOKS = 6
+"""How often the keeper waits for a first report, where the topic has records that nobody accounted for."""
 HELD_MAX = 400_000
 """Records; the memory of an account that cannot be opened. Beyond it the account begins anew behind them."""
 
@@ -41,6 +43,7 @@ class Account:
         self._is_shared = False
         self._is_unsure = False
         self._is_from_start = False
+        self._looks = 0
 
     # -- what is added -------------------------------------------------------------------------------------------------
 
@@ -126,6 +129,9 @@ class Account:
         with self._lock:
             first = self._held[0][0] if self._held else high
             known = self._known or former
+            if known is None and not self._held and high > low and self._looks < LOOKS:
+                self._looks += 1  # what lies there may be ours, and its report on its way
+                return None
             if known is None or not low <= known.end.offset <= high:  # removed before it was read, or a topic made anew
                 known = PrefixSum(low if self._is_from_start else first)
             self._known = known

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from schemas.change import Batch, Record
-from schemas.ledger.account import Account
+from schemas.ledger.account import LOOKS, Account
 from schemas.ledger.prefix import PrefixSum, digest_of
 
 PLACE = ("a.t", 0)
@@ -116,3 +116,21 @@ def test_a_reader_that_goes_back_counts_nothing_twice() -> None:
     account.read(Batch(topic="a.t", partition=0, records=records(range(2, 10))))
     assert said(account)["end"] == list(sums_of(range(10)).end)
     assert said(account)["counts"] == {"from": 4, "to": 10, "tombstones": 0}
+
+
+def test_the_first_records_of_a_topic_are_ours_also_where_their_reports_come_late() -> None:
+    account = Account(PLACE)
+    account.is_expected = True
+    assert opened(account, None, 5) is None, "they lie there, and nothing is reported yet"
+    assert account.waits
+    wrote(account, range(7))
+    assert opened(account, None, 7) is None
+    assert (said(account)["begin"], said(account)["end"][1], account.adopted) == (0, 7, 0)
+
+
+def test_a_topic_of_before_the_ledger_is_accounted_for_from_its_end_on() -> None:
+    account = Account(PLACE)
+    account.is_expected = True
+    for _ in range(LOOKS + 1):
+        opened(account, None, 5)
+    assert said(account)["begin"] == 5
