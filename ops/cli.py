@@ -28,6 +28,7 @@ from ops.host import process
 from ops.known_names import did_you_mean
 from ops.settings import load
 from ops.soak.command import soak
+from ops.subscription.command import subscription
 from schemas.errors import MeshError
 
 
@@ -248,6 +249,7 @@ for _command in (
     replay,
     ledger,
     objection,
+    subscription,
     works,
     tasks,
     quota,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +16,10 @@ class Backoff:
     first_seconds: float
     longest_seconds: float
     jitter: float = 0.1
+
+    def up_to(self, longest_seconds: float) -> Backoff:
+        """The same with another longest wait."""
+        return replace(self, first_seconds=min(self.first_seconds, longest_seconds), longest_seconds=longest_seconds)
 
     def after(self, failures: int, asked_seconds: float | None = None) -> float:
         """Seconds to wait after so many failures in a row (1 or more); as long as the other side asked for, where it did."""

@@ -41,7 +41,12 @@ class Move(Enum):
 
 
 class MeshError(Exception):
-    """Anything the mesh raises on purpose. `fix` says what a person can do about it."""
+    """Anything the mesh raises on purpose. `fix` says what a person can do about it.
+
+    `http_status` is what the other side answered, where it spoke HTTP.
+    """
+
+    http_status: int | None = None
 
     def __init__(self, message: str, *, fix: str = "") -> None:
         super().__init__(message)

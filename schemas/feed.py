@@ -34,6 +34,7 @@ IDENTITY = "mesh.identity"  # what this mesh says of itself to others (schemas/a
 INCIDENTS = "mesh.incidents"  # what stands still, since when, why, and what to do (schemas/incident.py)
 RESYNCS = "mesh.resyncs"  # the last request to copy a feed, or a source, anew (ops/onboarding/resync.py)
 LETTERS = "mesh.letters"  # what became of dead letters: delivered again, superseded, dropped (ops/redelivery/dlq.py)
+PAUSES = "mesh.pauses"  # what a person holds until a person lets it go on (schemas/agreement/pause.py)
 STANDSTILLS = "mesh.standstills"  # sinks that only a person resumes (sinks/lane/standstill.py)
 REPLAYS = "mesh.replays"  # requests to deliver a grant again, until they are under way (ops/redelivery/replay.py)
 ENDINGS = "mesh.endings"  # ends of grants, and that they were applied at the subscriber (schemas/agreement/ending.py)
@@ -59,6 +60,7 @@ CONTROL = (
     LETTERS,
     REPLAYS,
     STANDSTILLS,
+    PAUSES,
     ENDINGS,
     OFFBOARDED,
     LEDGER,

@@ -14,6 +14,7 @@ from schemas.agreement.directory import Directory
 from schemas.agreement.ending import Ending
 from schemas.agreement.subscriber import SinkConfig
 from schemas.dead_letter import DeadLetter
+from schemas.errors import Misconfigured
 from schemas.gathering import Gathering
 from schemas.incident import Incidents, MemoryIncidents
 from schemas.log.kafka import Kafka
@@ -29,7 +30,7 @@ from sinks.lane.setup import LaneConfig, LaneSetup
 from sinks.lane.standstill import MemoryStandstills, Standstill, Standstills, name_of
 from sinks.network import Network
 from sinks.sink import AddressOf, Refused, SinkSetup, tell_nobody
-from sinks.wanted import LaneKey, past_endings, wanted_endings, wanted_lanes
+from sinks.wanted import LaneKey, held_topics, past_endings, wanted_endings, wanted_lanes
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +180,10 @@ class Delivery:
             due = endings[key][1] if key in endings else ()
             lane = self._lanes.get(key) or self._begin(key, sink)
             if lane is not None:
-                lane.follow(topics, due, schemas, past.get(key, ()))
+                held = held_topics(directory, topics, lane.setup.policy, now)
+                lane.follow(topics, due, schemas, past.get(key, ()), held)
+                for topic, grant_id in topics.items():
+                    self._ports.observer.paused(grant_id=grant_id, by=held.get(topic, ""))
                 if not lane.is_started:
                     lane.start()
                     logger.info("%s: delivers %d grants by %s", lane.group, len(topics), sink.kind)
@@ -187,15 +191,12 @@ class Delivery:
     def _begin(self, key: LaneKey, sink: SinkConfig) -> DeliveryLane | None:
         kind = self._sinks.kinds.get(sink.kind)
         if kind is None:
-            if (key, sink.kind) not in self._unknown:
-                self._unknown.add((key, sink.kind))
-                known = ", ".join(sorted(self._sinks.kinds))
-                logger.error("sub.%s.%s: parked: unknown sink kind %s; use one of: %s", *key, sink.kind, known)
-                self._ports.observer.parked(subscriber=key[0], sink=key[1], is_parked=True)
-                reason = f"unknown sink kind {sink.kind}"
-                self._ports.incidents.begin(
-                    "sink", ".".join(key), state="stopped", reason=reason, fix=f"use one of: {known}"
-                )
+            self._refuse(key, f"unknown sink kind {sink.kind}", f"use one of: {', '.join(sorted(self._sinks.kinds))}")
+            return None
+        try:
+            policy = sink.policy(key[0])
+        except Misconfigured as error:
+            self._refuse(key, error.problem, error.fix)
             return None
         addresses = self._addresses[key] = Addresses(self._sinks.address_of)
         setup = SinkSetup(
@@ -218,6 +219,7 @@ class Delivery:
             now=self._now,
             pause_seconds=self.pause_seconds,
             ledger=self._ports.ledger,
+            policy=policy,
         )
         lane = self._lanes[key] = DeliveryLane(
             lane_setup,
@@ -228,9 +230,17 @@ class Delivery:
         )
         return lane
 
+    def _refuse(self, key: LaneKey, reason: str, fix: str) -> None:
+        """Say once that nothing can be delivered through a sink as it is written."""
+        if (key, reason) not in self._unknown:
+            self._unknown.add((key, reason))
+            logger.error("sub.%s.%s: parked: %s; %s", *key, reason, fix)
+            self._ports.observer.parked(subscriber=key[0], sink=key[1], is_parked=True)
+            self._ports.incidents.begin("sink", ".".join(key), state="stopped", reason=reason, fix=fix)
+
     def _granted(self, key: LaneKey) -> Mapping[str, str]:
         lane = self._lanes.get(key)
-        return lane.grants if lane else {}
+        return lane.open_grants if lane else {}
 
     def _present_schema(self, topic: str) -> int | None:
         grants = self._present().grants.values()

@@ -24,6 +24,7 @@ from schemas.incident import Incidents, State
 from schemas.position import Position
 from schemas.wire.codec import Codec
 from schemas.wire.schema import SchemaOf
+from sinks.kind import SinkKind
 from sinks.sink import AnsweringSink, Gone, Sink
 
 AGAIN_SECONDS = 15.0
@@ -67,29 +68,41 @@ class Endings:
         self._again_at: dict[str, float] = {}
         self._unwell: set[str] = set()
         self._narrowed: dict[str, int] = {}
+        self._known: dict[str, int] = {}
         self._sink: Sink | AnsweringSink | None = None
         self._looked_back_at = float("-inf")
         self.due: Sequence[Ending] = ()
         self.past: Sequence[Ending] = ()
         self.schemas: Mapping[str, tuple[str, int]] = {}
 
-    def look(self, sink: Sink | AnsweringSink, now: float) -> None:
-        """Apply what is due. What cannot be applied says so and holds up no other grant. Raises Transient, Fenced and Gone."""
+    def has_work(self, kind: SinkKind) -> bool:
+        """Whether something may have to be taken back: a reason to call a target that is delivered nothing now."""
+        is_wider = kind.keeps_rows and any(
+            self._known.get(topic) != schema_id for topic, (_, schema_id) in self.schemas.items()
+        )
+        return is_wider or any(ending.topic not in self._done for ending in self.due)
+
+    def look(self, sink: Sink | AnsweringSink, now: float, at: float | None = None) -> None:
+        """Apply what is due. What cannot be applied says so and holds up no other grant. Raises Transient, Fenced and Gone.
+
+        `now` is in Unix seconds, `at` in those of a clock that only goes forward.
+        """
+        at = now if at is None else at
         if sink is not self._sink:
             self._sink = sink
             self._narrowed = {}
             self._looked_back_at = float("-inf")
         if isinstance(sink, Ender):
-            self._look_back(sink, now)
+            self._look_back(sink, at)
             for topic, (grant_id, schema_id) in self.schemas.items():
-                if self._narrowed.get(topic) != schema_id and now >= self._again_at.get(topic, 0.0):
+                if self._narrowed.get(topic) != schema_id and at >= self._again_at.get(topic, 0.0):
                     self._attempt(
-                        grant_id, topic, now, partial(self._narrow, sink, topic, schema_id), "has fewer columns now"
+                        grant_id, topic, at, partial(self._narrow, sink, topic, schema_id), "has fewer columns now"
                     )
         for ending in self.due:
-            if ending.topic not in self._done and now >= self._again_at.get(ending.topic, 0.0):
+            if ending.topic not in self._done and at >= self._again_at.get(ending.topic, 0.0):
                 what = f"is over ({ending.reason})"
-                self._attempt(ending.grant_id, ending.topic, now, partial(self._end, sink, ending, now), what)
+                self._attempt(ending.grant_id, ending.topic, at, partial(self._end, sink, ending, now), what)
 
     def _look_back(self, sink: Ender, now: float) -> None:
         """See whether what was taken back stays away. What else is wrong with the target, the next write tells."""
@@ -134,7 +147,7 @@ class Endings:
 
     def _narrow(self, sink: Ender, topic: str, schema_id: int) -> None:
         sink.narrow(topic, schema_id)
-        self._narrowed[topic] = schema_id
+        self._narrowed[topic] = self._known[topic] = schema_id
 
     def _end(self, sink: Sink | AnsweringSink, ending: Ending, now: float) -> None:
         removed = self._apply(sink, ending, now)

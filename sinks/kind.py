@@ -14,7 +14,7 @@ from typing import Any, Literal
 from schemas.agreement.grant import Grant
 from schemas.agreement.subscriber import SinkConfig
 from schemas.contract import Contract
-from schemas.errors import Misconfigured
+from schemas.errors import MeshError, Misconfigured
 from schemas.form import NoOptions
 from sinks.copy import Copy
 from sinks.sink import AnsweringSink, BatchingPolicy, Sink, SinkSetup
@@ -48,6 +48,16 @@ class Destination:
     directory: Path | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """One thing that was tried at a target, and what a person can do where it `is_ok` not."""
+
+    what: str
+    is_ok: bool = True
+    detail: str = ""
+    fix: str = ""
+
+
 def _takes_every_grant(_sink: SinkConfig, _grant: Grant, _contract: Contract) -> Iterable[tuple[str, str]]:
     return ()
 
@@ -62,6 +72,7 @@ def _in_no_database(_setup: SinkSetup) -> Iterable[str]:
 
 SinkBuilder = Callable[[SinkSetup], Sink | AnsweringSink]
 CopyOf = Callable[[SinkSetup, Grant, Path | None], Copy | None]
+ProbeOf = Callable[[SinkSetup, Sequence[Grant]], Iterable[Checked]]
 Target = Literal["database", "directory", "receiver", "none"]
 BatchingOf = Callable[[SinkSetup], BatchingPolicy]
 
@@ -80,6 +91,10 @@ class SinkKind:
     """What of a grant its target could not hold and delivery would stop at, each with its fix; options may be of any form."""
     trial: Callable[[SinkSetup], None] | None = None
     """What onboarding tries before anything flows. Raises Misconfigured for what a person must mend, Transient without answer."""
+    trial_says: str = "its settings and secrets can be read"
+    """What holds once the trial is over."""
+    probe: ProbeOf | None = None
+    """What `mesh subscription test` tries end to end, without writing a row; the trial where it is None. Raises as the trial does."""
     places: Callable[[SinkSetup, Sequence[Grant]], Iterable[Destination]] = _nowhere_of_its_own
     """Where it puts what these grants deliver. Raises MeshError where its options or secrets cannot be read."""
     databases: Callable[[SinkSetup], Iterable[str]] = _in_no_database
@@ -108,6 +123,17 @@ class SinkKind:
     def has_address(self) -> bool:
         """Whether the mesh has to know where to deliver."""
         return not (self.is_pulled or self.listens)
+
+    def probed(self, setup: SinkSetup, grants: Sequence[Grant]) -> Iterable[Checked]:
+        """Try a target, of which these grants are delivered. Raises nothing that is the target's."""
+        try:
+            if self.probe is not None:
+                yield from self.probe(setup, grants)
+            elif self.trial is not None:
+                self.trial(setup)
+                yield Checked(what=self.trial_says)
+        except MeshError as error:
+            yield Checked(what="its target answers", is_ok=False, detail=error.problem, fix=error.fix)
 
     def open(self, setup: SinkSetup) -> Sink | AnsweringSink:
         """The sink. Raises Misconfigured, for a pulled one too, and what its target raises."""

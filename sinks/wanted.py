@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from schemas.agreement.delivery_policy import DeliveryPolicy
 from schemas.agreement.directory import Directory
 from schemas.agreement.ending import Ending
 from schemas.agreement.grant import AtEnd
 from schemas.agreement.subscriber import SinkConfig
 from sinks.kind import SinkKind, is_delivered
 
+PERSON, HOURS = "person", "quiet hours"
 LaneKey = tuple[str, str]
 """Subscriber and the name of its sink."""
 
@@ -52,3 +54,18 @@ def wanted_lanes(
             _, topics = lanes.setdefault((grant.subscriber, grant.sink), (sink, {}))
             topics[entry.topic] = grant.grant_id
     return lanes
+
+
+def held_topics(
+    directory: Directory, grants: Mapping[str, str], policy: DeliveryPolicy, now: datetime
+) -> dict[str, str]:
+    """Which of a lane's topics, given with their grant ids, wait at this moment, and for what: PERSON or HOURS."""
+    if policy.quiet is not None and policy.quiet.covers(now):
+        held = dict.fromkeys(grants, HOURS)
+    else:
+        held: dict[str, str] = {}
+    for topic, grant_id in grants.items():
+        entry = directory.grants.get(grant_id)
+        if entry is not None and directory.pause_of(entry.grant) is not None:
+            held[topic] = PERSON
+    return held

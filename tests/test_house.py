@@ -46,6 +46,7 @@ DOORS = {
         "ops/objections/": "prints objections",
         "ops/disclosure/": "prints who received what",
         "ops/audit/": "prints lines and what is wrong with them",
+        "ops/subscription/command.py": "a command",
         "ops/offboarding/offboard.py": "prints what ends",
         "ops/trust/anchors.py": "prints the anchors",
         "ops/trust/identity.py": "prints a key as a file",

@@ -173,6 +173,9 @@ class _Counter:
     def parked(self, *, subscriber: str, sink: str, is_parked: bool) -> None:
         assert not is_parked, f"{subscriber}.{sink} is parked"
 
+    def paused(self, *, grant_id: str, by: str) -> None:
+        assert not by, f"{grant_id} is paused"
+
 
 @contextmanager
 def filled(kafka: Kafka, rows: int) -> Iterator[tuple[_Feed, str]]:

@@ -51,3 +51,24 @@ def print_outcome(outcome: Outcome, as_json: bool) -> None:
         click.echo(json.dumps(outcome.to_json(), ensure_ascii=False, indent=2))
     else:
         outcome.render()
+
+
+class Reports(Protocol):
+    """What a command did, in lines."""
+
+    def to_json(self) -> Any:
+        """For scripts."""
+        ...
+
+    def lines(self) -> list[str]:
+        """For people."""
+        ...
+
+
+def print_lines(outcome: Reports, as_json: bool) -> None:
+    """Print what a command did, line by line for people, or for scripts."""
+    if as_json:
+        click.echo(json.dumps(outcome.to_json(), ensure_ascii=False, indent=2))
+        return
+    for line in outcome.lines():
+        click.echo(line)

@@ -179,11 +179,13 @@ ROWS: Mapping[str, Sequence[Panel]] = {
         ),
         Panel(
             title="Retries and parked sinks 重试与暂停",
-            description="Batches given again per second, and sinks that are parked because their subscriber is unwell.",
+            description="Batches given again per second, sinks that are parked because their subscriber is unwell, and grants that a "
+            "person or quiet hours hold.",
             unit="short",
             queries={
                 "retries {{subscriber}}/{{sink}}": rates("mesh_retries_total", "subscriber, sink", f",{SUBSCRIBER}"),
                 "parked {{subscriber}}/{{sink}}": f"max by (subscriber, sink) (mesh_parked{{{WHO},{SUBSCRIBER}}})",
+                "paused {{grant_id}}": f"max by (grant_id) (mesh_paused{{{WHO}}}) > 0",
             },
         ),
         Panel(

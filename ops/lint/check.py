@@ -166,6 +166,8 @@ class _Check:
             for index, sink in enumerate(subscriber.sinks):
                 at = line(("sinks", index))
                 self._object(path, at, running.name_alone("sink", subscriber.subscriber, sink.name))
+                told = sink.policy(subscriber.subscriber).explained() if not file.has_errors else ()
+                self._report.limits += [f"{subscriber.subscriber}.{sink.name}: {limit}" for limit in told]
             now = datetime.now(UTC)
             over = {name for name, entry in self._directory.grants.items() if entry.grant.holds_nobody(now)}
             grants = list(GrantLint(file, subscriber, self._feeds, over).grants())

@@ -71,6 +71,9 @@ class EndsLint:
                 self._file.is_unlike(kind.options, entry.get("options") or {}, (*at, "options"), what, label)
             if isinstance(kind, SinkKind):
                 self._address(kind, at, label, connections)
+                if kind.is_pulled and entry.get("delivery"):
+                    text = "limits a delivery, and its subscriber reads its topics itself: nothing is delivered to it"
+                    self._file.error((*at, "delivery"), label, text, "leave `delivery:` out")
                 for secret in kind.secrets:
                     self._secret(secret, entry, at, label, owner, connections)
             if kind is not None and not kind.has_address:

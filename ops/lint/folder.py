@@ -14,7 +14,7 @@
     subscriber: customs
     name: 广州海关
     sinks:
-      - {name: main, kind: postgres, connection: "${MESH_CUSTOMS_DSN}", options: {}}
+      - {name: main, kind: postgres, connection: "${MESH_CUSTOMS_DSN}", options: {}, delivery: {quiet: "22:00-06:00"}}
       - {name: notify, kind: webhook, connection: "${MESH_CUSTOMS_URL}", signing_key: "${MESH_CUSTOMS_KEY}"}
     grants:
       - feed: aic.enterprise
@@ -257,6 +257,7 @@ def _ends(record: Mapping[str, Any], name: str, owner: str) -> tuple[list[dict[s
     entries, connections = list[dict[str, Any]](), dict[str, str]()
     for entry in _entries(record.get(name) or (), name, owner):
         label, kind, options = entry.get("name", "main"), entry.get("kind"), entry.get("options") or {}
+        delivery = entry.get("delivery") or {}
         if not isinstance(label, str) or not CODE.fullmatch(label) or not isinstance(kind, str):
             fix = f"give each of its {name} a `name` (lower-case letters, digits, _) and a `kind`"
             raise Misconfigured(owner, f"one of its {name} has no name or no kind", fix=fix)
@@ -264,11 +265,16 @@ def _ends(record: Mapping[str, Any], name: str, owner: str) -> tuple[list[dict[s
             raise Misconfigured(f"{owner}, {label}", "its options are no object", fix="write `options: {name: value}`")
         if any(label == other["name"] for other in entries):
             raise Misconfigured(owner, f"names {label} twice in {name}", fix="give each its own name")
+        if not isinstance(delivery, Mapping):
+            fix = "write `delivery: {name: value}`"
+            raise Misconfigured(f"{owner}, {label}", "its delivery is no object", fix=fix)
         own = secrets_of(kind) if name == "sinks" else ()
-        if unknown := sorted(map(str, set(entry) - {"name", "kind", "connection", "options", *own})):
+        known = {"name", "kind", "connection", "options", *own, *(("delivery",) if name == "sinks" else ())}
+        if unknown := sorted(map(str, set(entry) - known)):
             fix = "put what belongs to the kind under `options`"
             raise Misconfigured(f"{owner}, {label}", f"has unknown entries {unknown}", fix=fix)
-        entries.append({"name": label, "kind": kind, "options": dict(options)})
+        written = {"delivery": dict(delivery)} if delivery else {}
+        entries.append({"name": label, "kind": kind, "options": dict(options), **written})
         if entry.get("connection") is not None:
             connections[label] = str(entry["connection"])
         connections.update({f"{label}.{secret}": str(entry[secret]) for secret in own if entry.get(secret) is not None})

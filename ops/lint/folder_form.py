@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from ops.kinds.sinks import SINKS, SUGGESTED
+from schemas.agreement.delivery_policy import DeliveryPolicy
 from schemas.form import Written, needed
 
 
@@ -57,9 +58,14 @@ class EndForm:
 
 _SECRETS = sorted({secret.name for kind in SINKS.values() for secret in kind.secrets})
 SinkForm = make_dataclass(
-    "SinkForm", [(name, str | None, None) for name in _SECRETS], bases=(EndForm,), frozen=True, slots=True, kw_only=True
+    "SinkForm",
+    [*((name, str | None, None) for name in _SECRETS), ("delivery", DeliveryPolicy | None, None)],
+    bases=(EndForm,),
+    frozen=True,
+    slots=True,
+    kw_only=True,
 )
-"""One entry of `sinks`, with the secrets of the kinds that have some; which has which is looked at by itself."""
+"""One entry of `sinks`, with its policy and the secrets of the kinds that have some; which has which is looked at by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,8 @@ class Report:
     problems: list[Problem] = field(default_factory=list[Problem])
     feeds: list[FeedStanding] = field(default_factory=list[FeedStanding])
     grants: int = 0
+    limits: list[str] = field(default_factory=list[str])
+    """What the delivery policies of sinks mean."""
 
     @property
     def errors(self) -> Sequence[Problem]:
@@ -83,6 +85,7 @@ class Report:
             "problems": [asdict(problem) for problem in self.problems],
             "feeds": [asdict(feed) for feed in self.feeds],
             "grants": self.grants,
+            "limits": list(self.limits),
         }
 
     def render(self, console: Console | None = None) -> None:
@@ -99,6 +102,8 @@ class Report:
         for feed in self.feeds:
             if feed.standing is not Standing.UNKNOWN:
                 console.print(_words(feed), soft_wrap=True)
+        for limit in self.limits:
+            console.print(Text(limit, style="dim"), soft_wrap=True)
         counts = (
             f"{len(self.feeds)} feeds, {self.grants} grants: {len(self.errors)} errors, {len(self.warnings)} warnings"
         )

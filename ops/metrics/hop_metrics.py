@@ -130,6 +130,7 @@ class DeliveryMetrics:
         self._retries = exporter.counter("mesh_retries_total")
         self._lag = exporter.gauge("mesh_delivery_lag_seconds")
         self._parked = exporter.gauge("mesh_parked")
+        self._paused = exporter.gauge("mesh_paused")
         self._latencies = exporter.latencies
         self._health = exporter.health
 
@@ -157,3 +158,9 @@ class DeliveryMetrics:
         """Whether the lane has stopped trying for a while (invariant 8: only this lane)."""
         self._parked[subscriber, sink].set(is_parked)
         self._health.down("sink", f"{subscriber}.{sink}", is_parked)
+
+    def paused(self, grant_id: str, by: str) -> None:
+        """What holds the grant's delivery on purpose; its lag is then no sign that anything is stuck."""
+        self._paused[grant_id,].set(bool(by))
+        if by:
+            self._health.lag("grant", grant_id, 0.0)

@@ -80,6 +80,7 @@ METRICS = {
     "mesh_retries_total": Exported("counter", ("subscriber", "sink"), "Batches given to a sink again."),
     "mesh_delivery_lag_seconds": Exported("gauge", ("grant_id",), "Age of the oldest change of a grant not delivered yet."),
     "mesh_parked": Exported("gauge", ("subscriber", "sink"), "1 while a sink is parked because its subscriber is unwell."),
+    "mesh_paused": Exported("gauge", ("grant_id",), "1 while a person, or quiet hours, hold a grant's delivery: see `mesh status`."),
     # Every process:
     "mesh_incidents": Exported("gauge", ("kind", "name", "state"), "1 for each incident: see `mesh status` for why."),
     "mesh_entity_health": Exported("gauge", ("kind", "entity", "status"), "1 for the present status: ok, stuck or down."),

@@ -3,24 +3,23 @@
 **Retry** appends the original record to its `out` topic again, so that the subscriber's own lane delivers it, in order, and the
 position guards newer rows at the target. A record that has a newer one of its key on the topic is superseded: it is not appended,
 for an older change must not become the last of its key. A subscriber's letters go to that subscriber alone.
+
+However many there are, they go in runs (retry.py): killed half way, the same command goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from ops.audit.audited_log import AuditedLog
-from ops.audit.refused import refusals_told
-from ops.redelivery.letter import DROPPED, RETRIED, SUPERSEDED, Letter, letters, owner_of
-from ops.redelivery.newest import COUNT_HEADER, Newest
-from ops.redelivery.replay import grant_of
+from ops.redelivery.again import DURABLE_WITHIN_SECONDS
+from ops.redelivery.letter import DROPPED, Choice, Letter, boxes, letters, owner_of
 from ops.settings import Settings
 from ops.show.tail import View
 from ops.trust.audit import audit
-from schemas.agreement.directory import Directory
 from schemas.errors import Misconfigured, Rejected
 from schemas.feed import LETTERS
 from schemas.log.control.follower import read_directory
@@ -28,32 +27,71 @@ from schemas.log.control.records import publish
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 from schemas.wire.codec import Codec
-from schemas.wire.schema import SchemaOf
 
-RETRIES_MAX = 5
-DURABLE_WITHIN_SECONDS = 60.0
-SETTLED_TOGETHER = 5_000
-"""Letters of one transaction, and of one line of the audit, which a record must hold."""
+NAMED_MAX = 1_000
+"""So many letters are told by name; of more there are counts."""
+RUN_MAX = 2_000
+Progress = Callable[[int, int], None]
+"""Told how many letters are done, and of how many that were looked through at most."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What became of letters, or would."""
+    """What became of letters, or would: how many by state, and the first of them by name. `notes` say what to do about others."""
 
-    states: Mapping[str, str]
     is_dry: bool
+    counts: Counter[str] = field(default_factory=Counter[str])
+    states: dict[str, str] = field(default_factory=dict[str, str])
+    notes: dict[str, str] = field(default_factory=dict[str, str])
+
+    def count(self, letter: Letter, state: str) -> None:
+        """One more."""
+        self.counts[state] += 1
+        if len(self.states) < NAMED_MAX:
+            self.states[letter.name] = state
 
     def to_json(self) -> dict[str, Any]:
         """For scripts."""
-        return {"dry_run": self.is_dry, "letters": dict(self.states)}
+        told = {"dry_run": self.is_dry, "counts": dict(sorted(self.counts.items())), "letters": self.states}
+        return {**told, "notes": self.notes} if self.notes else told
 
     def lines(self) -> list[str]:
         """For people."""
-        counts: dict[str, int] = {}
-        for state in self.states.values():
-            counts[state] = counts.get(state, 0) + 1
-        told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "nothing to do"
-        return [f"{'would be: ' if self.is_dry else ''}{told}"]
+        told = ", ".join(f"{count} {state}" for state, count in sorted(self.counts.items())) or "nothing to do"
+        notes = [f"  {state}: {note}" for state, note in self.notes.items()]
+        return [f"{'would be: ' if self.is_dry else ''}{told}", *notes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Causes:
+    """Waiting letters counted by whose they are, where they failed and why."""
+
+    rows: Mapping[tuple[str, str, str], tuple[int, str, str]]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """For scripts."""
+        return [
+            {"owner": owner, "hop": hop, "reason": cause, "letters": count, "first": first, "last": last}
+            for (owner, hop, cause), (count, first, last) in self.rows.items()
+        ]
+
+    def lines(self) -> list[str]:
+        """For people."""
+        told = [
+            f"{count:>9,}  {cause}  {owner}  {hop}  {first} to {last}"
+            for (owner, hop, cause), (count, first, last) in self.rows.items()
+        ]
+        return [*told, f"{sum(count for count, _, _ in self.rows.values()):,} letters by {len(self.rows)} causes"]
+
+
+def by_cause(found: Iterator[Letter]) -> Causes:
+    """Count letters by cause, the most frequent first; no value of a row is among it."""
+    rows: dict[tuple[str, str, str], tuple[int, str, str]] = {}
+    for letter in found:
+        key = (letter.owner, letter.hop, letter.cause)
+        count, first, _ = rows.get(key, (0, letter.name, ""))
+        rows[key] = (count + 1, first, letter.name)
+    return Causes(rows=dict(sorted(rows.items(), key=lambda row: -row[1][0])))
 
 
 @refusals_told("dlq show")
@@ -82,99 +120,32 @@ def shown(settings: Settings, name: str, *, reveal: bool) -> dict[str, Any]:
     return told
 
 
-def drop(settings: Settings, found: Sequence[Letter], *, dry_run: bool) -> Outcome:
+def drop(settings: Settings, chosen: Choice, *, dry_run: bool, progress: Progress = lambda _done, _of: None) -> Outcome:
     """Settle letters without delivering them; they stay on their topics, as a proof."""
-    return _settle(settings, {letter.name: DROPPED for letter in found}, "dlq drop", dry_run=dry_run)
-
-
-@refusals_told("dlq retry")
-def retry(settings: Settings, found: Sequence[Letter], *, dry_run: bool) -> Outcome:
-    """Have letters of a subscriber's target delivered again, in order. Raises Misconfigured for others, and without a grant."""
-    directory = read_directory(settings.kafka)
-    states: dict[str, str] = {}
-    if found and not dry_run:  # records on `out` topics are in no transaction with it
-        _note(settings, "dlq retry begun", [letter.name for letter in found])
-    with closing(RegistryClient(settings.registry)) as registry:
-        for owner in dict.fromkeys(letter.owner for letter in found):
-            its = sorted((letter for letter in found if letter.owner == owner), key=lambda letter: letter.place)
-            states |= _retry_grant(settings, directory, owner, its, registry.schema, dry_run=dry_run)
-    return _settle(settings, states, "dlq retry", dry_run=dry_run)
-
-
-def _retry_grant(
-    settings: Settings,
-    directory: Directory,
-    owner: str,
-    found: Sequence[Letter],
-    schema_of: SchemaOf,
-    *,
-    dry_run: bool,
-) -> dict[str, str]:
-    others = [letter.name for letter in found if letter.headers.get("__connect.errors.stage") != "deliver"]
-    if owner in directory.feeds or others:
-        raise Misconfigured(
-            ", ".join(others[:3]) or owner,
-            "was refused before delivery: the same bytes would be refused again",
-            fix="mend the row in its source, where its next change is a new record, then `mesh dlq drop` the letter",
-        )
-    entry = grant_of(directory, owner)
-    earlier: dict[tuple[bytes | None, str], int] = {}
-    for letter in letters(settings, [owner], state=RETRIED):
-        earlier[letter.event] = earlier.get(letter.event, 0) + 1
-    if worn := [letter.name for letter in found if earlier.get(letter.event, 0) >= RETRIES_MAX]:
-        raise Misconfigured(
-            ", ".join(worn[:3]), f"was retried {RETRIES_MAX} times already", fix="mend the target, or drop the letter"
-        )
-    topic = entry.topic
-    states: dict[str, str] = {}
-    for partition in dict.fromkeys(letter.place[0] for letter in found):
-        its = [letter for letter in found if letter.place[0] == partition]
-        newest = Newest(settings.kafka, topic, partition, {letter.record.key for letter in its}, schema_of)
-        newest.read(min(letter.place[1] for letter in its))
-        due = [letter for letter in its if not newest.has_newer(letter)]
-        states |= {letter.name: RETRIED if letter in due else SUPERSEDED for letter in its}
-        if dry_run or not due:
-            continue
-        with closing(Log(settings.kafka, client_id="mesh-dlq")) as log:
-            for letter in due:
-                count = str(earlier.get(letter.event, 0) + 1).encode()
-                default = [("grant_id", owner.encode()), ("purpose", entry.grant.purpose.encode())]
-                headers = [*newest.headers.get(letter.place[1], default), (COUNT_HEADER, count)]
-                log.append(topic, letter.record.key, letter.record.value, partition=partition, headers=headers)
-                if newest.is_removal(letter):
-                    log.append(topic, letter.record.key, None, partition=partition, headers=default)
-            log.flush(DURABLE_WITHIN_SECONDS)
-            # What egress appended between our look and our record has to be the last of its key again.
-            while overtaken := newest.read_on(due):
-                for record in overtaken:
-                    log.append(topic, record.key, record.value, partition=partition, headers=record.headers)
-                log.flush(DURABLE_WITHIN_SECONDS)
-    return states
-
-
-def _settle(settings: Settings, states: Mapping[str, str], what: str, *, dry_run: bool) -> Outcome:
-    if states and not dry_run:
-        names = list(states)
-        with closing(AuditedLog(settings.kafka, client_id="mesh-dlq")) as log:
-            for start in range(0, len(names), SETTLED_TOGETHER):
-                some = names[start : start + SETTLED_TOGETHER]
-                for name in some:
-                    publish(log.append, LETTERS, name, {"letter": name, "state": states[name]})
-                _tell(log, what, some)
-                log.flush(DURABLE_WITHIN_SECONDS)
-    return Outcome(states=states, is_dry=dry_run)
-
-
-def _note(settings: Settings, what: str, names: Sequence[str]) -> None:
-    with closing(AuditedLog(settings.kafka, client_id="mesh-dlq")) as log:
-        _tell(log, what, names)
+    outcome = Outcome(is_dry=dry_run)
+    named: set[str] = set()
+    with closing(Log(settings.kafka, client_id="mesh-dlq")) as log:
+        for box in boxes(settings, chosen.owners):
+            before, (low, end) = outcome.counts[DROPPED], box.bounds()
+            for letter in box.read(low, end):
+                named |= {letter.name} & chosen.single
+                if not chosen.takes(letter):
+                    continue
+                outcome.count(letter, DROPPED)
+                if not dry_run:
+                    publish(log.append, LETTERS, letter.name, {"letter": letter.name, "state": DROPPED})
+                    if outcome.counts[DROPPED] % RUN_MAX == 0:
+                        log.flush(DURABLE_WITHIN_SECONDS)
+                        progress(letter.offset - low, end - low)
+            if not dry_run and (count := outcome.counts[DROPPED] - before):
+                its = [name for name in outcome.states if owner_of(name) == box.owner][:RUN_MAX]
+                audit(log.append, "dlq drop", box.owner, count=count, reason=chosen.cause, letters=its[:100])
         log.flush(DURABLE_WITHIN_SECONDS)
+    missing(chosen.single, named)
+    return outcome
 
 
-def _tell(log: AuditedLog, what: str, names: Sequence[str]) -> None:
-    """One line for each owner, or several where it has very many letters."""
-    for owner in dict.fromkeys(map(owner_of, names)):
-        its = [name for name in names if owner_of(name) == owner]
-        for start in range(0, len(its), SETTLED_TOGETHER):
-            some = its[start : start + SETTLED_TOGETHER]
-            audit(log.append, what, owner, count=len(some), letters=some)
+def missing(wanted: frozenset[str], found: set[str]) -> None:
+    """Raises Misconfigured for letters that were named and are not there."""
+    if unknown := wanted - found:
+        raise Misconfigured(", ".join(sorted(unknown)), "there is no such letter", fix="`mesh dlq list` shows them")

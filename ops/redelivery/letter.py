@@ -2,25 +2,31 @@
 
 A letter is named `<feed or grant>@<offset on its dead-letter topic>`, and a grant that is delivered through a later topic by its
 edition too, as the topic is: `<grant>-2@<offset>`. What became of it stands on `mesh.letters`; the letter itself stays where it is.
+
+Letters are read as they stand, one after the other: of two hundred thousand there is one in memory, and a byte each of what became
+of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ops.audit.refused import refusals_told
 from ops.settings import Settings
+from schemas.agreement.directory import Directory
 from schemas.change import Record
+from schemas.dead_letter import CONNECT, OURS
 from schemas.errors import Misconfigured
 from schemas.feed import LETTERS, dead_letter_topic, first_edition, later_edition
 from schemas.log.control.follower import read_directory
 from schemas.log.control.records import read_all
-from schemas.log.offsets import partitions_of
-from schemas.log.range import read_standing
+from schemas.log.kafka import Kafka
+from schemas.log.offsets import bounds, partitions_of
+from schemas.log.range import read_range
 
-WAITING, RETRIED, SUPERSEDED, DROPPED = "waiting", "retried", "superseded", "dropped"
+WAITING, RETRIED, SUPERSEDED, DROPPED = STATES = "waiting", "retried", "superseded", "dropped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,49 +49,122 @@ class Letter:
     def place(self) -> tuple[int, int]:
         """Partition and offset of the original record."""
         told = self.headers
-        return int(told.get("__connect.errors.partition", -1)), int(told.get("__connect.errors.offset", -1))
+        return int(told.get(f"{CONNECT}partition", -1)), int(told.get(f"{CONNECT}offset", -1))
 
     @property
     def event(self) -> tuple[bytes | None, str]:
         """The same for every letter of one change."""
-        return self.record.key, self.headers.get("mesh.errors.event.id", "")
+        return self.record.key, self.headers.get(f"{OURS}event.id", "")
+
+    @property
+    def hop(self) -> str:
+        """Which hop could not take it."""
+        return self.headers.get(f"{CONNECT}stage", "")
+
+    @property
+    def cause(self) -> str:
+        """Why, as a short safe code."""
+        return self.headers.get(f"{OURS}reason", "")
+
+    @property
+    def replays(self) -> int:
+        """How often its change had been delivered again before."""
+        return int(self.headers.get(f"{OURS}replay.count", 0))
+
+    @property
+    def original_headers(self) -> Sequence[tuple[str, bytes]]:
+        """Those of the record that could not be taken."""
+        return [header for header in self.record.headers or () if not header[0].startswith((CONNECT, OURS))]
 
     def to_json(self) -> dict[str, Any]:
         """For scripts: no value of a row."""
         return {
             "letter": self.name,
             "state": self.state,
-            "reason": self.headers.get("mesh.errors.reason", ""),
-            "hop": self.headers.get("__connect.errors.stage", ""),
-            "position": self.headers.get("mesh.errors.event.id", ""),
-            "detail": self.headers.get("__connect.errors.exception.message", ""),
+            "reason": self.cause,
+            "hop": self.hop,
+            "position": self.headers.get(f"{OURS}event.id", ""),
+            "detail": self.headers.get(f"{CONNECT}exception.message", ""),
+            "attempts": int(self.headers.get(f"{OURS}attempts", 1)),
+            "first_failed_at": self.headers.get(f"{OURS}first_failed_at", ""),
+            "last_failed_at": self.headers.get(f"{OURS}last_failed_at", ""),
+            "replays": self.replays,
             "at_ms": self.record.timestamp_ms,
         }
 
 
-def letters(settings: Settings, owners: Iterable[str] = (), *, state: str | None = None) -> list[Letter]:
-    """The letters of these feeds and grants, or of all, oldest first. Raises Misconfigured for an unknown name."""
-    directory = read_directory(settings.kafka)
+class LetterStates:
+    """What became of letters, a byte for each, of some owners."""
+
+    def __init__(self, kafka: Kafka, topics: Iterable[str]) -> None:
+        self._codes = {topic: bytearray() for topic in topics}
+        for _, key, record in read_all(kafka, [LETTERS]):
+            topic, _, number = key.partition("@")
+            if record and number.isdigit() and (codes := self._codes.get(topic)) is not None:
+                if len(codes) <= (offset := int(number)):
+                    codes.extend(bytes(offset + 1 - len(codes)))
+                codes[offset] = STATES.index(record["state"])
+
+    def of(self, topic: str, offset: int) -> str:
+        """The state of a letter by the name before its `@` and its number."""
+        codes = self._codes[topic]
+        return STATES[codes[offset]] if offset < len(codes) else WAITING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterBox:
+    """The letters of one feed or grant."""
+
+    kafka: Kafka
+    owner: str
+    topic: str
+    edition: int
+    states: LetterStates
+
+    def bounds(self) -> tuple[int, int]:
+        """The first letter and the next one to be written."""
+        return bounds(self.kafka, self.topic, 0) if partitions_of(self.kafka, self.topic) else (0, 0)
+
+    def read(self, start: int, end: int) -> Iterator[Letter]:
+        """The letters from one number to another, oldest first."""
+        name = later_edition(self.owner, self.edition)
+        for batch in read_range(self.kafka, self.topic, 0, start, end) if end > start else ():
+            for record in batch.records:
+                headers = {key: value.decode("utf-8", "replace") for key, value in record.headers or () if value}
+                yield Letter(
+                    owner=self.owner,
+                    offset=record.offset,
+                    record=record,
+                    headers=headers,
+                    state=self.states.of(name, record.offset),
+                    edition=self.edition,
+                )
+
+
+def boxes(settings: Settings, owners: Iterable[str] = (), directory: Directory | None = None) -> list[LetterBox]:
+    """The boxes of these feeds and grants, or of all. Raises Misconfigured for an unknown name."""
+    directory = directory or read_directory(settings.kafka)
     known = [*directory.feeds, *directory.grants]
     wanted = list(owners)
     for owner in wanted:
         if owner not in known:
             raise Misconfigured(owner, "is no feed and no grant", fix="`mesh status` lists both")
-    states = {key: record["state"] for _, key, record in read_all(settings.kafka, [LETTERS]) if record}
-    found: list[Letter] = []
-    for owner in wanted or known:
+    editions = {owner: entry.edition if (entry := directory.grants.get(owner)) else 1 for owner in wanted or known}
+    states = LetterStates(settings.kafka, [later_edition(owner, edition) for owner, edition in editions.items()])
+    made: list[LetterBox] = []
+    for owner, edition in editions.items():
         entry = directory.grants.get(owner)
-        topic, edition = dead_letter_topic(entry.topic if entry else owner), entry.edition if entry else 1
-        for partition in range(partitions_of(settings.kafka, topic)):
-            for batch in read_standing(settings.kafka, topic, partition):
-                found += [_letter(owner, edition, record, states) for record in batch.records]
-    return [letter for letter in found if state is None or letter.state == state]
+        topic = dead_letter_topic(entry.topic if entry else owner)
+        made.append(LetterBox(kafka=settings.kafka, owner=owner, topic=topic, edition=edition, states=states))
+    return made
 
 
-def _letter(owner: str, edition: int, record: Record, states: Mapping[str, str]) -> Letter:
-    headers = {name: value.decode("utf-8", "replace") for name, value in record.headers or ()}
-    letter = Letter(owner=owner, offset=record.offset, record=record, headers=headers, state=WAITING, edition=edition)
-    return replace(letter, state=states.get(letter.name, WAITING))
+def letters(settings: Settings, owners: Iterable[str] = (), *, state: str | None = None) -> Iterator[Letter]:
+    """The letters of these feeds and grants, or of all, oldest first. Raises Misconfigured for an unknown name."""
+    for box in boxes(settings, owners):
+        for letter in box.read(*box.bounds()):
+            if state is None or letter.state == state:
+                yield letter
 
 
 def owner_of(name: str) -> str:
@@ -93,25 +172,32 @@ def owner_of(name: str) -> str:
     return first_edition(name.partition("@")[0])
 
 
-@refusals_told("dlq")
-def chosen(settings: Settings, names: Sequence[str], *, is_all: bool, reason: str | None) -> list[Letter]:
-    """The waiting letters that were named: single ones, or with `is_all` every one of the feeds and grants."""
-    owners = list(dict.fromkeys(map(owner_of, names)))
-    if not owners:
-        raise Misconfigured(
-            "dlq", "names no letter", fix="name `<grant>@<number>`, or a grant with --all: `mesh dlq list`"
-        )
-    found = letters(settings, owners)
-    wanted = {name for name in names if "@" in name}
-    whole = {name for name in names if "@" not in name}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which waiting letters are meant: `single` ones by name, all of the `whole` feeds and grants; of one `cause` if given."""
+
+    single: frozenset[str]
+    whole: frozenset[str]
+    cause: str | None = None
+
+    @property
+    def owners(self) -> list[str]:
+        """The feeds and grants."""
+        return sorted({*map(owner_of, self.single), *self.whole})
+
+    def takes(self, letter: Letter) -> bool:
+        """Whether a letter is meant, and waits."""
+        is_meant = letter.owner in self.whole or letter.name in self.single
+        return is_meant and letter.state == WAITING and self.cause in {None, letter.cause}
+
+
+def choice(names: Sequence[str], *, is_all: bool, reason: str | None) -> Choice:
+    """What was named: single letters, or with `is_all` feeds and grants. Raises Misconfigured."""
+    single = frozenset(name for name in names if "@" in name)
+    whole = frozenset(map(owner_of, set(names) - single))
+    if not names:
+        fix = "name `<grant>@<number>`, or a grant with --all: `mesh dlq list`"
+        raise Misconfigured("dlq", "names no letter", fix=fix)
     if whole and not is_all:
         raise Misconfigured(", ".join(sorted(whole)), "is not one letter", fix="add --all for every letter of it")
-    if unknown := wanted - {letter.name for letter in found}:
-        raise Misconfigured(", ".join(sorted(unknown)), "there is no such letter", fix="`mesh dlq list` shows them")
-    return [
-        letter
-        for letter in found
-        if letter.state == WAITING
-        and (letter.name in wanted or letter.owner in whole)
-        and reason in {None, letter.headers.get("mesh.errors.reason")}
-    ]
+    return Choice(single=single, whole=whole, cause=reason)

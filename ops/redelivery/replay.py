@@ -18,6 +18,7 @@ from uuid import uuid4
 from ops.audit.audited_log import AuditedLog
 from ops.audit.refused import refusals_told
 from ops.kinds.sinks import SINKS
+from ops.redelivery.one_key import replay_key
 from ops.settings import Settings
 from ops.trust.audit import audit
 from schemas.agreement.directory import Directory, GrantEntry
@@ -73,17 +74,31 @@ class Asked:
 
 @refusals_told("replay")
 def replay(
-    settings: Settings, names: Collection[str], *, since: datetime | None, position: str | None, dry_run: bool
+    settings: Settings,
+    names: Collection[str],
+    *,
+    since: datetime | None,
+    position: str | None,
+    key: str | None = None,
+    dry_run: bool,
 ) -> Asked:
-    """Ask for it. Raises Misconfigured for what is no active grant with a sink of its own, and when nobody was named.
+    """Ask for it; of one key its newest change alone.
 
+    Raises Misconfigured for what is no active grant with a sink of its own, and when nobody was named.
     Also where records from the time or position on may be gone: what is left of them would pass for the whole.
     """
     directory = read_directory(settings.kafka)
+    names = grants_of(directory, names)
     starts: dict[str, dict[int, int]] = {}
     counts: dict[str, int] = {}
     topics: dict[str, str] = {}
     cut: list[str] = []
+    if key is not None:
+        found = {
+            name: replay_key(settings, directory, grant_of(directory, name), key, dry_run=dry_run) for name in names
+        }
+        starts = {name: {at.partition: at.record.offset} for name, at in found.items()}
+        return Asked(starts=starts, counts=dict.fromkeys(found, 1), cut=(), is_dry=dry_run)
     for name in names:
         topic = topics[name] = grant_of(directory, name).topic
         numbers = range(partitions_of(settings.kafka, topic))
@@ -111,6 +126,18 @@ def replay(
 
 def _from_feed(name: str) -> str:
     return f"everything comes anew out of the feed by `mesh grant {name} REVOKED`, then `mesh grant {name} ACTIVE`"
+
+
+def grants_of(directory: Directory, names: Collection[str]) -> list[str]:
+    """The grants that are named, or delivered through a sink `<subscriber>.<sink>` that is; unknown names stay as they are."""
+    found: dict[str, None] = {}
+    for name in names:
+        entries = (entry.grant for entry in directory.grants.values())
+        through = [grant.grant_id for grant in entries if name == f"{grant.subscriber}.{grant.sink}"]
+        now = datetime.now(UTC)
+        found |= dict.fromkeys(each for each in through if directory.grants[each].grant.is_active(now))
+        found |= {name: None} if not through or name in directory.grants else {}
+    return list(found)
 
 
 def grant_of(directory: Directory, name: str) -> GrantEntry:

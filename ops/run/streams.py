@@ -11,11 +11,13 @@ from ops.metrics.hop_metrics import StreamMetrics
 from ops.metrics.lag_watch import LagWatch, watching
 from ops.objections.corrections import Corrections
 from ops.redelivery.gaps import gaps_on
+from ops.redelivery.rule import LetterRules
 from ops.run.parts import HopProgress, Parts
 from ops.settings import Connections
 from ops.trust.hash_key import HashKeys
 from ops.watch.held_up import HeldUpGroup
 from ops.watch.lag import STREAMS_GROUP
+from ops.watch.offsets.confirmed import Confirmed
 from ops.watch.open_transactions import OpenTransactions
 from schemas.feed import EGRESS, is_out_topic
 from schemas.log.range import read_range, read_standing
@@ -35,6 +37,7 @@ def run_streams(parts: Parts) -> None:
     watch = LagWatch(settings.kafka, STREAMS_GROUP, lambda: directory().feeds, metrics.lags, held.look)
     watching(watch, parts.stop)
     Corrections(settings).run(parts.stop)
+    LetterRules(settings, directory, parts.log(f"mesh-{name}-rules"), Confirmed(settings.kafka)).run(parts.stop)
     relay = Relay(
         directory=directory,
         schema_of=RegistryClient(settings.registry).schema,

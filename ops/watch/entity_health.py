@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ops.watch.health import OK
-from ops.watch.status_report import OFF, Status
+from ops.watch.status_report import AS_IT_SHOULD, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +30,12 @@ class EntityHealth:
 def entities(status: Status) -> Iterator[EntityHealth]:
     """Everything that the status tells of; sources and sinks by their incidents, feeds and grants with theirs."""
     for feed in status.feeds:
-        is_well = feed.health in {OK, OFF}
+        is_well = feed.health in AS_IT_SHOULD
         yield EntityHealth(
             kind="feed", name=feed.feed, state=feed.health, is_well=is_well, reason=feed.reason, fix=feed.fix
         )
     for entry in status.subscriptions:
-        is_well = entry.health in {OK, OFF}
+        is_well = entry.health in AS_IT_SHOULD
         yield EntityHealth(
             kind="grant", name=entry.grant_id, state=entry.health, is_well=is_well, reason=entry.reason, fix=entry.fix
         )

@@ -5,7 +5,6 @@ Health is progress (OP-03): what lags and does not move is unwell, however alive
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,17 +14,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
+from ops.host.process_states import process_states
 from ops.metrics.metric import origin_of
 from ops.metrics.scrape import Samples, gather, gather_recent, increase, quantile, rate
 from ops.onboarding.present import Present
-from ops.prometheus.configuration import is_alive, targets
 from ops.settings import Settings
 from ops.watch.health import DOWN, OK, STUCK, STUCK_AFTER_SECONDS
+from ops.watch.held import why_held
 from ops.watch.incidents import IncidentReader
 from ops.watch.lag import STREAMS_GROUP, LagReader, TopicLag, delivery_group
-from ops.watch.status_report import OFF, FeedStatus, FlowStatus, ProcessStatus, Status, SubscriptionStatus, TaskStatus
+from ops.watch.status_report import (
+    OFF,
+    PAUSED,
+    FeedStatus,
+    FlowStatus,
+    Status,
+    SubscriptionStatus,
+    TaskStatus,
+)
 from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.errors import Transient
 from schemas.incident import Incident, Kind, key_of
@@ -93,14 +100,14 @@ class StatusReader:
         now = datetime.fromtimestamp(self._clock(), UTC)
         present = Present.of(directory, now)  # what is gone has no trouble any more, whoever still says so
         incidents = {key: incident for key, incident in incidents.items() if present.has(incident.kind, incident.name)}
-        view = _View(self._readings, now, incidents)
+        view = _View(self._readings, now, incidents, directory)
         return Status(
             at=view.now,
             feeds=tuple(
                 view.feed(entry, origin_of(directory, entry.feed)) for _, entry in sorted(directory.feeds.items())
             ),
             subscriptions=tuple(view.subscription(entry) for _, entry in sorted(directory.grants.items())),
-            processes=tuple(processes(self._path, samples, answered, self._clock())),
+            processes=tuple(process_states(self._path, samples, answered, self._clock())),
             p50_seconds=view.latency(0.5),
             p99_seconds=view.latency(0.99),
             flows=tuple(view.flows()),
@@ -128,40 +135,14 @@ def groups(directory: Directory) -> dict[str, list[str]]:
     return wanted
 
 
-def processes(directory: Path, samples: Samples, answered: Iterable[str], now: float) -> Iterator[ProcessStatus]:
-    """The processes of a mesh: those that its supervisor entered under `run/`, and those that serve metrics."""
-    entries: dict[str, dict[str, Any]] = {}
-    for target in targets(directory):
-        entries[target.process] = {"pid": target.pid, "is_serving": True}
-    for path in sorted((directory / "run").glob("*.json")):
-        try:
-            entry = json.loads(path.read_text())
-        except (FileNotFoundError, ValueError):  # it ends, or is being written, at this moment
-            continue
-        if isinstance(entry, dict) and "pid" in entry:
-            entries[path.stem] = {**entries.get(path.stem, {}), **entry}
-    for name, entry in sorted(entries.items()):
-        is_up = entry["pid"] is not None and is_alive(entry["pid"])
-        is_silent = entry.get("is_serving") and name not in answered
-        started = _seconds_of(entry.get("started_at")) or samples.latest("process_start_time_seconds", process=name)
-        yield ProcessStatus(
-            process=name,
-            state="down" if not is_up else "silent" if is_silent else "up",
-            pid=entry["pid"],
-            restarts=int(entry.get("restarts", 0)),
-            uptime_seconds=max(0.0, now - started) if is_up and started else None,
-        )
-
-
-def _seconds_of(started_at: str | None) -> float | None:
-    return datetime.fromisoformat(started_at).timestamp() if started_at else None
-
-
 class _View:
     """The last few readings, looked at together."""
 
-    def __init__(self, readings: Sequence[_Reading], now: datetime, incidents: Mapping[str, Incident]) -> None:
+    def __init__(
+        self, readings: Sequence[_Reading], now: datetime, incidents: Mapping[str, Incident], directory: Directory
+    ) -> None:
         self.now = now
+        self._directory = directory
         self._incidents = incidents
         self._before, self._after = readings[0], readings[-1]
         asked = (reading.lags for reading in islice(readings, len(readings) - 1) if reading.lags)
@@ -209,6 +190,8 @@ class _View:
         if not grant.is_active(self.now):
             incident = None
             health, reason = OFF, f"the grant is {grant.status}" if grant.status != "ACTIVE" else "outside its validity"
+        elif held := why_held(self._directory, grant, self.now):  # what its lane said before is of no concern meanwhile
+            incident, health, reason = None, PAUSED, held
         elif incident is not None and incident.is_standstill:
             health, reason = DOWN, f"{incident.name}: {incident.reason}"
         elif samples.latest("mesh_parked", subscriber=grant.subscriber, sink=grant.sink) == 1:

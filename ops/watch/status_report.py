@@ -11,6 +11,9 @@ from schemas.incident import Incident
 
 OFF = "off"
 """The health of a subscription whose grant lets nothing flow."""
+PAUSED = "paused"
+"""The health of a subscription that a person, or quiet hours, hold: it is as it should be."""
+AS_IT_SHOULD = frozenset({OK, OFF, PAUSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +121,7 @@ class Status:
         """Whether everything is up, and moves or has nothing to do."""
         entities = (*self.feeds, *self.subscriptions, *self.flows)
         return (
-            all(entity.health in {OK, OFF} for entity in entities)
+            all(entity.health in AS_IT_SHOULD for entity in entities)
             and all(process.state == "up" for process in self.processes)
             and not any(incident.is_standstill for incident in self.incidents)
         )

@@ -16,7 +16,15 @@ from ops.command.terminal import SHANGHAI
 from ops.known_names import few
 from ops.metrics.metric import CAPTURED
 from ops.watch.health import DOWN, OK, STUCK
-from ops.watch.status_report import OFF, FeedStatus, FlowStatus, ProcessStatus, Status, SubscriptionStatus, TaskStatus
+from ops.watch.status_report import (
+    AS_IT_SHOULD,
+    FeedStatus,
+    FlowStatus,
+    ProcessStatus,
+    Status,
+    SubscriptionStatus,
+    TaskStatus,
+)
 from schemas.incident import Incident
 
 Entry = TypeVar("Entry", FeedStatus, SubscriptionStatus)
@@ -53,10 +61,10 @@ def reasons(status: Status) -> list[Text]:
     """Each reason once, with what it holds for: one parked sink is one trouble, however many grants it has."""
     concerned: dict[tuple[str, str], list[str]] = {}
     for feed in status.feeds:
-        if feed.health not in {OK, OFF}:
+        if feed.health not in AS_IT_SHOULD:
             concerned.setdefault((feed.health, feed.reason), []).append(feed.feed)
     for entry in status.subscriptions:
-        if entry.health not in {OK, OFF}:
+        if entry.health not in AS_IT_SHOULD:
             concerned.setdefault((entry.health, entry.reason), []).append(entry.grant_id)
     for flow in status.flows:
         if flow.health != OK:

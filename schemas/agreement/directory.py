@@ -17,6 +17,7 @@ from schemas.agreement.ending import Ending
 from schemas.agreement.grant import Grant, Status
 from schemas.agreement.grant_life import WAITING, Life
 from schemas.agreement.offboarding import Kind, Offboarding, key_of
+from schemas.agreement.pause import Pause, pause_key
 from schemas.agreement.subscriber import Subscriber
 from schemas.contract import Contract
 from schemas.feed import later_edition, out_topic
@@ -154,6 +155,7 @@ class Directory:
     """Agencies by code, feeds by name, subscribers by code, grants by id, anchors by fingerprint, endings by topic.
 
     `offboarded` has what left for good, by kind and name (schemas/agreement/offboarding.py).
+    `pauses` has what a person holds (schemas/agreement/pause.py).
     `resyncs` has the last request to copy a feed, or a source `<agency>.<source>`, anew: some text that differs every time.
     """
 
@@ -165,6 +167,12 @@ class Directory:
     resyncs: Mapping[str, str] = field(default_factory=dict[str, str])
     endings: Mapping[str, Ending] = field(default_factory=dict[str, Ending])
     offboarded: Mapping[str, Offboarding] = field(default_factory=dict[str, Offboarding])
+    pauses: Mapping[str, Pause] = field(default_factory=dict[str, Pause])
+
+    def pause_of(self, grant: Grant) -> Pause | None:
+        """Who holds what the grant delivers, its sink or itself; None if nobody does."""
+        sink = self.pauses.get(pause_key("sink", f"{grant.subscriber}.{grant.sink}"))
+        return sink or self.pauses.get(pause_key("grant", grant.grant_id))
 
     def left(self, kind: Kind, name: str) -> Offboarding | None:
         """Since when this has left for good; None if it has not."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.agreement.anchor import MESH
+from schemas.agreement.delivery_policy import DeliveryPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,17 +15,28 @@ class SinkConfig:
     """One sink of a subscriber: `kind` is a key of `ops.kinds.sinks.SINKS`; `options` belong to that kind.
 
     Secrets (a database's address, a webhook's signing key) are not here: `options` names them, and the process that
-    delivers finds them under `connections/sink/` of its directory or in the environment.
+    delivers finds them under `connections/sink/` of its directory or in the environment. `delivery` is as a DeliveryPolicy is
+    written.
     """
 
     name: str
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    delivery: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def is_mesh(self) -> bool:
         """Whether the subscriber is another mesh, which reads its `out` topics itself while its anchor is here."""
         return self.kind == MESH
+
+    def policy(self, subscriber: str) -> DeliveryPolicy:
+        """How fast, when and how long it is delivered to. Raises Misconfigured."""
+        return DeliveryPolicy.of(self.delivery, f"sink {subscriber}.{self.name}, delivery")
+
+    def to_json(self) -> dict[str, Any]:
+        """Its part of the record on `mesh.subscribers`."""
+        written = {"name": self.name, "kind": self.kind, "options": dict(self.options)}
+        return {**written, "delivery": dict(self.delivery)} if self.delivery else written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +57,7 @@ class Subscriber:
 
     def to_json(self) -> dict[str, Any]:
         """The record on `mesh.subscribers`."""
-        sinks = [{"name": sink.name, "kind": sink.kind, "options": dict(sink.options)} for sink in self.sinks]
+        sinks = [sink.to_json() for sink in self.sinks]
         return {"subscriber": self.subscriber, "name": self.name, "sinks": sinks, "hash_key_id": self.hash_key_id}
 
     @classmethod

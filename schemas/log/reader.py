@@ -106,6 +106,7 @@ class Reader:
         self._held: set[Partition] = set()
         self._reached = Reached()
         self._aside: set[str] = set()
+        self._unread: frozenset[str] = frozenset()
         self._is_resting = False
         self._trouble: Exception | None = None
         settings = reader_settings(kafka, group, extra)
@@ -113,8 +114,12 @@ class Reader:
         self._consumer = Consumer({**settings, **group_settings}, logger=logger)
         self.went_back: dict[str, tuple[int, int]] = {}  # topics whose target has less than was confirmed: how far each
 
-    def follow(self, topics: Collection[str]) -> None:
-        """Read exactly these topics from now on; records of others that are already here are dropped unread."""
+    def follow(self, topics: Collection[str], unread: Collection[str] = ()) -> None:
+        """Read exactly these topics from now on; records of others that are already here are dropped unread.
+
+        Of those that are `unread` the group keeps the place, and a member nothing at all.
+        """
+        self._unread = frozenset(unread)
         wanted = frozenset(topics)
         if wanted == self._topics:
             return
@@ -171,15 +176,16 @@ class Reader:
     def _resume(self) -> None:
         if self._is_resting:
             self._is_resting = False
-            self._consumer.resume([tp for tp in self._consumer.assignment() if tp.topic not in self._aside])
+            still = self._aside | self._unread
+            self._consumer.resume([tp for tp in self._consumer.assignment() if tp.topic not in still])
 
     def holds(self, batch: Batch) -> bool:
-        """Whether the batch's partition is still ours and its topic still followed."""
+        """Whether the batch's partition is still ours and its topic still read."""
         return self.owns(batch.topic, batch.partition)
 
     def owns(self, topic: str, partition: int) -> bool:
-        """Whether the partition is still ours and its topic still followed."""
-        return (topic, partition) in self._held and topic in self._topics
+        """Whether the partition is still ours and its topic still read."""
+        return (topic, partition) in self._held and topic in self._topics and topic not in self._unread
 
     @property
     def has_partitions(self) -> bool:
@@ -215,7 +221,8 @@ class Reader:
     def take_back(self, topic: str) -> None:
         """Read a topic again that was set aside."""
         self._aside.discard(topic)
-        self._consumer.resume([TopicPartition(*place) for place in self._held if place[0] == topic])
+        if topic not in self._unread:
+            self._consumer.resume([TopicPartition(*place) for place in self._held if place[0] == topic])
 
     def close(self) -> None:
         """Commit what is durable and leave the group."""
@@ -238,6 +245,7 @@ class Reader:
             assigned = []
         self._held |= {(tp.topic, tp.partition) for tp in assigned}
         consumer.incremental_assign(assigned)
+        consumer.pause([tp for tp in assigned if tp.topic in self._unread])
 
     def _begin(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
         places = [(tp.topic, tp.partition) for tp in partitions]

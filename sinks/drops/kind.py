@@ -44,5 +44,12 @@ def _copy(setup: SinkSetup, _grant: Grant, _kept: Path | None) -> Copy:
 
 
 FILES = SinkKind(
-    build=_build, options=FilesOptions, trial=_try, places=_places, copy=_copy, target="directory", batching=_batching
+    build=_build,
+    options=FilesOptions,
+    trial=_try,
+    trial_says="a probe was written and removed",
+    places=_places,
+    copy=_copy,
+    target="directory",
+    batching=_batching,
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from schemas.agreement.grant import Grant
 from sinks.copy import Copy
 from sinks.http.options import PREVIOUS_SIGNING_KEY, SIGNING_KEY, WebhookOptions
 from sinks.http.target import parse_url
-from sinks.kind import Secret, SinkKind
+from sinks.kind import Checked, Secret, SinkKind
 from sinks.sink import AnsweringSink, SinkSetup
 
 
@@ -22,6 +23,12 @@ def _try(setup: SinkSetup) -> None:
     from sinks.http.webhook import try_webhook
 
     try_webhook(setup)
+
+
+def _probe(setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Checked]:
+    from sinks.http.ping import ping
+
+    return ping(setup)
 
 
 def _copy(_setup: SinkSetup, _grant: Grant, kept: Path | None) -> Copy | None:
@@ -51,6 +58,7 @@ WEBHOOK = SinkKind(
     secrets=_SECRETS,
     check_address=_check_address,
     trial=_try,
+    probe=_probe,
     copy=_copy,
     target="receiver",
 )

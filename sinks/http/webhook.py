@@ -82,6 +82,12 @@ def judge(status: int, host: str, retry_after_seconds: float | None = None) -> M
     """What an answer means: None is success. Any 2xx is one, nothing else (SK-13)."""
     if 200 <= status < 300:
         return None
+    error = _judged(status, host, retry_after_seconds)
+    error.http_status = status
+    return error
+
+
+def _judged(status: int, host: str, retry_after_seconds: float | None) -> MeshError:
     text = f"webhook {host} answered {status}"
     if status == 429:  # too many requests: not this change's fault, so nothing else is sent either
         return Busy(text, retry_after_seconds=retry_after_seconds)
@@ -158,6 +164,11 @@ class WebhookSink:
             ids = "".join(message.message_id for message in messages).encode()
             message_id = "msg_" + hashlib.sha256(ids).hexdigest()[:32]
             body = b"[" + b",".join(message.body for message in messages) + b"]"
+        return self.post(Message(message_id=message_id, body=body))
+
+    def post(self, message: Message) -> MeshError | None:
+        """Post one body as it is, signed; what the answer means."""
+        message_id, body = message.message_id, message.body
         try:
             target = check_target(self.receiver.url, self.receiver.allowed, self._resolve)
             timestamp = int(self._now())

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -28,6 +29,7 @@ from schemas.agreement.ending import Ending
 from schemas.errors import Fenced, MeshError
 from schemas.trace import described
 from sinks.ending import Endings
+from sinks.lane.patience import Patience
 from sinks.lane.report import LaneReport
 from sinks.lane.retry import LaneStoppedError
 from sinks.lane.rewind import Rewinds
@@ -52,7 +54,10 @@ class DeliveryLane:
         standstill: Standstill,
     ) -> None:
         self.setup = setup
-        self._parts = LaneParts(report=report, rewinds=rewinds, endings=endings, standstill=standstill)
+        patience = Patience(report.name, setup.policy.retry_for_seconds)
+        self._parts = LaneParts(
+            report=report, rewinds=rewinds, endings=endings, standstill=standstill, patience=patience
+        )
         self._report = report
         self._thread = threading.Thread(target=self._run, name=f"lane {report.name}", daemon=True)
 
@@ -65,6 +70,11 @@ class DeliveryLane:
     def grants(self) -> Mapping[str, str]:
         """The topics that it delivers now with the ids of their grants; none where it is there for ends of grants alone."""
         return self._report.grants
+
+    @property
+    def open_grants(self) -> Mapping[str, str]:
+        """Those of them that are not held."""
+        return {topic: grant_id for topic, grant_id in self._report.grants.items() if topic not in self._report.held}
 
     @property
     def is_started(self) -> bool:
@@ -81,12 +91,15 @@ class DeliveryLane:
         endings: Sequence[Ending] = (),
         schemas: Mapping[str, int] | None = None,
         past: Sequence[Ending] = (),
+        held: Mapping[str, str] | None = None,
     ) -> None:
         """Deliver exactly these grants from now on: `out` topic to grant id (invariant 6); take back what those delivered.
 
-        `schemas` has the present value schema of each topic: columns that it has not are taken back as well. `past` are ends that
-        were confirmed, and are taken back again where a target was restored from a backup of before.
+        `held` are topics of these that wait, with the reason. `schemas` has the present value schema of each topic: columns that
+        it has not are taken back as well. `past` are ends that were confirmed, and are taken back again where a target was restored
+        from a backup of before.
         """
+        self._report.held = dict(held or {})
         self._report.grants = dict(grants)
         ends = self._parts.endings
         ends.due, ends.past = endings, past
@@ -115,13 +128,20 @@ class DeliveryLane:
             except Exception as error:  # noqa: BLE001 -- the last row of the table above
                 kind = type(error)
                 failures[kind] = 1 if session.has_progress else failures[kind] + 1
-                self._rest(error, failures[kind])
-            else:
-                break
+                self._rest(self._impatient(error), failures[kind])
+
+    def _impatient(self, error: Exception) -> Exception:
+        """The error, or Gone where the target was unwell for as long as it may be."""
+        if isinstance(error, MeshError) and not isinstance(error, Fenced | Gone):
+            try:
+                self._parts.patience.failed(error, time.monotonic())
+            except Gone as gone:
+                return gone
+        return error
 
     def _rest(self, error: Exception, failures: int) -> None:
         """Say what ended a session, after so many in a row that ended so; return when it is time for the next."""
-        decision = self.setup.config.retry.decide(error, failures)
+        decision = self.setup.retry.decide(error, failures)
         match error:
             case Gone():
                 self._parts.standstill.begin(error.problem)

@@ -42,14 +42,22 @@ class DeliveryObserver(Protocol):
         """Whether the lane waits for a person, or for its target to come back."""
         ...
 
+    def paused(self, *, grant_id: str, by: str) -> None:
+        """What holds a grant's delivery on purpose: `person`, `quiet hours`, or nothing."""
+        ...
+
 
 class LaneReport:
-    """One lane's. `grants` maps the `out` topics that it delivers now to the ids of their grants."""
+    """One lane's. `grants` maps the `out` topics that it delivers now to the ids of their grants.
+
+    Those that are `held` wait, for the reason that stands there: a person paused them, or it is quiet.
+    """
 
     def __init__(
         self, setup: SinkSetup, observer: DeliveryObserver, incidents: Incidents, now: Callable[[], float]
     ) -> None:
         self.grants: Mapping[str, str] = {}
+        self.held: Mapping[str, str] = {}
         self.name = f"{setup.subscriber}.{setup.sink.name}"
         self.group = f"sub.{self.name}"
         self._setup = setup
@@ -83,9 +91,8 @@ class LaneReport:
 
     def stop(self, why: str) -> None:
         """Its receiver asked never to be called again: it stands still until a person resumes it."""
-        fix = "give the sink its new address, or another signing key, and `mesh onboard` its subscriber"
-        if self.grants:
-            fix += f"; or, if the same receiver is back, `mesh grant {min(self.grants.values())} ACTIVE`"
+        fix = "give the sink its new address, or another signing key, and `mesh onboard` its subscriber; "
+        fix += f"or, if the same receiver is back, `mesh subscription resume {self.name}`"
         self._stands_still("stopped", why, fix)
 
     def _stands_still(self, state: State, why: str, fix: str) -> None:
@@ -94,6 +101,12 @@ class LaneReport:
             self._is_parked = True
             logger.error("%s: %s: %s%s", self.group, state, why, f"\n  fix: {fix}" if fix else "")
             self._tell_parked(is_parked=True)
+
+    def rests(self) -> None:
+        """Nothing is to be delivered now, so nothing stands still."""
+        for topic in list(self._standing):
+            self.flows(topic)
+        self.begun()
 
     def unpark(self) -> None:
         """It moves again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from schemas.backoff import Backoff
 from schemas.change import Batch
 from schemas.errors import MeshError, Move, Transient, asked_seconds, next_move
 from schemas.log.reader import Reader
+from sinks.lane.patience import Patience
 from sinks.lane.report import LaneReport
 from sinks.sink import Gone
 
@@ -67,29 +69,32 @@ class LaneStoppedError(Exception):
 class RetryLoop:
     """Tries what a lane does at its target until it is done, and stays in the group meanwhile. For one session."""
 
-    def __init__(self, policy: RetryPolicy, report: LaneReport, stop: threading.Event) -> None:
+    def __init__(self, policy: RetryPolicy, report: LaneReport, patience: Patience, stop: threading.Event) -> None:
         self._policy = policy
+        self._patience = patience
         self._report = report
         self._stop = stop
         self.has_progress = False
 
     def run(self, reader: Reader, act: Callable[[], Sequence[Batch]], pending: Sequence[Batch]) -> Sequence[Batch]:
-        """What `act` gives once it raises no Transient. Raises LaneStoppedError."""
+        """What `act` gives once it raises no Transient. Raises LaneStoppedError, and Gone once patience is over."""
         attempts = 0
         while True:
             try:
                 done = act()
             except Transient as error:
                 attempts += 1
+                self._patience.failed(error, time.monotonic())
                 decision = self._policy.decide(error, attempts)
                 self._report.retried()
                 self._report.behind(pending)
                 self._report.unwell(error, attempts, is_parked=decision.is_parked)
                 reader.idle(decision.wait_seconds, self._stop)
-                reader.follow(self._report.grants.keys())
+                reader.follow(self._report.grants.keys(), self._report.held)
                 if self._stop.is_set():
                     raise LaneStoppedError from None
             else:
                 self.has_progress = True
+                self._patience.succeeded()
                 self._report.unpark()
                 return done

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from schemas.agreement.delivery_policy import DeliveryPolicy
 from schemas.dead_letter import DeadLetter
 from schemas.log.kafka import Kafka
 from schemas.log.reader import NoReaderLedger, ReaderLedger
 from sinks.ending import Endings
 from sinks.kind import SinkKind
+from sinks.lane.patience import Patience
 from sinks.lane.refusals import Refusals
 from sinks.lane.report import LaneReport
 from sinks.lane.retry import RetryPolicy
@@ -38,7 +41,8 @@ class LaneConfig:
 class LaneSetup:
     """One lane's. `dead_letter` returns once the letter is durable and raises Transient otherwise.
 
-    `now` gives Unix seconds; `pause_seconds` is how long a few records wait for company.
+    `now` gives Unix seconds, which may jump; `clock` those by which everything waits, which only go forward. `policy` is what the
+    subscriber asks of its delivery; `pause_seconds` is how long a few records wait for company.
     """
 
     sink: SinkSetup
@@ -49,6 +53,17 @@ class LaneSetup:
     now: Callable[[], float]
     pause_seconds: Callable[[], float]
     ledger: ReaderLedger = field(default_factory=NoReaderLedger)
+    policy: DeliveryPolicy = field(default_factory=DeliveryPolicy)
+    clock: Callable[[], float] = time.monotonic
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """How its target is tried again: as all are, or less often or more often as its subscriber asks."""
+        longest = self.policy.retry_wait_seconds
+        if longest is None:
+            return self.config.retry
+        retry = self.config.retry
+        return replace(retry, backoff=retry.backoff.up_to(longest), parked=retry.parked.up_to(longest))
 
     @property
     def batching(self) -> BatchingPolicy:
@@ -64,5 +79,6 @@ class LaneParts:
     rewinds: Rewinds
     endings: Endings
     standstill: Standstill
+    patience: Patience
     refusals: Refusals = field(default_factory=Refusals)
     stop: threading.Event = field(default_factory=threading.Event)

@@ -1,8 +1,8 @@
 """Standstill: a lane whose receiver asked never to be called again stands until a person resumes it, restarts or not.
 
 It is kept under the lane's name with a mark of what the receiver was called by. A person resumes it by another address, key or
-option of the sink, which gives another mark, or by giving one of its grants again, which takes the record away
-(`mesh grant <id> ACTIVE`).
+option of the sink, which gives another mark, or by a word that takes the record away (`mesh subscription resume`, or giving one of
+its grants again).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from schemas.agreement.grant import Grant
 from schemas.agreement.subscriber import SinkConfig
 from schemas.contract import Contract
 from sinks.copy import Copy
-from sinks.kind import Destination, SinkKind
+from sinks.kind import Checked, Destination, SinkKind
 from sinks.postgresql.options import PostgresSinkOptions
 from sinks.sink import Sink, SinkSetup
 
@@ -24,6 +24,12 @@ def _try(setup: SinkSetup) -> None:
     from sinks.postgresql.trial import try_postgres
 
     try_postgres(setup)
+
+
+def _probe(setup: SinkSetup, grants: Sequence[Grant]) -> Iterable[Checked]:
+    from sinks.postgresql.trial import probe_postgres
+
+    return probe_postgres(setup, grants)
 
 
 def _unfit(sink: SinkConfig, grant: Grant, contract: Contract) -> Iterable[tuple[str, str]]:
@@ -61,6 +67,7 @@ POSTGRES = SinkKind(
     options=PostgresSinkOptions,
     unfit=_unfit,
     trial=_try,
+    probe=_probe,
     places=_places,
     databases=_databases,
     is_beside_source=_is_beside_source,

@@ -17,7 +17,7 @@ from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
 from tests.stage.delivering import Desk, OutFeed, delivering, directory_of
 from tests.stage.feeds import create
-from tests.stage.running_mesh import RunningMesh, contract, database
+from tests.stage.running_mesh import RunningMesh, contract, database, run
 from tests.stage.until import until, until_none
 from tests.stage.webhooks import KINDS, SECRET, Endpoint, append, person
 
@@ -64,7 +64,7 @@ def test_a_restart_of_delivery_asks_a_receiver_that_is_gone_no_more(
             with restarted(kafka, feed, topic, endpoint.url) as desk:
                 incident = until(lambda desk=desk: stopped(desk), 60, "it stands still, and says so")
                 assert "410" in incident.reason
-                assert f"`mesh grant {feed.grant.grant.grant_id} ACTIVE`" in incident.fix
+                assert f"`mesh subscription resume {feed.subscriber}.main`" in incident.fix
                 assert desk.watch.parked_lanes[feed.subscriber] is True
                 began = time.monotonic()
                 until(lambda began=began: time.monotonic() > began + 1.5, 10, "a while, as a parked lane never waits")
@@ -107,9 +107,9 @@ def test_what_the_incident_says_resumes_a_receiver_that_is_back_or_has_moved(
             assert mesh.run("onboard", mesh.folder, "--wait", "0").status == 0
             told = until(incident, 60, "the sink stops")
             command = told["fix"].split("`")[3]
-            assert command == f"mesh grant {subscriber}.{feed} ACTIVE"
+            assert command == f"mesh subscription resume {sink}"
             endpoint.answer = lambda _body: 200
-            assert mesh.run(*command.split()[1:]).status == 0
+            assert run(*command.split()[1:], "--dir", mesh.directory).status == 0
             until(lambda: sorted(endpoint.ids()) == list(range(1, 11)), 60, "the receiver is back, and gets all")
             until_none(incident, 30, "nothing stands still")
 

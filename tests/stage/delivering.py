@@ -27,6 +27,7 @@ from schemas.wire.codec import Codec
 from schemas.wire.envelope import key_schema, value_schema
 from sinks.deliver import Delivery, DeliveryPorts, SinkSources
 from sinks.lane.retry import RetryPolicy
+from sinks.lane.rewind import Replays
 from sinks.lane.setup import LaneConfig
 from sinks.lane.standstill import MemoryStandstills, Standstills
 
@@ -170,6 +171,7 @@ class Watch:
         self.lags: dict[str, float] = {}
         self.retries: dict[str, int] = {}
         self.parked_lanes: dict[str, bool] = {}
+        self.paused_grants: dict[str, str] = {}
 
     def delivered(self, *, grant_id: str, count: int, size_bytes: int, latencies_seconds: Sequence[float]) -> None:
         assert size_bytes > 0
@@ -187,6 +189,9 @@ class Watch:
 
     def parked(self, *, subscriber: str, sink: str, is_parked: bool) -> None:
         self.parked_lanes[subscriber] = is_parked
+
+    def paused(self, *, grant_id: str, by: str) -> None:
+        self.paused_grants[grant_id] = by
 
 
 _AGAIN = Backoff(first_seconds=0.05, longest_seconds=0.3, jitter=0)
@@ -239,6 +244,8 @@ def delivering(
     dead_letter: Callable[[DeadLetter], None] | None = None,
     reader_settings: Mapping[str, str] | None = None,
     standstills: Standstills | None = None,
+    now: Callable[[], float] = time.time,
+    replays: Replays | None = None,
 ) -> Iterator[Desk]:
     """Run a Delivery in a thread; it must end in time and without an error."""
     desk = Desk(directory, Watch(), [], threading.Event(), MemoryIncidents())
@@ -262,7 +269,9 @@ def delivering(
             observer=desk.watch,
             incidents=desk.incidents,
             standstills=standstills or MemoryStandstills(),
+            replays=replays,
         ),
+        now=now,
         config=replace(QUICK, reader_settings=reader_settings or {}),
     )
     failures: list[BaseException] = []

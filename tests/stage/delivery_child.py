@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -86,6 +87,7 @@ def main() -> None:
         "mysql": SinkKind(build=killing(build_mysql), batching=lambda _setup: BatchingPolicy(records_max=400)),
         "files": SinkKind(build=killing(build_files), batching=files_batching),
         "live": SINKS["live"],
+        "webhook": SINKS["webhook"],
     }
     options = wanted.get("options") or ({"every_seconds": 0.1} if wanted["kind"] == "files" else {})
     directory = directory_of({feed.subscriber: SinkConfig(name="main", kind=wanted["kind"], options=options)}, feed)
@@ -96,8 +98,9 @@ def main() -> None:
         kafka=Kafka.of(wanted["kafka"]),
         sinks=SinkSources(
             kinds=kinds,
-            address_of=lambda _owner, _name: wanted["address"],
+            address_of=lambda _owner, name: wanted.get("secrets", {}).get(name, wanted["address"]),
             schema_of=feed.schemas.__getitem__,
+            networks=[ip_network("127.0.0.0/8")],
         ),
         ports=DeliveryPorts(
             dead_letter=lambda letter: sys.exit(f"unexpected dead letter: {letter.reason}"), observer=Watch()

@@ -15,9 +15,10 @@ from schemas.agreement.anchor import Anchor
 from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.agreement.ending import Ending
 from schemas.agreement.offboarding import Offboarding
+from schemas.agreement.pause import Pause
 from schemas.agreement.subscriber import Subscriber
 from schemas.errors import Transient
-from schemas.feed import AGENCIES, ANCHORS, CONTRACTS, ENDINGS, GRANTS, OFFBOARDED, RESYNCS, SUBSCRIBERS
+from schemas.feed import AGENCIES, ANCHORS, CONTRACTS, ENDINGS, GRANTS, OFFBOARDED, PAUSES, RESYNCS, SUBSCRIBERS
 from schemas.log.control.records import (
     HEARING_ANSWER_SECONDS,
     PASSING,
@@ -32,7 +33,7 @@ from schemas.trace import described
 
 log = logging.getLogger(__name__)
 
-FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS, RESYNCS, ENDINGS, OFFBOARDED)
+FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS, RESYNCS, ENDINGS, OFFBOARDED, PAUSES)
 HEARING_EVERY_SECONDS = 5.0
 FETCH_WAIT_MS = 500
 """News comes at once however long it is. Seven processes that ask twenty times a second cost a broker at rest a tenth of a core."""
@@ -52,6 +53,7 @@ class DirectoryFold:
         ANCHORS: Anchor.from_json,
         ENDINGS: Ending.from_json,
         OFFBOARDED: Offboarding.from_json,
+        PAUSES: Pause.from_json,
         RESYNCS: lambda record: str(record["request"]),
     }
 
@@ -79,6 +81,7 @@ class DirectoryFold:
             resyncs=dict(self._entries[RESYNCS]),
             endings=dict(self._entries[ENDINGS]),
             offboarded=dict(self._entries[OFFBOARDED]),
+            pauses=dict(self._entries[PAUSES]),
         )
 
 

@@ -4,7 +4,7 @@
 |------------|-------------------------|-----------------------------------------------------------------|
 | `registry` | its own topic, control topics | its own topic, which it makes                                     |
 | `capture`  | every topic             | feeds, dead letters, `mesh.capture`, slots given back, incidents, ledger |
-| `streams`  | every topic             | `out.…`, dead letters, `mesh.egress`, corrections, incidents, ledger |
+| `streams`  | every topic             | `out.…`, dead letters and what became of them, `mesh.egress`, corrections, incidents, ledger |
 | `flows`    | every topic             | feeds, dead letters, the flows' own topics, incidents             |
 | `delivery` | `out.…`, control topics | dead letters, endings, requests, incidents, ledger; and rights of subscribers |
 | `console`  | every topic             | incidents, ledger                                               |
@@ -43,6 +43,7 @@ from schemas.feed import (
     FLOW_STATE,
     INCIDENTS,
     LEDGER,
+    LETTERS,
     OBJECTIONS,
     OFFBOARDED,
     REGISTRY,
@@ -84,7 +85,7 @@ HOPS: Mapping[str, HopRights] = {
     ),
     "streams": HopRights(
         reads=(ALL,),
-        writes=("out.", "dlq.", EGRESS, INCIDENTS, LEDGER, OBJECTIONS, AUDIT),
+        writes=("out.", "dlq.", EGRESS, LETTERS, INCIDENTS, LEDGER, OBJECTIONS, AUDIT),
         transactions=(AUDIT,),
     ),
     "flows": HopRights(

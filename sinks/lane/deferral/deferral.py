@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from schemas.change import Batch
 from schemas.errors import Rejected
 from schemas.log.reader import Reader
+from sinks.lane.dead_letters import ONCE, Tries
 from sinks.lane.deferral.bisection import RefusedRun, bisect
 from sinks.lane.deferral.paused_topics import PausedTopics
 from sinks.lane.deferral.redelivery import Redelivery
@@ -37,14 +38,14 @@ class Deferral:
         sink: Sink,
         report: LaneReport,
         write: Callable[[Sequence[Batch]], None],
-        dead_letter: Callable[[Batch, Rejected], None],
+        dead_letter: Callable[[Batch, Rejected, Tries], None],
     ) -> None:
         self._reader = reader
         self._report = report
         self._write_all = write
         self._keep_letter = dead_letter
         self._refusals = Refusals()
-        self._paused = PausedTopics(reader=reader, report=report, policy=setup.config.retry, now=setup.now)
+        self._paused = PausedTopics(reader=reader, report=report, policy=setup.retry, now=setup.clock)
         self._redelivery = Redelivery(
             setup, reader=reader, sink=sink, report=report, write=write, dead_letter=self._dead_letter
         )
@@ -136,9 +137,9 @@ class Deferral:
             if self._paused.taken(batch.topic) and batch.topic not in self._redelivery.changes.topics():
                 self._report.flows(batch.topic)
 
-    def _dead_letter(self, batch: Batch, error: Rejected) -> None:
+    def _dead_letter(self, batch: Batch, error: Rejected, tries: Tries = ONCE) -> None:
         broken = self._refusals.count(batch.topic, error, self._report.grant_of(batch.topic))
         if broken is not None:
             self._refusals.taken(batch.topic)
             raise TopicTrouble(batch.topic, broken)
-        self._keep_letter(batch, error)
+        self._keep_letter(batch, error, tries)

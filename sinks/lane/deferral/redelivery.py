@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Sequence
 from schemas.change import Batch, Partition, Record
 from schemas.errors import Rejected
 from schemas.log.reader import Reader
+from sinks.lane.dead_letters import Tries
 from sinks.lane.deferral.bisection import RefusedRun, bisect
 from sinks.lane.deferral.deferred_changes import DeferredChanges
 from sinks.lane.report import LaneReport
@@ -28,10 +29,11 @@ class Redelivery:
         sink: Sink,
         report: LaneReport,
         write: Callable[[Sequence[Batch]], None],
-        dead_letter: Callable[[Batch, Rejected], None],
+        dead_letter: Callable[[Batch, Rejected, Tries], None],
     ) -> None:
         self._config = setup.config
-        self._now = setup.now
+        self._now = setup.clock
+        self._unix = setup.now
         self._reader = reader
         self._sink = sink
         self._report = report
@@ -121,7 +123,8 @@ class Redelivery:
             # What it waits for may still be on its way; but not for ever.
             if self._now() < wait.since + (within if self._caught_up_at > wait.since else 10 * within):
                 return
-        self._dead_letter(batch, error)
+        first_at = self._unix() - (self._now() - wait.since)
+        self._dead_letter(batch, error, Tries(self._attempts, first_at))
         self.changes.remove(batch)
         self.changes.begin_anew(batch, self._now())
 

@@ -17,7 +17,7 @@ delivery, and before every request it is asked anew whether the grant still stan
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -26,9 +26,10 @@ from typing import Any
 from schemas.change import Batch
 from schemas.errors import MeshError, Move, Rejected, next_move
 from schemas.log.reader import Reader
-from sinks.lane.dead_letters import DeadLetters
+from sinks.lane.dead_letters import DeadLetters, Tries
 from sinks.lane.dispatch.buffer import KeyOrderedBuffer
 from sinks.lane.dispatch.buffered import BufferedChange
+from sinks.lane.pace import Pace
 from sinks.lane.retry import RetryLoop
 from sinks.lane.setup import LaneParts, LaneSetup
 from sinks.sink import AnsweringSink, Busy, Gone, OfferingSink
@@ -58,6 +59,7 @@ class Dispatch:
         self._now = setup.now
         self._ledger = setup.ledger
         self._report = parts.report
+        self._held = parts.report.held  # others end the session, which first hears the answers that are out
         self._refusals = parts.refusals
         self._endings = parts.endings
         self._stop = parts.stop
@@ -70,18 +72,21 @@ class Dispatch:
         self._under_way: dict[Answer, list[BufferedChange]] = {}
         self._answers = SimpleQueue[Answer]()
         self._pool = ThreadPoolExecutor(sink.terms.concurrency, thread_name_prefix=f"send {parts.report.name}")
+        self._pace = Pace(setup.policy.changes_per_second)
+        self._patience = parts.patience
+        self._retry = setup.retry
         self._is_full = False
         self._told_at = 0.0
 
-    def run(self) -> None:
-        """Deliver until the lane is stopped. Raises what is not the receiver's: Fenced, ContractBroken for a gap, Gone."""
+    def run(self, goes_on: Callable[[], bool]) -> None:
+        """Deliver while the lane's session goes on. Raises what is not the receiver's: Fenced, ContractBroken for a gap, Gone."""
         try:
-            while not self._stop.is_set():
-                self._reader.follow(self._report.grants.keys())
+            while goes_on():
+                self._reader.follow(self._report.grants.keys(), self._held)
                 self._collect(GLANCE_SECONDS if self._under_way else 0.0)
                 if self._buffer.keep(self._is_ours):
                     self._withdraw()
-                self._endings.look(self._sink, self._now())
+                self._endings.look(self._sink, self._now(), time.monotonic())
                 self._send()
                 self._confirm()
                 self._tell()
@@ -94,7 +99,8 @@ class Dispatch:
         return topic in self._report.grants and self._reader.owns(topic, partition)
 
     def _read(self) -> None:
-        quiet = min(self._config.poll_seconds, self._buffer.wait_seconds(time.monotonic()))
+        now = time.monotonic()
+        quiet = min(self._config.poll_seconds, max(self._buffer.wait_seconds(now), self._pace.wait_seconds(now)))
         within = 0.0 if self._under_way else quiet
         count, size = self._buffer.count, self._buffer.size_bytes
         share = 0.5 if self._is_full else 1.0  # once full, room is made before more is read
@@ -112,9 +118,7 @@ class Dispatch:
 
     def _send(self) -> None:
         terms = self._sink.terms
-        while len(self._under_way) < terms.concurrency and (
-            run := self._buffer.take(time.monotonic(), terms.batch_max)
-        ):
+        while len(self._under_way) < terms.concurrency and (run := self._take(terms.batch_max)):
             messages = []
             for entry in run:
                 try:
@@ -131,6 +135,15 @@ class Dispatch:
                 answer = self._ask(run, messages)
                 self._under_way[answer] = run
                 answer.add_done_callback(self._answers.put)
+
+    def _take(self, count_max: int) -> list[BufferedChange]:
+        """The next changes to send in one request, as far as order and the subscriber's pace allow; tries count, too."""
+        now = time.monotonic()
+        if not (allowed := self._pace.allowed(now)):
+            return []
+        run = self._buffer.take(now, min(count_max, allowed))
+        self._pace.spend(len(run))
+        return run
 
     def _ask(self, run: list[BufferedChange], messages: list[Any]) -> Answer:
         if self._offering is None:
@@ -167,12 +180,13 @@ class Dispatch:
                     raise error
                 case Rejected():
                     if len(run) == 1:
-                        self._dead_letter(run[0], error)
+                        self._dead_letter(run[0], error, run[0].failures + 1)
                     self._buffer.apart(run)
                 case _:
                     self._failed(run, error, now)
         if taken:
             self._retries.has_progress = True
+            self._patience.succeeded()
             self._refusals.taken(self._report.group)
             self._ledger.delivered(taken)
             self._report.delivered(taken)
@@ -184,19 +198,26 @@ class Dispatch:
             self._buffer.breaker.pause(now + (error.retry_after_seconds or 0.0))
         for entry in self._buffer.failed(run, error, now):
             times = f"{error.problem}, {entry.failures} times, while other changes were taken"
-            self._dead_letter(entry, Rejected("tries_used_up", times))
+            used_up = Rejected("tries_used_up", times)
+            used_up.http_status = error.http_status
+            self._dead_letter(entry, used_up, entry.failures)
         refuses_us = next_move(error) is Move.STOP and self._buffer.breaker.is_open
         attempts = self._buffer.breaker.attempts
-        is_parked = refuses_us or attempts >= self._config.retry.parked_after_attempts
+        is_parked = refuses_us or attempts >= self._retry.parked_after_attempts
+        if self._buffer.breaker.is_open:
+            self._patience.failed(error, now)
         self._report.unwell(error, attempts, is_parked=is_parked)
 
-    def _dead_letter(self, entry: BufferedChange, error: Rejected) -> None:
+    def _dead_letter(self, entry: BufferedChange, error: Rejected, attempts: int = 1) -> None:
         if entry.partition.is_gone:
             return
         grant_id = self._report.grant_of(entry.partition.topic)
         if (broken := self._refusals.count(self._report.group, error, grant_id)) is not None:
             raise broken
-        self._dead_letters.keep(entry.batch, error)  # Invariant 3: awaited before the offset moves.
+        first_at = self._now() - max(0.0, time.monotonic() - entry.first_tried_at)
+        self._dead_letters.keep(
+            entry.batch, error, Tries(attempts, first_at)
+        )  # Invariant 3: awaited before the offset moves.
         self._buffer.settle(entry)
 
     def _confirm(self) -> None:

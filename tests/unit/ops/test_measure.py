@@ -71,6 +71,7 @@ def report_everything(exporter: Exporter) -> None:
     delivery.retried("tax", "main")
     delivery.lag("tax.police.resident", 1.5)
     delivery.parked("tax", "main", True)
+    delivery.paused("tax.police.resident", "person")
     CountedIncidents(MemoryIncidents(), exporter).begin("sink", "tax.main", state="parked", reason="it is away")
 
 
