@@ -19,7 +19,7 @@ from sinks.sink import NotYet, TopicTrouble
 from sinks.table.fault import BUSY_WITHIN_SECONDS, FaultPlace, Undefined
 
 _UNWELL = frozenset({"08", "53", "57", "58", "26", "72"})
-_UNWELL_STATES = frozenset({"XX000", "25006", "25P03", "42P05"})
+_UNWELL_STATES = frozenset({"XX000", "25006", "25P03", "25P04", "42P05"})
 _BUSY = frozenset({"55P03", "55006", "57014"})
 _EARLY = frozenset({"23503", "23505", "23P01", "23001"})
 _ROW = frozenset({"22", "23", "21", "27", "38", "39", "44", "54", "P0"})

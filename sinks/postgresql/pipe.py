@@ -22,6 +22,8 @@ from sinks.table.fault import FaultPlace
 
 ANSWER_WITHIN_SECONDS = 120.0
 CONNECT_WITHIN_SECONDS = 10
+_BOUNDS_TRANSACTIONS = 170_000
+"""From this version on PostgreSQL ends a transaction that takes too long, also one that waits for its client."""
 _SETTINGS = {
     "DateStyle": "ISO",
     "TimeZone": "UTC",
@@ -207,6 +209,9 @@ class Pipe:
             raise _connect_error(error, self._subscriber) from None
         if not self._is_pooled:
             self._is_pooled = self._connection.execute("SHOW enable_seqscan").fetchone() != ("off",)
+        if not self._is_pooled and self._connection.info.server_version >= _BOUNDS_TRANSACTIONS:
+            # A process that is stopped in the middle of one, and stays connected, would keep its successor out for ever.
+            self._connection.execute(f"SET transaction_timeout = '{ANSWER_WITHIN_SECONDS:.0f}s'".encode())
         return self._connection
 
     def _lost(self, error: psycopg.Error, topic: str = "") -> MeshError:

@@ -29,9 +29,10 @@ DEATHS = ("before", "half", "within", "after")
 
 @contextmanager
 def child(
-    kafka: Kafka, subscriber: str, kind: str, address: str, death: Any = None
+    kafka: Kafka, subscriber: str, kind: str, address: str, death: Any = None, **more: Any
 ) -> Iterator[subprocess.Popen[bytes]]:
     wanted = {"kafka": kafka.environment(), "subscriber": subscriber, "kind": kind, "address": address, "death": death}
+    wanted |= more
     process = subprocess.Popen([sys.executable, str(CHILD), json.dumps(wanted)])
     try:
         yield process

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from ops.kinds.sinks import SINKS
 from schemas.agreement.subscriber import SinkConfig
 from schemas.change import Batch, Partition
+from schemas.errors import Misconfigured
 from schemas.log.kafka import Kafka
 from sinks.deliver import Delivery, DeliveryPorts, SinkSources
 from sinks.drops.files import build_files, files_batching
@@ -73,6 +74,14 @@ class Killer:
 
 def main() -> None:
     wanted = json.loads(sys.argv[1])
+
+    def address_of(_owner: str, name: str) -> str:
+        if "." in name and name not in wanted.get("secrets", {}):
+            if "secrets" in wanted:
+                raise Misconfigured(name, "is not there", fix="give it")
+            return wanted["address"]
+        return wanted.get("secrets", {}).get(name, wanted["address"])
+
     feed = OutFeed(wanted["subscriber"], "police.person")
 
     def killing(build: object) -> object:
@@ -98,7 +107,7 @@ def main() -> None:
         kafka=Kafka.of(wanted["kafka"]),
         sinks=SinkSources(
             kinds=kinds,
-            address_of=lambda _owner, name: wanted.get("secrets", {}).get(name, wanted["address"]),
+            address_of=address_of,
             schema_of=feed.schemas.__getitem__,
             networks=[ip_network("127.0.0.0/8")],
         ),

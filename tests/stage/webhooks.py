@@ -32,12 +32,13 @@ KINDS = {"webhook": SinkKind(build=build_webhook)}
 class Endpoint:
     """Answers as `answer` says, by the parsed body: a status, or None to close the connection without a word.
 
-    `came` has (monotonic time, body) of each request as it arrives, `taken` the bodies answered 2xx.
+    `came` has (monotonic time, body) of each request as it arrives, `sent` its id and body, `taken` the bodies answered 2xx.
     """
 
     def __init__(self) -> None:
         self.came: list[tuple[float, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.sent: list[tuple[str, Any]] = []
         self.taken: list[Any] = []
         self.answer: Callable[[Any], int | None] = lambda _body: 200
         self.secrets = [SECRET]
@@ -51,6 +52,7 @@ class Endpoint:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 body = Webhook(endpoint.secrets[0]).verify(raw, headers)
                 endpoint.headers.append(headers)
+                endpoint.sent.append((headers["webhook-id"], body))
                 endpoint.came.append((time.monotonic(), body))
                 status = endpoint.answer(body)
                 if status is None:

@@ -35,6 +35,7 @@ class KeyOrderedBuffer:
         self._queues = KeyQueues()
         self._settled_count = 0
         self._busy = 0
+        self._ticket = 0
         self.breaker = CircuitBreaker()
         self.count = 0
         self.size_bytes = 0
@@ -51,7 +52,8 @@ class KeyOrderedBuffer:
             if record.offset < partition.end:
                 continue
             partition.end = record.offset + 1
-            entry = BufferedChange(record, partition)
+            self._ticket += 1
+            entry = BufferedChange(record, partition, self._ticket)
             partition.order.append(entry)
             if record.value is None:  # what compaction left of a removal says nothing
                 entry.is_settled = True

@@ -14,10 +14,11 @@ KeyOf = tuple[str, int, bytes]
 
 @dataclass(slots=True, eq=False)
 class BufferedChange:
-    """One change. `tries` are those that count against it, `failures` all."""
+    """One change. `ticket` counts them as they come; `tries` are those that count against it, `failures` all."""
 
     record: Record
     partition: BufferedPartition
+    ticket: int = 0
     tries: int = 0
     failures: int = 0
     first_tried_at: float = math.inf

@@ -20,11 +20,15 @@ class _Queue:
 
 
 class KeyQueues:
-    """The queues of a buffer. Every run that was taken is released once its answer is known."""
+    """The queues of a buffer. Every run that was taken is released once its answer is known.
+
+    Of the keys that may go, the one goes first whose change came first: so that what is settled out of order, and would be sent
+    again if the process ended now, is what is out or waits, and not the whole buffer.
+    """
 
     def __init__(self) -> None:
         self._queues: dict[KeyOf, _Queue] = {}
-        self._ready: deque[KeyOf] = deque()
+        self._ready: list[tuple[int, KeyOf]] = []
         self._delayed: list[tuple[float, int, KeyOf]] = []
         self._ticket = 0
 
@@ -42,7 +46,7 @@ class KeyQueues:
                 queue = self._queues[key] = _Queue()
             queue.entries.append(entry)
             if len(queue.entries) == 1 and not queue.is_busy:
-                self._ready.append(key)
+                self._let_go(key)
 
     def take(self, count_max: int, *, is_probe: bool) -> list[BufferedChange]:
         """The next changes for one request, of one key alone for a probe; none while all that is left waits."""
@@ -52,7 +56,7 @@ class KeyQueues:
             goes_alone = first.is_alone or first.is_barrier
             if run and goes_alone:
                 break
-            self._ready.popleft()
+            heapq.heappop(self._ready)
             queue.is_busy = True
             run.append(queue.entries.popleft())
             if goes_alone:
@@ -76,7 +80,7 @@ class KeyQueues:
                 self._ticket += 1
                 heapq.heappush(self._delayed, (due[key], self._ticket, key))
             else:
-                self._ready.append(key)
+                self._let_go(key)
 
     def drop(self, topic: str, partition: int) -> Collection[KeyOf]:
         """Forget the keys of a partition; which they were."""
@@ -88,12 +92,12 @@ class KeyQueues:
     def wake(self, now: float) -> None:
         """Let the keys go whose time has come."""
         while self._delayed and self._delayed[0][0] <= now:
-            self._ready.append(heapq.heappop(self._delayed)[2])
+            self._let_go(heapq.heappop(self._delayed)[2])
 
     def wake_one(self) -> None:
         """Let one key go, whatever its time: a probe needs one."""
         if not self._ready and self._delayed:
-            self._ready.append(heapq.heappop(self._delayed)[2])
+            self._let_go(heapq.heappop(self._delayed)[2])
 
     def excuse(self) -> None:
         """Let all keys go but those whose own tries are counted: what failed through the receiver's fault waits no longer."""
@@ -103,7 +107,7 @@ class KeyQueues:
             if queue is not None and queue.entries and queue.entries[0].tries:
                 heapq.heappush(self._delayed, entry)
             elif queue is not None:
-                self._ready.append(entry[2])
+                self._let_go(entry[2])
 
     def due_at(self, now: float) -> float:
         """When the next key may go; infinite when none waits for a time."""
@@ -118,8 +122,12 @@ class KeyQueues:
 
     def _next_ready(self) -> _Queue | None:
         while self._ready:
-            queue = self._queues.get(self._ready[0])
+            queue = self._queues.get(self._ready[0][1])
             if queue is not None and not queue.is_busy and queue.entries:
                 return queue
-            self._ready.popleft()
+            heapq.heappop(self._ready)
         return None
+
+    def _let_go(self, key: KeyOf) -> None:
+        if (queue := self._queues.get(key)) is not None and queue.entries:
+            heapq.heappush(self._ready, (queue.entries[0].ticket, key))

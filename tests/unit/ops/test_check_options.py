@@ -121,3 +121,41 @@ def test_every_folder_of_the_example_city_has_options_that_are_read() -> None:
     for path in city.rglob("subscriber.yaml"):
         for sink in yaml.safe_load(path.read_text())["sinks"]:
             assert read(SINKS[sink["kind"]].options, sink.get("options") or {}, str(path))
+
+
+def limited(folder: Path, kind: str, line: str) -> Path:
+    sink = f"  - name: main\n    kind: {kind}\n    connection: ${{X}}\n    delivery:\n      {line}\n"
+    text = f"subscriber: customs\nname: 关\nsinks:\n{sink}"
+    (folder / "subscriber.yaml").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "fix"),
+    [
+        ("change_per_second: 5", "there is no", "changes_per_second?"),
+        ("changes_per_second: -1", "is not a number", "0.1 or more"),
+        ("quiet: 22:00-06:00pm", "is not two times", '"22:00-06:00"'),
+        ("retry_dead_letters: {every_seconds: 5}", "has no reasons", "reasons: [sql_23514]"),
+    ],
+)
+def test_a_wrong_limit_of_a_delivery_is_refused_on_its_line(tmp_path: Path, line: str, message: str, fix: str) -> None:
+    [problem] = check(limited(tmp_path, "postgres", line)).errors
+    assert (problem.file, problem.line) == ("subscriber.yaml", 8)
+    assert message in problem.message
+    assert fix in problem.fix
+
+
+def test_a_limit_is_put_into_words_and_reaches_the_subscriber(tmp_path: Path) -> None:
+    folder = limited(tmp_path, "postgres", 'quiet: "22:00-06:00"')
+    report = check(folder)
+    assert report.is_ok
+    [told] = report.limits
+    assert told.startswith("customs.main: nothing is delivered from 22:00-06:00 of Asia/Shanghai")
+    [sink] = load(folder).subscribers[0].subscriber.sinks
+    assert sink.delivery == {"quiet": "22:00-06:00"}
+
+
+def test_a_limit_of_what_is_not_delivered_to_is_refused(tmp_path: Path) -> None:
+    errors = check(limited(tmp_path, "mesh", "changes_per_second: 5")).errors
+    assert any("reads its topics itself" in problem.message for problem in errors)
