@@ -79,7 +79,7 @@ def resume(
     found = [named(directory, name) for name in names]
     if not is_gap_accepted:
         for each in found:
-            _refuse_gap(each, directory.pauses.get(each.key), now or datetime.now(UTC))
+            refuse_gap(each, directory.pauses.get(each.key), now or datetime.now(UTC))
     with closing(Log(settings.kafka, client_id="mesh-subscription", linger_ms=0)) as log:
         for each in found:
             log.append(PAUSES, each.key.encode(), None)
@@ -90,7 +90,7 @@ def resume(
     return Held(names=names, is_paused=False, reason=reason, still=still)
 
 
-def _refuse_gap(resumed: Named, pause: Pause | None, now: datetime) -> None:
+def refuse_gap(resumed: Named, pause: Pause | None, now: datetime) -> None:
     """What was removed before anybody read that it was would stay at the subscriber, and nobody would notice (invariant 9)."""
     if pause is None or now - pause.since < timedelta(days=READABLE_DAYS):
         return
