@@ -100,13 +100,12 @@ class Reader:
         self._ledger = NoReaderLedger() if ledger is None else ledger  # one that is empty yet is false
         self._starts_of = starts_of
         self._has_headers = has_headers
-        self._topics: frozenset[str] = frozenset()
+        self._topics = self._unread = frozenset[str]()
         self._commit_at = 0.0
         self._stash: list[Message] = []
         self._held: set[Partition] = set()
         self._reached = Reached()
         self._aside: set[str] = set()
-        self._unread: frozenset[str] = frozenset()
         self._is_resting = False
         self._trouble: Exception | None = None
         settings = reader_settings(kafka, group, extra)
@@ -115,10 +114,7 @@ class Reader:
         self.went_back: dict[str, tuple[int, int]] = {}  # topics whose target has less than was confirmed: how far each
 
     def follow(self, topics: Collection[str], unread: Collection[str] = ()) -> None:
-        """Read exactly these topics from now on; records of others that are already here are dropped unread.
-
-        Of those that are `unread` the group keeps the place, and a member nothing at all.
-        """
+        """Read exactly these topics from now on, and of those that are `unread` keep the place; other records here are dropped."""
         self._unread = frozenset(unread)
         wanted = frozenset(topics)
         if wanted == self._topics:
@@ -221,8 +217,7 @@ class Reader:
     def take_back(self, topic: str) -> None:
         """Read a topic again that was set aside."""
         self._aside.discard(topic)
-        if topic not in self._unread:
-            self._consumer.resume([TopicPartition(*place) for place in self._held if place[0] == topic])
+        self._consumer.resume([TopicPartition(*place) for place in self._held if place[0] == topic not in self._unread])
 
     def close(self) -> None:
         """Commit what is durable and leave the group."""
