@@ -15,6 +15,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
+from ops.audit.audited_log import AuditedLog
+from ops.audit.refused import refusals_told
 from ops.redelivery.again import DURABLE_WITHIN_SECONDS
 from ops.redelivery.letter import DROPPED, Choice, Letter, boxes, letters, owner_of
 from ops.settings import Settings
@@ -24,7 +26,6 @@ from schemas.errors import Misconfigured, Rejected
 from schemas.feed import LETTERS
 from schemas.log.control.follower import read_directory
 from schemas.log.control.records import publish
-from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 from schemas.wire.codec import Codec
 
@@ -120,29 +121,38 @@ def shown(settings: Settings, name: str, *, reveal: bool) -> dict[str, Any]:
     return told
 
 
+@refusals_told("dlq drop")
 def drop(settings: Settings, chosen: Choice, *, dry_run: bool, progress: Progress = lambda _done, _of: None) -> Outcome:
     """Settle letters without delivering them; they stay on their topics, as a proof."""
     outcome = Outcome(is_dry=dry_run)
     named: set[str] = set()
-    with closing(Log(settings.kafka, client_id="mesh-dlq")) as log:
+    with closing(AuditedLog(settings.kafka, client_id="mesh-dlq")) as log:
         for box in boxes(settings, chosen.owners):
-            before, (low, end) = outcome.counts[DROPPED], box.bounds()
+            low, end = box.bounds()
+            run: dict[str, str] = {}
             for letter in box.read(low, end):
                 named |= {letter.name} & chosen.single
                 if not chosen.takes(letter):
                     continue
                 outcome.count(letter, DROPPED)
-                if not dry_run:
-                    publish(log.append, LETTERS, letter.name, {"letter": letter.name, "state": DROPPED})
-                    if outcome.counts[DROPPED] % RUN_MAX == 0:
-                        log.flush(DURABLE_WITHIN_SECONDS)
-                        progress(letter.offset - low, end - low)
-            if not dry_run and (count := outcome.counts[DROPPED] - before):
-                its = [name for name in outcome.states if owner_of(name) == box.owner][:RUN_MAX]
-                audit(log.append, "dlq drop", box.owner, count=count, reason=chosen.cause, letters=its[:100])
-        log.flush(DURABLE_WITHIN_SECONDS)
+                run[letter.name] = DROPPED
+                if len(run) == RUN_MAX:
+                    settle(log, "dlq drop", box.owner, {} if dry_run else run)
+                    progress(letter.offset - low, end - low)
+                    run = {}
+            settle(log, "dlq drop", box.owner, {} if dry_run else run)
     missing(chosen.single, named)
     return outcome
+
+
+def settle(log: AuditedLog, what: str, owner: str, states: Mapping[str, str], **details: Any) -> None:
+    """Say what became of some letters, and in the same transaction who did it; durable on return. Raises Transient."""
+    if not states:
+        return
+    for name, state in states.items():
+        publish(log.append, LETTERS, name, {"letter": name, "state": state})
+    audit(log.append, what, owner, count=len(states), letters=list(states), **details)
+    log.flush(DURABLE_WITHIN_SECONDS)
 
 
 def missing(wanted: frozenset[str], found: set[str]) -> None:

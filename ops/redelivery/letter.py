@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ops.audit.refused import refusals_told
 from ops.settings import Settings
 from schemas.agreement.directory import Directory
 from schemas.change import Record
@@ -179,6 +178,11 @@ class Choice:
     single: frozenset[str]
     whole: frozenset[str]
     cause: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What was named, for the audit."""
+        return ", ".join([*sorted(self.single)[:10], *sorted(self.whole)])
 
     @property
     def owners(self) -> list[str]:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 
+from ops.audit.refused import note
 from ops.redelivery.again import Past, append_again
 from ops.redelivery.newest import Moments, Newest
 from ops.settings import Settings
 from ops.show.tail import View
-from ops.trust.audit import audit
 from schemas.agreement.directory import Directory, GrantEntry
 from schemas.change import Record
 from schemas.errors import Misconfigured, Rejected
@@ -52,7 +52,7 @@ def replay_key(settings: Settings, directory: Directory, entry: GrantEntry, text
             with closing(Log(settings.kafka, client_id="mesh-replay")) as log:
                 # The key may be a person's: the audit has what only they find who know it.
                 digest = hashlib.sha256(record.key or b"").hexdigest()[:16]
-                audit(log.append, "replay", name, key_digest=digest, partition=found.partition, offset=record.offset)
+                note(settings, "replay", name, key_digest=digest, partition=found.partition, offset=record.offset)
                 append_again(log, newest, [Past(record, record.headers or ())])
     return found
 

@@ -13,18 +13,17 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 
-from ops.redelivery.again import DURABLE_WITHIN_SECONDS, Past, append_again, counted
-from ops.redelivery.dlq import RUN_MAX, Outcome, Progress, missing
+from ops.audit.audited_log import AuditedLog
+from ops.audit.refused import note, refusals_told
+from ops.redelivery.again import Past, append_again, counted
+from ops.redelivery.dlq import RUN_MAX, Outcome, Progress, missing, settle
 from ops.redelivery.letter import RETRIED, SUPERSEDED, Choice, Letter, LetterBox, boxes, owner_of
 from ops.redelivery.newest import Moments, Newest
 from ops.redelivery.replay import grant_of
 from ops.settings import Settings
-from ops.trust.audit import audit
 from schemas.agreement.directory import Directory, GrantEntry
 from schemas.errors import Misconfigured
-from schemas.feed import LETTERS
 from schemas.log.control.follower import read_directory
-from schemas.log.control.records import publish
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 
@@ -48,6 +47,7 @@ class _Segment:
     firsts: dict[int, int] = field(default_factory=dict[int, int])
 
 
+@refusals_told("dlq retry")
 def retry(
     settings: Settings, chosen: Choice, *, dry_run: bool, progress: Progress = lambda _done, _of: None
 ) -> Outcome:
@@ -60,12 +60,17 @@ def retry(
             if box.owner in directory.feeds:
                 raise Misconfigured(box.owner, "was refused before delivery", fix=_NOTES[UNREADY])
             entry = grant_of(directory, box.owner)
-            with closing(Log(settings.kafka, client_id="mesh-dlq")) as log:
-                _Retry(settings, box, entry, chosen, outcome, moments, log).run(progress)
+            with (
+                closing(Log(settings.kafka, client_id="mesh-dlq")) as log,
+                closing(AuditedLog(settings.kafka, client_id="mesh-dlq")) as trail,
+            ):
+                _Retry(settings, box, entry, chosen, outcome, moments, (log, trail)).run(progress)
     return outcome
 
 
-def retry_one(settings: Settings, directory: Directory, letter: Letter, moments: Moments, log: Log) -> bool:
+def retry_one(
+    settings: Settings, directory: Directory, letter: Letter, moments: Moments, log: Log, trail: AuditedLog
+) -> bool:
     """Deliver one letter again; whether it was not superseded. For a rule (rule.py)."""
     entry = grant_of(directory, letter.owner)
     newest = Newest(settings.kafka, entry.topic, letter.place[0], [letter.record.key], moments)
@@ -73,8 +78,8 @@ def retry_one(settings: Settings, directory: Directory, letter: Letter, moments:
     is_due = not newest.has_newer(letter.record.key, moments.token(letter.record))
     if is_due:
         append_again(log, newest, [_past(entry, letter)])
-    publish(log.append, LETTERS, letter.name, {"letter": letter.name, "state": RETRIED if is_due else SUPERSEDED})
-    log.flush(DURABLE_WITHIN_SECONDS)
+    state = RETRIED if is_due else SUPERSEDED
+    settle(trail, "dlq rule", letter.owner, {letter.name: state}, reason=letter.cause, tried=letter.replays + 1)
     return is_due
 
 
@@ -94,7 +99,7 @@ class _Retry:
         chosen: Choice,
         outcome: Outcome,
         moments: Moments,
-        log: Log,
+        logs: tuple[Log, AuditedLog],
     ) -> None:
         self._settings = settings
         self._box = box
@@ -102,7 +107,7 @@ class _Retry:
         self._chosen = chosen
         self._outcome = outcome
         self._moments = moments
-        self._log = log
+        self._log, self._trail = logs
 
     def run(self, progress: Progress) -> None:
         """All of them."""
@@ -150,15 +155,12 @@ class _Retry:
             for letter in self._box.read(segment.start, segment.end)
             if self._chosen.takes(letter) and _unfit(letter) is None
         )
-        done = dict(self._outcome.counts)
+        if not self._outcome.is_dry:  # records on `out` topics are in no transaction with the audit
+            span = f"{segment.start} to {segment.end - 1}"
+            note(self._settings, "dlq retry begun", self._box.owner, numbers=span, count=segment.count)
         while run := list(islice(its, RUN_MAX)):
             self._run(run, newest)
             progress(run[-1].offset + 1)
-        if not self._outcome.is_dry:
-            counts = {state: self._outcome.counts[state] - done.get(state, 0) for state in (RETRIED, SUPERSEDED)}
-            span = f"{segment.start} to {segment.end - 1}"
-            audit(self._log.append, "dlq retry", self._box.owner, numbers=span, reason=self._chosen.cause, **counts)
-            self._log.flush(DURABLE_WITHIN_SECONDS)
 
     def _run(self, run: list[Letter], newest: Mapping[int, Newest]) -> None:
         """Append what is due of some letters, in the order of their places, and settle all of them."""
@@ -173,9 +175,7 @@ class _Retry:
         if not self._outcome.is_dry:
             for number, changes in due.items():
                 append_again(self._log, newest[number], changes)
-            for name, state in states.items():
-                publish(self._log.append, LETTERS, name, {"letter": name, "state": state})
-            self._log.flush(DURABLE_WITHIN_SECONDS)
+            settle(self._trail, "dlq retry", self._box.owner, states, reason=self._chosen.cause)
         for letter in run:
             self._outcome.count(letter, states[letter.name])
 

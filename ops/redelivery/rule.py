@@ -18,12 +18,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ops.redelivery.again import DURABLE_WITHIN_SECONDS
+from ops.audit.audited_log import AuditedLog
+from ops.audit.refused import note
 from ops.redelivery.letter import WAITING, Choice, Letter, boxes
 from ops.redelivery.newest import Moments
 from ops.redelivery.retry import RETRIES_MAX, retry, retry_one
 from ops.settings import Settings
-from ops.trust.audit import audit
 from ops.watch.lag import delivery_group
 from schemas.agreement.delivery_policy import RetriedLetters
 from schemas.agreement.directory import Directory
@@ -104,6 +104,7 @@ class LetterRules:
         self._settings = settings
         self._directory = directory
         self._log = log
+        self._trail = AuditedLog(settings.kafka, client_id="mesh-dlq-rules")
         self._confirmed = confirmed
         self._now = now
         self._probes: dict[tuple[str, str], Probe] = {}
@@ -165,16 +166,7 @@ class LetterRules:
         self._given_up.discard(key)
         topic, partition = directory.grants[letter.owner].topic, letter.place[0]
         with closing(RegistryClient(self._settings.registry)) as registry:
-            is_due = retry_one(self._settings, directory, letter, Moments(registry.schema), self._log)
-        audit(
-            self._log.append,
-            "dlq rule",
-            letter.owner,
-            letter=letter.name,
-            reason=letter.cause,
-            tried=letter.replays + 1,
-        )
-        self._log.flush(DURABLE_WITHIN_SECONDS)
+            is_due = retry_one(self._settings, directory, letter, Moments(registry.schema), self._log, self._trail)
         if not is_due:
             return  # superseded: nothing was tried, and nothing is learnt
         before = bounds(self._settings.kafka, topic, partition)[1]
@@ -198,8 +190,7 @@ class LetterRules:
             RETRIES_MAX,
             fix,
         )
-        audit(self._log.append, "dlq rule", key[0], reason=key[1], outcome="given up", count=count)
-        self._log.flush(DURABLE_WITHIN_SECONDS)
+        note(self._settings, "dlq rule given up", key[0], reason=key[1], count=count)
 
 
 def _ruled(directory: Directory, now: datetime) -> Iterator[tuple[str, RetriedLetters]]:

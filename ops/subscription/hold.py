@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ops.audit.audited_log import AuditedLog
+from ops.audit.refused import refusals_told, without_numbers
 from ops.settings import Settings
 from ops.subscription.named import Named, named
 from ops.trust.audit import audit
@@ -22,7 +24,6 @@ from schemas.feed import PAUSES, STANDSTILLS
 from schemas.log.control.follower import read_directory
 from schemas.log.control.records import publish
 from schemas.log.topics import DAY_MS, TopicSpec, ensure_control_topics
-from schemas.log.writer import Log
 
 REASON_CHARACTERS_MAX = 200
 READABLE_DAYS = TopicSpec().tombstone_ms // DAY_MS
@@ -51,6 +52,7 @@ class Held:
         return told + [f"{name} is paused by itself: `mesh subscription resume {name}`" for name in sorted(self.still)]
 
 
+@refusals_told("subscription pause")
 def pause(settings: Settings, names: Sequence[str], reason: str) -> Held:
     """Hold what these deliver. Raises Misconfigured for a name that is none, and for a reason that is no short line."""
     if len(reason) > REASON_CHARACTERS_MAX or not reason.isprintable():
@@ -58,15 +60,16 @@ def pause(settings: Settings, names: Sequence[str], reason: str) -> Held:
         raise Misconfigured("--reason", "is no short line", fix=fix)
     ensure_control_topics(settings.kafka)
     found = [named(read_directory(settings.kafka), name) for name in names]
-    with closing(Log(settings.kafka, client_id="mesh-subscription", linger_ms=0)) as log:
+    with closing(AuditedLog(settings.kafka, client_id="mesh-subscription")) as log:
         for each in found:
-            line = audit(log.append, "subscription pause", each.name, reason=reason)
+            line = audit(log.append, "subscription pause", each.name, reason=without_numbers(reason))
             since = datetime.fromisoformat(line["when"])
             publish(log.append, PAUSES, each.key, Pause(by=line["who"], since=since, reason=reason).to_json())
         log.flush(30)
     return Held(names=names, is_paused=True, reason=reason)
 
 
+@refusals_told("subscription resume")
 def resume(
     settings: Settings, names: Sequence[str], reason: str, *, is_gap_accepted: bool = False, now: datetime | None = None
 ) -> Held:
@@ -80,11 +83,11 @@ def resume(
     if not is_gap_accepted:
         for each in found:
             refuse_gap(each, directory.pauses.get(each.key), now or datetime.now(UTC))
-    with closing(Log(settings.kafka, client_id="mesh-subscription", linger_ms=0)) as log:
+    with closing(AuditedLog(settings.kafka, client_id="mesh-subscription")) as log:
         for each in found:
             log.append(PAUSES, each.key.encode(), None)
             log.append(STANDSTILLS, each.sink_name.encode(), None)
-            audit(log.append, "subscription resume", each.name, reason=reason)
+            audit(log.append, "subscription resume", each.name, reason=without_numbers(reason))
         log.flush(30)
     still = {name for each in found for name in _still(directory, each) if name not in names}
     return Held(names=names, is_paused=False, reason=reason, still=still)

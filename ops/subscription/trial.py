@@ -7,17 +7,15 @@ directory, bucket or server gets a probe that is removed again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ops.audit.refused import note, refusals_told
 from ops.kinds.sinks import SINKS
 from ops.settings import Connections, Settings
 from ops.subscription.named import named
-from ops.trust.audit import audit
 from schemas.errors import Misconfigured
 from schemas.log.control.follower import read_directory
-from schemas.log.writer import Log
 from sinks.kind import Checked
 from sinks.sink import SinkSetup
 
@@ -51,6 +49,7 @@ class Tried:
         return [*told, f"{self.name} ({self.kind}) {'can be delivered to' if self.is_ok else 'cannot be delivered to'}"]
 
 
+@refusals_told("subscription test")
 def tried(settings: Settings, name: str) -> Tried:
     """Try the sink of this name, or that of a grant. Raises Misconfigured for a name that is none."""
     found = named(read_directory(settings.kafka), name)
@@ -67,7 +66,5 @@ def tried(settings: Settings, name: str) -> Tried:
     )
     checks = list(kind.probed(setup, [entry.grant for entry in found.grants]))
     outcome = Tried(name=found.sink_name, kind=found.sink.kind, checks=checks)
-    with closing(Log(settings.kafka, client_id="mesh-subscription", linger_ms=0)) as log:
-        audit(log.append, "subscription test", name, sink=found.sink_name, is_ok=outcome.is_ok)
-        log.flush(30)
+    note(settings, "subscription test", name, sink=found.sink_name, is_ok=outcome.is_ok)
     return outcome

@@ -4,7 +4,7 @@
 |------------|-------------------------|-----------------------------------------------------------------|
 | `registry` | its own topic, control topics | its own topic, which it makes                                     |
 | `capture`  | every topic             | feeds, dead letters, `mesh.capture`, slots given back, incidents, ledger |
-| `streams`  | every topic             | `out.…`, dead letters and what became of them, `mesh.egress`, corrections, incidents, ledger |
+| `streams`  | every topic             | `out.…`, dead letters and their fate, `mesh.egress`, corrections, incidents, ledger |
 | `flows`    | every topic             | feeds, dead letters, the flows' own topics, incidents             |
 | `delivery` | `out.…`, control topics | dead letters, endings, requests, incidents, ledger; and rights of subscribers |
 | `console`  | every topic             | incidents, ledger                                               |
