@@ -9,7 +9,7 @@ from typing import Any
 from ops.ledger.handover import Difference, Handover, Standing, Statement
 from schemas.agreement.directory import Directory
 from schemas.change import Partition
-from schemas.ledger.book import heartbeat_of, key_of
+from schemas.ledger.book import REDELIVERY, heartbeat_of, key_of
 
 BADNESS: Mapping[Standing, int] = {"balanced": 0, "unread": 1, "behind": 2, "unsettled": 3, "red": 4}
 """A line is called by the worst of its partitions."""
@@ -53,7 +53,8 @@ class Line:
     @property
     def written(self) -> int:
         """Records that the writer says it wrote."""
-        return sum(each.writer.sums.end.records for each in self.handovers if each.writer)
+        sides = [side for each in self.handovers for side in (each.writer, each.beside) if side]
+        return sum(side.sums.end.records for side in sides)
 
     @property
     def read(self) -> int:
@@ -150,6 +151,7 @@ def balance_of(records: Mapping[str, Any], directory: Directory, is_pulled: Mapp
                 writer=statements.of(writer, "wrote", (topic, number)),
                 reader=statements.of(reader, "read", (topic, number)),
                 accepted=statements.accepted((topic, number)),
+                beside=statements.of(REDELIVERY, "wrote", (topic, number)),
             )
             for number in range(partitions)
         ]

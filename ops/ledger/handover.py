@@ -13,7 +13,7 @@ A derived feed has no writer here: its records are counted as they are read, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -86,18 +86,27 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handover:
-    """One partition's. `accepted` is the offset below which a person accepted what is different."""
+    """One partition's. `accepted` is the offset below which a person accepted what is different.
+
+    `beside` wrote there what was there before, once more (ops/redelivery/again.py).
+    """
 
     place: Partition
     writer: Statement | None
     reader: Statement | None
     accepted: int = 0
+    beside: Statement | None = None
 
     def differences(self) -> list[Difference]:
         """Where the two sides do not agree, between the marks that both have."""
         if self.writer is None or self.reader is None:
             return []
-        written, read = (_by_offset(side.sums.points(), self.accepted) for side in (self.writer, self.reader))
+        written = {
+            point.offset: Point(point.offset, point.records + more.records, point.total + more.total)
+            for point in self.writer.sums.points()
+            if point.offset >= self.accepted and (more := self._beside(point.offset)) is not None
+        }
+        read = {point.offset: point for point in self.reader.sums.points() if point.offset >= self.accepted}
         found: list[Difference] = []
         for start, end in pairwise(sorted(written.keys() & read.keys())):
             wrote, got = _between(written, start, end), _between(read, start, end)
@@ -110,12 +119,26 @@ class Handover:
         writer, reader = self.writer, self.reader
         assert writer is not None, "asked for by the caller"
         assert reader is not None, "asked for by the caller"
-        start, end = writer.sums.end, reader.sums.end
+        end = reader.sums.end
         has_spoken = writer.is_open and writer.heard_at_ms >= reader.at_ms + HEARD_AFTER_MS
-        if not has_spoken or end.offset <= max(start.offset, self.accepted):
+        start = self._written_to
+        if not has_spoken or end.offset <= start:
             return []
-        read = end.offset - start.offset
-        return [Difference(place=self.place, start=start.offset, end=end.offset, written=0, read=read)]
+        return [Difference(place=self.place, start=start, end=end.offset, written=0, read=end.offset - start)]
+
+    @property
+    def _written_to(self) -> int:
+        """Behind everything that somebody accounts for, or accepted."""
+        sides = [side for side in (self.writer, self.beside) if side is not None]
+        return max(self.accepted, *(side.sums.end.offset for side in sides))
+
+    def _beside(self, offset: int) -> Point | None:
+        """What `beside` wrote below an offset; None where it did not say."""
+        if self.beside is None or offset <= self.beside.sums.begin:
+            return Point(offset, 0, 0)
+        if offset >= self.beside.sums.end.offset:
+            return self.beside.sums.end
+        return next((point for point in self.beside.sums.points() if point.offset == offset), None)
 
     @property
     def standing(self) -> Standing:
@@ -126,14 +149,10 @@ class Handover:
             return "unsettled"
         if self.differences():
             return "red"
-        wrote, got = (max(side.sums.end.offset, self.accepted) for side in (self.writer, self.reader))
+        wrote, got = self._written_to, max(self.reader.sums.end.offset, self.accepted)
         if got < wrote:
             return "behind"
         return "balanced" if got == wrote else "unsettled"
-
-
-def _by_offset(points: Sequence[Point], least: int) -> dict[int, Point]:
-    return {point.offset: point for point in points if point.offset >= least}
 
 
 def _between(points: Mapping[int, Point], start: int, end: int) -> tuple[int, int]:

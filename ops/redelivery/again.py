@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ops.redelivery.newest import Newest
 from schemas.change import Record
 from schemas.dead_letter import REPLAY_COUNT
+from schemas.ledger.account import AGAIN
 from schemas.log.writer import Log
 
 DURABLE_WITHIN_SECONDS = 60.0
@@ -30,7 +31,8 @@ def append_again(log: Log, newest: Newest, changes: Sequence[Past]) -> None:
     The topic had nothing newer of their keys when it was read last.
     """
     moments, topic, partition = newest.moments, newest.topic, newest.partition
-    for record, headers in changes:
+    for record, given in changes:
+        headers = _marked(given)
         log.append(topic, record.key, record.value, partition=partition, headers=headers)
         if moments.is_removal(record):
             log.append(topic, record.key, None, partition=partition, headers=headers)
@@ -39,8 +41,13 @@ def append_again(log: Log, newest: Newest, changes: Sequence[Past]) -> None:
     # What egress appended between the look and our record has to be the last of its key again.
     while overtaken := newest.read_on(ours):
         for record in overtaken:
-            log.append(topic, record.key, record.value, partition=partition, headers=record.headers)
+            log.append(topic, record.key, record.value, partition=partition, headers=_marked(record.headers))
         log.flush(DURABLE_WITHIN_SECONDS)
+
+
+def _marked(headers: Headers | None) -> Headers:
+    """Whoever takes over what a stream worker wrote knows these apart."""
+    return [*(header for header in headers or () if header[0] != AGAIN), (AGAIN, b"1")]
 
 
 def counted(headers: Headers | None, count: int) -> Headers:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ops.audit.refused import note
 from ops.redelivery.again import Past, append_again
+from ops.redelivery.again_log import again_log
 from ops.redelivery.newest import Moments, Newest
 from ops.settings import Settings
 from ops.show.tail import View
@@ -19,7 +20,6 @@ from schemas.errors import Misconfigured, Rejected
 from schemas.log.kafka import Kafka
 from schemas.log.offsets import partitions_of
 from schemas.log.range import read_standing
-from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
 from schemas.wire.codec import Codec
 
@@ -49,7 +49,7 @@ def replay_key(settings: Settings, directory: Directory, entry: GrantEntry, text
             record = found.record
             newest = Newest(settings.kafka, entry.topic, found.partition, [record.key], moments)
             newest.read(record.offset)
-            with closing(Log(settings.kafka, client_id="mesh-replay")) as log:
+            with again_log(settings, "mesh-replay") as log:
                 # The key may be a person's: the audit has what only they find who know it.
                 digest = hashlib.sha256(record.key or b"").hexdigest()[:16]
                 note(settings, "replay", name, key_digest=digest, partition=found.partition, offset=record.offset)

@@ -16,6 +16,7 @@ from itertools import islice
 from ops.audit.audited_log import AuditedLog
 from ops.audit.refused import note, refusals_told
 from ops.redelivery.again import Past, append_again, counted
+from ops.redelivery.again_log import again_log
 from ops.redelivery.dlq import RUN_MAX, Outcome, Progress, missing, settle
 from ops.redelivery.letter import RETRIED, SUPERSEDED, Choice, Letter, LetterBox, boxes, owner_of
 from ops.redelivery.newest import Moments, Newest
@@ -61,7 +62,7 @@ def retry(
                 raise Misconfigured(box.owner, "was refused before delivery", fix=_NOTES[UNREADY])
             entry = grant_of(directory, box.owner)
             with (
-                closing(Log(settings.kafka, client_id="mesh-dlq")) as log,
+                again_log(settings, "mesh-dlq") as log,
                 closing(AuditedLog(settings.kafka, client_id="mesh-dlq")) as trail,
             ):
                 _Retry(settings, box, entry, chosen, outcome, moments, (log, trail)).run(progress)

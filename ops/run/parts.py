@@ -17,7 +17,7 @@ from ops.watch.deafness import Deafness
 from ops.watch.incidents import IncidentLog
 from schemas.feed import INCIDENTS, LEDGER
 from schemas.incident import Incidents
-from schemas.ledger.book import LedgerBook, Side
+from schemas.ledger.book import REDELIVERY, LedgerBook, Side
 from schemas.log.control.follower import Follower
 from schemas.log.control.store import ControlReader, ControlStore
 from schemas.log.reports.reports import Accounts
@@ -68,6 +68,7 @@ class Parts:
             formers=ControlReader(kafka, LEDGER).all,
             write=partial(log.write, within_seconds=LEDGER_WITHIN_SECONDS),
             is_stated=is_stated,
+            is_sole=hop != REDELIVERY,
         )
         self.enter(closing(book))
         threading.Thread(target=book.keep, args=(self.stop,), name=f"ledger-{side}", daemon=True).start()

@@ -20,6 +20,7 @@ from ops.watch.lag import STREAMS_GROUP
 from ops.watch.offsets.confirmed import Confirmed
 from ops.watch.open_transactions import OpenTransactions
 from schemas.feed import EGRESS, is_out_topic
+from schemas.ledger.book import REDELIVERY
 from schemas.log.range import read_range, read_standing
 from schemas.registry.client import RegistryClient
 from streams.egress.relay import Relay
@@ -31,13 +32,14 @@ def run_streams(parts: Parts) -> None:
     settings, name = parts.settings, parts.name
     directory = parts.directory()
     read, wrote = parts.book("streams", "read", lambda _topic: True), parts.book("streams", "wrote", is_out_topic)
+    again = parts.book(REDELIVERY, "wrote", is_out_topic)
     log = parts.log(f"mesh-{name}", wrote)
     metrics, incidents = StreamMetrics(directory=directory), parts.incidents(directory)
     held = OpenTransactions(incidents, name, settings.kafka)
     watch = LagWatch(settings.kafka, STREAMS_GROUP, lambda: directory().feeds, metrics.lags, held.look)
     watching(watch, parts.stop)
     Corrections(settings).run(parts.stop)
-    LetterRules(settings, directory, parts.log(f"mesh-{name}-rules"), Confirmed(settings.kafka)).run(parts.stop)
+    LetterRules(settings, directory, parts.log(f"mesh-{name}-rules", again), Confirmed(settings.kafka)).run(parts.stop)
     relay = Relay(
         directory=directory,
         schema_of=RegistryClient(settings.registry).schema,

@@ -17,6 +17,8 @@ from typing import Any
 from schemas.change import Batch, Partition, Record
 from schemas.ledger.prefix import PrefixSum, digest_of
 
+AGAIN = "mesh_again"
+"""The header of a record that was appended once more by whoever delivers again (ops/redelivery/again.py): accounted for there."""
 LOOKS = 6
 """How often the keeper waits for a first report, where the topic has records that nobody accounted for."""
 HELD_MAX = 400_000
@@ -29,8 +31,10 @@ class Account:
     `expected`: opened even if nothing comes, up to where the topic ends.
     """
 
-    def __init__(self, place: Partition) -> None:
+    def __init__(self, place: Partition, *, is_sole: bool = True) -> None:
+        """`is_sole`: false where another side writes there as well, and adopts what nobody accounted for."""
         self.place = place
+        self._is_sole = is_sole
         self.is_expected = False
         self.adopted = 0
         self.counts: dict[str, int] = {}
@@ -90,7 +94,7 @@ class Account:
 
     def failed(self) -> None:
         """A record may lie there or not: what comes next is taken for ours from the end on."""
-        self._is_unsure = True
+        self._is_unsure = self._is_sole
 
     def share(self) -> None:
         """Others write there for us, who report no offsets: nothing is said of the partition until `unshare`."""
@@ -129,6 +133,9 @@ class Account:
         with self._lock:
             first = self._held[0][0] if self._held else high
             known = self._known or former
+            if not self._is_sole:
+                self._known = known or PrefixSum(self._held[0][0] if self._held else high)
+                return None
             if known is None and not self._held and high > low and self._looks < LOOKS:
                 self._looks += 1  # what lies there may be ours, and its report on its way
                 return None
@@ -141,8 +148,9 @@ class Account:
     def adopt(self, records: Sequence[Record]) -> None:
         """What the topic has between what is known and what is held."""
         assert self._known is not None, "begun"
-        self._known.add_run(records)
-        self.adopted += len(records)
+        ours = [record for record in records if AGAIN not in dict(record.headers or ())]
+        self._known.add_run(ours)
+        self.adopted += len(ours)
 
     def open(self) -> None:
         """What is held follows what is known."""

@@ -30,6 +30,8 @@ TICK_SECONDS = 0.5
 SAY_EVERY_SECONDS = 2.0
 AGAIN_SECONDS = 5.0
 
+REDELIVERY = "redelivery"
+"""The hop of whoever appends to `out` topics what was there before (ops/redelivery/again.py), beside the stream workers."""
 Side = Literal["wrote", "read"]
 Formers = Callable[[], Mapping[str, Any]]
 """What stands on `mesh.ledger` now, by key. Raises Transient."""
@@ -60,7 +62,7 @@ class _Unstated(Account):
 
 
 class LedgerBook(dict[Partition, Account]):
-    """`by` is the process' name; `is_stated` says which topics are accounted for.
+    """`by` is the process' name; `is_stated` says which topics are accounted for, `is_sole` whether nobody else writes there.
 
     Any thread may look an account up; see `Account` for who adds to it.
     """
@@ -75,6 +77,7 @@ class LedgerBook(dict[Partition, Account]):
         formers: Formers,
         write: Write,
         is_stated: Callable[[str], bool],
+        is_sole: bool = True,
     ) -> None:
         super().__init__()
         self._hop = hop
@@ -86,6 +89,7 @@ class LedgerBook(dict[Partition, Account]):
         self._formers = formers
         self._write = write
         self._is_stated = is_stated
+        self._is_sole = is_sole
         self._lock = threading.Lock()
         self._saying = threading.Lock()
         self._said: dict[Partition, Any] = {}
@@ -96,7 +100,7 @@ class LedgerBook(dict[Partition, Account]):
             account = self.get(place)
             if account is None:
                 is_stated = self._is_stated(place[0])
-                account = (Account if is_stated else _Unstated)(place)
+                account = (Account if is_stated else _Unstated)(place, is_sole=self._is_sole)
                 if place[0] in self._shared:
                     account.share()
                 self[place] = account

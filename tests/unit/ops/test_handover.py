@@ -91,3 +91,14 @@ def test_what_nobody_wrote_is_balanced_once_it_is_accepted() -> None:
     writer, reader = side(records(range(100)), heard_at_ms=HEARD_AFTER_MS), side(records(range(101)))
     assert handover(writer, reader).standing == "red"
     assert replace(handover(writer, reader), accepted=101).standing == "balanced"
+
+
+@given(st.integers(1, 1_000), st.sets(st.integers(0, 1_200), max_size=30))
+def test_what_was_appended_once_more_is_the_writers_and_its_own(count: int, again: set[int]) -> None:
+    every = max(count, *again, 0) + 1
+    once_more = sorted(again)
+    writer = side(records(offset for offset in range(every) if offset not in again), heard_at_ms=HEARD_AFTER_MS)
+    reader = side(records(range(every)))
+    beside = side(records(once_more), begin=once_more[0]) if once_more else None
+    of = replace(handover(writer, reader), beside=beside)
+    assert (of.standing, of.differences()) == ("balanced", [])
