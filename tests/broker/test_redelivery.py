@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 
+from tests.broker.test_ledger import balanced
 from tests.stage.running_mesh import Ran, RunningMesh, contract, database, run
 from tests.stage.until import until
 
@@ -75,6 +76,7 @@ def test_rows_that_a_constraint_refused_come_back_in_bulk_and_never_over_newer_o
     assert values(target, table)[1] == "newer"
     assert listed(mesh, grant) == []
     assert len(listed(mesh, grant, "superseded")) == 10
+    balanced(mesh, grant.partition(".")[2])  # what a command appended is accounted for as well
 
 
 def test_letters_are_dropped_and_nothing_is_retried_for_a_grant_that_is_over(mesh: RunningMesh) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests.broker.test_ledger import balanced
 from tests.broker.test_redelivery import onboarded, values
 from tests.stage.running_mesh import Ran, RunningMesh, database, run
 from tests.stage.until import until
@@ -91,6 +92,7 @@ def test_one_key_is_delivered_again_and_a_deleted_row_comes_back(mesh: RunningMe
     done(mesh, "replay", grant, "--key", "3")
     until(lambda: values(target, table).get(3) == "b", 30, "the row of that key")
     assert 4 not in values(target, table), "and of no other"
+    balanced(mesh, grant.partition(".")[2])
     none = subscription(mesh, "replay", grant, "--key", "999")
     assert none.status == 1
     assert "no change of such a key" in none.err
