@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from ops.ledger.handover import Difference, Handover, Standing, Statement
@@ -23,8 +24,8 @@ def _badness(standing: Standing) -> int:
 class Line:
     """One feed's or one subscription's. `name` is the feed, or the grant's id.
 
-    `written` and `read` are counted since the ledger began. `figures` say more of this kind of line, by name. `is_written_here`:
-    false for a derived feed.
+    `written` and `read` are counted since the ledger began. `is_written_here`: false for a derived feed; `is_read_here`: false for one
+    that its subscriber reads by itself. Neither has two sides here.
     """
 
     name: str
@@ -69,21 +70,6 @@ class Line:
     def counted(self, name: str) -> int:
         """What the reader counted under a name, in this run of its process."""
         return sum(each.reader.counts.get(name, 0) for each in self.handovers if each.reader)
-
-    @property
-    def missing(self) -> int:
-        """Of the records that count as settled, how many were neither delivered nor became dead letters; only where nothing waits."""
-        if any(
-            each.reader is None or each.reader.counts.get("settled") != each.reader.counts.get("to")
-            for each in self.handovers
-        ):
-            return 0
-        span = sum(
-            each.reader.counts["to"] - each.reader.counts["from"]
-            for each in self.handovers
-            if each.reader and "to" in each.reader.counts
-        )
-        return max(0, span - self.counted("delivered") - self.counted("dead") - self.counted("tombstones"))
 
     def to_json(self) -> dict[str, Any]:
         """For scripts."""
@@ -140,8 +126,13 @@ def accepted_key(place: Partition) -> str:
     return f"accepted/{place[0]}/{place[1]}"
 
 
-def balance_of(records: Mapping[str, Any], directory: Directory, is_pulled: Mapping[str, bool]) -> Balance:
-    """The balance as of these records of `mesh.ledger`. `is_pulled` says by grant whether its subscriber reads the topic itself."""
+def balance_of(
+    records: Mapping[str, Any], directory: Directory, is_pulled: Mapping[str, bool], now: datetime
+) -> Balance:
+    """The balance as of these records of `mesh.ledger`, without grants that are over.
+
+    `is_pulled` says by grant whether its subscriber reads the topic itself.
+    """
     statements = Statements(records)
 
     def handovers(topic: str, partitions: int, writer: str, reader: str) -> list[Handover]:
@@ -176,6 +167,6 @@ def balance_of(records: Mapping[str, Any], directory: Directory, is_pulled: Mapp
             is_read_here=not is_pulled.get(grant_id, False),
         )
         for grant_id, entry in sorted(directory.grants.items())
-        if entry.grant.feed in directory.feeds
+        if entry.grant.feed in directory.feeds and not entry.grant.is_over(now)
     }
     return Balance(feeds, subscriptions)

@@ -42,7 +42,7 @@ class LedgerReader:
 
     def balance(self, directory: Directory) -> Balance:
         """As of now."""
-        return balance_of(self._reader.all(), directory, pulled(directory))
+        return balance_of(self._reader.all(), directory, pulled(directory), datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
