@@ -24,8 +24,8 @@ def _badness(standing: Standing) -> int:
 class Line:
     """One feed's or one subscription's. `name` is the feed, or the grant's id.
 
-    `written` and `read` are counted since the ledger began. `is_written_here`: false for a derived feed; `is_read_here`: false for one
-    that its subscriber reads by itself. Neither has two sides here.
+    `written` and `read` are counted since the ledger began. `is_written_here`: false for a derived feed; `is_read_here`: false for
+    what its subscriber reads by itself. Neither has two sides here.
     """
 
     name: str
