@@ -44,4 +44,6 @@ def test_a5_a_purpose_is_mandatory_and_a_second_one_is_a_second_grant_with_its_o
 
 def trail(mesh: RunningMesh, grant_id: str) -> list[tuple[str, str]]:
     """What people did, and who."""
-    return [(line["what"], line["by"]) for line in audited(mesh, grant_id) if line["what"] != "grant ended"]
+    return [
+        (line["what"], line["by"]) for line in audited(mesh, grant_id) if "by" in line and line["what"] != "grant ended"
+    ]

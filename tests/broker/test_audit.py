@@ -279,7 +279,8 @@ def test_everything_that_people_do_is_in_it_and_no_value_of_a_row(mesh: RunningM
     assert [line["what"] for line in lines(mesh, folder)] == ["onboarding begun", "onboarding done"]
     assert mesh.run("grant", grant, "SUSPENDED").status == 0
     assert mesh.run("grant", grant, "ACTIVE").status == 0
-    assert [line["status"] for line in lines(mesh, grant, "grant status")] == ["SUSPENDED", "ACTIVE"]
+    for what, status in (("grant suspended", "SUSPENDED"), ("grant resumed", "ACTIVE")):
+        assert [line["status"] for line in lines(mesh, grant, what)] == [status]
     assert mesh.run("resync", feed).status == 0
     assert len(lines(mesh, feed, "resync asked")) == 1
     mesh.done("replay", grant)
@@ -300,7 +301,7 @@ def test_a2_what_was_refused_is_in_it(mesh: RunningMesh, tmp_path: Path) -> None
         assert mesh.run(command, *arguments).status == 1
     assert run("dlq", "retry", f"{nobody}@1", "--dir", mesh.directory).status == 1
     assert [line["what"] for line in lines(mesh, f"{nobody}*")] == [
-        "grant status refused", "replay refused", "resync refused", "dlq refused",
+        "grant status refused", "replay refused", "resync refused", "dlq retry refused",
     ]  # fmt: skip
     assert all(line["reason"] for line in lines(mesh, f"{nobody}*"))
     assert mesh.run("grant", "张三 440103198001011234", "REVOKED").status == 1

@@ -13,7 +13,7 @@ from tests.stage.until import until
 
 FIELDS = {"id": "int", "name": "string", "side": "int"}
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, name text, side int); ALTER TABLE t REPLICA IDENTITY FULL"
-FOUND_WITHIN_SECONDS = 10.0
+FOUND_WITHIN_SECONDS = 30.0  # ten on a machine that has time; others run beside this
 
 
 def standings(mesh: RunningMesh, feed: str) -> dict[str, str]:
