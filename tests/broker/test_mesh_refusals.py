@@ -100,7 +100,10 @@ def test_onboarding_again_changes_nothing(mesh: RunningMesh, agency: str) -> Non
 def control_of(mesh: RunningMesh, agency: str) -> list[tuple[str, bytes | None]]:
     """The records of the control topics that name the agency: what hops were told."""
     told = [
-        message for topic in CONTROL for message in mesh.records(topic) if topic not in {"mesh.capture", "mesh.egress"}
+        message
+        for topic in CONTROL
+        for message in mesh.records(topic)
+        if topic not in {"mesh.capture", "mesh.egress", "mesh.ledger"}
     ]
     return [(message.topic(), message.value()) for message in told if agency.encode() in (message.key() or b"")]
 
