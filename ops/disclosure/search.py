@@ -104,7 +104,11 @@ class Search:
         schema_id = int.from_bytes(value[1:5], "big")
         feed = self._feeds.get(schema_id)
         if feed is None:
-            feed = self._feeds[schema_id] = str(self._schema_of(schema_id).get("namespace", ""))
+            try:
+                feed = str(self._schema_of(schema_id).get("namespace", ""))
+            except Rejected:
+                feed = ""  # of a record that is none: see `_change`
+            self._feeds[schema_id] = feed
         return feed
 
     def _change(self, feed: str, record: Record) -> Change | None:

@@ -29,7 +29,7 @@ Standing = Literal["balanced", "behind", "red", "unsettled", "unread"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """What one side says of a partition. `at_ms` is when it last said something new, `heard_at_ms` when its process last spoke.
+    """What one side says of a partition. `at_ms` is since when its end stands where it is, `heard_at_ms` when its process last spoke.
 
     `is_open`: false while there may be more than it says.
     """
@@ -46,7 +46,7 @@ class Statement:
         """Read a record of `mesh.ledger`."""
         return cls(
             sums=PrefixSum.from_json(record),
-            at_ms=record["at"],
+            at_ms=record["moved"],
             heard_at_ms=max(heard_at_ms, record["at"]),
             is_open=record["is_open"],
             adopted=record["adopted"],

@@ -93,6 +93,8 @@ class LedgerBook(dict[Partition, Account]):
         self._lock = threading.Lock()
         self._saying = threading.Lock()
         self._said: dict[Partition, Any] = {}
+        self._moved: dict[Partition, tuple[Any, int]] = {}
+        """The end of each account, and since when (Unix milliseconds) it is there, also in what another process said."""
         self._shared: set[str] = set()
 
     def __missing__(self, place: Partition) -> Account:
@@ -159,6 +161,7 @@ class LedgerBook(dict[Partition, Account]):
             for place in leaving:
                 self.pop(place, None)
                 self._said.pop(place, None)
+                self._moved.pop(place, None)
 
     def renew(self, places: Iterable[Partition]) -> None:
         """We write to these partitions from now on, and nobody else."""
@@ -203,6 +206,8 @@ class LedgerBook(dict[Partition, Account]):
         gaps: dict[Partition, tuple[int, int]] = {}
         for place, account in waiting.items():
             said = formers.get(key_of(self._hop, self._side, place))
+            if said and place not in self._moved:
+                self._moved[place] = said["end"], said["moved"]
             gap = account.begin(PrefixSum.from_json(said) if said else None, *bounds[place])
             if gap is not None:
                 gaps[place] = gap
@@ -224,9 +229,15 @@ class LedgerBook(dict[Partition, Account]):
                 statement["is_open"] = statement["is_open"] and is_open
                 if statement != self._said.get(place):
                     news[place] = statement
-        told = {"by": self._by, "at": round(time.time() * 1000)}
+        at = round(time.time() * 1000)
+        told = {"by": self._by, "at": at}
+        for place, said in news.items():
+            end, _ = self._moved.get(place, (None, 0))
+            if end != said["end"]:
+                self._moved[place] = said["end"], at
         records: dict[str, Any] = {
-            key_of(self._hop, self._side, place): {**said, **told} for place, said in news.items()
+            key_of(self._hop, self._side, place): {**said, **told, "moved": self._moved[place][1]}
+            for place, said in news.items()
         }
         records[heartbeat_of(self._hop, self._side, self._by)] = told
         if not self._has_spoken:
