@@ -125,10 +125,11 @@ class Account:
         """Whether it is to be opened."""
         return self._open is None and not self._is_shared and (self.is_expected or bool(self._held))
 
-    def begin(self, former: PrefixSum | None, low: int, high: int) -> tuple[int, int] | None:
+    def begin(self, former: PrefixSum | None, low: int, high: int, *, adopts: bool = True) -> tuple[int, int] | None:
         """From where to where the topic is to be read, to open it; None where nothing is missing.
 
-        `former` was said of it before; the topic has the offsets from `low` below `high`.
+        `former` was said of it before; the topic has the offsets from `low` below `high`. `adopts`: false where that was the last
+        word of who left in order: nothing behind it was its own.
         """
         with self._lock:
             first = self._held[0][0] if self._held else high
@@ -143,7 +144,7 @@ class Account:
                 known = PrefixSum(low if self._is_from_start else first)
             self._known = known
             start = known.end.offset
-            return (start, first) if start < first else None
+            return (start, first) if start < first and (adopts or known is not former) else None
 
     def adopt(self, records: Sequence[Record]) -> None:
         """What the topic has between what is known and what is held."""

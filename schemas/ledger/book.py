@@ -208,7 +208,8 @@ class LedgerBook(dict[Partition, Account]):
             said = formers.get(key_of(self._hop, self._side, place))
             if said and place not in self._moved:
                 self._moved[place] = said["end"], said["moved"]
-            gap = account.begin(PrefixSum.from_json(said) if said else None, *bounds[place])
+            former = PrefixSum.from_json(said) if said else None
+            gap = account.begin(former, *bounds[place], adopts=not (said and said["is_left"]))
             if gap is not None:
                 gaps[place] = gap
         for batch in read_ranges(self._kafka, gaps):
@@ -226,6 +227,7 @@ class LedgerBook(dict[Partition, Account]):
             account = self.get(place)
             statement = account.statement() if account is not None else None
             if statement is not None:
+                statement["is_left"] = statement["is_open"] and not is_open
                 statement["is_open"] = statement["is_open"] and is_open
                 if statement != self._said.get(place):
                     news[place] = statement

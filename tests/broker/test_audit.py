@@ -304,7 +304,7 @@ def test_a2_what_was_refused_is_in_it(mesh: RunningMesh, tmp_path: Path) -> None
         "grant status refused", "replay refused", "resync refused", "dlq retry refused",
     ]  # fmt: skip
     assert all(line["reason"] for line in lines(mesh, f"{nobody}*"))
-    assert mesh.run("grant", "张三 440103198001011234", "REVOKED").status == 1
+    assert mesh.run("grant", "张三.440103198001011234", "REVOKED").status == 1
     assert not [line for _, _, line in read_all(mesh.kafka, [AUDIT]) if "440103198001011234" in str(line)]
     folder = tmp_path / f"{mesh.unique}broken"
     folder.mkdir()

@@ -134,3 +134,12 @@ def test_a_topic_of_before_the_ledger_is_accounted_for_from_its_end_on() -> None
     for _ in range(LOOKS + 1):
         opened(account, None, 5)
     assert said(account)["begin"] == 5
+
+
+def test_behind_the_last_word_of_who_left_in_order_nothing_is_adopted() -> None:
+    account = Account(PLACE)
+    account.is_expected = True
+    assert account.begin(sums_of(range(8)), 0, 9, adopts=False) is None
+    account.open()
+    wrote(account, [9])
+    assert said(account)["end"] == list(sums_of([*range(8), 9]).end)
