@@ -61,7 +61,7 @@ class Capture:
             kinds=kinds,
             incidents=incidents or MemoryIncidents(),
             pause_seconds=self._pause_seconds,
-            ledger=NoCaptureLedger() if ledger is None else ledger,  # one that is empty yet is false
+            ledger=ledger or NoCaptureLedger(),
         )
         self._only = only
         self._releases = Releases(self._setting, released)

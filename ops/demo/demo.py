@@ -30,7 +30,7 @@ from ops.demo.outcome import Outcome, tell
 from ops.demo.rest import Rest
 from ops.demo.screen import Screen
 from ops.demo.stage import Stage, make_room, running_mesh, set_up, subscribers_server
-from ops.ledger.view import feed_json, ledger, subscription_json
+from ops.ledger.view import ledger
 from ops.lint.folder import load as load_folder
 from ops.metrics.metric import CAPTURED, DERIVED
 from ops.onboarding.onboard import onboard
@@ -264,11 +264,8 @@ class Play:
         """Every line, once each is balanced or it has stood still long enough for all to have said so."""
         deadline = time.monotonic() + LEDGER_WITHIN_SECONDS
         while True:
-            report = ledger(self._stage.settings)
-            lines = {
-                **{line.name: feed_json(line) for line in report.feeds},
-                **{line.name: subscription_json(line) for line in report.subscriptions},
-            }
+            report = ledger(self._stage.settings).to_json()
+            lines = {**report["feeds"], **report["subscriptions"]}
             if all(line["balanced"] for line in lines.values()) or time.monotonic() > deadline:
                 return lines
             time.sleep(1)

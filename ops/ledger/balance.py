@@ -29,7 +29,6 @@ class Line:
     """
 
     name: str
-    topic: str
     subscriber: str = ""
     feed: str = ""
     handovers: Sequence[Handover]
@@ -150,7 +149,6 @@ def balance_of(
     feeds = {
         name: Line(
             name=name,
-            topic=name,
             feed=name,
             handovers=handovers(name, entry.partitions, "capture", "streams"),
             is_written_here=directory.is_captured(name),
@@ -160,7 +158,6 @@ def balance_of(
     subscriptions = {
         grant_id: Line(
             name=grant_id,
-            topic=entry.topic,
             subscriber=entry.grant.subscriber,
             feed=entry.grant.feed,
             handovers=handovers(entry.topic, directory.feeds[entry.grant.feed].partitions, "streams", "delivery"),

@@ -41,6 +41,11 @@ class Statement:
     adopted: int
     counts: Mapping[str, int]
 
+    @property
+    def settled(self) -> int:
+        """Up to which offset a reader is done with what it read: delivered, or among the dead letters."""
+        return self.counts.get("settled", self.sums.end.offset)
+
     @classmethod
     def from_json(cls, record: Mapping[str, Any], heard_at_ms: int) -> Statement:
         """Read a record of `mesh.ledger`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -49,7 +49,6 @@ class LedgerReader:
 class LedgerReport:
     """What `mesh ledger` says."""
 
-    balance: Balance
     feeds: Sequence[Line]
     subscriptions: Sequence[Line]
 
@@ -72,28 +71,33 @@ class LedgerReport:
         report_console().print(self._tables())
 
     def _tables(self) -> Group:
-        feeds = Table(title="Feeds: captured and read (对账)", title_justify="left", box=None)
-        for name in ("feed", "captured", "read", "valid", "rejected", "adopted", "standing"):
-            feeds.add_column(name, justify="left" if name in {"feed", "standing"} else "right")
+        feeds = _table("Feeds: captured and read (对账)", ("feed", "captured", "read", "valid", "rejected", "adopted"))
         for line in self.feeds:
-            figures = feed_json(line)
             captured = f"{line.written:,}" if line.is_written_here else "derived"
-            numbers = [f"{figures[name]:,}" for name in ("read", "valid", "rejected", "adopted")]
-            feeds.add_row(line.name, captured, *numbers, _standing(line))
-        subscriptions = Table(title="Subscriptions: routed and delivered", title_justify="left", box=None)
-        for name in ("subscription", "routed", "read", "acknowledged", "dead", "adopted", "standing"):
-            subscriptions.add_column(name, justify="left" if name in {"subscription", "standing"} else "right")
+            _add(feeds, line, feed_json(line), ("read", "valid", "rejected", "adopted"), captured)
+        subscriptions = _table(
+            "Subscriptions: routed and delivered", ("subscription", "routed", "read", "acknowledged", "dead", "adopted")
+        )
         for line in self.subscriptions:
-            figures = subscription_json(line)
-            numbers = [f"{figures[name]:,}" for name in ("written", "read", "acknowledged", "dead", "adopted")]
-            subscriptions.add_row(line.name, *numbers, _standing(line))
+            _add(subscriptions, line, subscription_json(line), ("written", "read", "acknowledged", "dead", "adopted"))
         found = [each for line in (*self.feeds, *self.subscriptions) for each in line.differences]
         notes = [f"[bold red]✗[/] {each}" for each in found]
-        return Group(feeds, "", subscriptions, *(["", *notes] if notes else []))
+        tables = [table for table in (feeds, subscriptions) if table.row_count]
+        return Group(*(part for table in tables for part in (table, "")), *notes)
 
 
-def _standing(line: Line) -> str:
-    return f"[{STYLES[line.standing]}]{line.standing}[/]"
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column(columns[0])
+    for name in columns[1:]:
+        table.add_column(name, justify="right")
+    table.add_column("standing")
+    return table
+
+
+def _add(table: Table, line: Line, figures: Mapping[str, Any], names: Sequence[str], *cells: str) -> None:
+    standing = f"[{STYLES[line.standing]}]{line.standing}[/]"
+    table.add_row(line.name, *cells, *(f"{figures[name]:,}" for name in names), standing)
 
 
 def feed_json(line: Line) -> dict[str, Any]:
@@ -109,21 +113,13 @@ def feed_json(line: Line) -> dict[str, Any]:
 
 def subscription_json(line: Line) -> dict[str, Any]:
     """One subscription's line. `acknowledged`: at the subscriber, of the records that were read."""
-    dead = line.counted("dead")
-    settled = sum(
-        each.reader.counts.get("settled", each.reader.sums.end.offset) for each in line.handovers if each.reader
-    )
-    begun = sum(each.reader.sums.begin for each in line.handovers if each.reader)
-    waiting = sum(
-        max(0, each.reader.sums.end.offset - each.reader.counts.get("settled", each.reader.sums.end.offset))
-        for each in line.handovers
-        if each.reader
-    )
+    dead, readers = line.counted("dead"), [each.reader for each in line.handovers if each.reader]
+    settled = sum(reader.settled - reader.sums.begin for reader in readers)
     return {
         **line.to_json(),
-        "acknowledged": max(0, settled - begun - dead),
+        "acknowledged": max(0, settled - dead),
         "dead": dead,
-        "waiting": waiting,
+        "waiting": sum(max(0, reader.sums.end.offset - reader.settled) for reader in readers),
         "subscriber": line.subscriber,
         "feed": line.feed,
     }
@@ -138,7 +134,6 @@ def ledger(settings: Settings, *, feed: str | None = None, subscriber: str | Non
         raise Misconfigured(f"subscriber {subscriber}", "does not exist", fix="`mesh ledger` lists all subscriptions")
     balance = LedgerReader(settings).balance(directory)
     return LedgerReport(
-        balance=balance,
         feeds=[line for name, line in balance.feeds.items() if subscriber is None and feed in {None, name}],
         subscriptions=[
             line

@@ -14,6 +14,7 @@ import click
 from ops.audit.audited_log import AuditedLog
 from ops.audit.refused import refusals_told, without_numbers
 from ops.command.terminal import SHANGHAI
+from ops.grants.decide import grant_named
 from ops.known_names import did_you_mean
 from ops.settings import Connections, Settings
 from ops.trust.audit import audit
@@ -21,7 +22,7 @@ from ops.trust.subject_key import SubjectKey
 from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.agreement.grant import Mask
 from schemas.agreement.objection import FOLLOWS, Objection, ObjectionState
-from schemas.dated.calendar import deadline
+from schemas.agreement.sharing_rules import rules_at, sharing_class
 from schemas.errors import Misconfigured
 from schemas.feed import OBJECTIONS
 from schemas.log.control.follower import read_directory
@@ -30,10 +31,7 @@ from schemas.log.control.store import ControlReader
 from schemas.log.offsets import extents
 from schemas.log.topics import ensure_control_topics
 
-ANSWER_WORKING_DAYS = 10
-"""How long a provider has for its answer (HANDBOOK A7 has the same for requests)."""
 WITHIN_SECONDS = 30.0
-MICROS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +93,6 @@ def raise_objection(settings: Settings, grant_id: str, disputed: Disputed) -> Ob
     seen = value_hash(key, feed.feed, disputed.key, disputed.field, disputed.seen)
     objection_id = f"{feed.feed}@{seen[:12]}"
     now = datetime.now(UTC)
-    due_at = deadline(int(now.timestamp() * MICROS), ANSWER_WORKING_DAYS)
     ends = extents(settings.kafka, [feed.feed], now)
     objection = Objection(
         objection_id=objection_id,
@@ -109,7 +106,7 @@ def raise_objection(settings: Settings, grant_id: str, disputed: Disputed) -> Ob
         evidence_ref=disputed.evidence,
         raised_by=entry.grant.subscriber,
         raised_at=now,
-        due_at=datetime.fromtimestamp(due_at / MICROS, UTC),
+        due_at=rules_at(now).due_at(now, sharing_class(entry.grant, feed.contract)),  # as of a request (HANDBOOK A7)
         since={str(place[1]): extent.end for place, extent in ends.items()},
     )
     standing = read(settings).get(objection_id)
@@ -124,10 +121,7 @@ def raise_objection(settings: Settings, grant_id: str, disputed: Disputed) -> Ob
 
 
 def _disputable(directory: Directory, grant_id: str, disputed: Disputed) -> tuple[GrantEntry, FeedEntry]:
-    entry = directory.grants.get(grant_id)
-    if entry is None:
-        fix = did_you_mean(grant_id, list(directory.grants), "`mesh status` lists the grants")
-        raise Misconfigured(f"grant {grant_id}", "does not exist", fix=fix)
+    entry = grant_named(directory, grant_id)
     feed = directory.feeds.get(entry.grant.feed)
     if feed is None:
         raise Misconfigured(f"grant {grant_id}", "its feed is there no more", fix="ask its provider")

@@ -40,7 +40,6 @@ def run_delivery(parts: Parts) -> None:
         networks=settings.webhook_networks,
         refused=parts.enter(closing(RefusedAttempts(parts.audited("mesh-delivery-attempts")))),
     )
-    book = parts.book("delivery", "read", lambda _topic: True)
     ports = DeliveryPorts(
         dead_letter=DeadLetterLog(log),
         observer=DeliveryMetrics(directory=directory),
@@ -48,7 +47,7 @@ def run_delivery(parts: Parts) -> None:
         incidents=parts.incidents(directory),
         standstills=parts.enter(closing(StandstillLog(parts.store(STANDSTILLS)))),
         replays=parts.enter(closing(ReplayRequests(parts.store(REPLAYS)))),
-        ledger=NoReaderLedger() if book is None else book,
+        ledger=parts.book("delivery", "read", lambda _topic: True) or NoReaderLedger(),
     )
     overdue = Overdue(directory, ports.incidents, IncidentReader(settings.kafka), OverdueLog(audited))
     watching(overdue, parts.stop)

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 from ops.audit.audited_log import AuditedLog
@@ -17,14 +16,13 @@ from ops.watch.deafness import Deafness
 from ops.watch.incidents import IncidentLog
 from schemas.feed import INCIDENTS, LEDGER
 from schemas.incident import Incidents
-from schemas.ledger.book import REDELIVERY, LedgerBook, Side
+from schemas.ledger.book import LedgerBook, Side
 from schemas.log.control.follower import Follower
-from schemas.log.control.store import ControlReader, ControlStore
+from schemas.log.control.store import ControlStore
 from schemas.log.reports.reports import Accounts
 from schemas.log.writer import Log
 
 Part = TypeVar("Part")
-LEDGER_WITHIN_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,19 +56,10 @@ class Parts:
         """
         if not self.settings.has_ledger:
             return None
-        kafka = self.settings.kafka
         log = self.log(f"{LEDGER}-{side}")
-        book = LedgerBook(
-            hop,
-            side,
-            by=self.name,
-            kafka=kafka,
-            formers=ControlReader(kafka, LEDGER).all,
-            write=partial(log.write, within_seconds=LEDGER_WITHIN_SECONDS),
-            is_stated=is_stated,
-            is_sole=hop != REDELIVERY,
+        book = self.enter(
+            closing(LedgerBook(hop, side, by=self.name, kafka=self.settings.kafka, log=log, is_stated=is_stated))
         )
-        self.enter(closing(book))
         threading.Thread(target=book.keep, args=(self.stop,), name=f"ledger-{side}", daemon=True).start()
         return book
 

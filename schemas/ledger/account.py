@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.change import Batch, Partition, Record
-from schemas.ledger.prefix import PrefixSum, digest_of
+from schemas.ledger.prefix import PrefixSum, digests_of, offsets_of
 
 AGAIN = "mesh_again"
 """The header of a record that was appended once more by whoever delivers again (ops/redelivery/again.py): accounted for there."""
@@ -43,7 +43,9 @@ class Account:
         self._open: PrefixSum | None = None
         self._known: PrefixSum | None = None
         """What stands until it is opened. Adopting adds to it, whoever adds a record never does."""
-        self._held: list[tuple[int, int]] = []
+        self._held: list[tuple[Sequence[int], Sequence[int]]] = []
+        """Offsets and hashes of runs that came before it was opened."""
+        self._held_count = 0
         self._is_shared = False
         self._is_unsure = False
         self._is_from_start = False
@@ -53,40 +55,39 @@ class Account:
 
     def wrote(self, offset: int, digests: Sequence[int]) -> None:
         """Records of ours with these hashes lie from this offset on, one behind the other."""
+        offsets = range(offset, offset + len(digests))
         account = self._open
         if account is not None and not self._is_unsure:
-            account.add_digests(offset, digests)
+            account.add(offsets, digests)
             return
         with self._lock:
             if self._open is not None and (not self._is_unsure or offset == self._open.end.offset):
                 self._is_unsure = False
-                self._open.add_digests(offset, digests)
+                self._open.add(offsets, digests)
             elif not self._is_shared:
                 self._close()
-                for number, digest in enumerate(digests):
-                    self._hold(offset + number, digest)
+                self._hold(offsets, digests)
 
     def read(self, batch: Batch) -> None:
         """Records that were read; `counts` say from which offset on by this process, and how many of them are tombstones."""
         first, after = batch.records[0].offset, batch.next_offset
         seen = self.counts.get("to", first)
-        self._add_run(batch.records)
+        account = self._open
+        if account is not None:
+            account.add_run(batch.records)
+        else:
+            self._hold_run(batch.records)
         if after > seen:
             self.counts.setdefault("from", first)
             self.count("tombstones", sum(record.value is None and record.offset >= seen for record in batch.records))
             self.counts["to"] = after
 
-    def _add_run(self, records: Sequence[Record]) -> None:
-        account = self._open
-        if account is not None:
-            account.add_run(records)
-            return
+    def _hold_run(self, records: Sequence[Record]) -> None:
         with self._lock:
             if self._open is not None:  # just now
                 self._open.add_run(records)
-                return
-            for record in records:
-                self._hold(record.offset, digest_of(record.key, record.value))
+            else:
+                self._hold(offsets_of(records), digests_of(records))
 
     def count(self, name: str, number: int) -> None:
         """So many more."""
@@ -101,7 +102,7 @@ class Account:
         with self._lock:
             self._is_shared = self._is_from_start = True
             self._close()
-            self._held.clear()
+            self._drop_held()
 
     def unshare(self) -> None:
         """They have written it all: what lies there now is adopted."""
@@ -109,11 +110,16 @@ class Account:
             self._is_shared = False
             self.is_expected = True
 
-    def _hold(self, offset: int, digest: int) -> None:
-        if len(self._held) >= HELD_MAX:
-            self._held.clear()
+    def _hold(self, offsets: Sequence[int], digests: Sequence[int]) -> None:
+        if self._held_count >= HELD_MAX:
+            self._drop_held()
             self._known = None
-        self._held.append((offset, digest))
+        self._held.append((offsets, digests))
+        self._held_count += len(digests)
+
+    def _drop_held(self) -> None:
+        self._held.clear()
+        self._held_count = 0
 
     def _close(self) -> None:
         self._known, self._open = self._open or self._known, None
@@ -132,10 +138,10 @@ class Account:
         word of who left in order: nothing behind it was its own.
         """
         with self._lock:
-            first = self._held[0][0] if self._held else high
+            first = self._held[0][0][0] if self._held else high
             known = self._known or former
             if not self._is_sole:
-                self._known = known or PrefixSum(self._held[0][0] if self._held else high)
+                self._known = known or PrefixSum(first)
                 return None
             if known is None and not self._held and high > low and self._looks < LOOKS:
                 self._looks += 1  # what lies there may be ours, and its report on its way
@@ -159,11 +165,9 @@ class Account:
             known = self._known
             if known is None or self._is_shared:
                 return
-            if self._held:
-                known.skip_to(self._held[0][0])
-            for offset, digest in self._held:
-                known.add(offset, digest)
-            self._held.clear()
+            for run in self._held:
+                known.add(*run)
+            self._drop_held()
             self._is_unsure = False
             self._open = known
 

@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal
 from uuid import uuid4
@@ -21,22 +21,20 @@ from schemas.errors import MeshError
 from schemas.feed import LEDGER
 from schemas.ledger.account import Account
 from schemas.ledger.prefix import PrefixSum
+from schemas.log.control.store import ControlReader
 from schemas.log.kafka import Kafka
-from schemas.log.lane import Outgoing
 from schemas.log.offsets import bounds_of
 from schemas.log.range import read_ranges
+from schemas.log.writer import Log
 
 TICK_SECONDS = 0.5
 SAY_EVERY_SECONDS = 2.0
 AGAIN_SECONDS = 5.0
+WITHIN_SECONDS = 10.0
 
 REDELIVERY = "redelivery"
 """The hop of whoever appends to `out` topics what was there before (ops/redelivery/again.py), beside the stream workers."""
 Side = Literal["wrote", "read"]
-Formers = Callable[[], Mapping[str, Any]]
-"""What stands on `mesh.ledger` now, by key. Raises Transient."""
-Write = Callable[[Iterable[Outgoing]], None]
-"""Write records, and return once they are durable. Raises Transient."""
 
 _logger = logging.getLogger(__name__)
 
@@ -61,35 +59,25 @@ class _Unstated(Account):
         """Nothing."""
 
 
-class LedgerBook(dict[Partition, Account]):
-    """`by` is the process' name; `is_stated` says which topics are accounted for, `is_sole` whether nobody else writes there.
+class LedgerBook:
+    """`by` is the process' name, `log` a writer of the book's own; `is_stated` says which topics are accounted for.
 
     Any thread may look an account up; see `Account` for who adds to it.
     """
 
     def __init__(
-        self,
-        hop: str,
-        side: Side,
-        *,
-        by: str,
-        kafka: Kafka,
-        formers: Formers,
-        write: Write,
-        is_stated: Callable[[str], bool],
-        is_sole: bool = True,
+        self, hop: str, side: Side, *, by: str, kafka: Kafka, log: Log, is_stated: Callable[[str], bool]
     ) -> None:
-        super().__init__()
         self._hop = hop
         self._name = by
         self._by = f"{by}@{uuid4()}"
         self._has_spoken = False
         self._side: Side = side
         self._kafka = kafka
-        self._formers = formers
-        self._write = write
+        self._formers = ControlReader(kafka, LEDGER)
+        self._log = log
         self._is_stated = is_stated
-        self._is_sole = is_sole
+        self._accounts: dict[Partition, Account] = {}
         self._lock = threading.Lock()
         self._saying = threading.Lock()
         self._said: dict[Partition, Any] = {}
@@ -97,16 +85,19 @@ class LedgerBook(dict[Partition, Account]):
         """The end of each account, and since when (Unix milliseconds) it is there, also in what another process said."""
         self._shared: set[str] = set()
 
-    def __missing__(self, place: Partition) -> Account:
+    def __getitem__(self, place: Partition) -> Account:
+        """The account of a partition, from now on if there was none."""
+        return self._accounts.get(place) or self._begun(place)
+
+    def _begun(self, place: Partition) -> Account:
         with self._lock:
-            account = self.get(place)
-            if account is None:
+            if place not in self._accounts:
                 is_stated = self._is_stated(place[0])
-                account = (Account if is_stated else _Unstated)(place, is_sole=self._is_sole)
+                account = (Account if is_stated else _Unstated)(place, is_sole=self._hop != REDELIVERY)
                 if place[0] in self._shared:
                     account.share()
-                self[place] = account
-            return account
+                self._accounts[place] = account
+            return self._accounts[place]
 
     def read(self, batches: Iterable[Batch]) -> None:
         """These were read, each once and in order; what comes again is passed over."""
@@ -131,20 +122,22 @@ class LedgerBook(dict[Partition, Account]):
     def expect(self, places: Iterable[Partition]) -> None:
         """We write there from now on: what was left unsaid is adopted, also where nothing comes."""
         for place in places:
-            if place not in self:
+            if place not in self._accounts:
                 self[place].is_expected = True
 
     def failed(self, topic: str | None) -> None:
         """A record for the topic may have arrived or not."""
-        for place in [place for place in self if topic in {None, place[0]}]:
-            self[place].failed()
+        for account in list(self._accounts.values()):
+            if topic in {None, account.place[0]}:
+                account.failed()
 
     def share(self, topic: str) -> None:
         """Others write to the topic for us, see `Account.share`."""
         with self._lock:
             self._shared.add(topic)
-            for place in [place for place in self if place[0] == topic]:
-                self[place].share()
+            for account in self._accounts.values():
+                if account.place[0] == topic:
+                    account.share()
 
     def unshare(self, topic: str, partitions: int) -> None:
         """They have written it all."""
@@ -155,11 +148,11 @@ class LedgerBook(dict[Partition, Account]):
 
     def forget(self, places: Iterable[Partition] | None = None) -> None:
         """Another process may have these partitions now, or all: the last is said of them, and they begin anew."""
-        leaving = list(self) if places is None else list(places)
+        leaving = list(self._accounts) if places is None else list(places)
         self._tried(partial(self._say, leaving, is_open=False))
         with self._lock:
             for place in leaving:
-                self.pop(place, None)
+                self._accounts.pop(place, None)
                 self._said.pop(place, None)
                 self._moved.pop(place, None)
 
@@ -198,10 +191,10 @@ class LedgerBook(dict[Partition, Account]):
         return True
 
     def _open(self) -> None:
-        waiting = {place: account for place, account in list(self.items()) if account.waits}
+        waiting = {place: account for place, account in list(self._accounts.items()) if account.waits}
         if not waiting:
             return
-        formers = self._formers()
+        formers = self._formers.all()
         bounds = bounds_of(self._kafka, waiting)
         gaps: dict[Partition, tuple[int, int]] = {}
         for place, account in waiting.items():
@@ -219,12 +212,12 @@ class LedgerBook(dict[Partition, Account]):
 
     def _say(self, places: Iterable[Partition] | None = None, *, is_open: bool = True) -> None:
         with self._saying:
-            self._say_of(list(self) if places is None else places, is_open=is_open)
+            self._say_of(list(self._accounts) if places is None else places, is_open=is_open)
 
     def _say_of(self, places: Iterable[Partition], *, is_open: bool) -> None:
         news: dict[Partition, dict[str, Any]] = {}
         for place in places:
-            account = self.get(place)
+            account = self._accounts.get(place)
             statement = account.statement() if account is not None else None
             if statement is not None:
                 statement["is_left"] = statement["is_open"] and not is_open
@@ -244,10 +237,13 @@ class LedgerBook(dict[Partition, Account]):
         records[heartbeat_of(self._hop, self._side, self._by)] = told
         if not self._has_spoken:
             former = heartbeat_of(self._hop, self._side, f"{self._name}@")
-            records |= {key: None for key in self._formers() if key.startswith(former)}
-        self._write(
-            (LEDGER, key.encode(), json.dumps(record).encode() if record else None, -1, None)
-            for key, record in records.items()
+            records |= {key: None for key in self._formers.all() if key.startswith(former)}
+        self._log.write(
+            [
+                (LEDGER, key.encode(), json.dumps(record).encode() if record else None, -1, None)
+                for key, record in records.items()
+            ],
+            WITHIN_SECONDS,
         )
         self._has_spoken = True
         self._said.update(news)

@@ -23,9 +23,9 @@ GRAIN = 6
 """The lowest power of two that has a mark."""
 
 
-def digest_of(key: bytes | None, value: bytes | None) -> int:
-    """The hash of one record."""
-    return crc32(value) if value is not None else crc32(key or b"")
+def digests_of(records: Sequence[Record]) -> list[int]:
+    """The hashes of records, as schemas/log/reports/reports.py makes them of delivery reports."""
+    return list(map(crc32, [record.key or b"" if record.value is None else record.value for record in records]))
 
 
 class Point(NamedTuple):
@@ -54,55 +54,32 @@ class PrefixSum:
         """Behind the last record."""
         return Point(*self._end)
 
-    def add(self, offset: int, digest: int) -> None:
-        """One record, with its hash. One that was counted already is passed over; what lies between it and the end was not ours."""
-        end, count, total = self._end
-        if offset < end:
-            return
-        after = offset + 1
-        if end >> GRAIN != after >> GRAIN:
-            self._mark(end, after, [offset], [digest])
-        self._end = (after, count + 1, total + digest)
+    def add(self, offsets: Sequence[int], digests: Sequence[int]) -> None:
+        """Records with these hashes lie at these offsets, in their order.
 
-    def add_digests(self, offset: int, digests: Sequence[int]) -> None:
-        """Records with these hashes, which lie from this offset on, one behind the other. See `add`."""
-        end, count, total = self._end
-        if offset < end:
-            digests, offset = digests[end - offset :], end
-        if not digests:
+        What was counted already is passed over; what lies between the end and them was not ours.
+        """
+        if offsets and offsets[0] < self._end[0]:
+            new = bisect_left(offsets, self._end[0])
+            offsets, digests = offsets[new:], digests[new:]
+        if not offsets:
             return
-        after = offset + len(digests)
+        (end, count, total), after = self._end, offsets[-1] + 1
         if end >> GRAIN != after >> GRAIN:
-            self._mark(end, after, range(offset, after), digests)
+            self._mark(after, offsets, digests)
         self._end = (after, count + len(digests), total + sum(digests))
 
     def add_run(self, records: Sequence[Record]) -> None:
-        """Records in the order of their offsets; those that were counted already are passed over."""
-        end, count, total = self._end
-        if records and records[0].offset < end:
-            records = records[bisect_left(records, end, key=_offset_of) :]
-        if not records:
-            return
-        digests = list(map(crc32, [record.key or b"" if record.value is None else record.value for record in records]))
-        after = records[-1].offset + 1
-        if end >> GRAIN != after >> GRAIN:
-            self._mark(end, after, [record.offset for record in records], digests)
-        self._end = (after, count + len(digests), total + sum(digests))
-
-    def skip_to(self, offset: int) -> None:
-        """There is nothing more of ours below this offset."""
-        end, count, total = self._end
-        if offset > end:
-            if end >> GRAIN != offset >> GRAIN:
-                self._mark(end, offset, [], [])
-            self._end = (offset, count, total)
+        """`add` for records."""
+        if records:
+            self.add(offsets_of(records), digests_of(records))
 
     def points(self) -> list[Point]:
         """Where the sum begins, its marks and its end, by offset."""
         return sorted({Point(self.begin, 0, 0), *list(self._marks.values()), self.end})
 
-    def _mark(self, end: int, after: int, offsets: Sequence[int], digests: Sequence[int]) -> None:
-        _, count, total = self._end
+    def _mark(self, after: int, offsets: Sequence[int], digests: Sequence[int]) -> None:
+        end, count, total = self._end
         level, mark = GRAIN, after >> GRAIN << GRAIN
         while mark > end:
             place = bisect_left(offsets, mark)
@@ -124,8 +101,11 @@ class PrefixSum:
         return cls(record["begin"], Point(*record["end"]), [Point(*mark) for mark in record["marks"]])
 
 
-def _offset_of(record: Record) -> int:
-    return record.offset
+def offsets_of(records: Sequence[Record]) -> Sequence[int]:
+    """The offsets of records, at least one, in their order; of neighbours without a look at each."""
+    first, last = records[0].offset, records[-1].offset
+    is_whole = last - first + 1 == len(records)
+    return range(first, last + 1) if is_whole else [record.offset for record in records]
 
 
 def _levels(offset: int) -> Iterator[int]:

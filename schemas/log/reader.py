@@ -97,7 +97,7 @@ class Reader:
         ledger: ReaderLedger | None = None,
     ) -> None:
         self._group = group
-        self._ledger = NoReaderLedger() if ledger is None else ledger  # one that is empty yet is false
+        self._ledger = ledger or NoReaderLedger()
         self._starts_of = starts_of
         self._has_headers = has_headers
         self._topics = self._unread = frozenset[str]()

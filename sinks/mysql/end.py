@@ -1,28 +1,19 @@
 # ruff: noqa: S608  -- identifiers are quoted, values are parameters or literals
-"""Ends of grants in a subscriber's database (schemas/agreement/ending.py): rows go, and nothing of the topic is taken any more.
-
-The mark is a row of `_mesh_offsets` with partition ENDED; its `next_offset` counts the rows that went, null while they are kept.
-Mark, raised epochs and removal are one transaction, so a process that still writes the topic is fenced: what it wrote before
-is removed, and nothing comes after. A new edition of a grant (schemas/feed.py) takes the table over empty.
-"""
+"""Marks of ended topics in a MariaDB or MySQL (sinks/table/ends.py), and the tables that a later edition takes over."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import partial
 
-from schemas.agreement.ending import Ending
-from schemas.agreement.grant import AtEnd
-from schemas.errors import Fenced
-from schemas.feed import edition_of, first_edition, later_edition
+from schemas.feed import edition_of
 from sinks.mysql.pipe import MysqlPipe, OpenTransaction
 from sinks.mysql.table.catalog import FoundTable, table_in
 from sinks.mysql.table.cell import literal
 from sinks.mysql.table.table import OFFSETS, REMOVED, MysqlTable, quote
 from sinks.mysql.table.type import does_fit
+from sinks.table.ends import ENDED
 from sinks.table.target import TOKEN
-
-ENDED = -1
 
 
 def reshaping(pipe: MysqlPipe, topic: str, table: MysqlTable, found: FoundTable) -> list[str]:
@@ -39,28 +30,20 @@ def reshaping(pipe: MysqlPipe, topic: str, table: MysqlTable, found: FoundTable)
     return [table.modify(column, pipe.flavour) for column in unfit]
 
 
-class MysqlEnds:
-    """The ends of topics in one database. `name_of` gives the table of a topic's rows."""
+class MysqlEndMarks:
+    """`name_of` gives the table of a topic's rows."""
 
     def __init__(self, pipe: MysqlPipe, subscriber: str, name_of: Callable[[str], str]) -> None:
         self._pipe = pipe
         self._subscriber = subscriber
         self._name_of = name_of
 
-    def apply(self, ending: Ending) -> int | None:
-        """See EndKeeper."""
-        return self.end(ending.topic, is_removed=ending.at_end is AtEnd.REMOVE)
-
-    def end(self, topic: str, *, is_removed: bool) -> int | None:
-        """End a topic, whoever still writes it; how many rows went, by this call or an earlier one; None if they are kept."""
-        marks = self._marks([topic])
-        if topic in marks and (marks[topic] is not None or not is_removed):
-            return marks[topic]
+    def mark(self, topic: str, *, is_removed: bool) -> None:
+        """See EndMarks."""
         name = self._name_of(topic)
         found = table_in(self._pipe.rows, name)
         path = quote(name) if found and TOKEN in found.columns else ""
         self._pipe.transaction(partial(self._write, topic, path if is_removed else "", is_removed), topic)
-        return self._marks([topic]).get(topic)
 
     def _write(self, topic: str, path: str, is_removed: bool, session: OpenTransaction) -> None:
         of_topic, who = literal(topic.encode()), literal(self._subscriber.encode())
@@ -83,24 +66,8 @@ class MysqlEnds:
             session.execute(f"UPDATE {OFFSETS} SET next_offset = {gone:d}".encode() + is_mark)
             session.execute(f"DELETE FROM {REMOVED} WHERE topic = ".encode() + of_topic)
 
-    def take_over(self, topics: Collection[str]) -> None:
-        """See EndKeeper."""
-        for topic in topics:
-            for edition in range(1, edition_of(topic)):
-                self.end(later_edition(first_edition(topic), edition), is_removed=True)
-
-    def refuse_ended(self, topics: Collection[str]) -> None:
-        """See EndKeeper."""
-        if ended := self._marks(topics):
-            raise Fenced(
-                f"{self._subscriber}: {', '.join(sorted(ended))} has ended, and nothing of it is taken any more"
-            )
-
-    def lost(self, topics: Collection[str]) -> Collection[str]:
-        """See EndKeeper."""
-        return set(topics) - self._marks(topics).keys()
-
-    def _marks(self, topics: Collection[str]) -> dict[str, int | None]:
+    def of(self, topics: Collection[str]) -> dict[str, int | None]:
+        """See EndMarks."""
         if not topics:
             return {}
         sql = f"SELECT topic, next_offset FROM {OFFSETS} WHERE topic IN %s AND `partition` = {ENDED}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from schemas.wire.schema import SchemaOf
-from sinks.mysql.end import MysqlEnds
+from sinks.mysql.end import MysqlEndMarks
 from sinks.mysql.fault import CONFLICTS
 from sinks.mysql.options import MysqlSinkOptions
 from sinks.mysql.pipe import MysqlPipe
@@ -17,6 +17,7 @@ from sinks.mysql.table.offsets import MysqlOffsets
 from sinks.mysql.table.table import MysqlTable
 from sinks.mysql.table.tables import MysqlTables
 from sinks.sink import PresentSchema, SinkSetup, no_present_schema
+from sinks.table.ends import TopicEnds
 from sinks.table.names import TableNames
 from sinks.table.narrow import Narrowed
 from sinks.table.place import OffsetPlace
@@ -44,7 +45,7 @@ class MysqlSink(TableSink[MysqlTable]):
         parts = TableParts(
             pipe=pipe,
             place=OffsetPlace(MysqlOffsets(pipe, subscriber), subscriber),
-            ends=MysqlEnds(pipe, subscriber, names.of),
+            ends=TopicEnds(MysqlEndMarks(pipe, subscriber, names.of), subscriber),
             narrowed=narrowed,
             tables=keeper,
             sending=MysqlSending(pipe, conditions),

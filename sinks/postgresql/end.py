@@ -1,26 +1,17 @@
 # ruff: noqa: S608  -- identifiers are quoted, values are always parameters
-"""Ends of grants in a subscriber's database (schemas/agreement/ending.py): rows go, and nothing of the topic is taken any more.
-
-The mark is a row of `_mesh_offsets` with partition ENDED; its `next_offset` counts the rows that went, null while they are kept.
-Mark, raised epochs and removal are one transaction, so a process that still writes the topic is fenced: what it wrote before
-is removed, and nothing comes after. A new edition of a grant (schemas/feed.py) takes the table over empty.
-"""
+"""Marks of ended topics in a PostgreSQL (sinks/table/ends.py), and the tables that a later edition takes over."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from schemas.agreement.ending import Ending
-from schemas.agreement.grant import AtEnd
-from schemas.errors import Fenced
-from schemas.feed import edition_of, first_edition, later_edition
+from schemas.feed import edition_of
 from sinks.postgresql.pipe import Pipe
 from sinks.postgresql.table.row import sql_type
 from sinks.postgresql.table.table import DeliveredTable, does_fit, quote
+from sinks.table.ends import ENDED
 from sinks.table.target import TOKEN
-
-ENDED = -1
 
 
 def reshaping(pipe: Pipe, topic: str, table: DeliveredTable, found: Mapping[str, str]) -> list[str]:
@@ -34,8 +25,8 @@ def reshaping(pipe: Pipe, topic: str, table: DeliveredTable, found: Mapping[str,
     return [f"ALTER TABLE {table.path} ALTER COLUMN {name} TYPE {kind} USING NULL::{kind}" for name, kind in kinds]
 
 
-class Ends:
-    """The ends of topics in one database. `name_of` gives the table of a topic's rows."""
+class PostgresEndMarks:
+    """`name_of` gives the table of a topic's rows."""
 
     def __init__(self, pipe: Pipe, subscriber: str, schema: str, name_of: Callable[[str], str]) -> None:
         self._pipe = pipe
@@ -44,15 +35,8 @@ class Ends:
         self._name_of = name_of
         self._offsets = f"{quote(schema)}._mesh_offsets"
 
-    def apply(self, ending: Ending) -> int | None:
-        """End a topic as its grant says."""
-        return self.end(ending.topic, is_removed=ending.at_end is AtEnd.REMOVE)
-
-    def end(self, topic: str, *, is_removed: bool) -> int | None:
-        """End a topic, whoever still writes it; how many rows went, by this call or an earlier one; None if they are kept."""
-        marks = self._marks([topic])
-        if topic in marks and (marks[topic] is not None or not is_removed):
-            return marks[topic]
+    def mark(self, topic: str, *, is_removed: bool) -> None:
+        """See EndMarks."""
         params: dict[str, Any] = {"topic": topic, "subscriber": self._subscriber}
         statements: list[tuple[str, dict[str, Any]]] = [
             (
@@ -65,7 +49,6 @@ class Ends:
         if is_removed:
             statements += self._removal(self._name_of(topic), params)
         self._pipe.change_tables(statements)
-        return self._marks([topic]).get(topic)
 
     def _removal(self, name: str, params: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         path = f"{quote(self._schema)}.{quote(name)}"
@@ -82,24 +65,7 @@ class Ends:
             (memory, params),
         ]
 
-    def take_over(self, topics: Collection[str]) -> None:
-        """Before partitions of these topics are taken: earlier editions have ended, and their rows are gone."""
-        for topic in topics:
-            for edition in range(1, edition_of(topic)):
-                former = later_edition(first_edition(topic), edition)
-                self.end(former, is_removed=True)
-
-    def refuse_ended(self, topics: Collection[str]) -> None:
-        """After partitions were taken: nothing is written to a topic that has ended. Raises Fenced."""
-        if ended := self._marks(topics):
-            raise Fenced(
-                f"{self._subscriber}: {', '.join(sorted(ended))} has ended, and nothing of it is taken any more"
-            )
-
-    def lost(self, topics: Collection[str]) -> Collection[str]:
-        """Those of ended topics of which this database does not know it: a backup from before the end."""
-        return set(topics) - self._marks(topics).keys()
-
-    def _marks(self, topics: Collection[str]) -> dict[str, int | None]:
+    def of(self, topics: Collection[str]) -> dict[str, int | None]:
+        """See EndMarks."""
         sql = f"SELECT topic, next_offset FROM {self._offsets} WHERE topic = ANY(%s) AND partition = {ENDED}"
         return dict(self._pipe.rows(sql, (list(topics),)))

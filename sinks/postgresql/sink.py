@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from schemas.wire.schema import SchemaOf
-from sinks.postgresql.end import Ends
+from sinks.postgresql.end import PostgresEndMarks
 from sinks.postgresql.options import PostgresSinkOptions
 from sinks.postgresql.pipe import Pipe
 from sinks.postgresql.send import Sending
@@ -16,6 +16,7 @@ from sinks.postgresql.table.row import key_reader, row_reader
 from sinks.postgresql.table.table import DeliveredTable
 from sinks.postgresql.table.tables import Tables
 from sinks.sink import PresentSchema, SinkSetup, no_present_schema
+from sinks.table.ends import TopicEnds
 from sinks.table.names import TableNames
 from sinks.table.narrow import Narrowed
 from sinks.table.place import OffsetPlace
@@ -45,7 +46,7 @@ class PostgresSink(TableSink[DeliveredTable]):
         parts = TableParts(
             pipe=pipe,
             place=OffsetPlace(PostgresOffsets(pipe, subscriber, schema, beside_source=beside_source), subscriber),
-            ends=Ends(pipe, subscriber, schema, names.of),
+            ends=TopicEnds(PostgresEndMarks(pipe, subscriber, schema, names.of), subscriber),
             narrowed=narrowed,
             tables=keeper,
             sending=Sending(pipe, conditions),

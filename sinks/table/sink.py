@@ -16,6 +16,7 @@ from schemas.errors import MeshError
 from schemas.wire.schema import SchemaOf
 from sinks.sink import Moved, NotYet, PresentSchema, TopicTrouble
 from sinks.table.chunk import Chunk, Chunks
+from sinks.table.ends import TopicEnds
 from sinks.table.fault import Undefined
 from sinks.table.fold import RunFold
 from sinks.table.narrow import Narrowed, wire_names
@@ -55,26 +56,6 @@ class Sender(Protocol[TableT]):
         ...
 
 
-class EndKeeper(Protocol):
-    """The ends of topics in one database."""
-
-    def apply(self, ending: Ending) -> int | None:
-        """End a topic as its grant says; how many rows went, None if they are kept."""
-        ...
-
-    def take_over(self, topics: Collection[str]) -> None:
-        """Before partitions of these topics are taken: earlier editions have ended, and their rows are gone."""
-        ...
-
-    def refuse_ended(self, topics: Collection[str]) -> None:
-        """After partitions were taken: nothing is written to a topic that has ended. Raises Fenced."""
-        ...
-
-    def lost(self, topics: Collection[str]) -> Collection[str]:
-        """Those of ended topics of which this database does not know it: a backup from before the end."""
-        ...
-
-
 class DeliveredState(Protocol):
     """What became of the tables that were delivered."""
 
@@ -93,7 +74,7 @@ class TableParts(Generic[TableT]):
 
     pipe: Transactions
     place: OffsetPlace
-    ends: EndKeeper
+    ends: TopicEnds
     narrowed: Narrowed
     tables: DeliveredState
     sending: Sender[TableT]

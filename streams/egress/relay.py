@@ -115,7 +115,7 @@ class Relay:
         self._read_out = read_out
         self._observer = observer
         self._now = now
-        self._ledger = NoRelayLedger() if ledger is None else ledger
+        self._ledger = ledger or NoRelayLedger()
         self._plans = Plans(schema_of, hash_key, incidents)
         self._outlet: Outlet | None = None
         self._router: Router | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from ops.command.terminal import moment
 from ops.grants.explaining.explanation import Look as Step
@@ -10,7 +10,7 @@ from ops.grants.explaining.explanation import Standing
 from ops.grants.explaining.look import Found, Look, Place
 from ops.kinds.sinks import SINKS
 from schemas.agreement.directory import Directory, GrantEntry
-from schemas.change import Change, Partition
+from schemas.change import Change
 from schemas.errors import Rejected
 from schemas.wire.codec import Codec
 from sinks.kind import is_delivered
@@ -38,11 +38,9 @@ class Arrival:
             yield Step(name="dead letters 死信", standing="no", told=f"dead letter {letter.name}: {told}", fix=fix)
         yield from self._in_the_way(delivered.last, acknowledged)
 
-    def _in_topic(
-        self, place: Place, change: Change, delivered: Found, taken: Mapping[Partition, int], *, is_wanted: bool
-    ) -> Step:
+    def _in_topic(self, place: Place, change: Change, delivered: Found, taken: int, *, is_wanted: bool) -> Step:
         name, topic = f"topic {self._entry.topic}", self._entry.topic
-        behind = taken.get((self._grant.feed, place.partition), 0) <= place.record.offset
+        behind = taken <= place.record.offset
         its = self._of_topic(delivered.change)
         if (
             is_wanted
@@ -84,7 +82,7 @@ class Arrival:
         except Rejected:
             return None
 
-    def _acknowledged(self, last: Place, acknowledged: Mapping[Partition, int]) -> Step:
+    def _acknowledged(self, last: Place, acknowledged: int) -> Step:
         name = "acknowledgement 确认"
         subscriber = self._directory.subscribers.get(self._grant.subscriber)
         sink = subscriber.sink(self._grant.sink) if subscriber else None
@@ -92,14 +90,13 @@ class Arrival:
             return Step(
                 name=name, standing="open", told="the subscriber reads the topic itself and acknowledges nothing here"
             )
-        offset = acknowledged.get((self._entry.topic, last.partition), 0)
-        is_over: Standing = "yes" if offset > last.record.offset else "no"
-        told = f"the sink {self._grant.sink} has acknowledged up to offset {offset}, and the row is at {last.record.offset}"
+        is_over: Standing = "yes" if acknowledged > last.record.offset else "no"
+        told = f"the sink {self._grant.sink} has acknowledged up to offset {acknowledged}, and the row is at {last.record.offset}"
         return Step(name=name, standing=is_over, told=told)
 
-    def _in_the_way(self, last: Place | None, acknowledged: Mapping[Partition, int]) -> Iterator[Step]:
+    def _in_the_way(self, last: Place | None, acknowledged: int) -> Iterator[Step]:
         """Incidents speak against a row only where it is not acknowledged."""
-        is_over = last is not None and acknowledged.get((self._entry.topic, last.partition), 0) > last.record.offset
+        is_over = last is not None and acknowledged > last.record.offset
         incidents = self._look.incidents(self._entry)
         for each in incidents:
             standing: Standing = "no" if each.is_standstill and not is_over else "yes"

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from ops.redelivery.letter import WAITING, Letter, letters
 from ops.settings import Settings
 from ops.watch.incidents import read as read_incidents
 from ops.watch.lag import STREAMS_GROUP, delivery_group
-from ops.watch.offsets.group_position import GroupPosition
+from ops.watch.offsets.confirmed import Confirmed
 from schemas.agreement.directory import FeedEntry, GrantEntry
-from schemas.change import Partition, Record
-from schemas.errors import Transient
+from schemas.change import Record
 from schemas.feed import EGRESS
 from schemas.incident import Incident, key_of
 from schemas.log.control.store import ControlReader
-from schemas.log.entering import AWAY
 from schemas.log.offsets import bounds, partitions_of
 from schemas.log.range import read_range
 from streams.engine.inbox.bundle import partition_of
@@ -84,15 +82,11 @@ class Look:
                 return found
         return Found()
 
-    def confirmed(self, entry: GrantEntry, partition: int) -> tuple[Mapping[Partition, int], Mapping[Partition, int]]:
-        """What streams have taken of the feed's partition, and what the subscriber's sink has acknowledged of its topic's."""
-
-        def away(told: str) -> NoReturn:
-            raise Transient(told, fix=AWAY)
-
-        own = delivery_group(entry.grant.subscriber, entry.grant.sink)
-        taken = GroupPosition(self._kafka, STREAMS_GROUP, away).look([(entry.grant.feed, partition)])
-        return taken, GroupPosition(self._kafka, own, away).look([(entry.topic, partition)])
+    def confirmed(self, entry: GrantEntry, partition: int) -> tuple[int, int]:
+        """Up to where streams have taken the feed's partition, and the subscriber's sink has acknowledged its topic's."""
+        own, confirmed = delivery_group(entry.grant.subscriber, entry.grant.sink), Confirmed(self._kafka)
+        taken = confirmed(STREAMS_GROUP, (entry.grant.feed, partition))
+        return max(0, taken), max(0, confirmed(own, (entry.topic, partition)))
 
     def letters(self, entry: GrantEntry, feed_key: bytes, out_key: bytes) -> list[Letter]:
         """The waiting dead letters of the row, in delivery or before."""

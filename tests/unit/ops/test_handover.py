@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ops.ledger.handover import HEARD_AFTER_MS, Handover, Statement
 from schemas.change import Record
-from schemas.ledger.prefix import PrefixSum, digest_of
+from schemas.ledger.prefix import PrefixSum, digests_of
 
 PLACE = ("a.t", 0)
 
@@ -22,7 +22,7 @@ def records(offsets: Iterable[int]) -> list[Record]:
 def side(of: Sequence[Record], *, begin: int = 0, at_ms: int = 0, heard_at_ms: int = 0) -> Statement:
     sums = PrefixSum(begin)
     for record in of:
-        sums.add(record.offset, digest_of(record.key, record.value))
+        sums.add([record.offset], digests_of([record]))
     return Statement(sums=sums, at_ms=at_ms, heard_at_ms=heard_at_ms, is_open=True, adopted=0, counts={})
 
 

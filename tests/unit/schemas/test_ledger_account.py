@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.change import Batch, Record
 from schemas.ledger.account import LOOKS, Account
-from schemas.ledger.prefix import PrefixSum, digest_of
+from schemas.ledger.prefix import PrefixSum, digests_of
 
 PLACE = ("a.t", 0)
 
@@ -19,13 +19,13 @@ def records(offsets: Iterable[int]) -> list[Record]:
 def sums_of(offsets: Iterable[int], begin: int = 0) -> PrefixSum:
     sums = PrefixSum(begin)
     for record in records(offsets):
-        sums.add(record.offset, digest_of(record.key, record.value))
+        sums.add([record.offset], digests_of([record]))
     return sums
 
 
 def wrote(account: Account, offsets: Iterable[int]) -> None:
     for record in records(offsets):
-        account.wrote(record.offset, [digest_of(record.key, record.value)])
+        account.wrote(record.offset, digests_of([record]))
 
 
 def opened(account: Account, former: PrefixSum | None, high: int, low: int = 0) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.change import Record
-from schemas.ledger.prefix import GRAIN, PrefixSum, digest_of
+from schemas.ledger.prefix import GRAIN, PrefixSum, digests_of
 
 OFFSETS = st.lists(st.integers(0, 3_000), unique=True, max_size=400).map(sorted)
 
@@ -23,7 +23,7 @@ def records_at(offsets: Sequence[int]) -> list[Record]:
 def one_by_one(records: Sequence[Record], begin: int = 0) -> PrefixSum:
     sums = PrefixSum(begin)
     for record in records:
-        sums.add(record.offset, digest_of(record.key, record.value))
+        sums.add([record.offset], digests_of([record]))
     return sums
 
 
@@ -45,7 +45,7 @@ def test_a_mark_has_all_that_lies_below_it_and_stands_at_the_newest_multiple_of_
         below = [record for record in records if record.offset < point.offset]
         assert (point.records, point.total) == (
             len(below),
-            sum(digest_of(record.key, record.value) for record in below),
+            sum(digests_of(below)),
         )
     end = sums.end.offset
     wanted = {end >> level << level for level in range(GRAIN, 13) if end >> level}
@@ -57,7 +57,7 @@ def test_whoever_adds_hashes_of_neighbours_agrees_too(begin: int, counts: list[i
     runs, offset, every = PrefixSum(0), begin, list[Record]()
     for count in counts:
         records = records_at(range(offset, offset + count))
-        runs.add_digests(offset, [digest_of(record.key, record.value) for record in records])
+        runs.add(range(offset, offset + count), digests_of(records))
         every += records
         offset += count + count % 3
     assert runs.points() == one_by_one(every).points()
