@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from datetime import datetime
 
 from producers.kind import SourceHolding
 from producers.setting import CaptureSetting
@@ -31,10 +32,12 @@ class Releases:
     def __init__(self, setting: CaptureSetting, done: Callable[[Offboarding], None]) -> None:
         self._setting = setting
         self._done = done
+        self._given_back: set[tuple[str, datetime]] = set()
+        """What this process did: followed, its own record comes a moment later, and would be met as due until then."""
 
     def due(self) -> list[str]:
         """Sources that hold something and have no feed."""
-        return [each.name for each in self._setting.directory().slots_due()]
+        return [each.name for each in self._due()]
 
     def run(self, name: str, ending: threading.Event) -> None:
         """Give back what a source holds; returns once that is done, is no longer to be done, or capture ends."""
@@ -56,8 +59,11 @@ class Releases:
         if not ending.is_set():
             self._setting.incidents.end("source", name)
 
+    def _due(self) -> list[Offboarding]:
+        return [each for each in self._setting.directory().slots_due() if (each.name, each.at) not in self._given_back]
+
     def _record(self, name: str) -> Offboarding | None:
-        return next((each for each in self._setting.directory().slots_due() if each.name == name), None)
+        return next((each for each in self._due() if each.name == name), None)
 
     def _holding(self, slot: Offboarding) -> SourceHolding | None:
         kind = self._setting.kinds.get(slot.source.kind) if slot.source else None
@@ -80,6 +86,7 @@ class Releases:
         if record is not None:
             self._setting.progress.save(slot.name, None)
         self._done(slot)
+        self._given_back.add((slot.name, slot.at))
 
     def _say(self, slot: Offboarding, error: Exception) -> None:
         # The text of what nobody foresaw may quote a row.

@@ -249,5 +249,5 @@ class Delivery:
     def _stop_lanes(self, keys: Sequence[LaneKey]) -> None:
         for key in keys:
             lane = self._ending[key] = self._lanes.pop(key)
-            lane.follow({})  # nothing more is read, even if the lane takes a while to end
             lane.stop()
+            lane.follow({})  # nothing more is read, even if the lane takes a while to end

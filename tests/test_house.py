@@ -35,7 +35,10 @@ DOORS = {
         "ops/web/quiet_http.py": "its protocol, which logs no question",
         "sinks/live/": "the live feed's server",
     },
-    "aiokafka": {"streams/worker/run_thread.py": "what Faust reads through"},
+    "aiokafka": {
+        "streams/worker/connection.py": "how its connections break",
+        "streams/worker/run_thread.py": "what Faust reads through",
+    },
     "asyncssh": {"sinks/drops/sftp/": "drops to SFTP servers"},
     "avro": {"schemas/wire/compatibility.py": "Avro's own rules of compatibility"},
     "botocore": {"sinks/drops/s3/": "drops to object stores"},

@@ -67,7 +67,7 @@ class Line:
         return sum(each.writer.adopted for each in self.handovers if each.writer)
 
     def counted(self, name: str) -> int:
-        """What the reader counted under a name, in this run of its process."""
+        """What readers counted under a name since they account for it; what one that was killed did twice may count twice."""
         return sum(each.reader.counts.get(name, 0) for each in self.handovers if each.reader)
 
     def to_json(self) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def _add(table: Table, line: Line, figures: Mapping[str, Any], names: Sequence[s
 
 
 def feed_json(line: Line) -> dict[str, Any]:
-    """One feed's line. `valid` and `rejected` count records that are no tombstones, in this run of the stream workers."""
+    """One feed's line. `valid` and `rejected` count records that are no tombstones."""
     rejected = line.counted("rejected")
     counted = sum(
         each.reader.counts["to"] - each.reader.counts["from"]

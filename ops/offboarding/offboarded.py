@@ -59,7 +59,11 @@ class Finished:
         done = replace(offboarding, done_at=datetime.now(UTC))
         audit(lambda topic, key, value: records.append((topic, key, value, -1, None)), what, offboarding.name)
         records.append((OFFBOARDED, done.key.encode(), json.dumps(done.to_json()).encode(), -1, None))
-        self._log.write(records, WITHIN_SECONDS)
+        self._log.write(records, WITHIN_SECONDS, lambda: self._is_due(offboarding))
+
+    def _is_due(self, offboarding: Offboarding) -> bool:
+        """Read anew: another process, or this one a moment ago, may have done it already."""
+        return read_directory(self._settings.kafka).offboarded.get(offboarding.key) == offboarding
 
 
 def unconfirmed(directory: Directory, code: str) -> list[str]:

@@ -11,7 +11,7 @@ are not counted: only where others are known to write, or a delivery failed with
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas.change import Batch, Partition, Record
@@ -21,6 +21,8 @@ AGAIN = "mesh_again"
 """The header of a record that was appended once more by whoever delivers again (ops/redelivery/again.py): accounted for there."""
 LOOKS = 6
 """How often the keeper waits for a first report, where the topic has records that nobody accounted for."""
+POSITIONS = frozenset({"from", "to", "settled"})
+"""Counts that are offsets, and are not added up."""
 HELD_MAX = 400_000
 """Records; the memory of an account that cannot be opened. Beyond it the account begins anew behind them."""
 
@@ -38,13 +40,16 @@ class Account:
         self.is_expected = False
         self.adopted = 0
         self.counts: dict[str, int] = {}
-        """What else is said of this process' work on the partition, by name."""
+        """What else is said of the work on the partition, by name: in all that was accounted for, by whichever process."""
+        self._has_former_counts = False
         self._lock = threading.Lock()
         self._open: PrefixSum | None = None
         self._known: PrefixSum | None = None
         """What stands until it is opened. Adopting adds to it, whoever adds a record never does."""
         self._held: list[tuple[Sequence[int], Sequence[int]]] = []
         """Offsets and hashes of runs that came before it was opened."""
+        self._held_reads: list[tuple[int, int, Sequence[int]]] = []
+        """Of those that were read: the first offset, the one behind, and where tombstones lie."""
         self._held_count = 0
         self._is_shared = False
         self._is_unsure = False
@@ -69,29 +74,38 @@ class Account:
                 self._hold(offsets, digests)
 
     def read(self, batch: Batch) -> None:
-        """Records that were read; `counts` say from which offset on by this process, and how many of them are tombstones."""
-        first, after = batch.records[0].offset, batch.next_offset
-        seen = self.counts.get("to", first)
+        """Records that were read; `counts` say from which offset on, and how many of them are tombstones. Repeats count once."""
+        read = _read_of(batch.records)
         account = self._open
         if account is not None:
             account.add_run(batch.records)
-        else:
-            self._hold_run(batch.records)
-        if after > seen:
-            self.counts.setdefault("from", first)
-            self.count("tombstones", sum(record.value is None and record.offset >= seen for record in batch.records))
-            self.counts["to"] = after
-
-    def _hold_run(self, records: Sequence[Record]) -> None:
+            self._count_read(*read)
+            return
         with self._lock:
             if self._open is not None:  # just now
-                self._open.add_run(records)
+                self._open.add_run(batch.records)
+                self._count_read(*read)
             else:
-                self._hold(offsets_of(records), digests_of(records))
+                self._hold(offsets_of(batch.records), digests_of(batch.records))
+                self._held_reads.append(read)
+
+    def _count_read(self, first: int, after: int, tombstones: Sequence[int]) -> None:
+        counts = self.counts
+        seen = counts.get("to", first)
+        if after > seen:
+            counts.setdefault("from", first)
+            counts["tombstones"] = counts.get("tombstones", 0) + sum(offset >= seen for offset in tombstones)
+            counts["to"] = after
 
     def count(self, name: str, number: int) -> None:
         """So many more."""
-        self.counts[name] = self.counts.get(name, 0) + number
+        with self._lock:
+            self.counts[name] = self.counts.get(name, 0) + number
+
+    def settled(self, next_offset: int) -> None:
+        """Everything below the offset is at the subscriber, or among the dead letters."""
+        with self._lock:
+            self.counts["settled"] = next_offset
 
     def failed(self) -> None:
         """A record may lie there or not: what comes next is taken for ours from the end on."""
@@ -119,6 +133,7 @@ class Account:
 
     def _drop_held(self) -> None:
         self._held.clear()
+        self._held_reads.clear()
         self._held_count = 0
 
     def _close(self) -> None:
@@ -131,11 +146,19 @@ class Account:
         """Whether it is to be opened."""
         return self._open is None and not self._is_shared and (self.is_expected or bool(self._held))
 
-    def begin(self, former: PrefixSum | None, low: int, high: int, *, adopts: bool = True) -> tuple[int, int] | None:
+    def begin(
+        self,
+        former: PrefixSum | None,
+        low: int,
+        high: int,
+        *,
+        counts: Mapping[str, int] | None = None,
+        adopts: bool = True,
+    ) -> tuple[int, int] | None:
         """From where to where the topic is to be read, to open it; None where nothing is missing.
 
-        `former` was said of it before; the topic has the offsets from `low` below `high`. `adopts`: false where that was the last
-        word of who left in order: nothing behind it was its own.
+        `former` was said of it before, and `counts` with it; the topic has the offsets from `low` below `high`. `adopts`: false
+        where that was the last word of who left in order: nothing behind it was its own.
         """
         with self._lock:
             first = self._held[0][0][0] if self._held else high
@@ -149,8 +172,17 @@ class Account:
             if known is None or not low <= known.end.offset <= high:  # removed before it was read, or a topic made anew
                 known = PrefixSum(low if self._is_from_start else first)
             self._known = known
+            if known is former:
+                self._go_on_from(counts or {})
             start = known.end.offset
             return (start, first) if start < first and (adopts or known is not former) else None
+
+    def _go_on_from(self, counts: Mapping[str, int]) -> None:
+        if self._has_former_counts:
+            return
+        self._has_former_counts, own = True, self.counts
+        added = {name: counts.get(name, 0) + own.get(name, 0) for name in {*counts, *own} - POSITIONS}
+        self.counts = {name: counts[name] for name in POSITIONS & counts.keys()} | own | added
 
     def adopt(self, records: Sequence[Record]) -> None:
         """What the topic has between what is known and what is held."""
@@ -158,6 +190,8 @@ class Account:
         ours = [record for record in records if AGAIN not in dict(record.headers or ())]
         self._known.add_run(ours)
         self.adopted += len(ours)
+        if "to" in self.counts:  # read, by whoever could not say so
+            self._count_read(*_read_of(records))
 
     def open(self) -> None:
         """What is held follows what is known."""
@@ -167,6 +201,8 @@ class Account:
                 return
             for run in self._held:
                 known.add(*run)
+            for read in self._held_reads:
+                self._count_read(*read)
             self._drop_held()
             self._is_unsure = False
             self._open = known
@@ -182,3 +218,7 @@ class Account:
         is_open = account is not None and not self._is_unsure
         counts = dict(self.counts)  # first: they never say more than the sums
         return {**known.to_json(), "is_open": is_open, "adopted": self.adopted, "counts": counts}
+
+
+def _read_of(records: Sequence[Record]) -> tuple[int, int, Sequence[int]]:
+    return records[0].offset, records[-1].offset + 1, [record.offset for record in records if record.value is None]

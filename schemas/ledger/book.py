@@ -106,7 +106,7 @@ class LedgerBook:
 
     def settled(self, place: Partition, next_offset: int) -> None:
         """Everything below the offset is at the subscriber, or among the dead letters."""
-        self[place].counts["settled"] = next_offset
+        self[place].settled(next_offset)
 
     def delivered(self, batches: Iterable[Batch]) -> None:
         """These are at the subscriber."""
@@ -202,7 +202,8 @@ class LedgerBook:
             if said and place not in self._moved:
                 self._moved[place] = said["end"], said["moved"]
             former = PrefixSum.from_json(said) if said else None
-            gap = account.begin(former, *bounds[place], adopts=not (said and said["is_left"]))
+            counts, adopts = (said["counts"], not said["is_left"]) if said else (None, True)
+            gap = account.begin(former, *bounds[place], counts=counts, adopts=adopts)
             if gap is not None:
                 gaps[place] = gap
         for batch in read_ranges(self._kafka, gaps):

@@ -41,9 +41,11 @@ AIOKAFKA: Mapping[str, str] = {
     "aiokafka.consumer.fetcher:Fetcher._get_actions_per_node": "1dab2cf937d165d0",
     "aiokafka.consumer.fetcher:Fetcher.fetched_records": "be4348896b9b66af",
     "aiokafka.consumer.fetcher:FetchResult.getall": "3e717e30de5068d5",
+    "aiokafka.consumer.group_coordinator:GroupCoordinator._on_join_complete": "0b0b3d204b408f3c",
     "aiokafka.consumer.group_coordinator:GroupCoordinator._on_join_prepare": "4d9524afc0ee2c2f",
     "aiokafka.consumer.group_coordinator:GroupCoordinator.fetch_committed_offsets": "6c049c7379165952",
     "aiokafka.consumer.group_coordinator:GroupCoordinator.request_rejoin": "f70a261c91c38cb5",
+    "aiokafka.consumer.subscription_state:SubscriptionState.assign_from_subscribed": "faf16f1b629aa838",
 }
 
 

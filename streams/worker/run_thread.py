@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import aiokafka
-from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import (
     CommitFailedError,
     ConsumerStoppedError,
     IllegalStateError,
-    KafkaConnectionError,
-    KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
@@ -30,6 +27,7 @@ from faust.types import TP
 
 from schemas.change import Partition, Record
 from schemas.errors import ContractBroken
+from streams.worker.connection import break_what_is_closed
 from streams.worker.room import Room
 
 FETCH_WAIT_MS = 200
@@ -53,25 +51,7 @@ def never_accepted(_topic: str, _partition: int, _first: int, _left: int) -> boo
     return False
 
 
-_send = AIOKafkaConnection.send
-
-
-def _send_or_break(connection: Any, request: Any, expect_response: bool = True) -> Any:
-    """Send a request; a connection that is closed, and does not know it yet, is broken like any other.
-
-    uvloop says so by a RuntimeError, which aiokafka expects nowhere: it ended the task that keeps the metadata fresh, and whoever
-    looked for the group's coordinator then, heartbeat and commit alike, waited for ever.
-    """
-    try:
-        return _send(connection, request, expect_response)
-    except KafkaError:  # a RuntimeError too
-        raise
-    except RuntimeError as error:
-        connection.close(reason=CloseReason.CONNECTION_BROKEN)
-        raise KafkaConnectionError("the connection to the broker is closed") from error
-
-
-cast("Any", AIOKafkaConnection).send = _send_or_break
+break_what_is_closed()
 
 
 class RunThread(driver.AIOKafkaConsumerThread):
@@ -79,7 +59,6 @@ class RunThread(driver.AIOKafkaConsumerThread):
 
     epoch = 0
     mundane_level = "debug"
-    _fetch_at = 0.0
     _crashing: asyncio.Future[None] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -93,25 +72,27 @@ class RunThread(driver.AIOKafkaConsumerThread):
         """Start aiokafka's consumer, with paced fetches."""
         await super().on_start()
         consumer: Any = self._ensure_consumer()
-        self._fetch_actions = consumer._fetcher._get_actions_per_node
-        consumer._fetcher._get_actions_per_node = self._paced_actions
+        consumer._fetcher._get_actions_per_node = _FetchPace(consumer._fetcher._get_actions_per_node)
+        self._take_assignment = consumer._subscription.assign_from_subscribed
+        consumer._subscription.assign_from_subscribed = self._assign_wanted
         consumer._client._sync_task.add_done_callback(self._metadata_ended)
+
+    def _assign_wanted(self, assigned: Collection[Any]) -> None:
+        """Take what is assigned of the topics that are read now.
+
+        The broker hands a static member that comes back what it had, of topics that left meanwhile too (KIP-345). aiokafka's
+        coordinator dies of those; here they are passed over, and the group assigns anew.
+        """
+        consumer: Any = self._ensure_consumer()
+        taken = [tp for tp in assigned if tp.topic in consumer._subscription.subscription.topics]
+        self._take_assignment(taken)
+        if len(taken) < len(assigned):
+            self._ask_anew(consumer)
 
     def _metadata_ended(self, task: asyncio.Task[None]) -> None:
         """Without fresh metadata no coordinator is found again: the process ends, and begins anew."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._crashing = asyncio.ensure_future(self.crash(error))
-
-    def _paced_actions(self, assignment: Any) -> Any:
-        now = time.monotonic()
-        if now < self._fetch_at:
-            return [], {}, self._fetch_at - now, False, []
-        actions = self._fetch_actions(assignment)
-        if actions[0]:
-            count = len(assignment.tps)
-            gathering = min(PACE_SECONDS_PER_PARTITION * count, PACE_MOST_SECONDS)
-            self._fetch_at = now + max(gathering, PACE_LEAST_SECONDS_PER_PARTITION * count)
-        return actions
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
@@ -274,12 +255,34 @@ class RunThread(driver.AIOKafkaConsumerThread):
         return behind, dict(self._read)
 
     async def rejoin(self) -> None:
-        """Ask for a fresh assignment, with a changed greeting: an unchanged one would be answered from memory."""
+        """Ask for a fresh assignment."""
         await self.call_thread(self._rejoin)
 
     async def _rejoin(self) -> None:
-        self.assignor.greeting += b"+"
-        cast("Any", self._ensure_consumer())._coordinator.request_rejoin()
+        self._ask_anew(self._ensure_consumer())
+
+    def _ask_anew(self, consumer: Any) -> None:
+        self.assignor.greeting += b"+"  # the same greeting again would be answered from memory
+        consumer._coordinator.request_rejoin()
+
+
+class _FetchPace:
+    """Between a fetcher and what it would fetch next: nothing, until enough has gathered."""
+
+    def __init__(self, actions: Callable[[Any], Any]) -> None:
+        self._actions = actions
+        self._fetch_at = 0.0
+
+    def __call__(self, assignment: Any) -> Any:
+        now = time.monotonic()
+        if now < self._fetch_at:
+            return [], {}, self._fetch_at - now, False, []
+        actions = self._actions(assignment)
+        if actions[0]:
+            count = len(assignment.tps)
+            gathering = min(PACE_SECONDS_PER_PARTITION * count, PACE_MOST_SECONDS)
+            self._fetch_at = now + max(gathering, PACE_LEAST_SECONDS_PER_PARTITION * count)
+        return actions
 
 
 class _Assignor(RoundRobinPartitionAssignor):

@@ -29,9 +29,9 @@ from confluent_kafka.admin import (
 )
 from psycopg.conninfo import conninfo_to_dict
 
-from ops.embedded import postgres as module
+from ops.embedded import database
 from ops.embedded.kafka import EmbeddedKafka
-from ops.embedded.postgres import SUPERUSER
+from ops.embedded.postgres import SUPERUSER, Postgres
 from ops.embedded.program import Program, launch, wait_ready
 from schemas.errors import Transient
 from schemas.log.kafka import Kafka
@@ -175,9 +175,9 @@ def test_subscriber_reads_what_its_acl_names_and_nothing_else(kafka: Kafka, kafk
 def test_port_that_is_taken_after_it_was_chosen_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with socket.create_server(("127.0.0.1", 0)) as rival:
         offers = iter([[rival.getsockname()[1]]])
-        choose = module.free_ports
-        monkeypatch.setattr(module, "free_ports", lambda count, known: next(offers, None) or choose(count, known))
-        server = module.Postgres(tmp_path, is_durable=False)
+        choose = database.free_ports
+        monkeypatch.setattr(database, "free_ports", lambda count, known: next(offers, None) or choose(count, known))
+        server = Postgres(tmp_path, is_durable=False)
         server.start()
         try:
             assert server.port != rival.getsockname()[1]

@@ -73,8 +73,12 @@ def test_each_reason_why_a_row_is_or_is_not_at_its_subscriber_is_told_and_no_per
 
         # Suspended: what came since waits; what was there before stays.
         done(mesh, "suspend", grant_id, "--reason", "检查")
-        town.execute("UPDATE t SET score = 99 WHERE id = 25")
-        waits = until(lambda: found if "stopped" in str(found := told(25)) else None, 30, "the change waits")
+
+        def changed() -> Any:  # what comes before it takes hold is still delivered
+            town.execute("UPDATE t SET score = score + 1 WHERE id = 25")
+            return found if "waits until it is resumed" in (found := told(25))["verdict"] else None
+
+        waits = until(changed, 30, "the change waits")
         assert "SUSPENDED" in step(waits, "grant")["told"]
         assert told(26)["is_there"] is None
     done(mesh, "revoke", grant_id, "--reason", "终止")

@@ -132,6 +132,30 @@ def test_topic_added_while_running_is_read_from_its_first_record(kafka: Kafka, u
     assert feeds.committed_offsets(kafka, unique) == {place: end for place, end in ends.items() if end}
 
 
+def test_a_worker_that_comes_back_wanting_fewer_topics_works_on_those(kafka: Kafka, unique: str, log: Log, start):
+    a, b, c = (f"{unique}.{name}" for name in "abc")
+    feeds.create(kafka, a, b, c)
+    feeds.fill(log, a, range(100))
+    feeds.fill(log, b, range(1_000, 1_100))
+    log.flush(30)
+    seen = Seen()
+    with start(seen, lambda: frozenset({a, b})):
+        until(lambda: len(seen.numbers) == 200, WITHIN_SECONDS, "both topics")
+    feeds.fill(log, a, range(100, 200))
+    feeds.fill(log, c, range(2_000, 2_100))
+    log.flush(30)
+    again = Seen()
+    with start(again, lambda: frozenset({a, c})):  # the broker remembers it, and what it was assigned
+        until(lambda: len(again.numbers) == 200, WITHIN_SECONDS, "what it wants now")
+    assert sorted(again.numbers) == [*range(100, 200), *range(2_000, 2_100)]
+    once_more = Seen()
+    with start(once_more, lambda: frozenset({b})):  # of all that it was assigned nothing is left
+        feeds.fill(log, b, range(1_100, 1_200))
+        log.flush(30)
+        until(lambda: len(once_more.numbers) == 100, WITHIN_SECONDS, "what it wants now, from where it was")
+    assert sorted(once_more.numbers) == [*range(1_100, 1_200)]
+
+
 def test_unwell_other_side_holds_the_order_and_loses_nothing(kafka: Kafka, unique: str, log: Log, start):
     topics = frozenset({f"{unique}.a"})
     feeds.create(kafka, *topics)

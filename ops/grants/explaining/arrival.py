@@ -10,6 +10,7 @@ from ops.grants.explaining.explanation import Standing
 from ops.grants.explaining.look import Found, Look, Place
 from ops.kinds.sinks import SINKS
 from schemas.agreement.directory import Directory, GrantEntry
+from schemas.agreement.grant import Status
 from schemas.change import Change
 from schemas.errors import Rejected
 from schemas.wire.codec import Codec
@@ -59,11 +60,8 @@ class Arrival:
             told = f"{topic} still has the row as it was before, and its removal is not there yet"
             return Step(name=name, standing="open", told=told)
         waits = "streams have not taken the change yet" if behind else self._waiting(place)
-        had = (
-            "an earlier state of the row is there"
-            if delivered.change and not (delivered.last or place).is_removal
-            else "nothing"
-        )
+        has_earlier = delivered.change is not None and not (delivered.last or place).is_removal
+        had = "an earlier state of the row" if has_earlier else "nothing of the row"
         return Step(
             name=name, standing="no", told=f"{topic} has {had}: {waits}", fix="`mesh status` shows the lag of streams"
         )
@@ -73,7 +71,9 @@ class Arrival:
         if record is None or record["definition"] is None:
             return "its past is being delivered"
         if record["stopped_at"] is not None and record["stopped_at"] <= place.record.offset:
-            return f"the grant was stopped at offset {record['stopped_at']}, and what came since is being delivered"
+            is_suspended = self._entry.grant.status is Status.SUSPENDED
+            since = "waits until it is resumed" if is_suspended else "is being delivered"
+            return f"the grant was stopped at offset {record['stopped_at']}, and what came since {since}"
         return "it is on its way, or was compacted away; `mesh replay` or `mesh verify` tell"
 
     def _of_topic(self, place: Place | None) -> Change | None:

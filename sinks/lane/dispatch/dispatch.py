@@ -84,8 +84,7 @@ class Dispatch:
             while goes_on():
                 self._reader.follow(self._report.grants.keys(), self._held)
                 self._collect(GLANCE_SECONDS if self._under_way else 0.0)
-                if self._buffer.keep(self._is_ours):
-                    self._withdraw()
+                self._keep_ours()
                 self._endings.look(self._sink, self._now(), time.monotonic())
                 self._send()
                 self._confirm()
@@ -94,9 +93,12 @@ class Dispatch:
         finally:
             self._end()
 
-    def _is_ours(self, topic: str, partition: int) -> bool:
-        # The grants are those of this moment: a revoked one ends between two requests (invariant 6).
-        return topic in self._report.grants and self._reader.owns(topic, partition)
+    def _keep_ours(self) -> None:
+        # The grants are those of this moment: a revoked one ends between two requests (invariant 6). They are looked at before
+        # `stop`: a lane that ends is first told so, and loses its grants then, and the answers that are out still count.
+        grants, reader = self._report.grants, self._reader
+        if not self._stop.is_set() and self._buffer.keep(lambda topic, of: topic in grants and reader.owns(topic, of)):
+            self._withdraw()
 
     def _read(self) -> None:
         now = time.monotonic()

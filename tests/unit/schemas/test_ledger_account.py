@@ -143,3 +143,29 @@ def test_behind_the_last_word_of_who_left_in_order_nothing_is_adopted() -> None:
     account.open()
     wrote(account, [9])
     assert said(account)["end"] == list(sums_of([*range(8), 9]).end)
+
+
+def test_what_is_counted_beside_the_sums_goes_on_where_the_former_process_left_it() -> None:
+    """`mesh ledger` said of 79,380 records that were read that 11,290 were valid, once workers had started again."""
+
+    def batch(first: int, after: int) -> Batch:
+        found = [Record(n, b"k", None if n % 5 == 4 else b"v%d" % n, None, 0) for n in range(first, after)]
+        return Batch(topic=PLACE[0], partition=PLACE[1], records=found)
+
+    former = Account(PLACE)
+    former.read(batch(0, 10))
+    opened(former, None, 10)
+    former.count("rejected", 1)
+    former.settled(10)
+    left = said(former)
+    assert left["counts"] == {"from": 0, "to": 10, "tombstones": 2, "rejected": 1, "settled": 10}
+
+    account = Account(PLACE)  # it was killed; the next reads some again, and some that the former had read and not said
+    account.read(batch(15, 25))
+    account.count("rejected", 2)
+    gap = account.begin(PrefixSum.from_json(left), 0, 25, counts=left["counts"])
+    assert gap == (10, 15)
+    account.adopt(batch(*gap).records)
+    account.open()
+    account.read(batch(20, 30))
+    assert said(account)["counts"] == {"from": 0, "to": 30, "tombstones": 6, "rejected": 3, "settled": 10}
