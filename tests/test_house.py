@@ -87,6 +87,11 @@ DOORS = {
         "streams/operators/": "facts, and what folds make of them",
         "streams/flows/": "facts anew, and what folds make of them",
     },
+    "numpy": {
+        "sinks/table/run_walk.py": "many messages side by side",
+        "sinks/postgresql/table/run.py": "where their rows are",
+        "sinks/postgresql/table/run_cells.py": "their cells",
+    },
     "prometheus_client": {"ops/metrics/exporter.py": "metrics", "ops/metrics/page.py": "serves them"},
     "psycopg": {
         "schemas/plain_reading.py": "what both sides of a comparison are read by",

@@ -288,16 +288,14 @@ def measure_limit(dsn: str, *, rows: int = 100_000) -> Rate:
             ]
             buffers.append(b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"".join(parts) + b"\xff\xff")
     sets = ", ".join(f"{name} = excluded.{name}" for name in [*names[1:], TOKEN])
-    values = ", ".join("amount::numeric(12,2)" if name == "amount" else name for name in names)
     upsert = (
-        f"INSERT INTO {table.path} AS t SELECT {values}, {TOKEN} FROM staged ON CONFLICT (id) DO UPDATE SET {sets} "  # noqa: S608
+        f"INSERT INTO {table.path} AS t SELECT {', '.join(names)}, {TOKEN} FROM staged ON CONFLICT (id) DO UPDATE SET {sets} "  # noqa: S608
         f"WHERE t.{TOKEN} < excluded.{TOKEN}"
     )
     with psycopg.connect(dsn, autocommit=True) as connection:
         for statement in table.create():
             connection.execute(statement.encode())
         connection.execute(f"CREATE TEMP TABLE staged (LIKE {table.path}) ON COMMIT DELETE ROWS".encode())
-        connection.execute(b"ALTER TABLE staged ALTER amount TYPE text")  # as the sink sends it
         began, cpu = time.perf_counter(), time.process_time()
         for buffer in buffers:
             with connection.transaction(), connection.cursor() as cursor:

@@ -170,7 +170,6 @@ def stage(console: Console, *, patience_seconds: float, warm_up_records: int) ->
         directory = Path(
             parts.enter_context(tempfile.TemporaryDirectory(prefix="mesh-bench-", ignore_cleanup_errors=True))
         )
-        directory.chmod(0o755)  # PostgreSQL may run as another user
         kafka = EmbeddedKafka(directory / "kafka", log=directory / "log" / "kafka.log", console=console)
         parts.callback(kafka.stop)
         kafka.start()

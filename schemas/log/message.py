@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 from confluent_kafka import KafkaError, Message
 
-from schemas.change import Batch, Partition, Record
+from schemas.change import Batch, Record
 from schemas.errors import ContractBroken, Transient
 from schemas.feed import first_edition
 from schemas.log.kafka import Kafka
+
+_record: Callable[[tuple[Any, ...]], Record] = partial(tuple.__new__, Record)
 
 BROKER_WITHIN_SECONDS = 10.0
 SLICE_RECORDS = 1_000
@@ -56,15 +60,23 @@ def record_of(message: Message, *, has_headers: bool = True) -> Record:
     )
 
 
-def group_messages(messages: Iterable[Message], *, has_headers: bool = True) -> list[Batch]:
+def group_messages(messages: Sequence[Message], *, has_headers: bool = True) -> list[Batch]:
     """One batch per partition, in the order of arrival."""
-    runs: dict[Partition, list[Record]] = {}
-    for message in messages:
-        place = (message.topic(), message.partition())
-        run = runs.get(place)  # pyright: ignore[reportArgumentType]  -- a message without error has a place
+    runs: dict[Any, list[Record]] = {}
+    # Field by field for all of them: a call of Python's for each message costs as much as reading it.
+    headers = map(Message.headers, messages) if has_headers else repeat(None)
+    times = [moment for _, moment in map(Message.timestamp, messages)]
+    keys, values = map(Message.key, messages), map(Message.value, messages)
+    fields = zip(map(Message.offset, messages), keys, values, headers, times, strict=False)
+    for place, record in zip(
+        zip(map(Message.topic, messages), map(Message.partition, messages), strict=True),
+        map(_record, fields),
+        strict=True,
+    ):
+        run = runs.get(place)
         if run is None:
-            run = runs[place] = []  # pyright: ignore[reportArgumentType]
-        run.append(record_of(message, has_headers=has_headers))
+            run = runs[place] = []
+        run.append(record)
     return [Batch(topic=topic, partition=partition, records=run) for (topic, partition), run in runs.items()]
 
 

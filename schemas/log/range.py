@@ -54,7 +54,7 @@ def read_ranges(
             first = consumer.poll(0.1)  # then what is there: to wait for more would be to wait at the end, too
             messages = [first, *consumer.consume(SLICE_RECORDS - 1, 0)] if first is not None else []
             done: set[Partition] = set()
-            for batch in group_messages(message for message in messages if message.error() is None):
+            for batch in group_messages([message for message in messages if message.error() is None]):
                 place = (batch.topic, batch.partition)
                 end = left.get(place, 0)
                 if wanted := [record for record in batch.records if record.offset < end]:
@@ -111,7 +111,7 @@ class GrouplessReader:
                 why = "records were removed before they were read" if is_gone else error.str()
                 place = f"{message.topic()} [{message.partition()}]"
                 raise Transient(f"{self._name}: {place}: {why}", fix="read it again")
-        return group_messages(message for message in messages if message.error() is None)
+        return group_messages([message for message in messages if message.error() is None])
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from schemas.errors import Rejected
 from sinks.postgresql.pipe import Pipe, SqlStatement
 from sinks.postgresql.table.array import array
-from sinks.postgresql.table.row import OIDS, cell, staging_type
+from sinks.postgresql.table.row import OIDS, cells, staging_type
 from sinks.postgresql.table.table import DeliveredTable
 from sinks.row import WireColumn
 from sinks.table.fold import RunFold
@@ -59,7 +59,7 @@ class Sending:
                 if sql is None:
                     sql = table.upsert(types, takes_equal=takes_equal, is_guarded=is_guarded)
                     target.sql[takes_equal, is_guarded] = sql
-                self._send_rows(statement, sql, table.columns, rows)
+                self._send_rows(statement, sql, table.columns, rows, needs_keys=is_guarded)
                 if anew := target.filling.intersection(column.name for column in table.columns):
                     self._send_rows(statement, table.fill(types, anew), table.columns, rows)
 
@@ -112,11 +112,18 @@ class Sending:
             self._send_rows(SqlStatement(topic, Rejected), check, columns, cut)
 
     def _send_rows(
-        self, statement: SqlStatement, sql: str, columns: Sequence[WireColumn], rows: Mapping[bytes, Taken]
+        self,
+        statement: SqlStatement,
+        sql: str,
+        columns: Sequence[WireColumn],
+        rows: Mapping[bytes, Taken],
+        *,
+        needs_keys: bool = True,
     ) -> None:
-        cells = zip(*(row.cells for row in rows.values() if row.cells is not None), strict=True)
-        params = [array(column, OIDS[staging_type(kind)]) for column, kind in zip(cells, columns, strict=True)]
-        params.append(array([cell(row.token) for row in rows.values()], _TEXT))
-        params.append(array([cell(key) for key in rows], _BYTEA))
+        found = zip(*(row.cells for row in rows.values() if row.cells is not None), strict=True)
+        params = [array(column, OIDS[staging_type(kind)]) for column, kind in zip(found, columns, strict=True)]
+        params.append(array(cells(row.token for row in rows.values()), _TEXT))
+        # A statement that looks up no removal needs no keys: there unnest gives null.
+        params.append(array(cells(rows) if needs_keys else [], _BYTEA))
         params.append(statement.topic.encode())
         self._pipe.queue(statement, sql, params, arrays=len(params) - 1)

@@ -12,7 +12,8 @@ from sinks.postgresql.pipe import Pipe
 from sinks.postgresql.send import Sending
 from sinks.postgresql.table.columns import PostgresColumns
 from sinks.postgresql.table.offsets import PostgresOffsets
-from sinks.postgresql.table.row import key_reader, row_reader
+from sinks.postgresql.table.row import key_reader
+from sinks.postgresql.table.run import run_reader
 from sinks.postgresql.table.table import DeliveredTable
 from sinks.postgresql.table.tables import Tables
 from sinks.sink import PresentSchema, SinkSetup, no_present_schema
@@ -52,7 +53,7 @@ class PostgresSink(TableSink[DeliveredTable]):
             sending=Sending(pipe, conditions),
             targets=Targets(
                 tables=keeper,
-                readers=Readers(rows=row_reader, keys=key_reader),
+                readers=Readers(rows=run_reader, keys=key_reader),
                 schema_of=schema_of,
                 names=names,
                 narrowed=narrowed,

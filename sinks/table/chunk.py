@@ -9,6 +9,7 @@ from typing import Any, Generic
 from schemas.change import Batch, Partition
 from schemas.wire.envelope import unframe
 from sinks.table.fold import RunFold
+from sinks.table.reading import Taken
 from sinks.table.target import TableT, TargetTable
 from sinks.table.targets import NO_SCHEMA, Targets
 
@@ -58,13 +59,13 @@ class Chunks(Generic[TableT]):
         """The same for every partition."""
         self._awaited.clear()
 
-    def _fold(self, batch: Batch, start: int, stop: int, chunk: Chunk[TableT]) -> int:
+    def _fold(self, batch: Batch, start: int, stop: int, chunk: Chunk[TableT]) -> int:  # noqa: C901 -- one arm per kind of record
         """Fold records into the chunk; where it stopped: at `stop`, or earlier at a record of another schema."""
         topic = batch.topic
         awaited = self._awaited.setdefault((topic, batch.partition), {})
         work = chunk.work.get(topic)
-        for index in range(start, stop):
-            _, key, value, _, _ = batch.records[index]
+        changes: Iterator[Taken] | None = None
+        for index, (_, key, value, _, _) in enumerate(batch.records[start:stop], start):
             if value is None:
                 if key is None or key[5:] in awaited:
                     awaited.pop(key[5:] if key else b"", None)
@@ -80,7 +81,9 @@ class Chunks(Generic[TableT]):
             target, fold = work
             if value[:5] != target.value_head or (key and key[:5] != target.key_head):
                 return index
-            change = target.read(value)
+            if changes is None:
+                changes = iter(target.read(_values(batch, index, stop, target.value_head)))
+            change = next(changes)
             fold.take(key[5:] if key else b"", change)
             if change.op == b"d" and key:
                 if len(awaited) > AWAITED_MAX:
@@ -91,3 +94,14 @@ class Chunks(Generic[TableT]):
     def _begin(self, topic: str, key: bytes | None, value: bytes) -> tuple[TargetTable[TableT], RunFold]:
         target = self._targets.of(topic, unframe(value)[0], unframe(key)[0] if key else NO_SCHEMA)
         return target, RunFold([column.wire for column in target.table.columns])
+
+
+def _values(batch: Batch, start: int, stop: int, head: bytes) -> list[bytes]:
+    """The changes from `start` on, up to the first of another schema."""
+    found: list[bytes] = []
+    for _, _, value, _, _ in batch.records[start:stop]:
+        if value is not None:
+            if value[:5] != head:
+                break
+            found.append(value)
+    return found

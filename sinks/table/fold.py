@@ -36,7 +36,18 @@ class RunFold:
 
     def take(self, key: bytes, change: Taken) -> None:
         """Fold one more change in; the key is empty for a truncate. Raises Rejected for what is no change of a row."""
-        op, token = change.op, change.token
+        cells, op, token, unchanged = change
+        if (
+            key
+            and op in _ROWS
+            and cells is not None
+            and not (unchanged or self.partial or self.removed or self.truncated)
+        ):
+            # Most changes: a whole row, of a run in which nothing else happened.
+            row = self.whole.get(key)
+            if row is None or row.token < token or (row.token == token and op == b"r"):
+                self.whole[key] = change
+            return
         if not key and op != b"t":
             raise Rejected("no_key", "a change without key has no place in a table")
         if op in _ROWS:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from schemas.wire.name import column_name
 from sinks.row import WireColumn, columns_of, row_record
-from sinks.table.reading import Taken
+from sinks.table.reading import ReadRun, Taken
 
 _logger = logging.getLogger(__name__)
 
@@ -70,8 +70,8 @@ class Narrowed:
         return cut
 
     def permitted(
-        self, topic: str, columns: tuple[WireColumn, ...], read: Callable[[bytes], Taken]
-    ) -> tuple[tuple[WireColumn, ...], Callable[[bytes], Taken]]:
+        self, topic: str, columns: tuple[WireColumn, ...], read: ReadRun
+    ) -> tuple[tuple[WireColumn, ...], ReadRun]:
         """Those of a record's columns that may still be taken, and how they are read."""
         permitted = self._permitted.get(topic)
         wanted = {column.wire for column in columns}
@@ -82,10 +82,12 @@ class Narrowed:
         self._cut.add(topic)
         places = [place for place, column in enumerate(columns) if column.wire in permitted]
 
-        def take(message: bytes) -> Taken:
-            taken = read(message)
+        def cut(taken: Taken) -> Taken:
             if taken.cells is None:
                 return taken
             return taken._replace(cells=tuple(taken.cells[place] for place in places))
+
+        def take(messages: Sequence[bytes]) -> Iterable[Taken]:
+            return map(cut, read(messages))
 
         return tuple(columns[place] for place in places), take

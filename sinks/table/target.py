@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from sinks.row import WireColumn
-from sinks.table.reading import KeyReader, Taken
+from sinks.table.reading import KeyReader, ReadRun
 
 TOKEN = "_mesh_token"  # noqa: S105 -- a column's name
 """The column of a delivered table that has the position of each row's change (SK-01)."""
@@ -42,7 +42,7 @@ class TargetTable(Generic[TableT]):
     key_head: bytes
     table: TableT
     keys: KeyReader
-    read: Callable[[bytes], Taken]
+    read: ReadRun
     types: Mapping[str, str]
     filling: frozenset[str]
     giving_way: Collection[str] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol
 
@@ -126,7 +126,7 @@ class Targets(Generic[TableT]):
         table = self._tables.named(self._names.claim(topic), reader.columns)
         found = self._tables.columns(table)
         keys = KeyReader(columns=(), read=lambda _: ())
-        return TargetTable(frame(value_id), b"", table, keys, reader.read, found if TOKEN in found else {}, _NONE)
+        return TargetTable(frame(value_id), b"", table, keys, reader.run, found if TOKEN in found else {}, _NONE)
 
     def _made(self, topic: str, value_id: int, key_id: int) -> TargetTable[TableT]:
         keys = self._readers.keys(self._schema_of(key_id))
@@ -135,7 +135,7 @@ class Targets(Generic[TableT]):
             envelope = self._schema_of(value_id)
             reader, doc = self._readers.rows(envelope), envelope.get("doc", "").split("|", 1)[0]
         columns = reader.columns if reader else keys.columns
-        columns, read = self._narrowed.permitted(topic, columns, reader.read if reader else _unreadable)
+        columns, read = self._narrowed.permitted(topic, columns, reader.run if reader else _unreadable)
         try:
             table = self._tables.named(self._names.claim(topic), columns, keys.columns, doc)
         except Misconfigured as error:
@@ -154,6 +154,6 @@ class Targets(Generic[TableT]):
         return target
 
 
-def _unreadable(_message: bytes) -> Taken:
+def _unreadable(_messages: Sequence[bytes]) -> Iterable[Taken]:
     """In place of a reader where a topic has only been seen to have keys."""
     raise Rejected("not_decodable", "no schema is known for the message")

@@ -12,6 +12,7 @@ import pytest
 
 from schemas.errors import Fenced, Misconfigured, Rejected, Transient
 from sinks.postgresql.sink import PostgresSink
+from sinks.postgresql.table.run import RUN_MIN
 from sinks.sink import BEGINNING, TopicTrouble
 from tests.stage.delivering import PERSON, OutFeed, decimal
 
@@ -136,7 +137,8 @@ LOSSLESS: list[tuple[Any, Any, str, str]] = [
 ]
 
 
-def test_every_type_arrives_equal_to_its_source(dsn: str, unique: str) -> None:
+@pytest.mark.parametrize("rows_more", [0, RUN_MIN], ids=["one by one", "side by side"])
+def test_every_type_arrives_equal_to_its_source(dsn: str, unique: str, rows_more: int) -> None:
     cases = [(*case, False) for case in VALUES] + [(*case, True) for case in LOSSLESS]
     fields: list[Any] = [{"name": "id", "type": "int"}]
     for number, (kind, _, _, _, is_lossless) in enumerate(cases):
@@ -144,7 +146,8 @@ def test_every_type_arrives_equal_to_its_source(dsn: str, unique: str) -> None:
     feed = OutFeed(unique, "police.person", fields)
     full = {"id": 1, **{f"c{number}": case[1] for number, case in enumerate(cases)}}
     sink = sink_of(dsn, feed)
-    sink.write([feed.batch(feed.record("c", full), feed.record("c", {"id": 2}))])
+    more = [feed.record("c", full | {"id": 3 + number}) for number in range(rows_more)]
+    sink.write([feed.batch(feed.record("c", full), feed.record("c", {"id": 2}), *more)])
     sink.close()
     with psycopg.connect(dsn) as connection:
         for number, (_, _, expression, type_name, _) in enumerate(cases):
@@ -152,9 +155,11 @@ def test_every_type_arrives_equal_to_its_source(dsn: str, unique: str) -> None:
                 f"SELECT id, c{number} IS NOT DISTINCT FROM {expression}, format_type(a.atttypid, a.atttypmod), c{number}::text "
                 f"FROM police_person, pg_attribute a WHERE attrelid = 'police_person'::regclass AND attname = 'c{number}' ORDER BY id"
             )
-            (_, is_equal, found, text), (_, _, _, null) = connection.execute(sql.encode()).fetchall()
-            assert (is_equal, found) == (True, type_name), (number, expression, text)
+            (_, *first), (_, _, _, null), *others = connection.execute(sql.encode()).fetchall()
+            assert first[:2] == [True, type_name], (number, expression, first[2])
             assert null is None
+            assert len(others) == rows_more
+            assert all(other == first for _, *other in others)
 
 
 def test_a_replay_of_everything_in_any_order_ends_in_the_same_rows(dsn: str, unique: str) -> None:

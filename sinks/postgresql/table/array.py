@@ -10,4 +10,6 @@ _HEADER = struct.Struct(">iiiii")
 
 def array(cells: Sequence[bytes], oid: int) -> bytes:
     """A one-dimensional array of cells, which have their lengths before them."""
+    if not cells:
+        return _HEADER.pack(0, 0, oid, 0, 0)[:12]
     return _HEADER.pack(1, 1, oid, len(cells), 1) + b"".join(cells)

@@ -1,15 +1,15 @@
 """PostgreSQL rows: from an envelope's Avro bytes straight to PostgreSQL's binary field format, without a dictionary between.
 
 A cell is what a binary array of the staging type holds per element: four bytes of length, then the value; a NULL is length -1.
-Text goes over as the bytes it is. Numeric, uuid, arrays and columns with a verbatim branch are staged as text, and PostgreSQL
-itself reads that text into the column's type.
+Text goes over as the bytes it is. Uuid, arrays and columns with a verbatim branch are staged as text, and PostgreSQL itself reads
+that text into the column's type.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from schemas.wire.walk import AvroType, decode
@@ -20,8 +20,10 @@ NULL = b"\xff\xff\xff\xff"
 _INT = struct.Struct(">ii").pack
 _LONG = struct.Struct(">iq").pack
 _LENGTHS = tuple(length.to_bytes(4, "big") for length in range(128))
-_DAYS_TO_2000 = 10_957
-_MICROS_TO_2000 = 946_684_800_000_000
+DAYS_TO_2000 = 10_957
+MICROS_TO_2000 = 946_684_800_000_000
+NEGATIVE = 0x4000
+"""The sign of a numeric below zero."""
 TEXT = "text"
 OIDS = {
     "boolean": 16,
@@ -35,6 +37,7 @@ OIDS = {
     "time": 1083,
     "timestamp": 1114,
     "timestamptz": 1184,
+    "numeric": 1700,
 }
 _SIMPLE = {
     "boolean": "boolean",
@@ -82,6 +85,7 @@ def sql_type(kind: AvroType) -> str:
 def staging_type(column: WireColumn) -> str:
     """The type in which the column's values are sent."""
     target = sql_type(column.kind)
+    target = "numeric" if column.logical_type == "decimal" else target
     return target if target in OIDS and not column.is_lossless and column.type_name != "enum" else TEXT
 
 
@@ -129,7 +133,28 @@ def cell(value: bytes) -> bytes:
     return len(value).to_bytes(4, "big") + value
 
 
-class _Rows(RowWalk):
+def numeric(unscaled: int, scale: int) -> bytes:
+    """A decimal as PostgreSQL's numeric_recv reads it: four digits a group, the point between two groups."""
+    groups: list[int] = []
+    rest = abs(unscaled) * 10 ** (-scale % 4)
+    while rest:
+        rest, group = divmod(rest, 10_000)
+        groups.append(group)
+    weight = len(groups) - 1 - -(-scale // 4)
+    return struct.pack(
+        f">hhHh{len(groups)}H", len(groups), weight, NEGATIVE if unscaled < 0 else 0, scale, *reversed(groups)
+    )
+
+
+def cells(values: Iterable[bytes]) -> list[bytes]:
+    """Each with its length before it."""
+    return [
+        (_LENGTHS[size] if (size := len(value)) < len(_LENGTHS) else size.to_bytes(4, "big")) + value
+        for value in values
+    ]
+
+
+class Rows(RowWalk):
     """Fills them with binary fields."""
 
     def __init__(self) -> None:
@@ -147,7 +172,7 @@ class _Rows(RowWalk):
         if base == "string" or (base == "bytes" and logical is None and staged == "bytea"):
             self._slice(name)
         elif base == "bytes" and logical == "decimal":
-            self._decimal(name, int(kind.get("scale", 0)))
+            self._decimal(name, int(kind.get("scale", 0)), staged)
         elif staged != TEXT and base in {"int", "long"}:
             self._integer(name, staged, logical)
         elif staged in {"real", "double precision"}:
@@ -172,12 +197,13 @@ class _Rows(RowWalk):
         self.block("else:", long)
         self.add(f"p = {end}")
 
-    def _decimal(self, name: str, scale: int) -> None:
+    def _decimal(self, name: str, scale: int, staged: str) -> None:
         length, raw = self.length(), self.fresh()
-        self.scope["decimal_text"] = decimal_text
+        self.scope |= {"decimal_text": decimal_text, "numeric": numeric}
+        written = f"decimal_text({raw}, {scale}).encode()" if staged == TEXT else f"numeric({raw}, {scale})"
         self.add(
             f"{raw} = int.from_bytes(m[p : p + {length}], 'big', signed=True)",
-            f"{name} = cell(decimal_text({raw}, {scale}).encode())",
+            f"{name} = cell({written})",
             f"p += {length}",
         )
 
@@ -189,9 +215,9 @@ class _Rows(RowWalk):
         if logical in _LOGICAL and logical is not None:
             number += " * 1000" if logical.endswith("millis") else ""
         if staged == "date":
-            self.add(f"{name} = INT(4, {number} - {_DAYS_TO_2000})")
+            self.add(f"{name} = INT(4, {number} - {DAYS_TO_2000})")
         elif staged in {"timestamp", "timestamptz"}:
-            self.add(f"{name} = LONG(8, {number} - {_MICROS_TO_2000})")
+            self.add(f"{name} = LONG(8, {number} - {MICROS_TO_2000})")
         elif staged == "integer":
             self.add(f"{name} = INT(4, {number})")
         else:
@@ -207,9 +233,9 @@ class _Rows(RowWalk):
 
 def row_reader(envelope: Mapping[str, Any]) -> RowReader:
     """The reader of an envelope schema's rows."""
-    return read_rows(envelope, _Rows())
+    return read_rows(envelope, Rows())
 
 
 def key_reader(record: Mapping[str, Any]) -> KeyReader:
     """The reader of a key schema."""
-    return read_keys(record, _Rows())
+    return read_keys(record, Rows())

@@ -7,7 +7,7 @@ which comes again does not bring the row back (SK-04); its entry with the empty 
 made (postgres_tables.py).
 
 Values come as one array per column and are unnested: as fast as COPY into a temporary table, measured, with one round trip and no
-temporary table to empty at every commit.
+temporary table to empty at every commit. Where no removal is looked up, the array of keys is empty and they are null.
 """
 
 from __future__ import annotations
@@ -224,8 +224,12 @@ class DeliveredTable:
 def _staged(columns: Sequence[WireColumn]) -> str:
     types = [*(staging_type(column) for column in columns), "text", "bytea"]
     names = [*(quote(column.name) for column in columns), TOKEN, KEY]
-    arrays = ", ".join(f"${number}::{name}[]" for number, name in enumerate(types, 1))
-    return f"unnest({arrays}) AS s({', '.join(names)})"
+    # In the list of what is selected the arrays go forward together, row by row; in FROM each would first be written out whole.
+    arrays = (
+        f"unnest(${number}::{kind}[]) AS {name}"
+        for number, (kind, name) in enumerate(zip(types, names, strict=True), 1)
+    )
+    return f"(SELECT {', '.join(arrays)}) AS s"
 
 
 def _cast(column: WireColumn, types: Mapping[str, str]) -> str:

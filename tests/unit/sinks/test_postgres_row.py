@@ -6,12 +6,13 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import Rejected
 from schemas.wire.envelope_walk import moment_reader
 from sinks.postgresql.table.row import NULL, key_reader, row_reader
+from sinks.postgresql.table.run import RUN_MIN, run_reader
 from tests.stage.delivering import OutFeed
 
 FIELDS = [
@@ -75,6 +76,83 @@ def test_any_row_is_read_as_the_codec_reads_it(
     assert (cells["a"] == NULL) is (row["a"] is None)
     assert (cells["n"] == NULL) is (row["n"] is None)
     assert (cells["n"] == cell(b"NaN")) is (row["n"] == "NaN")
+
+
+WIDE = [
+    *FIELDS,
+    {"name": "e", "type": ["null", {"type": "enum", "name": "E", "symbols": ["x", "y"]}]},
+    {"name": "m", "type": ["null", {"type": "map", "values": "int"}]},
+    {"name": "p", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 60, "scale": 5}]},
+    {"name": "s", "type": ["null", {"type": "int", "logicalType": "date"}]},
+    {"name": "u", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}]},
+    {"name": "v", "type": ["null", "float"]},
+]
+WIDE_ROWS = st.fixed_dictionaries(
+    {
+        "e": st.none() | st.sampled_from("xy"),
+        "m": st.none() | st.dictionaries(st.text(max_size=3), st.integers(-1000, 1000), max_size=3),
+        "p": st.none() | st.binary(max_size=8) | st.binary(min_size=9, max_size=20),
+        "s": st.none() | st.integers(-(2**31) + 10_957, 2**31 - 1),
+        "u": st.none() | st.integers(-(2**40), 2**40),
+        "v": st.none() | st.floats(width=32, allow_nan=False),
+    }
+)
+CHANGES = st.tuples(
+    st.none() | ROWS,
+    st.none() | st.tuples(ROWS, WIDE_ROWS),
+    st.sampled_from("curd"),
+    st.none() | st.lists(st.sampled_from("itb"), min_size=1),
+)
+
+
+def number_of(sent: bytes) -> tuple[int, int] | None:
+    """A numeric, in units of a hundred-millionth of its scale, and its scale; groups of zeros say nothing."""
+    if sent == NULL:
+        return None
+    count, weight, sign, scale = struct.unpack(">hhHh", sent[4:12])
+    groups = struct.unpack(f">{count}H", sent[12:])
+    found = sum(group * 10_000 ** (weight - place + 100) for place, group in enumerate(groups))
+    return (-found if sign else found), scale
+
+
+@settings(max_examples=50)
+@given(changes=st.lists(CHANGES, min_size=1, max_size=8))
+def test_a_run_is_read_as_its_messages_are(changes: Any) -> None:
+    feed = OutFeed("s", "police.person", WIDE)
+    reader, alone = run_reader(feed.schemas[1]), row_reader(feed.schemas[1]).read
+    messages = [
+        feed.codec.encode(1, feed.envelope(op, after and {**after[0], **after[1]}, before=before, unchanged=unchanged))
+        for before, after, op, unchanged in changes
+    ]
+    place = [column.name for column in reader.columns].index("p")
+    run = messages * (RUN_MIN // len(messages) + 1)
+    for message, taken in zip(run, reader.run(run), strict=True):
+        expected = alone(message)
+        assert (taken.op, taken.token) == (expected.op, expected.token)
+        assert tuple(taken.unchanged) == tuple(expected.unchanged)
+        if taken.cells is None or expected.cells is None:
+            assert taken.cells is expected.cells
+            continue
+        assert number_of(taken.cells[place]) == number_of(expected.cells[place])
+        assert taken.cells[:place] + taken.cells[place + 1 :] == expected.cells[:place] + expected.cells[place + 1 :]
+
+
+@given(row=ROWS, place=st.integers(0, RUN_MIN), cut=st.integers(0, 400), byte=st.none() | st.integers(0, 255))
+def test_a_broken_message_is_refused_in_a_run_as_it_is_alone(row: Any, place: int, cut: int, byte: int | None) -> None:
+    feed = OutFeed("s", "police.person", FIELDS)
+    reader, alone = run_reader(feed.schemas[1]), row_reader(feed.schemas[1]).read
+    good = feed.codec.encode(1, feed.envelope("c", row, before=row))
+    at = min(5 + cut, len(good) - 1)
+    broken = good[:at] if byte is None else good[:at] + bytes([byte]) + good[at + 1 :]
+    run = [good] * RUN_MIN
+    run.insert(place, broken)
+    try:
+        expected = alone(broken)
+    except Rejected as error:
+        with pytest.raises(Rejected, match=error.problem):
+            list(reader.run(run))
+    else:
+        assert list(reader.run(run))[place] == expected
 
 
 @given(row=ROWS, cut=st.integers(0, 400), is_second=st.booleans())
