@@ -7,6 +7,7 @@
 | `<flow>.<event>`          | output of a flow                                              |
 | `out.<grant_id>`          | what one grant delivers: projected, filtered, masked          |
 | `out.<grant_id>-<edition>`| the same, once it had to be delivered anew from the beginning |
+| `ends.<subscriber>.<sink>`| ends of grants, told to a subscriber that reads its topics itself |
 | `dlq.<topic>`             | what could not be taken from, or for, that topic              |
 | `mesh.<control>`          | control records, JSON, compacted                              |
 
@@ -36,6 +37,7 @@ RESYNCS = "mesh.resyncs"  # the last request to copy a feed, or a source, anew (
 LETTERS = "mesh.letters"  # what became of dead letters: delivered again, superseded, dropped (ops/redelivery/dlq.py)
 PAUSES = "mesh.pauses"  # what a person holds until a person lets it go on (schemas/agreement/pause.py)
 STANDSTILLS = "mesh.standstills"  # sinks that only a person resumes (sinks/lane/standstill.py)
+LOGINS = "mesh.logins"  # by what subscribers that read their topics themselves log in (ops/own_topic/logins.py)
 REPLAYS = "mesh.replays"  # requests to deliver a grant again, until they are under way (ops/redelivery/replay.py)
 ENDINGS = "mesh.endings"  # ends of grants, and that they were applied at the subscriber (schemas/agreement/ending.py)
 OFFBOARDED = (
@@ -43,6 +45,7 @@ OFFBOARDED = (
 )
 OBJECTIONS = "mesh.objections"  # fields that subscribers dispute, and the answers (schemas/agreement/objection.py)
 REGISTRY = "_schemas"  # the schema registry's own, under the name that its clients expect
+DELIVERED = "mesh.delivered"  # up to where the audit has what was delivered (ops/audit/windows.py)
 LEDGER = "mesh.ledger"  # what each hop says it wrote and read (schemas/ledger/book.py)
 AUDIT = "mesh.audit"  # who did what and when; never compacted
 CONTROL = (
@@ -61,8 +64,10 @@ CONTROL = (
     REPLAYS,
     STANDSTILLS,
     PAUSES,
+    LOGINS,
     ENDINGS,
     OFFBOARDED,
+    DELIVERED,
     LEDGER,
     OBJECTIONS,
     AUDIT,
@@ -71,7 +76,7 @@ PROGRESS = (CAPTURE, EGRESS, FLOW_INTAKE, REPLAYS, STANDSTILLS, INCIDENTS, LEDGE
 """Those of the control topics that say where a hop stands: of a key, nobody asks for what was before."""
 
 _FEED = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
-RESERVED = frozenset({"out", "dlq", "mesh"})
+RESERVED = frozenset({"out", "ends", "dlq", "mesh"})
 
 
 def check_feed(name: str) -> str:
@@ -89,6 +94,11 @@ def check_feed(name: str) -> str:
 def out_topic(grant_id: str, edition: int = 1) -> str:
     """The topic that carries what one grant allows; from the second edition on its number is part of the name."""
     return f"out.{grant_id}" if edition == 1 else f"out.{grant_id}-{edition}"
+
+
+def ends_topic(subscriber: str, sink: str) -> str:
+    """The topic on which a subscriber that reads its topics itself learns of the ends of its grants."""
+    return f"ends.{subscriber}.{sink}"
 
 
 def is_out_topic(topic: str) -> bool:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from schemas.agreement.objection import CORRECTION_OF
 from schemas.change import Change, Op, Record
 from schemas.errors import Rejected
 from schemas.feed import first_edition
+from schemas.position import TRACE_ID
 from schemas.wire.codec import Codec
 from schemas.wire.envelope import unframe
 from schemas.wire.schema import SchemaOf
@@ -35,6 +37,17 @@ class Document:
         """The token by which newer is told from older; compare as text."""
         return str(self.change.position)
 
+    @property
+    def trace_id(self) -> str:
+        """Its trace (W3C trace context); empty where nothing says it."""
+        return self.change.headers.get(TRACE_ID, "")
+
+    @property
+    def corrects(self) -> list[str]:
+        """The objections of which it is the correction."""
+        told = self.change.headers.get(CORRECTION_OF, "")
+        return told.split(",") if told else []
+
     def json(self) -> dict[str, Any]:
         """The change as a JSON object; its shape is told in sinks/http/webhook.py."""
         change, headers = self.change, self.change.headers
@@ -51,6 +64,8 @@ class Document:
             "committed_at": utc_text(change.committed_at_ms),
             "transaction": change.transaction,
             "reason": headers.get("reason"),
+            "trace_id": headers.get(TRACE_ID),
+            "correction_of": self.corrects or None,
             "marks": [dict(mark) for mark in change.marks],
         }
 

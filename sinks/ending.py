@@ -168,45 +168,47 @@ class Endings:
         if isinstance(sink, Ender):
             return sink.end(ending)
         if isinstance(sink, AnsweringSink):
-            message = sink.message(ending.topic, self._record(ending, now))
+            message = sink.message(ending.topic, ending_record(self._codec, ending, now))
             if message is not None and (error := sink.send([message])) is not None:
                 raise error
             return None
-        sink.write([Batch(topic=ending.topic, partition=OUTSIDE, records=[self._record(ending, now)])])
+        sink.write([Batch(topic=ending.topic, partition=OUTSIDE, records=[ending_record(self._codec, ending, now)])])
         return None
 
-    def _record(self, ending: Ending, now: float) -> Record:
-        envelope = {
-            "before": None,
-            "after": None,
-            "source": {
-                "version": "",
-                "connector": "pearlmesh",
-                "name": ending.subscriber,
-                "ts_ms": int(now * 1000),
-                "snapshot": None,
-                "db": "",
-                "sequence": str(Position(0, 0, 0)),
-                "schema": None,
-                "table": ending.topic,
-                "txId": None,
-                "lsn": None,
-                "file": None,
-                "pos": None,
-                "gtid": None,
-            },
-            "op": "t",
-            "ts_ms": None,
-            "transaction": None,
-            "unchanged": None,
-            "dq": None,
-        }
-        value = self._codec.encode(ending.value_schema_id, envelope)
-        at_end = b"kept" if ending.at_end is AtEnd.KEEP else b"removed"
-        headers = [
-            ("grant_id", ending.grant_id.encode()),
-            ("purpose", ending.purpose.encode()),
-            ("reason", GRANT_ENDED.encode()),
-            ("rows", at_end),
-        ]
-        return Record(0, b"", value, headers, 0)
+
+def ending_record(codec: Codec, ending: Ending, now: float) -> Record:
+    """What tells a subscriber that a grant is over: an envelope of op `t` in the schema of its topic, with the reason GRANT_ENDED."""
+    envelope = {
+        "before": None,
+        "after": None,
+        "source": {
+            "version": "",
+            "connector": "pearlmesh",
+            "name": ending.subscriber,
+            "ts_ms": int(now * 1000),
+            "snapshot": None,
+            "db": "",
+            "sequence": str(Position(0, 0, 0)),
+            "schema": None,
+            "table": ending.topic,
+            "txId": None,
+            "lsn": None,
+            "file": None,
+            "pos": None,
+            "gtid": None,
+        },
+        "op": "t",
+        "ts_ms": None,
+        "transaction": None,
+        "unchanged": None,
+        "dq": None,
+    }
+    value = codec.encode(ending.value_schema_id, envelope)
+    at_end = b"kept" if ending.at_end is AtEnd.KEEP else b"removed"
+    headers = [
+        ("grant_id", ending.grant_id.encode()),
+        ("purpose", ending.purpose.encode()),
+        ("reason", GRANT_ENDED.encode()),
+        ("rows", at_end),
+    ]
+    return Record(0, b"", value, headers, 0)

@@ -113,6 +113,9 @@ class SinkKind:
     """Whether its subscriber comes to an address of the mesh's own, which its options say: there is nothing to connect to."""
     batching: BatchingOf = lambda _setup: BatchingPolicy()
     reads_headers: bool = True
+    confirms_by_group: bool = False
+    """Of one that is pulled: what its subscriber's own consumer group commits is what it confirmed. It has logins of its own, and is
+    told of ends of grants on a topic of its own (schemas/feed.py)."""
 
     @property
     def is_pulled(self) -> bool:
@@ -149,3 +152,14 @@ def is_delivered(sink: SinkConfig | None, kinds: Mapping[str, SinkKind]) -> bool
         return False
     kind = kinds.get(sink.kind)
     return kind is None or not kind.is_pulled
+
+
+def is_read_itself(sink: SinkConfig | None, kinds: Mapping[str, SinkKind]) -> bool:
+    """Whether its subscriber reads the sink's topics by logins of its own, and confirms by its group."""
+    kind = kinds.get(sink.kind) if sink is not None else None
+    return kind is not None and kind.confirms_by_group
+
+
+def is_confirmed(sink: SinkConfig | None, kinds: Mapping[str, SinkKind]) -> bool:
+    """Whether somebody confirms what comes through the sink, and the ends of grants: delivery, or its subscriber's own group."""
+    return is_delivered(sink, kinds) or is_read_itself(sink, kinds)

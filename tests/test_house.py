@@ -125,8 +125,11 @@ UNSEEN = {"cramjam": "aiokafka loads it for lz4", "tzdata": "zoneinfo reads it"}
 # The words of the kinds, where they mean something else, by what the file has to do with it.
 NAMESAKES = {
     "schemas/agreement/": "what the agreements themselves tell apart: feeds that flows write, and grants to another mesh",
+    "schemas/log/admin.py": "the server, in an error",
+    "schemas/log/writer.py": "the server, in an error",
     "schemas/feed.py": "the first part of the mesh's own topics",
     "schemas/plain_reading.py": "a style of intervals",
+    "producers/postgresql/snapshot/copyist.py": "a field of a message between processes",
     "producers/postgresql/place.py": "how far a table is",
     "streams/flows/credit/sources.py": "a word of the flow's configuration",
     "streams/flows/statistics/": "a column",
@@ -140,6 +143,10 @@ NAMESAKES = {
     "ops/metrics/": "a label",
     "ops/onboarding/examination/neighbours.py": "a directory of the mesh's",
     "ops/prometheus/configuration.py": "a word of Prometheus'",
+    "ops/former_connections.py": "a file of a login",
+    "ops/offboarding/offboarded.py": "a file of a login",
+    "ops/own_topic/admission.py": "a file of a login",
+    "ops/settings.py": "a setting",
     "ops/soak/memory.py": "the embedded server",
     "ops/soak/trouble.py": "the embedded server",
     "ops/soak/tables.py": "writes an agency's and a subscriber's file, as people do",

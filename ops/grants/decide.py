@@ -13,6 +13,7 @@ from ops.audit.refused import refusals_told
 from ops.grants.steps import Decision, Next, audit_steps, shortened, stepped
 from ops.known_names import did_you_mean
 from ops.onboarding.edition import cut, edition_for, end_former
+from ops.own_topic.readers import Readers
 from ops.settings import Settings
 from ops.trust.audit import audit
 from schemas.agreement.directory import Directory, GrantEntry
@@ -22,7 +23,6 @@ from schemas.errors import Misconfigured
 from schemas.feed import GRANTS, STANDSTILLS
 from schemas.log.control.follower import read_directory
 from schemas.log.control.records import publish
-from schemas.log.rights.access import allow_read, withdraw_read
 from schemas.log.topics import ensure_control_topics, ensure_topics, with_dead_letters
 from schemas.registry.client import RegistryClient
 from sinks.lane.standstill import name_of
@@ -113,11 +113,12 @@ def _apply(settings: Settings, directory: Directory, running: GrantEntry, step: 
             audit(log.append, "grant status", grant_id, status=str(grant.status))
         log.flush(30)
     is_open = grant.is_active(now) and grant_id in directory.trusted().grants
+    readers = Readers(kafka=settings.kafka, directory=directory)
     if is_open:
-        allow_read(settings.kafka, grant.subscriber, [entry.topic], f"sub.{grant.subscriber}.")
+        readers.open(grant, [entry.topic])
     closed = {running.topic} - ({entry.topic} if is_open else set())
     if closed:
-        withdraw_read(settings.kafka, grant.subscriber, closed)
+        readers.close(running.grant, closed)
     return entry
 
 

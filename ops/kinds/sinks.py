@@ -9,6 +9,7 @@ from sinks.drops.kind import FILES
 from sinks.drops.s3.kind import S3
 from sinks.drops.sftp.kind import SFTP
 from sinks.http.kind import WEBHOOK
+from sinks.kafka.kind import KAFKA
 from sinks.kind import SinkKind
 from sinks.live.kind import LIVE
 from sinks.mesh.kind import PEER
@@ -23,6 +24,7 @@ SINKS: Mapping[str, SinkKind] = {
     "s3": S3,
     "sftp": SFTP,
     "live": LIVE,
+    "kafka": KAFKA,
     MESH: PEER,
 }
 

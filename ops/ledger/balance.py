@@ -25,7 +25,7 @@ class Line:
     """One feed's or one subscription's. `name` is the feed, or the grant's id.
 
     `written` and `read` are counted since the ledger began. `is_written_here`: false for a derived feed; `is_read_here`: false for
-    what its subscriber reads by itself. Neither has two sides here.
+    what another mesh reads by itself. Neither has two sides here. What a subscriber of ours reads by itself has its group's word.
     """
 
     name: str
@@ -58,7 +58,10 @@ class Line:
 
     @property
     def read(self) -> int:
-        """Records that the reader says it read."""
+        """Records that the reader says it read, or the subscriber's own group confirmed."""
+        own = [each for each in self.handovers if each.confirmed is not None]
+        if own:
+            return sum(each.confirmed_records for each in own)
         return sum(each.reader.sums.end.records for each in self.handovers if each.reader)
 
     @property
@@ -126,15 +129,20 @@ def accepted_key(place: Partition) -> str:
 
 
 def balance_of(
-    records: Mapping[str, Any], directory: Directory, is_pulled: Mapping[str, bool], now: datetime
+    records: Mapping[str, Any],
+    directory: Directory,
+    read_elsewhere: Mapping[str, Mapping[Partition, int] | None],
+    now: datetime,
 ) -> Balance:
     """The balance as of these records of `mesh.ledger`, without grants that are over.
 
-    `is_pulled` says by grant whether its subscriber reads the topic itself.
+    `read_elsewhere` has the grants whose subscriber reads the topic itself, with what its group confirmed, or None.
     """
     statements = Statements(records)
 
-    def handovers(topic: str, partitions: int, writer: str, reader: str) -> list[Handover]:
+    def handovers(
+        topic: str, partitions: int, writer: str, reader: str, confirmed: Mapping[Partition, int] | None = None
+    ) -> list[Handover]:
         return [
             Handover(
                 place=(topic, number),
@@ -142,6 +150,7 @@ def balance_of(
                 reader=statements.of(reader, "read", (topic, number)),
                 accepted=statements.accepted((topic, number)),
                 beside=statements.of(REDELIVERY, "wrote", (topic, number)),
+                confirmed=None if confirmed is None else confirmed.get((topic, number), 0),
             )
             for number in range(partitions)
         ]
@@ -160,8 +169,14 @@ def balance_of(
             name=grant_id,
             subscriber=entry.grant.subscriber,
             feed=entry.grant.feed,
-            handovers=handovers(entry.topic, directory.feeds[entry.grant.feed].partitions, "streams", "delivery"),
-            is_read_here=not is_pulled.get(grant_id, False),
+            handovers=handovers(
+                entry.topic,
+                directory.feeds[entry.grant.feed].partitions,
+                "streams",
+                "delivery",
+                read_elsewhere.get(grant_id),
+            ),
+            is_read_here=read_elsewhere.get(grant_id, ()) is not None,
         )
         for grant_id, entry in sorted(directory.grants.items())
         if entry.grant.feed in directory.feeds and not entry.grant.is_over(now)

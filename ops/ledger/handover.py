@@ -93,7 +93,8 @@ class Difference:
 class Handover:
     """One partition's. `accepted` is the offset below which a person accepted what is different.
 
-    `beside` wrote there what was there before, once more (ops/redelivery/again.py).
+    `beside` wrote there what was there before, once more (ops/redelivery/again.py). Where its subscriber reads the topic itself,
+    `confirmed` is the next offset of its group; nobody here reads it, and that is all it says.
     """
 
     place: Partition
@@ -101,6 +102,7 @@ class Handover:
     reader: Statement | None
     accepted: int = 0
     beside: Statement | None = None
+    confirmed: int | None = None
 
     def differences(self) -> list[Difference]:
         """Where the two sides do not agree, between the marks that both have."""
@@ -132,6 +134,18 @@ class Handover:
         return [Difference(place=self.place, start=start, end=end.offset, written=0, read=end.offset - start)]
 
     @property
+    def confirmed_records(self) -> int:
+        """How many of the records that somebody accounts for the subscriber's own group has confirmed."""
+        sides = [side.sums for side in (self.writer, self.beside) if side is not None]
+        return sum(_records_below(sums, self.confirmed or 0) for sums in sides)
+
+    @property
+    def waiting_records(self) -> int:
+        """How many it has not."""
+        sides = [side.sums for side in (self.writer, self.beside) if side is not None]
+        return sum(sums.end.records for sums in sides) - self.confirmed_records
+
+    @property
     def _written_to(self) -> int:
         """Behind everything that somebody accounts for, or accepted."""
         sides = [side for side in (self.writer, self.beside) if side is not None]
@@ -148,12 +162,15 @@ class Handover:
     @property
     def standing(self) -> Standing:
         """See the table above."""
-        if self.reader is None:
+        if self.reader is None and self.confirmed is None:
             return "unread" if self.writer is not None and self.writer.sums.end.records else "balanced"
         if self.writer is None:
             return "unsettled"
+        if self.confirmed is not None:
+            return "behind" if self.confirmed < self._written_to else "balanced"
         if self.differences():
             return "red"
+        assert self.reader is not None, "or its subscriber's group is who reads"
         wrote, got = self._written_to, max(self.reader.sums.end.offset, self.accepted)
         if got < wrote:
             return "behind"
@@ -162,3 +179,15 @@ class Handover:
 
 def _between(points: Mapping[int, Point], start: int, end: int) -> tuple[int, int]:
     return points[end].records - points[start].records, points[end].total - points[start].total
+
+
+def _records_below(sums: PrefixSum, offset: int) -> int:
+    """How many records stand below an offset; between two marks, as if they stood one behind the other from the lower one on."""
+    if offset >= sums.end.offset:
+        return sums.end.records
+    below = [point for point in sums.points() if point.offset <= offset]
+    above = min((point for point in sums.points() if point.offset > offset), key=lambda point: point.offset)
+    if not below:
+        return 0
+    lower = max(below, key=lambda point: point.offset)
+    return min(lower.records + offset - lower.offset, above.records)

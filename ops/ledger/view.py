@@ -13,25 +13,19 @@ from rich.table import Table
 from ops.command.terminal import report_console
 from ops.kinds.sinks import SINKS
 from ops.ledger.balance import Balance, Line, balance_of
+from ops.own_topic.readers import sink_of
 from ops.settings import Settings
+from ops.watch.lag import delivery_group
+from ops.watch.offsets.confirmed import Confirmed
 from schemas.agreement.directory import Directory
+from schemas.change import Partition
 from schemas.errors import Misconfigured
 from schemas.feed import LEDGER
 from schemas.log.control.follower import read_directory
 from schemas.log.control.store import ControlReader
+from sinks.kind import is_delivered, is_read_itself
 
 STYLES = {"red": "bold red", "balanced": "green", "behind": "yellow", "unsettled": "yellow", "unread": "dim"}
-
-
-def pulled(directory: Directory) -> dict[str, bool]:
-    """By grant whether its subscriber reads the topic itself."""
-    found: dict[str, bool] = {}
-    for grant_id, entry in directory.grants.items():
-        subscriber = directory.subscribers.get(entry.grant.subscriber)
-        sink = subscriber.sink(entry.grant.sink) if subscriber else None
-        kind = SINKS.get(sink.kind) if sink else None
-        found[grant_id] = kind is None or kind.build is None
-    return found
 
 
 class LedgerReader:
@@ -39,10 +33,24 @@ class LedgerReader:
 
     def __init__(self, settings: Settings) -> None:
         self._reader = ControlReader(settings.kafka, LEDGER)
+        self._confirmed = Confirmed(settings.kafka)
 
     def balance(self, directory: Directory) -> Balance:
         """As of now."""
-        return balance_of(self._reader.all(), directory, pulled(directory), datetime.now(UTC))
+        return balance_of(self._reader.all(), directory, self._read_elsewhere(directory), datetime.now(UTC))
+
+    def _read_elsewhere(self, directory: Directory) -> dict[str, Mapping[Partition, int] | None]:
+        """Of each grant whose topic its subscriber reads itself, what its group confirmed; None where it confirms nothing here."""
+        found: dict[str, Mapping[Partition, int] | None] = {}
+        groups: dict[str, str] = {}
+        for grant_id, entry in directory.grants.items():
+            sink = sink_of(directory, entry.grant.subscriber, entry.grant.sink)
+            if is_read_itself(sink, SINKS):
+                groups[grant_id] = delivery_group(entry.grant.subscriber, entry.grant.sink)
+            elif not is_delivered(sink, SINKS):
+                found[grant_id] = None
+        confirmed = self._confirmed.of(set(groups.values())) if groups else {}
+        return {**found, **{grant_id: confirmed[group] for grant_id, group in groups.items()}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +123,13 @@ def subscription_json(line: Line) -> dict[str, Any]:
     """One subscription's line. `acknowledged`: at the subscriber, of the records that were read."""
     dead, readers = line.counted("dead"), [each.reader for each in line.handovers if each.reader]
     settled = sum(reader.settled - reader.sums.begin for reader in readers)
+    waiting = sum(max(0, reader.sums.end.offset - reader.settled) for reader in readers)
+    own = [each for each in line.handovers if each.confirmed is not None]
     return {
         **line.to_json(),
-        "acknowledged": max(0, settled - dead),
+        "acknowledged": sum(each.confirmed_records for each in own) if own else max(0, settled - dead),
         "dead": dead,
-        "waiting": sum(max(0, reader.sums.end.offset - reader.settled) for reader in readers),
+        "waiting": sum(each.waiting_records for each in own) if own else waiting,
         "subscriber": line.subscriber,
         "feed": line.feed,
     }

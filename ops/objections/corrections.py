@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 from ops.disclosure.asked import key_of
 from ops.objections.raising import read, value_hash, write
@@ -86,7 +88,7 @@ class Corrections:
         for batch in read_ranges(self._settings.kafka, places):
             for record in batch.records:
                 change = _of_record(objection, entry.contract, codec, record)
-                value = _value(entry.contract, change, objection.field) if change else None
+                value = value_in(entry.contract, change, objection.field) if change else None
                 if change is None or value is None:
                     continue
                 if (
@@ -108,11 +110,15 @@ def _of_record(objection: Objection, contract: Contract, codec: Codec, record: R
         return None
 
 
-def _value(contract: Contract, change: Change, field: str) -> str | None:
-    """The field as people read it, empty for a null, another text than any for a row that is gone; None where it was not sent."""
-    if change.after is None:
+def value_in(contract: Contract, change: Change, field: str, *, of: Mapping[str, Any] | None = None) -> str | None:
+    """The field as people read it, empty for a null, another text than any for a row that is gone; None where it was not sent.
+
+    Of the row after the change, or of the one that is given.
+    """
+    row = change.after if of is None else of
+    if row is None:
         return GONE
     if field in change.unchanged:
         return None
-    value = readable(contract.by_name.get(field), change.after.get(field))
+    value = readable(contract.by_name.get(field), row.get(field))
     return "" if value is None else str(value)

@@ -47,14 +47,19 @@ class Disputed:
 
 @dataclass(frozen=True, slots=True)
 class Objections:
-    """Objections, oldest first; `is_revealed`: with the record's key and the claim, which are somebody's."""
+    """Objections, oldest first; `is_revealed`: with the record's key and the claim, which are somebody's.
+
+    `carried` are the grants on whose topics a change stands that says it is the correction.
+    """
 
     objections: Sequence[Objection]
     is_revealed: bool = False
+    carried: Sequence[str] = ()
 
     def to_json(self) -> Mapping[str, Any]:
         """For scripts."""
-        return {"objections": [self._shown(each) for each in self.objections]}
+        shown = {"objections": [self._shown(each) for each in self.objections]}
+        return {**shown, "carried_to": list(self.carried)} if self.carried else shown
 
     def _shown(self, objection: Objection) -> dict[str, Any]:
         hidden = set[str]() if self.is_revealed else {"record_key", "claimed"}
@@ -72,6 +77,8 @@ class Objections:
                 click.echo(f"  answer: {each.reason}")
             if each.correction_event:
                 click.echo(f"  corrected by {each.correction_event}")
+            for grant_id in self.carried:
+                click.echo(f"  its correction is on the topic of {grant_id}, as such")
             if self.is_revealed:
                 key = ", ".join(f"{name}={value}" for name, value in each.record_key.items())
                 click.echo(f"  record: {key}\n  claim: {each.claimed}\n  evidence: {each.evidence_ref}")

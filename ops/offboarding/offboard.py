@@ -25,6 +25,7 @@ from ops.kinds.sources import SOURCES
 from ops.known_names import few
 from ops.offboarding.offboarded import unconfirmed
 from ops.offboarding.plan import Plan, Target, What, feeds_left, slots_of
+from ops.own_topic.readers import Readers, sink_of
 from ops.settings import Connections, Settings
 from ops.trust.audit import audit
 from ops.watch.incidents import read as read_incidents
@@ -35,10 +36,9 @@ from schemas.feed import AGENCIES, CAPTURE, CONTRACTS, ENDINGS, GRANTS, OFFBOARD
 from schemas.incident import key_of as incident_key
 from schemas.log.control.follower import read_directory
 from schemas.log.control.records import publish
-from schemas.log.rights.access import withdraw_read
 from schemas.log.rights.login import remove_login
 from schemas.log.topics import ensure_control_topics
-from sinks.kind import is_delivered
+from sinks.kind import is_confirmed
 
 REASON = "OFFBOARDED"
 PAUSE_SECONDS = 0.3
@@ -207,7 +207,8 @@ class _Offboarding:
         endings = {
             entry.topic: entry.ending(REASON)
             for entry in self._plan.grants.values()
-            if entry.topic not in known and _is_delivered(directory, entry.grant.subscriber, entry.grant.sink)
+            if entry.topic not in known
+            and is_confirmed(sink_of(directory, entry.grant.subscriber, entry.grant.sink), SINKS)
         }
         if not self._is_asked:
             leaving = {name for what, name in self._plan.targets if what == "subscriber"}
@@ -220,16 +221,16 @@ class _Offboarding:
             audit(log.append, "end of grant asked", ending.grant_id, topic=topic, asked=self._is_asked)
 
     def _close_topics(self, _log: AuditedLog) -> None:
-        """Before the grants go: who is interrupted here knows them still."""
+        """Before the grants go: who is interrupted here knows them still.
+
+        Whoever reads its topics itself keeps a login that may read of their ends, and nothing else, until it has confirmed them.
+        """
         leaving = {name for what, name in self._plan.targets if what == "subscriber"}
         for code in leaving:
             remove_login(self._settings.kafka, code)
-        closed: dict[str, list[str]] = {}
+        readers = Readers(kafka=self._settings.kafka, directory=self._directory)
         for entry in self._plan.grants.values():
-            if entry.grant.subscriber not in leaving:
-                closed.setdefault(entry.grant.subscriber, []).append(entry.topic)
-        for code, topics in closed.items():
-            withdraw_read(self._settings.kafka, code, topics)
+            readers.close(entry.grant, [entry.topic])
 
     def _withdraw(self, log: AuditedLog) -> None:
         plan = self._plan
@@ -266,12 +267,6 @@ class _Offboarding:
             known = present.left("slot", source)
             if config is not None and not feeds_left(present, source) and (known is None or known.done_at):
                 self._give_back(log, self._slot(source, config, "feed", feed))
-
-
-def _is_delivered(directory: Directory, code: str, sink: str) -> bool:
-    subscriber = directory.subscribers.get(code)
-    config = subscriber.sink(sink) if subscriber else None
-    return is_delivered(config, SINKS)
 
 
 def _held(kind: str, source: str) -> str:

@@ -14,15 +14,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ops.audit.audited_log import AuditedLog
+from ops.own_topic.logins import file_name
 from ops.settings import Connections, Settings
 from ops.trust.audit import audit
+from ops.watch.lag import delivery_group
 from schemas.agreement.directory import Directory
 from schemas.agreement.offboarding import Offboarding
 from schemas.errors import MeshError
-from schemas.feed import OFFBOARDED, SUBSCRIBERS
+from schemas.feed import LOGINS, OFFBOARDED, SUBSCRIBERS
 from schemas.log.control.follower import read_directory
 from schemas.log.kafka import Kafka
-from schemas.log.rights.login import remove_login
+from schemas.log.rights.login import remove_groups, remove_login
 
 LOOK_SECONDS = 1.0
 WITHIN_SECONDS = 30.0
@@ -46,14 +48,19 @@ class Finished:
         self._write(slot, "slot given back", [])
 
     def subscriber(self, offboarding: Offboarding) -> None:
-        """Every grant of a subscriber has ended: its login, its keys and the addresses of its sinks go. Raises MeshError."""
-        code = offboarding.name
-        remove_login(self._settings.kafka, code)
+        """Every grant of a subscriber has ended: its logins, groups, keys and the addresses of its sinks go. Raises MeshError."""
+        code, kafka = offboarding.name, self._settings.kafka
+        logins = [login for login in read_directory(kafka).logins.values() if login.subscriber == code]
+        for user in [code, *(login.user for login in logins)]:
+            remove_login(kafka, user)
+        for group in {delivery_group(code, login.sink) for login in logins}:
+            remove_groups(kafka, group)
         connections = Connections(self._settings.directory)
         connections.sinks.forget(code)
-        for name in MINTED:
+        for name in (*MINTED, *(file_name(login.sink) for login in logins)):
             connections.remove(code, name)
-        self._write(offboarding, "subscriber left", [(SUBSCRIBERS, code.encode(), None, -1, None)])
+        gone = [(LOGINS, login.user.encode(), None, -1, None) for login in logins]
+        self._write(offboarding, "subscriber left", [(SUBSCRIBERS, code.encode(), None, -1, None), *gone])
 
     def _write(self, offboarding: Offboarding, what: str, records: list[Any]) -> None:
         done = replace(offboarding, done_at=datetime.now(UTC))
@@ -81,7 +88,15 @@ def leaving(directory: Directory) -> list[Offboarding]:
 class Leaving:
     """Lets subscribers go once their side confirmed the end of every grant; in every delivery process."""
 
-    def __init__(self, kafka: Kafka, directory: Callable[[], Directory], finished: Finished) -> None:
+    def __init__(
+        self,
+        kafka: Kafka,
+        directory: Callable[[], Directory],
+        finished: Finished,
+        before: Callable[[datetime], None] = lambda _: None,
+    ) -> None:
+        """`before` is called while what they confirmed still stands."""
+        self._before = before
         self._kafka = kafka
         self._directory = directory
         self._finished = finished
@@ -92,7 +107,10 @@ class Leaving:
             return
         try:
             # Followed records of several topics come in no order: an end may stand on its topic and not be here yet.
-            for offboarding in self._ready(read_directory(self._kafka)):
+            ready = self._ready(read_directory(self._kafka))
+            if ready:
+                self._before(datetime.now(UTC))
+            for offboarding in ready:
                 self._finished.subscriber(offboarding)
                 _logger.info("subscriber %s has left", offboarding.name)
         except MeshError as error:

@@ -20,7 +20,7 @@ from schemas.feed import ENDINGS, key_subject, out_topic, value_subject
 from schemas.log.control.records import Append, publish
 from schemas.registry.client import RegistryClient
 from schemas.wire.envelope import out_key_schema, out_value_schema
-from sinks.kind import is_delivered
+from sinks.kind import is_confirmed
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 SUCCEEDED = "SUCCEEDED"
@@ -40,7 +40,7 @@ def edition_for(
     subscriber = directory.subscribers.get(grant.subscriber)
     sink = subscriber.sink(running.grant.sink) if subscriber else None
     is_given_again = (
-        running.grant.is_over(now) and not grant.is_over(now) and (sink is None or is_delivered(sink, SINKS))
+        running.grant.is_over(now) and not grant.is_over(now) and (sink is None or is_confirmed(sink, SINKS))
     )
     if is_given_again or running.grant.sink != grant.sink or _is_broken(grant, contract, running, registry):
         return running.edition + 1

@@ -24,6 +24,7 @@ from ops.former_connections import settle
 from ops.kinds.sources import kind_of
 from ops.onboarding.edition import COMPATIBILITY, cut, end_former, register
 from ops.onboarding.resync import new_request
+from ops.own_topic.readers import Readers
 from ops.settings import Connections, Settings
 from ops.trust.audit import audit
 from ops.watch.incidents import read as read_incidents
@@ -39,7 +40,6 @@ from schemas.incident import key_of
 from schemas.log.control.follower import read_directory
 from schemas.log.control.records import publish
 from schemas.log.control.store import ControlReader
-from schemas.log.rights.access import allow_read, withdraw_read
 from schemas.log.topics import ensure_topics, with_dead_letters
 from schemas.registry.client import RegistryClient
 from schemas.wire.compatibility import breaches
@@ -256,13 +256,13 @@ class _Following:
         )
 
     def _move_rights(self, former: GrantEntry, entry: GrantEntry) -> None:
-        subscriber = entry.grant.subscriber
+        readers = Readers(kafka=self._settings.kafka, directory=self._directory)
         if entry.grant.is_active(datetime.now(UTC)) and entry.grant.grant_id in self._directory.trusted().grants:
-            access = allow_read(self._settings.kafka, subscriber, [entry.topic], f"sub.{subscriber}.")
+            access = readers.open(entry.grant, [entry.topic])
             if access.notice:
                 self.notices.append(access.notice)
                 return
-        withdraw_read(self._settings.kafka, subscriber, [former.topic])
+        readers.close(former.grant, [former.topic])
 
 
 def _until_live(settings: Settings, following: Following, contract: Contract, request: str, wait_seconds: float) -> str:

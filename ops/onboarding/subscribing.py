@@ -5,7 +5,6 @@ What becomes of each grant, given by the folder or asked for, is in `ops/grants/
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,11 +16,10 @@ from ops.lint.folder import SubscriberFolder
 from ops.onboarding.edition import cut, edition_for, end_former
 from ops.onboarding.given_address import GivenAddresses, save_secrets
 from ops.onboarding.running_mesh import RunningMesh
+from ops.own_topic.admission import Admission
 from schemas.agreement.directory import FeedEntry
 from schemas.agreement.grant import Grant, Status
-from schemas.errors import Misconfigured
-from schemas.feed import GRANTS, IDENTITY, SUBSCRIBERS, out_topic
-from schemas.log.rights.access import allow_read, create_scram_user, withdraw_read
+from schemas.feed import GRANTS, SUBSCRIBERS, out_topic
 
 
 class Subscribing:
@@ -58,20 +56,9 @@ class Subscribing:
         now = datetime.now(UTC)
         topics = {grant.grant_id: self._topic_of(grant, now) for grant in grants}
         self._mesh.ensure_topics({topics[grant.grant_id]: self._feed_of(grant).partitions for grant in grants})
-        self._credentials(code)
-        open_topics = [topics[grant.grant_id] for grant in grants if grant.is_active(now)]
-        if any(sink.is_mesh for sink in subscriber.sinks):
-            open_topics.append(IDENTITY)
-        own_groups = [f"sub.{code}.{sink.name}" for sink in subscriber.sinks if not sink.is_mesh]
-        access = allow_read(self._mesh.settings.kafka, code, open_topics, f"sub.{code}.", own_groups)
-        if access.notice:
-            self.notices.append(access.notice)
-        else:
-            known = [entry for entry in self._directory.grants.values() if entry.grant.subscriber == code]
-            former = [entry.topic for entry in known if entry.topic != topics.get(entry.grant.grant_id, entry.topic)]
-            ended = [topics[grant.grant_id] for grant in grants if not grant.is_active(now)]
-            if ended or former:
-                withdraw_read(self._mesh.settings.kafka, code, [*ended, *former])
+        admission = Admission(self._mesh, subscriber)
+        admission.admit({topics[grant.grant_id]: grant for grant in grants}, now)
+        self.notices += admission.notices
         self._mesh.tell(SUBSCRIBERS, code, subscriber, self._directory.subscribers.get(code))
         for grant in grants:
             self._grant(grant)
@@ -94,15 +81,6 @@ class Subscribing:
                 self.notices.append(
                     f"grant {grant_id} is not in the folder and goes on; `mesh grant {grant_id} REVOKED` ends it"
                 )
-
-    def _credentials(self, code: str) -> None:
-        """The subscriber's own login for reading its topics itself; made once, kept with the connections."""
-        try:
-            self._mesh.connections.address_of(code, "kafka")
-        except Misconfigured:
-            password = secrets.token_urlsafe(24)
-            create_scram_user(self._mesh.settings.kafka, code, password)
-            self._mesh.connections.save(code, "kafka", password)
 
     def _feed_of(self, grant: Grant) -> FeedEntry:
         return self._feeds.get(grant.feed) or self._directory.feeds[grant.feed]

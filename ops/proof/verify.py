@@ -20,6 +20,7 @@ from rich.table import Table
 from ops.command.terminal import report_console
 from ops.former_connections import settle
 from ops.kinds.sinks import SINKS
+from ops.own_topic.readers import sink_of
 from ops.proof.compare import Comparison, compare
 from ops.proof.sources import Sources
 from ops.settings import Connections, Settings
@@ -32,9 +33,11 @@ from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import MeshError, Misconfigured, Transient
 from schemas.log.control.follower import read_directory
 from sinks.copy import Copy
+from sinks.kind import is_read_itself
 from sinks.sink import SinkSetup
 
 PAUSE_SECONDS = 1.0
+UNREADABLE = "not readable from here"
 FLOWS_WITHIN_SECONDS = 1_800.0
 
 
@@ -42,11 +45,12 @@ FLOWS_WITHIN_SECONDS = 1_800.0
 class Verified:
     """A comparison per grant; None for one whose subscriber's system cannot be read from here (a webhook).
 
-    `unread` says why of those that should have been compared and could not be.
+    `unread` says why of those that should have been compared and could not be. `own` are read by their subscribers themselves.
     """
 
     comparisons: Mapping[str, Comparison | None]
     unread: Mapping[str, MeshError] = field(default_factory=dict[str, MeshError])
+    own: frozenset[str] = frozenset()
 
     @property
     def is_exact(self) -> bool:
@@ -67,6 +71,7 @@ class Verified:
             "exact": self.is_exact,
             "subscriptions": entries,
             "unread": {name: str(error) for name, error in self.unread.items()},
+            "read_by_subscriber": sorted(self.own),
         }
 
     def render(self) -> None:
@@ -78,7 +83,8 @@ class Verified:
             table.add_column(name, justify="right")
         for name, entry in self.comparisons.items():
             if entry is None:
-                table.add_row(name, "not readable from here", style="red" if name in self.unread else "")
+                why = "nothing to read back: its subscriber reads the topic itself" if name in self.own else UNREADABLE
+                table.add_row(name, why, style="red" if name in self.unread else "")
             else:
                 counts = (entry.expected, entry.found, entry.missing, entry.surplus, entry.different, entry.withdrawn)
                 table.add_row(name, *(f"{count:,}" for count in counts), style="" if entry.is_exact else "red")
@@ -109,8 +115,9 @@ def verify(name: str, settings: Settings, *, within_seconds: float) -> Verified:
         for grant_id, found in left.comparisons.items()
         if grant_id == name or grant_id in left.unread or (found and not found.is_exact)
     }
+    own = [name for name, found in verified.comparisons.items() if found is None and _is_read_itself(directory, name)]
     return Verified(
-        comparisons={**verified.comparisons, **shown}, unread={**verified.unread, **left.unread}
+        comparisons={**verified.comparisons, **shown}, unread={**verified.unread, **left.unread}, own=frozenset(own)
     ).if_anything_was_read()
 
 
@@ -141,6 +148,11 @@ def _over(directory: Directory) -> list[GrantEntry]:
     now = datetime.now(UTC)
     entries = [entry for entry in directory.grants.values() if entry.grant.at_end is AtEnd.REMOVE]
     return [entry for entry in entries if entry.grant.is_over(now) and _is_table(directory, entry)]
+
+
+def _is_read_itself(directory: Directory, grant_id: str) -> bool:
+    grant = directory.grants[grant_id].grant
+    return is_read_itself(sink_of(directory, grant.subscriber, grant.sink), SINKS)
 
 
 def _is_table(directory: Directory, entry: GrantEntry) -> bool:

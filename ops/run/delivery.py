@@ -6,11 +6,14 @@ from contextlib import closing
 from functools import partial
 
 from ops.audit.attempts import RefusedAttempts
+from ops.audit.windows import DeliveryWindows
 from ops.grants.overdue import Overdue, OverdueLog, watching
 from ops.kinds.sinks import SINKS
 from ops.metrics.hop_metrics import DeliveryMetrics
 from ops.offboarding.endings import EndingLog
 from ops.offboarding.offboarded import Finished, Leaving
+from ops.own_topic.ends import EndsTold
+from ops.own_topic.logins import Lapsed
 from ops.redelivery.dead_letter_log import DeadLetterLog
 from ops.redelivery.replay import ReplayRequests
 from ops.run.parts import Parts
@@ -32,18 +35,23 @@ def run_delivery(parts: Parts) -> None:
     log = parts.log("mesh-delivery")
     audited = parts.audited("mesh-delivery-audit")
     keep_access(settings.kafka, directory, parts.stop)
-    Leaving(settings.kafka, directory, Finished(settings, audited)).run(parts.stop)
+    windows = DeliveryWindows(settings.kafka, directory, audited)
+    windows.run(parts.stop)
+    Leaving(settings.kafka, directory, Finished(settings, audited), windows.look).run(parts.stop)
+    Lapsed(settings.kafka, directory, audited).run(parts.stop)
+    schema_of, acknowledge = RegistryClient(settings.registry).schema, EndingLog(audited)
+    EndsTold(settings.kafka, directory, log, schema_of, acknowledge).run(parts.stop)
     sinks = SinkSources(
         kinds=SINKS,
         address_of=Connections(settings.directory).sinks.address_of,
-        schema_of=RegistryClient(settings.registry).schema,
+        schema_of=schema_of,
         networks=settings.webhook_networks,
         refused=parts.enter(closing(RefusedAttempts(parts.audited("mesh-delivery-attempts")))),
     )
     ports = DeliveryPorts(
         dead_letter=DeadLetterLog(log),
         observer=DeliveryMetrics(directory=directory),
-        acknowledge=EndingLog(audited),
+        acknowledge=acknowledge,
         incidents=parts.incidents(directory),
         standstills=parts.enter(closing(StandstillLog(parts.store(STANDSTILLS)))),
         replays=parts.enter(closing(ReplayRequests(parts.store(REPLAYS)))),

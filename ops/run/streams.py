@@ -10,6 +10,7 @@ from ops.ledger.relay_books import RelayBooks
 from ops.metrics.hop_metrics import StreamMetrics
 from ops.metrics.lag_watch import LagWatch, watching
 from ops.objections.corrections import Corrections
+from ops.objections.disputes import DisputedFields
 from ops.redelivery.gaps import gaps_on
 from ops.redelivery.rule import LetterRules
 from ops.run.parts import HopProgress, Parts
@@ -40,17 +41,19 @@ def run_streams(parts: Parts) -> None:
     watching(watch, parts.stop)
     Corrections(settings).run(parts.stop)
     LetterRules(settings, directory, parts.log(f"mesh-{name}-rules", again), Confirmed(settings.kafka)).run(parts.stop)
+    connections, schema_of = Connections(settings.directory), RegistryClient(settings.registry).schema
     relay = Relay(
         directory=directory,
-        schema_of=RegistryClient(settings.registry).schema,
+        schema_of=schema_of,
         open_outlet=log.lane,
         observer=metrics,
         replay=partial(read_range, settings.kafka),
         read_out=partial(read_standing, settings.kafka),
         progress=HopProgress(parts.store(EGRESS)),
-        hash_key=HashKeys(Connections(settings.directory), directory),
+        hash_key=HashKeys(connections, directory),
         now=lambda: datetime.now(UTC),
         incidents=incidents,
+        disputes=DisputedFields(directory, connections, schema_of),
         ledger=RelayBooks(feeds=read, outs=wrote) if read is not None and wrote is not None else None,
     )
     StreamWorker(

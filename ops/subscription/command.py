@@ -54,6 +54,27 @@ def resume(names: tuple[str, ...], reason: str, accept_gap: bool, directory: Pat
     print_lines(release(load(directory), names, reason, is_gap_accepted=accept_gap), as_json)
 
 
+@subscription.command()
+@click.argument("name")
+@click.option(
+    "--overlap",
+    default="24h",
+    show_default=True,
+    help="How long the former login is good beside the new one, such as 30s, 2h or 7d; 0s removes it at once.",
+)
+@dir_option
+@json_option
+def rotate(name: str, overlap: str, directory: Path, as_json: bool) -> None:
+    """Give the subscriber that reads the topics of its sink NAME (customs.own) itself another login.
+
+    User and password are written to a file that only you can read, in the place of the former one; nothing prints the password.
+    Hand it over. Both logins can enter until the overlap is over; then the former is removed, and a client that still uses it stops.
+    """
+    from ops.own_topic.rotation import rotate as other_login
+
+    print_lines(other_login(load(directory), name, overlap), as_json)
+
+
 @subscription.command("list")
 @click.argument("names", nargs=-1)
 @dir_option

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ops.command.terminal import moment
 from ops.settings import Settings
-from ops.subscription.named import Named, named, subscriptions
+from ops.subscription.named import Named, listed_as, subscriptions
 from ops.watch.held import why_held
 from schemas.agreement.directory import Directory
 from schemas.agreement.pause import pause_key
+from schemas.agreement.subscriber import Login
 from schemas.errors import MeshError
 from schemas.feed import STANDSTILLS
 from schemas.log.control.follower import read_directory
@@ -45,14 +47,14 @@ def listed(settings: Settings, names: Sequence[str]) -> Listed:
     """All subscriptions, or those that are named."""
     directory = read_directory(settings.kafka)
     standing = _standing(settings)
-    found = [named(directory, name) for name in names] if names else list(subscriptions(directory))
+    found = [listed_as(directory, name) for name in names] if names else list(subscriptions(directory))
     return Listed(records=[_record(directory, each, standing) for each in found])
 
 
 def shown(settings: Settings, name: str) -> Listed:
     """One subscription."""
     directory = read_directory(settings.kafka)
-    return Listed(records=[_record(directory, named(directory, name), _standing(settings))], is_one=True)
+    return Listed(records=[_record(directory, listed_as(directory, name), _standing(settings))], is_one=True)
 
 
 def _record(directory: Directory, each: Named, standing: dict[str, str]) -> dict[str, Any]:
@@ -83,7 +85,12 @@ def _record(directory: Directory, each: Named, standing: dict[str, str]) -> dict
         "pause": pause.to_json() if pause else None,
         "limits": limits,
         "grants": [entry.grant.grant_id for entry in each.grants],
+        "logins": [_login_text(login) for login in directory.logins_of(each.subscriber, each.sink.name)],
     }
+
+
+def _login_text(login: Login) -> str:
+    return f"{login.user} until {moment(login.until)}" if login.until else login.user
 
 
 def _standing(settings: Settings) -> dict[str, str]:

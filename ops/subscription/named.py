@@ -1,4 +1,7 @@
-"""Named: the subscription that a person means: one grant, or all grants through a sink `<subscriber>.<sink>`."""
+"""Named: the subscription that a person means: one grant, or all grants through a sink `<subscriber>.<sink>`.
+
+One whose topics its subscriber reads itself is shown, and has nothing that could be held, replayed or tried here.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from schemas.agreement.directory import Directory, GrantEntry
 from schemas.agreement.pause import PausedKind, pause_key
 from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import Misconfigured
-from sinks.kind import is_delivered
+from sinks.kind import is_confirmed, is_delivered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,20 +41,30 @@ class Named:
 
 def named(directory: Directory, name: str) -> Named:
     """What a person means by a grant's id or `<subscriber>.<sink>`. Raises Misconfigured, also where nothing is delivered."""
-    found = next((each for each in subscriptions(directory) if each.name == name), None)
-    if found is not None:
+    found = listed_as(directory, name)
+    if is_delivered(found.sink, SINKS):
         return found
-    names = [each.name for each in subscriptions(directory)]
-    fix = did_you_mean(name, names, "`mesh subscription list` shows them")
-    raise Misconfigured(name, "is no grant and no sink that the mesh delivers to", fix=fix)
+    problem = "is read by its subscriber itself: nothing is delivered to it"
+    fix = "its subscriber stops, seeks and tries by itself; `mesh subscription rotate` gives it another login"
+    raise Misconfigured(name, problem, fix=fix)
+
+
+def listed_as(directory: Directory, name: str) -> Named:
+    """The same, be it delivered or read by its subscriber itself. Raises Misconfigured for neither."""
+    known = list(subscriptions(directory))
+    found = next((each for each in known if each.name == name), None)
+    if found is None:
+        fix = did_you_mean(name, [each.name for each in known], "`mesh subscription list` shows them")
+        raise Misconfigured(name, "is no grant and no sink that the mesh delivers to", fix=fix)
+    return found
 
 
 def subscriptions(directory: Directory) -> Iterator[Named]:
-    """Every sink that the mesh delivers to, and every grant through one; grants that are over are left out."""
+    """Every sink that is delivered to or read by its subscriber, and every grant through one; grants that are over are left out."""
     now = datetime.now(UTC)
     for code, subscriber in sorted(directory.subscribers.items()):
         for sink in subscriber.sinks:
-            if not is_delivered(sink, SINKS):
+            if not is_confirmed(sink, SINKS):
                 continue
             entries = [
                 entry

@@ -1,7 +1,8 @@
 """Access: who may read which `out` topic at this moment, as validity begins and ends by the clock (invariants 6 and 11).
 
 Onboarding and `mesh grant` open and close topics for their own changes. Nobody runs a command when `valid_to` passes: this is who
-closes the topic then, within a second, in every delivery process; and who opens it when `valid_from` comes.
+closes the topic then, within a second, in every delivery process; and who opens it when `valid_from` comes. What a command that was
+killed left open is closed here too.
 """
 
 from __future__ import annotations
@@ -9,48 +10,45 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
+from ops.own_topic.readers import Readers
 from schemas.agreement.directory import Directory
 from schemas.errors import MeshError
 from schemas.log.kafka import Kafka
-from schemas.log.rights.access import allow_read, withdraw_read
+from schemas.log.rights.access import withdraw_read
 
 LOOK_SECONDS = 1.0
 EXIT_CRASHED = 70  # sysexits EX_SOFTWARE: the supervisor starts the process again
 
 _logger = logging.getLogger(__name__)
 
-Change = Callable[[str, list[str]], object]
+Place = tuple[str, str]
+"""A user on Kafka, and a topic."""
 
 
 class Access:
-    """Keeps rights in step with the clock. `allow` and `withdraw` take a user and topics, and may raise MeshError."""
+    """Keeps rights in step with the clock."""
 
-    def __init__(self, directory: Callable[[], Directory], *, allow: Change, withdraw: Change) -> None:
+    def __init__(self, kafka: Kafka, directory: Callable[[], Directory]) -> None:
+        self._kafka = kafka
         self._directory = directory
-        self._allow = allow
-        self._withdraw = withdraw
-        self._is_open: dict[tuple[str, str], bool] = {}
+        self._is_open: dict[Place, bool] = {}
 
     def look(self, now: datetime) -> None:
         """Bring about what is not so yet; what could not be done is tried at the next look."""
-        opening: dict[str, list[str]] = {}
-        closing: dict[str, list[str]] = {}
-        for entry in self._directory().grants.values():
-            place, is_open = (entry.grant.subscriber, entry.topic), entry.grant.is_active(now)
-            before = self._is_open.get(place)
-            if before is is_open:
-                continue
-            if before is None and is_open:  # onboarding has opened it
-                self._is_open[place] = True
-            else:
-                (opening if is_open else closing).setdefault(place[0], []).append(place[1])
-        self._change(closing, self._withdraw, is_open=False)
-        self._change(opening, self._allow, is_open=True)
+        readers = Readers(kafka=self._kafka, directory=self._directory())
+        changes: dict[bool, dict[str, list[str]]] = {False: {}, True: {}}
+        for (user, topic), is_open in wanted(readers, now).items():
+            if self._is_open.get((user, topic)) is not is_open:
+                changes[is_open].setdefault(user, []).append(topic)
+        self._change(changes[False], lambda user, topics: withdraw_read(self._kafka, user, topics), is_open=False)
+        self._change(changes[True], readers.allow, is_open=True)
 
-    def _change(self, changes: dict[str, list[str]], change: Change, *, is_open: bool) -> None:
+    def _change(
+        self, changes: Mapping[str, list[str]], change: Callable[[str, Iterable[str]], object], *, is_open: bool
+    ) -> None:
         for user, topics in changes.items():
             try:
                 change(user, topics)
@@ -60,16 +58,26 @@ class Access:
                 self._is_open.update({(user, topic): is_open for topic in topics})
 
 
+def wanted(readers: Readers, now: datetime) -> dict[Place, bool]:
+    """Which topics are to be open to whom; what is not named is nobody's."""
+    directory, found = readers.directory, dict[Place, bool]()
+    for entry in directory.grants.values():
+        grant, is_open = entry.grant, entry.grant.is_active(now)
+        for user in readers.users(grant.subscriber, grant.sink):
+            login = directory.logins.get(user)
+            if login is None or not login.is_over(now):
+                found[user, entry.topic] = is_open
+        if not is_open:
+            found[grant.subscriber, entry.topic] = False  # also for the login that every subscriber once had
+    for topic, ending in directory.endings.items():
+        for user in readers.users(ending.subscriber, ending.sink):
+            found.setdefault((user, topic), False)
+    return found
+
+
 def keep_access(kafka: Kafka, directory: Callable[[], Directory], stop: threading.Event) -> None:
     """Keep rights in step in a thread until `stop`. If that thread fails the process ends: nobody else would close topics."""
-
-    def allow(user: str, topics: Iterable[str]) -> None:
-        allow_read(kafka, user, topics, f"sub.{user}.")
-
-    def withdraw(user: str, topics: Iterable[str]) -> None:
-        withdraw_read(kafka, user, topics)
-
-    access = Access(directory, allow=allow, withdraw=withdraw)
+    access = Access(kafka, directory)
 
     def keep() -> None:
         try:

@@ -16,9 +16,11 @@ from itertools import islice
 from pathlib import Path
 
 from ops.host.process_states import process_states
+from ops.kinds.sinks import SINKS
 from ops.metrics.metric import origin_of
 from ops.metrics.scrape import Samples, gather, gather_recent, increase, quantile, rate
 from ops.onboarding.present import Present
+from ops.own_topic.readers import sink_of
 from ops.settings import Settings
 from ops.watch.health import DOWN, OK, STUCK, STUCK_AFTER_SECONDS
 from ops.watch.held import why_held
@@ -34,8 +36,10 @@ from ops.watch.status_report import (
     TaskStatus,
 )
 from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
+from schemas.agreement.grant import Grant
 from schemas.errors import Transient
 from schemas.incident import Incident, Kind, key_of
+from sinks.kind import is_read_itself
 
 Lags = Callable[[Mapping[str, Iterable[str]]], Mapping[str, Mapping[str, TopicLag]]]
 """Takes topics by consumer group; gives the lag of each group on each topic that exists."""
@@ -207,7 +211,7 @@ class _View:
             subscriber=grant.subscriber,
             feed=grant.feed,
             sink=grant.sink,
-            delivered=int(samples.total("mesh_delivered_total", grant_id=grant.grant_id)),
+            delivered=self._delivered(grant, lag),
             per_second=self._rate("mesh_delivered_total", grant_id=grant.grant_id),
             suppressed=int(samples.total("mesh_suppressed_total", grant_id=grant.grant_id)),
             dead=int(samples.total("mesh_dead_total", grant_id=grant.grant_id)),
@@ -219,6 +223,12 @@ class _View:
             reason=reason,
             **_words(incident),
         )
+
+    def _delivered(self, grant: Grant, lag: TopicLag | None) -> int:
+        """As delivery counts it, or what its subscriber's own group confirmed."""
+        if is_read_itself(sink_of(self._directory, grant.subscriber, grant.sink), SINKS):
+            return lag.confirmed if lag else 0
+        return int(self._after.samples.total("mesh_delivered_total", grant_id=grant.grant_id))
 
     def flows(self) -> Iterator[FlowStatus]:
         """What the flows' process tells of each flow."""

@@ -16,9 +16,10 @@ from schemas.agreement.anchor import ANCHOR, Anchor
 from schemas.agreement.ending import Ending
 from schemas.agreement.grant import Grant, Status
 from schemas.agreement.grant_life import WAITING, Life
+from schemas.agreement.objection import Objection
 from schemas.agreement.offboarding import Kind, Offboarding, key_of
 from schemas.agreement.pause import Pause, pause_key
-from schemas.agreement.subscriber import Subscriber
+from schemas.agreement.subscriber import Login, Subscriber
 from schemas.contract import Contract
 from schemas.feed import later_edition, out_topic
 
@@ -156,6 +157,7 @@ class Directory:
 
     `offboarded` has what left for good, by kind and name (schemas/agreement/offboarding.py).
     `pauses` has what a person holds (schemas/agreement/pause.py).
+    `logins` has the users of subscribers that read their topics themselves. `objections` has what they dispute, by id.
     `resyncs` has the last request to copy a feed, or a source `<agency>.<source>`, anew: some text that differs every time.
     """
 
@@ -168,6 +170,13 @@ class Directory:
     endings: Mapping[str, Ending] = field(default_factory=dict[str, Ending])
     offboarded: Mapping[str, Offboarding] = field(default_factory=dict[str, Offboarding])
     pauses: Mapping[str, Pause] = field(default_factory=dict[str, Pause])
+    logins: Mapping[str, Login] = field(default_factory=dict[str, Login])
+    objections: Mapping[str, Objection] = field(default_factory=dict[str, Objection])
+
+    def logins_of(self, subscriber: str, sink: str) -> list[Login]:
+        """By which a sink's topics are read, oldest first."""
+        found = [each for each in self.logins.values() if (each.subscriber, each.sink) == (subscriber, sink)]
+        return sorted(found, key=lambda each: each.since)
 
     def pause_of(self, grant: Grant) -> Pause | None:
         """Who holds what the grant delivers, its sink or itself; None if nobody does."""

@@ -16,6 +16,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+CORRECTION_OF = "correction_of"
+"""The header of a change on `out` topics that corrects: the objection's id, or several, separated by commas."""
+
 
 class ObjectionState(StrEnum):
     """Where an objection is."""

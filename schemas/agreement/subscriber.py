@@ -1,9 +1,10 @@
-"""Subscriber (订阅方): who receives feeds, and through which sinks."""
+"""Subscriber (订阅方): who receives feeds, through which sinks, and by which logins where it reads its topics itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 from schemas.agreement.anchor import MESH
@@ -70,3 +71,35 @@ class Subscriber:
             sinks=sinks,
             hash_key_id=record.get("hash_key_id", ""),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """A user on Kafka by which one sink's topics are read. Its password is on no topic.
+
+    A sink has one that is good until further notice, and for a while after a rotation others beside it, each `until` then (UTC).
+    """
+
+    user: str
+    subscriber: str
+    sink: str
+    since: datetime
+    until: datetime | None = None
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether nobody is to enter by it any more."""
+        return self.until is not None and self.until <= now
+
+    def to_json(self) -> dict[str, Any]:
+        """The record on `mesh.logins`."""
+        return {
+            **asdict(self),
+            "since": self.since.isoformat(),
+            "until": self.until.isoformat() if self.until else None,
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Login:
+        """Read a record of `mesh.logins`."""
+        until = datetime.fromisoformat(record["until"]) if record["until"] else None
+        return cls(**{**record, "since": datetime.fromisoformat(record["since"]), "until": until})

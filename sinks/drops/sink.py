@@ -160,6 +160,7 @@ class DropSink:
         ops: dict[str, int] = {}
         for document in documents:
             ops[str(document.change.op)] = ops.get(str(document.change.op), 0) + 1
+        headers = documents[0].change.headers
         told = [document.change.headers.get("reason") for document in documents]
         reasons = {reason: told.count(reason) for reason in sorted({reason for reason in told if reason})}
         manifest = {
@@ -171,10 +172,17 @@ class DropSink:
             "records": len(documents),
             "ops": ops,
             "reasons": reasons,
+            "grant_id": headers.get("grant_id"),
+            "purposes": sorted(
+                {each.change.headers["purpose"] for each in documents if "purpose" in each.change.headers}
+            ),
+            "corrections": {each: document.position for document in documents for each in document.corrects},
             "bytes": size,
             "sha256": digest,
             "first_position": documents[0].position,
             "last_position": documents[-1].position,
+            "first_trace_id": documents[0].trace_id or None,
+            "last_trace_id": documents[-1].trace_id or None,
             "written_at": moment_text(self._now()),
         }
         self._write_json(folder, f"{name}{DONE}", manifest)

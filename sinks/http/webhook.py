@@ -6,12 +6,14 @@ being replaced `previous_signing_key`; both sign then. A key is `whsec_` and bas
 The body is one JSON object, or with `batch_max` above 1 an array of them:
 
     {"feed", "grant_id", "purpose", "op": "c|u|d|r|t", "key": {…}, "before": {…}|null, "after": {…}|null, "unchanged": […],
-     "position", "committed_at": "2026-01-31T15:59:59.123Z", "transaction": "…"|null, "reason": "…"|null, "marks": […]}
+     "position", "committed_at": "2026-01-31T15:59:59.123Z", "transaction": "…"|null, "reason": "…"|null,
+     "trace_id": "…", "correction_of": […]|null, "marks": […]}
 
 The reason of a removal is OUT_OF_SCOPE, SOURCE_DELETED, or what a flow says of a row that it takes back (PUBLICATION_EXPIRED, say).
 Values are as sinks/row.py says: decimals and times are text. `webhook-id` is made of topic, partition and offset, so it is the
-same however often a change is sent. Changes of one key are sent one after the other. What compaction left of a removal (a
-tombstone alone) is no request.
+same however often a change is sent. `trace_id` is the change's (schemas/position.py), in the header `traceparent` (W3C) too where a
+request has one change. `correction_of` names the objections that the change corrects. Changes of one key are sent one after the
+other. What compaction left of a removal (a tombstone alone) is no request.
 """
 
 from __future__ import annotations
@@ -63,6 +65,11 @@ def sign(keys: Sequence[bytes], message_id: str, timestamp: int, body: bytes) ->
     return " ".join("v1," + base64.b64encode(hmac.new(key, text, hashlib.sha256).digest()).decode() for key in keys)
 
 
+def span_of(message_id: str) -> str:
+    """The span of a delivery in its change's trace: the same however often it is tried."""
+    return hashlib.sha256(message_id.encode()).hexdigest()[:16]
+
+
 def retry_after_seconds(header: str | None, now: float) -> float | None:
     """What a Retry-After header asks for: seconds, or a date; None if it is absent or unreadable."""
     if not header:
@@ -112,6 +119,7 @@ class Message:
 
     message_id: str
     body: bytes
+    trace_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,16 +162,15 @@ class WebhookSink:
         # The same change has the same id, whatever its offset; another view of it (a wider grant) has another schema.
         identity = b"|".join((topic.encode(), record.key or b"", document.position.encode(), record.value[:5]))
         message_id = "msg_" + hashlib.sha256(identity + document.change.op.encode()).hexdigest()[:32]
-        return Message(message_id=message_id, body=body)
+        return Message(message_id=message_id, body=body, trace_id=document.trace_id)
 
     def send(self, messages: Sequence[Message]) -> MeshError | None:
         """Post them in one request; what the answer means, None if they were taken."""
         if self.terms.batch_max == 1:
-            message_id, body = messages[0].message_id, messages[0].body
-        else:
-            ids = "".join(message.message_id for message in messages).encode()
-            message_id = "msg_" + hashlib.sha256(ids).hexdigest()[:32]
-            body = b"[" + b",".join(message.body for message in messages) + b"]"
+            return self.post(messages[0])
+        ids = "".join(message.message_id for message in messages).encode()
+        message_id = "msg_" + hashlib.sha256(ids).hexdigest()[:32]
+        body = b"[" + b",".join(message.body for message in messages) + b"]"
         return self.post(Message(message_id=message_id, body=body))
 
     def post(self, message: Message) -> MeshError | None:
@@ -180,6 +187,8 @@ class WebhookSink:
                 "webhook-timestamp": str(timestamp),
                 "webhook-signature": sign(self.receiver.keys, message_id, timestamp, body),
             }
+            if message.trace_id:
+                headers["traceparent"] = f"00-{message.trace_id}-{span_of(message_id)}-01"
             answer = self._exchanges.post(target, headers, body)
         except MeshError as error:
             return error

@@ -16,6 +16,7 @@ from schemas.agreement.grant import Mask
 from schemas.contract import AvroType
 from schemas.errors import Misconfigured, Rejected
 from schemas.incident import Incidents, MemoryIncidents, begin_for
+from schemas.position import trace_salt
 from schemas.wire.envelope import frame
 from schemas.wire.scan import Extras, Scanner, Shape, Spans
 from schemas.wire.schema import SchemaOf
@@ -56,7 +57,7 @@ class Serving:
 
 @dataclass(slots=True, kw_only=True)
 class Output:
-    """Of one grant: its function, topic, headers and key."""
+    """Of one grant: its function, topic, headers and key, and the columns that it shows in some form."""
 
     grant_id: str
     subscriber: str
@@ -67,8 +68,7 @@ class Output:
     filter_columns: frozenset[str]
     rekey: Rekey | None
     headers: Headers
-    out_of_scope: Headers
-    source_deleted: Headers
+    shown: frozenset[str]
     index: int
 
 
@@ -81,6 +81,7 @@ class Plan:
     check: Check | None
     check_without: Callable[[frozenset[str]], tuple[Callable[[bytes], Spans], Check] | None]
     complete: Callable[[bytes], bytes | None]
+    salt: bytes
 
 
 class Plans:
@@ -212,6 +213,7 @@ class Plans:
             check=enrichment.build(scanner) if enrichment else None,
             check_without=check_without,
             complete=(lambda b: None) if feed.is_keyed_only else completer(shape),  # noqa: ARG005
+            salt=trace_salt(feed.feed),
         )
 
     def _output(self, index: int, made: Cutting, serving: Serving, feed: FeedEntry, scanner: Scanner) -> Output:
@@ -230,8 +232,9 @@ class Plans:
             filter_columns=made.filter_columns,
             rekey=self._rekey(entry, feed) if hashed else None,
             headers=headers,
-            out_of_scope=[*headers, ("reason", b"OUT_OF_SCOPE")],
-            source_deleted=[*headers, ("reason", b"SOURCE_DELETED")],
+            shown=frozenset(
+                name for name in (*grant.columns, *feed.contract.key) if grant.mask.get(name) is not Mask.DROP
+            ),
             index=index,
         )
 

@@ -23,7 +23,7 @@ from streams.egress.backfill import Backfill, Replay
 from streams.egress.egress import HashKey, definition_text
 from streams.egress.liveness import EgressProgress, Liveness
 from streams.egress.plan import Plans, Serving
-from streams.egress.route import FLUSH_SECONDS, BatchTally, Outlet, Router
+from streams.egress.route import FLUSH_SECONDS, BatchTally, Disputes, Outlet, Router
 from streams.egress.scope import ReadOut
 
 HAND_OVER_RECORDS = 40_000
@@ -108,6 +108,7 @@ class Relay:
         read_out: ReadOut,
         incidents: Incidents | None = None,
         ledger: RelayLedger | None = None,
+        disputes: Disputes | None = None,
         hand_over_records: int = HAND_OVER_RECORDS,
     ) -> None:
         self._directory = directory
@@ -116,6 +117,7 @@ class Relay:
         self._observer = observer
         self._now = now
         self._ledger = ledger or NoRelayLedger()
+        self._disputes = disputes
         self._plans = Plans(schema_of, hash_key, incidents)
         self._outlet: Outlet | None = None
         self._router: Router | None = None
@@ -211,7 +213,9 @@ class Relay:
     def _way_out(self) -> tuple[Router, Outlet]:
         if self._outlet is None or self._router is None:
             self._outlet = self._open_outlet()
-            self._router = Router(self._plans, self._outlet, is_live=True, read_out=self._read_out)
+            self._router = Router(
+                self._plans, self._outlet, is_live=True, read_out=self._read_out, disputes=self._disputes
+            )
         return self._router, self._outlet
 
     def _allowed(self, topic: str, servings: Sequence[Serving]) -> tuple[FeedEntry | None, tuple[Serving, ...]]:

@@ -6,14 +6,17 @@ together. Every change is counted once per grant, as delivered, suppressed or re
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from schemas.agreement.directory import FeedEntry
+from schemas.agreement.objection import CORRECTION_OF
 from schemas.change import Batch, Record
 from schemas.dead_letter import DeadLetter
 from schemas.errors import Rejected
 from schemas.feed import dead_letter_topic
+from schemas.position import TRACE_ID, trace_in
 from schemas.wire.envelope import unframe
 from schemas.wire.scan import Extras, Mark, Spans
 from schemas.wire.spans import malformed
@@ -23,6 +26,8 @@ from streams.egress.scope import ReadOut, Scopes
 
 DELETE = ord("d")
 REASON = "reason"
+OUT_OF_SCOPE = (REASON, b"OUT_OF_SCOPE")
+SOURCE_DELETED = (REASON, b"SOURCE_DELETED")
 FLUSH_SECONDS = 30.0
 
 
@@ -42,6 +47,30 @@ class Outlet(Protocol):
     def settle(self, within_seconds: float) -> bool:
         """Wait until nothing is under way any more, delivered or not; whether that was so in time."""
         ...
+
+
+class Disputes(Protocol):
+    """Fields that subscribers dispute (schemas/agreement/objection.py), asked by the thread that routes."""
+
+    def keys(self, feed: str) -> Collection[bytes]:
+        """The keys of rows of which a field is disputed, without their frame; of most feeds none at any time."""
+        ...
+
+    def corrected(self, feed: str, record: Record) -> Sequence[tuple[str, str]]:
+        """What this change of such a row corrects: ids of objections, each with its field. The same for the same change."""
+        ...
+
+
+class NoDisputes:
+    """For a router that runs by itself."""
+
+    def keys(self, feed: str) -> Collection[bytes]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    def corrected(self, feed: str, record: Record) -> Sequence[tuple[str, str]]:  # noqa: ARG002
+        """Nothing."""
+        return ()
 
 
 @dataclass(slots=True)
@@ -67,13 +96,22 @@ class Router:
     `is_live`: false for a replay, in which the feed's own rejects are passed over, since they were dead-lettered live.
     """
 
-    def __init__(self, plans: Plans, outlet: Outlet, *, is_live: bool, read_out: ReadOut = lambda *_: ()) -> None:
+    def __init__(
+        self,
+        plans: Plans,
+        outlet: Outlet,
+        *,
+        is_live: bool,
+        read_out: ReadOut = lambda *_: (),
+        disputes: Disputes | None = None,
+    ) -> None:
         self._plans = plans
+        self._disputes = disputes or NoDisputes()
         self._outlet = outlet
         self._is_live = is_live
         self.scopes = Scopes(read_out, outlet.append)
 
-    def route(  # noqa: C901, PLR0912  # the hot loop stays in one piece: a call costs as much as a column
+    def route(  # noqa: C901, PLR0912, PLR0915  # the hot loop stays in one piece: a call costs as much as a column
         self, batch: Batch, feed: FeedEntry, servings: tuple[Serving, ...]
     ) -> BatchTally:
         """Append what each grant gets of the batch. Nothing is durable before the outlet is flushed."""
@@ -82,10 +120,13 @@ class Router:
         append, partition = self.scopes.append if self.scopes else self._outlet.append, batch.partition
         delivered, suppressed, sizes = tally.delivered, tally.suppressed, tally.sizes
         output: Output | None = None
+        disputed = self._disputes.keys(batch.topic)
+        corrected: Sequence[tuple[str, str]] = ()
         for record in batch.records:
             value = record.value
             if value is None:
                 continue
+            trace = None
             tally.count += 1
             tally.size_bytes += len(value)
             try:
@@ -103,6 +144,8 @@ class Router:
             except (Rejected, IndexError, UnicodeDecodeError) as error:
                 self._reject(batch, record, None, error, tally)
                 continue
+            if disputed:
+                corrected = self._corrected(batch.topic, record) if (record.key or b"")[5:] in disputed else ()
             for output in plan.outputs:
                 try:
                     if extras is not None:
@@ -114,19 +157,24 @@ class Router:
                     if extras is not None:
                         out = _with_extras(output, out, len(value) - spans[5], extras)
                     key = record.key if output.rekey is None or record.key is None else output.rekey(record.key)
+                    if trace is None:
+                        trace = (TRACE_ID, trace_in(value, spans[3], plan.salt))
+                    headers = [*output.headers, trace]
+                    if corrected:
+                        headers += _corrections(output, corrected)
                     if spans[0] != DELETE and out.__class__ is bytes:
-                        append(output.topic, key, out, partition=partition, headers=output.headers)
-                    else:
-                        headers = (
-                            output.out_of_scope if isinstance(out, Removal) else _headers_of_delete(output, record)
-                        )
                         append(output.topic, key, out, partition=partition, headers=headers)
-                        append(output.topic, key, None, partition=partition, headers=output.headers)
+                    else:
+                        reason = OUT_OF_SCOPE if isinstance(out, Removal) else _reason_of_delete(record)
+                        append(output.topic, key, out, partition=partition, headers=[*headers, reason])
+                        append(output.topic, key, None, partition=partition, headers=headers)
                     delivered[output.index] += 1
                     sizes[output.index] += len(out)
                 except ScopeUnknown as error:
                     append = self.scopes.append
-                    self._by_scope(batch, record, output, (value, spans, extras), error, tally)
+                    headers = [*output.headers, (TRACE_ID, trace_in(value, spans[3], plan.salt))]
+                    headers += _corrections(output, corrected)
+                    self._by_scope(batch, record, output, (value, spans, extras), (headers, error), tally)
                 except (Rejected, IndexError) as error:
                     self._reject(batch, record, output, error, tally)
         return tally
@@ -137,11 +185,11 @@ class Router:
         record: Record,
         output: Output,
         change: tuple[bytes, Spans, Extras | None],
-        error: ScopeUnknown,
+        said: tuple[list[tuple[str, bytes]], ScopeUnknown],
         tally: BatchTally,
     ) -> None:
         """A row outside the filter, or gone, of which the source did not say what it was: removed if it was delivered."""
-        value, spans, extras = change
+        (value, spans, extras), (headers, error) = change, said
         if output.withdraw is None or not record.key:
             self._reject(batch, record, output, error, tally)
             return
@@ -156,13 +204,19 @@ class Router:
             assert out is not None
             if extras is not None:
                 out = _with_extras(output, out, len(value) - spans[5], extras)
-            headers = _headers_of_delete(output, record) if spans[0] == DELETE else output.out_of_scope
-            self.scopes.append(output.topic, key, out, partition=batch.partition, headers=headers)
-            self.scopes.append(output.topic, key, None, partition=batch.partition, headers=output.headers)
+            reason = _reason_of_delete(record) if spans[0] == DELETE else OUT_OF_SCOPE
+            self.scopes.append(output.topic, key, out, partition=batch.partition, headers=[*headers, reason])
+            self.scopes.append(output.topic, key, None, partition=batch.partition, headers=headers)
             tally.delivered[output.index] += 1
             tally.sizes[output.index] += len(out)
         except (Rejected, IndexError) as refusal:
             self._reject(batch, record, output, refusal, tally)
+
+    def _corrected(self, feed: str, record: Record) -> Sequence[tuple[str, str]]:
+        try:
+            return self._disputes.corrected(feed, record)
+        except (Rejected, ValueError, KeyError, TypeError):
+            return ()  # what cannot be read is told of where it is cut
 
     def _plan(self, value: bytes, feed: FeedEntry, servings: tuple[Serving, ...]) -> Plan:
         schema_id, _ = unframe(value)
@@ -191,12 +245,15 @@ class Router:
         )
 
 
-def _headers_of_delete(output: Output, record: Record) -> Headers:
+def _reason_of_delete(record: Record) -> tuple[str, bytes]:
     """A flow says why its row went (a publication expired, say); the rows of a table are deleted in the source."""
-    for name, value in record.headers or ():
-        if name == REASON:
-            return [*output.headers, (REASON, value)]
-    return output.source_deleted
+    return next((header for header in record.headers or () if header[0] == REASON), SOURCE_DELETED)
+
+
+def _corrections(output: Output, corrected: Sequence[tuple[str, str]]) -> list[tuple[str, bytes]]:
+    """For everybody who had the wrong value, in whatever form."""
+    told = ",".join(each for each, field in corrected if field in output.shown)
+    return [(CORRECTION_OF, told.encode())] if told else []
 
 
 def _with_marks(extras: Extras | None, marks: tuple[Mark, ...]) -> Extras:

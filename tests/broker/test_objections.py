@@ -111,3 +111,44 @@ def test_what_a_grant_does_not_show_is_not_disputed_by_it(mesh: RunningMesh) -> 
     refused = disputed(mesh, f"{grant}x")
     assert (refused.status, "does not exist" in refused.err) == (1, True)
     assert PERSON not in refused.err
+
+
+def test_a_correction_reaches_everyone_who_got_the_wrong_value_as_such(mesh: RunningMesh) -> None:
+    feed, grant = city(mesh)
+    agency, other, few = feed.partition(".")[0], f"{mesh.unique}tax", f"{mesh.unique}few"
+    for code, columns in ((other, ["income"]), (few, ["name"])):
+        mesh.database(code)
+        mesh.subscriber(code, {"feed": feed, "columns": columns})
+    mesh.done("onboard", mesh.folder)
+    mesh.verified(feed, 2)
+    name = the(disputed(mesh, grant))["objection_id"]
+    the(objection(mesh, "answer", name, "UPHELD"))
+    with database(mesh.variables[f"MESH_{agency.upper()}_DSN"]) as town:
+        town.execute(f"UPDATE person SET name = '张三丰' WHERE citizen_id = '{PERSON}'")
+        town.execute(f"UPDATE person SET income = 1174 WHERE citizen_id = '{PERSON}'")
+        town.execute(f"UPDATE person SET income = 1200 WHERE citizen_id = '{PERSON}'")
+    mesh.verified(feed, 2)
+    corrected = until(
+        lambda: (now := the(objection(mesh, "show", name)))["state"] == "CORRECTED" and now, 60, "it is corrected"
+    )
+    topics = {each: mesh.seen(f"out.{each}") for each in (grant, f"{other}.{feed}", f"{few}.{feed}")}
+    for each, seen in topics.items():
+        said = [(one.headers["correction_of"], one.value) for one in seen if "correction_of" in one.headers]
+        if each == f"{few}.{feed}":
+            assert said == [], "it never had the value"
+            continue
+        [(told_of, value)] = said
+        assert value is not None
+        assert (told_of, value["after"]["income"], value["source"]["sequence"]) == (
+            name, 1174, corrected["correction_event"],
+        )  # fmt: skip
+    shown = objection(mesh, "show", name)
+    assert shown.json["carried_to"] == sorted([grant, f"{other}.{feed}"])
+    # A change is one trace for all who get it, and each is another.
+    traces = {
+        each: {one.value["source"]["sequence"]: one.headers["trace_id"] for one in seen if one.value}
+        for each, seen in topics.items()
+    }
+    assert traces[grant] == traces[f"{other}.{feed}"] == traces[f"{few}.{feed}"]
+    assert len(set(traces[grant].values())) == len(traces[grant])
+    assert all(one.headers.keys() >= {"grant_id", "purpose", "trace_id"} for seen in topics.values() for one in seen)

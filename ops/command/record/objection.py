@@ -92,12 +92,13 @@ def list_all(state: str | None, feed: str | None, directory: Path, as_json: bool
 @dir_option
 @json_option
 def show(objection_id: str, reveal: bool, directory: Path, as_json: bool) -> None:
-    """Show one objection."""
+    """Show one objection, and by which grants its correction has gone out, as such."""
     from ops.audit.refused import note
+    from ops.objections.carried import carried
     from ops.objections.raising import Objections, found
 
     settings = load(directory)
     one = found(settings, objection_id)
     if reveal:
         note(settings, "objection revealed", objection_id)
-    print_outcome(Objections([one], reveal), as_json)
+    print_outcome(Objections([one], reveal, carried(settings, one)), as_json)

@@ -14,7 +14,7 @@ from schemas.agreement.grant import Status
 from schemas.change import Change
 from schemas.errors import Rejected
 from schemas.wire.codec import Codec
-from sinks.kind import is_delivered
+from sinks.kind import is_confirmed, is_read_itself
 
 
 class Arrival:
@@ -86,12 +86,13 @@ class Arrival:
         name = "acknowledgement 确认"
         subscriber = self._directory.subscribers.get(self._grant.subscriber)
         sink = subscriber.sink(self._grant.sink) if subscriber else None
-        if not is_delivered(sink, SINKS):
+        if not is_confirmed(sink, SINKS):
             return Step(
                 name=name, standing="open", told="the subscriber reads the topic itself and acknowledges nothing here"
             )
         is_over: Standing = "yes" if acknowledged > last.record.offset else "no"
-        told = f"the sink {self._grant.sink} has acknowledged up to offset {acknowledged}, and the row is at {last.record.offset}"
+        who = "its subscriber's group" if is_read_itself(sink, SINKS) else f"the sink {self._grant.sink}"
+        told = f"{who} has acknowledged up to offset {acknowledged}, and the row is at {last.record.offset}"
         return Step(name=name, standing=is_over, told=told)
 
     def _in_the_way(self, last: Place | None, acknowledged: int) -> Iterator[Step]:

@@ -14,11 +14,24 @@ from schemas.agreement.agency import Agency
 from schemas.agreement.anchor import Anchor
 from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.agreement.ending import Ending
+from schemas.agreement.objection import Objection
 from schemas.agreement.offboarding import Offboarding
 from schemas.agreement.pause import Pause
-from schemas.agreement.subscriber import Subscriber
+from schemas.agreement.subscriber import Login, Subscriber
 from schemas.errors import Transient
-from schemas.feed import AGENCIES, ANCHORS, CONTRACTS, ENDINGS, GRANTS, OFFBOARDED, PAUSES, RESYNCS, SUBSCRIBERS
+from schemas.feed import (
+    AGENCIES,
+    ANCHORS,
+    CONTRACTS,
+    ENDINGS,
+    GRANTS,
+    LOGINS,
+    OBJECTIONS,
+    OFFBOARDED,
+    PAUSES,
+    RESYNCS,
+    SUBSCRIBERS,
+)
 from schemas.log.control.records import (
     HEARING_ANSWER_SECONDS,
     PASSING,
@@ -33,7 +46,7 @@ from schemas.trace import described
 
 log = logging.getLogger(__name__)
 
-FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS, RESYNCS, ENDINGS, OFFBOARDED, PAUSES)
+FOLLOWED = (AGENCIES, CONTRACTS, SUBSCRIBERS, GRANTS, ANCHORS, RESYNCS, ENDINGS, OFFBOARDED, PAUSES, LOGINS, OBJECTIONS)
 HEARING_EVERY_SECONDS = 5.0
 FETCH_WAIT_MS = 500
 """News comes at once however long it is. Seven processes that ask twenty times a second cost a broker at rest a tenth of a core."""
@@ -54,6 +67,8 @@ class DirectoryFold:
         ENDINGS: Ending.from_json,
         OFFBOARDED: Offboarding.from_json,
         PAUSES: Pause.from_json,
+        LOGINS: Login.from_json,
+        OBJECTIONS: Objection.from_json,
         RESYNCS: lambda record: str(record["request"]),
     }
 
@@ -82,6 +97,8 @@ class DirectoryFold:
             endings=dict(self._entries[ENDINGS]),
             offboarded=dict(self._entries[OFFBOARDED]),
             pauses=dict(self._entries[PAUSES]),
+            logins=dict(self._entries[LOGINS]),
+            objections=dict(self._entries[OBJECTIONS]),
         )
 
 

@@ -74,6 +74,14 @@ def allow_read(
     return _allow(kafka, user, rights, f"reading by {user}")
 
 
+def allow_own(kafka: Kafka, user: str, group: str, topics: Iterable[str]) -> Access:
+    """Let a user read exactly these topics, in the group that says what it confirmed, or in groups `<group>.…` beside it."""
+    rights = [(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, AclOperation.READ) for topic in topics]
+    rights.append((ResourceType.GROUP, group, ResourcePatternType.LITERAL, AclOperation.READ))
+    rights.append((ResourceType.GROUP, f"{group}.", ResourcePatternType.PREFIXED, AclOperation.READ))
+    return _allow(kafka, user, rights, f"reading by {user}")
+
+
 def withdraw_read(kafka: Kafka, user: str, topics: Iterable[str]) -> Access:
     """Take the right to read these topics away, when a grant ends. Safe to repeat."""
     filters = [

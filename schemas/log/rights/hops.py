@@ -6,7 +6,7 @@
 | `capture`  | every topic             | feeds, dead letters, `mesh.capture`, slots given back, incidents, ledger |
 | `streams`  | every topic             | `out.…`, dead letters and their fate, `mesh.egress`, corrections, incidents, ledger |
 | `flows`    | every topic             | feeds, dead letters, the flows' own topics, incidents             |
-| `delivery` | `out.…`, control topics | dead letters, endings, requests, incidents, ledger; and rights of subscribers |
+| `delivery` | `out.…`, `ends.…`, control topics | dead letters, `ends.…`, endings, logins, incidents, ledger; subscribers' rights |
 | `console`  | every topic             | incidents, ledger                                               |
 | `opendata` | every topic             | incidents                                                       |
 
@@ -36,6 +36,7 @@ from schemas.feed import (
     AUDIT,
     CAPTURE,
     CONTROL,
+    DELIVERED,
     EGRESS,
     ENDINGS,
     FLOW_INBOX,
@@ -44,6 +45,7 @@ from schemas.feed import (
     INCIDENTS,
     LEDGER,
     LETTERS,
+    LOGINS,
     OBJECTIONS,
     OFFBOARDED,
     REGISTRY,
@@ -67,6 +69,7 @@ class HopRights:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     groups: tuple[str, ...] = ("mesh.",)
+    removes_groups: tuple[str, ...] = ()
     transactions: tuple[str, ...] = ()
     creates: tuple[str, ...] = ()
     alters_rights: bool = False
@@ -95,9 +98,23 @@ HOPS: Mapping[str, HopRights] = {
         creates=(FLOW_INBOX, FLOW_STATE),
     ),
     "delivery": HopRights(
-        reads=("out.", "mesh."),
-        writes=("dlq.", INCIDENTS, REPLAYS, STANDSTILLS, ENDINGS, OFFBOARDED, SUBSCRIBERS, LEDGER, AUDIT),
+        reads=("out.", "ends.", "mesh."),
+        writes=(
+            "dlq.",
+            "ends.",
+            INCIDENTS,
+            REPLAYS,
+            STANDSTILLS,
+            ENDINGS,
+            OFFBOARDED,
+            SUBSCRIBERS,
+            LOGINS,
+            DELIVERED,
+            LEDGER,
+            AUDIT,
+        ),
         groups=("mesh.", "sub."),
+        removes_groups=("sub.",),
         transactions=(AUDIT,),
         alters_rights=True,
     ),
@@ -121,6 +138,7 @@ def _bindings(rights: HopRights, principal: str) -> Iterator[AclBinding]:
         (topic, rights.writes, (AclOperation.WRITE,)),
         (topic, rights.creates, (AclOperation.CREATE,)),
         (group, rights.groups, (AclOperation.READ,)),
+        (group, rights.removes_groups, (AclOperation.DELETE,)),
         (group, (ALL,), (AclOperation.DESCRIBE,)),
         (transaction, rights.transactions, (AclOperation.WRITE, AclOperation.DESCRIBE)),
     ]
@@ -131,7 +149,7 @@ def _bindings(rights: HopRights, principal: str) -> Iterator[AclBinding]:
     if rights.alters_rights:
         yield _binding(ResourceType.BROKER, "kafka-cluster", principal, AclOperation.ALTER, AclPermissionType.ALLOW)
     if ALL in rights.writes:
-        for name in ("out.", *sorted(set(OWN) - set(rights.writes))):
+        for name in ("out.", "ends.", *sorted(set(OWN) - set(rights.writes))):
             yield _binding(topic, name, principal, AclOperation.WRITE, AclPermissionType.DENY)
 
 

@@ -1,4 +1,4 @@
-"""A subscriber's login on Kafka, and how it ends: the user and every right that it has or is denied."""
+"""A subscriber's login on Kafka, and how it ends: the user, every right that it has or is denied, and its consumer groups."""
 
 # pyright: reportPrivateImportUsage=false
 # confluent_kafka.admin re-exports its documented names without saying so in a way that the type checker reads.
@@ -22,6 +22,7 @@ from confluent_kafka.admin import (
 
 from schemas.errors import Transient
 from schemas.log.admin import WITHIN_SECONDS, admin_client
+from schemas.log.entering import AWAY
 from schemas.log.kafka import Kafka
 
 _IS_GONE = frozenset({KafkaError.RESOURCE_NOT_FOUND, KafkaError.SECURITY_DISABLED})
@@ -44,6 +45,26 @@ def remove_login(kafka: Kafka, user: str) -> None:
     _done(user, admin.delete_acls([every], request_timeout=WITHIN_SECONDS).values())
     deletion = UserScramCredentialDeletion(user, ScramMechanism.SCRAM_SHA_512)
     _done(user, admin.alter_user_scram_credentials([deletion], request_timeout=WITHIN_SECONDS).values())
+
+
+def remove_groups(kafka: Kafka, group: str) -> None:
+    """Remove the consumer group, and those beside it `<group>.…`, with what they confirmed. Raises Transient while one has members.
+
+    A member whose rights are gone is none any more once its session is over.
+    """
+    admin = admin_client(kafka)
+    try:
+        known = [each.group_id for each in admin.list_consumer_groups(request_timeout=WITHIN_SECONDS).result().valid]
+        named = [each for each in known if each == group or each.startswith(f"{group}.")]
+        futures = admin.delete_consumer_groups(named, request_timeout=WITHIN_SECONDS) if named else {}
+    except KafkaException as error:
+        raise Transient(f"groups {group}: {error.args[0].str()}", fix=AWAY) from error
+    for name, future in futures.items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+                raise Transient(f"group {name}: {error.args[0].str()}", fix="it is tried again by itself") from error
 
 
 def _done(user: str, futures: Iterable[Future[Any]]) -> None:

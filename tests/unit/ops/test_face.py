@@ -26,6 +26,7 @@ PROVEN_BY = {
     "sink s3": "test_sink_s3.py",
     "sink sftp": "test_sink_sftp.py",
     "sink live": "test_sink_live.py",
+    "sink kafka": "test_own_topic.py",
     "sink mesh": "test_federation.py",
 }
 

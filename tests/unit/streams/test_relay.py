@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
 from datetime import timedelta
 from typing import Any
@@ -67,7 +68,9 @@ def test_a_change_reaches_who_is_granted_it_with_purpose_and_partition(mesh: Mem
     mesh.relay().handle([mesh.put(created(), partition=1)])
     [(key, value, partition, headers)] = mesh.topics[f"out.{GRANT}"]
     assert (key, partition) == (mesh.log[1][0].key, 1)
-    assert dict(headers) == {"grant_id": GRANT.encode(), "purpose": b"duty"}
+    said = dict(headers)
+    assert re.fullmatch(rb"[0-9a-f]{32}", said.pop("trace_id"))
+    assert said == {"grant_id": GRANT.encode(), "purpose": b"duty"}
     assert mesh.codec.decode(value)["after"] == {"ent_id": "e1", "uscc": None, "region": "440106"}
     assert mesh.told == [("processed", 1), ("routed", GRANT, 1, 0)]
 
