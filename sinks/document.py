@@ -12,7 +12,7 @@ from schemas.agreement.objection import CORRECTION_OF
 from schemas.change import Change, Op, Record
 from schemas.errors import Rejected
 from schemas.feed import first_edition
-from schemas.position import TRACE_ID
+from schemas.position import TRACE_ID, is_trace
 from schemas.wire.codec import Codec
 from schemas.wire.envelope import unframe
 from schemas.wire.schema import SchemaOf
@@ -40,7 +40,8 @@ class Document:
     @property
     def trace_id(self) -> str:
         """Its trace (W3C trace context); empty where nothing says it."""
-        return self.change.headers.get(TRACE_ID, "")
+        told = self.change.headers.get(TRACE_ID, "")
+        return told if is_trace(told) else ""
 
     @property
     def corrects(self) -> list[str]:
@@ -64,7 +65,7 @@ class Document:
             "committed_at": utc_text(change.committed_at_ms),
             "transaction": change.transaction,
             "reason": headers.get("reason"),
-            "trace_id": headers.get(TRACE_ID),
+            "trace_id": self.trace_id or None,
             "correction_of": self.corrects or None,
             "marks": [dict(mark) for mark in change.marks],
         }

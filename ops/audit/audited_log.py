@@ -90,12 +90,14 @@ class AuditedLog:
             try:
                 if self._writer is None:
                     self._writer = TransactionWriter(self._kafka, TRANSACTIONAL_ID, extra=QUIET)
-                end = self._end = end_of_trail(self._kafka, self._end)
+                end = end_of_trail(self._kafka, self._end)
                 if not any(line[1] in end.keys for line in lines):  # else a commit whose answer was lost did come true
                     if not only_if():
                         return False
                     chained = _chained(lines, end)
                     self._writer.write([*acts, *chained[:-1]], chained[-1])
+                    # What was read is the end only if the id was ours meanwhile: another's line may have been under way there.
+                    self._end = end
             except Transient as error:
                 self._let_go()
                 if time.monotonic() > deadline:

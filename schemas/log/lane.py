@@ -77,6 +77,9 @@ class Lane:
         self._produce = line.producer.produce
         self._run_lock = threading.Lock()
         self._run = self._new_run()
+        self._on_delivery = (
+            self._run.on_delivery
+        )  # of the run of the moment: a method that is asked for is made each time
         self._runs: deque[Run] = deque([self._run])
         self._acknowledged = 0
         self._sealed = 0
@@ -112,9 +115,10 @@ class Lane:
         while True:
             try:
                 if headers is None:
-                    self._produce(topic, value, key, partition, run.on_delivery)
+                    self._produce(topic, value, key, partition, self._on_delivery)
                 else:
-                    self._produce(topic, value, key, partition, run.on_delivery, headers=list(headers))
+                    listed = headers if headers.__class__ is list else list(headers)
+                    self._produce(topic, value, key, partition, self._on_delivery, headers=listed)
                 break
             except BufferError:  # KF-05: hold the caller back; whoever must keep a connection alive has a thread for it
                 self._poll(0.05)
@@ -163,7 +167,7 @@ class Lane:
             run = self._new_run()
             self._sealed += self._run.appended
             self._runs.append(run)
-            self._run = run
+            self._run, self._on_delivery = run, run.on_delivery
 
     def _new_run(self) -> Run:
         reports = self._line.reports

@@ -16,7 +16,7 @@ from schemas.change import Batch, Record
 from schemas.dead_letter import DeadLetter
 from schemas.errors import Rejected
 from schemas.feed import dead_letter_topic
-from schemas.position import TRACE_ID, trace_in
+from schemas.position import MARKS, NO_TRACE, SMALL, TRACE_ID, trace_in
 from schemas.wire.envelope import unframe
 from schemas.wire.scan import Extras, Mark, Spans
 from schemas.wire.spans import malformed
@@ -122,13 +122,14 @@ class Router:
         output: Output | None = None
         disputed = self._disputes.keys(batch.topic)
         corrected: Sequence[tuple[str, str]] = ()
+        count = size_bytes = 0
         for record in batch.records:
-            value = record.value
+            _, record_key, value, _, _ = record
             if value is None:
                 continue
             trace = None
-            tally.count += 1
-            tally.size_bytes += len(value)
+            count += 1
+            size_bytes += len(value)
             try:
                 plan = plans.get(value[:5])
                 if plan is None:
@@ -145,7 +146,7 @@ class Router:
                 self._reject(batch, record, None, error, tally)
                 continue
             if disputed:
-                corrected = self._corrected(batch.topic, record) if (record.key or b"")[5:] in disputed else ()
+                corrected = self._corrected(batch.topic, record) if (record_key or b"")[5:] in disputed else ()
             for output in plan.outputs:
                 try:
                     if extras is not None:
@@ -156,9 +157,14 @@ class Router:
                         continue
                     if extras is not None:
                         out = _with_extras(output, out, len(value) - spans[5], extras)
-                    key = record.key if output.rekey is None or record.key is None else output.rekey(record.key)
+                    key = record_key if output.rekey is None or record_key is None else output.rekey(record_key)
                     if trace is None:
-                        trace = (TRACE_ID, trace_in(value, spans[3], plan.salt))
+                        at = value.find(b'["', spans[3])  # schemas/position.py, without a call
+                        trace = (
+                            (TRACE_ID, plan.salt + value[at + 2 : at + 36].translate(SMALL, MARKS))
+                            if at > 0
+                            else NO_TRACE
+                        )
                     headers = [*output.headers, trace]
                     if corrected:
                         headers += _corrections(output, corrected)
@@ -172,11 +178,12 @@ class Router:
                     sizes[output.index] += len(out)
                 except ScopeUnknown as error:
                     append = self.scopes.append
-                    headers = [*output.headers, (TRACE_ID, trace_in(value, spans[3], plan.salt))]
+                    headers = [*output.headers, trace_in(value, spans[3], plan.salt)]
                     headers += _corrections(output, corrected)
                     self._by_scope(batch, record, output, (value, spans, extras), (headers, error), tally)
                 except (Rejected, IndexError) as error:
                     self._reject(batch, record, output, error, tally)
+        tally.count, tally.size_bytes = count, size_bytes
         return tally
 
     def _by_scope(

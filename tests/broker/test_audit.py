@@ -7,20 +7,23 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from confluent_kafka import KafkaException, Producer
 
 from ops.audit.audited_log import AuditedLog
-from ops.audit.chain import canonical, digest
+from ops.audit.chain import canonical, digest, linked
+from ops.audit.trail import end_of_trail
 from ops.trust.audit import audit
 from schemas.feed import AUDIT, LETTERS
 from schemas.log.control.follower import read_directory
 from schemas.log.control.records import read_all
 from schemas.log.kafka import Kafka
+from schemas.log.transaction import configuration
 from schemas.log.writer import Log
 from tests.stage import audit_child
 from tests.stage.live_feed import TOKEN, Subscriber, free_port
@@ -335,3 +338,40 @@ def is_served(subscriber: Subscriber) -> bool:
         return subscriber.client.get("/v1/changes?max=1").status_code == 200
     except httpx.ConnectError:
         return False
+
+
+def test_a_line_that_was_under_way_while_another_writer_looked_is_not_passed_over(mesh: RunningMesh) -> None:
+    """Whose id was taken sees no line that is not committed yet; it may be, once that writer tries again."""
+    name = f"{mesh.unique}fork"
+
+    def under_way() -> Producer:
+        """A producer that has taken the id, with the next line appended and not committed."""
+        producer = Producer(configuration(mesh.kafka, AUDIT, {"log_level": "0"}))
+        producer.init_transactions(30)
+        end = end_of_trail(mesh.kafka)
+        line, _ = linked(
+            {"what": "under way", "subject": name, "when": "now"}, end.head, end.offset, [h for _, h in end.loose]
+        )
+        producer.begin_transaction()
+        producer.produce(AUDIT, canonical(line), f"{name} under way".encode(), 0)
+        producer.flush(30)
+        return producer
+
+    with closing(AuditedLog(mesh.kafka)) as log:
+        for _ in range(20):
+            audit(log.append, "before", name)
+            log.flush(60)
+            with suppress(KafkaException):  # somebody else has taken the id from the one that is under way: again
+                commits = [under_way().commit_transaction]
+
+                def commit(commits: list[Any] = commits) -> bool:
+                    if commits:
+                        commits.pop()(30)
+                    return True
+
+                audit(log.append, "behind", name)
+                log.flush(60, commit)
+                break
+    whats = [line["what"] for line in lines(mesh, name)]
+    assert whats[-3:] == ["before", "under way", "behind"]
+    intact(mesh)

@@ -100,6 +100,10 @@ def test_json_lines_with_removals_and_a_manifest(tmp_path: Path, feed: OutFeed) 
         "police.person.p3.00000000000000000000.jsonl",
         "police.person.p3.00000000000000000000.jsonl.done.json",
     ]
+    manifest = json.loads((tmp_path / "police.person" / files(tmp_path)[1]).read_text("utf-8"))
+    assert (manifest["grant_id"], manifest["purposes"]) == (f"{feed.subscriber}.police.person", ["test"])
+    assert len({manifest["first_trace_id"], manifest["last_trace_id"]}) == 2
+    assert manifest["corrections"] == {}
     first, removal = lines(tmp_path)
     assert first["amount"] == "-0.07"
     assert first["born"] == "infinity"

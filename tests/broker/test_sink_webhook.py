@@ -18,6 +18,7 @@ from schemas.change import Record
 from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
+from schemas.position import trace_salt
 from sinks.http.options import WebhookOptions
 from sinks.http.target import Resolve, resolve
 from sinks.http.webhook import WebhookReceiver, WebhookSink, build_webhook, signing_keys
@@ -120,8 +121,12 @@ def test_one_signed_request_per_change(feed: OutFeed, receiver: Receiver, sink_o
     assert send(sink, feed, feed.record("u", person(1, amount="-0.07"), committed_at_ms=1_700_000_000_123)) is None
     assert send(sink, feed, feed.record("d", person(2))) is None
     assert sink.message(feed.topic, feed.tombstone(person(2))) is None
-    (_, body), (_, removal) = receiver.requests
+    (headers, body), (others, removal) = receiver.requests
     assert removal["op"] == "d"
+    version, trace, span, flags = headers["traceparent"].split("-")
+    assert (version, trace, flags) == ("00", body["trace_id"], "01")
+    assert len(span) == 16
+    assert others["traceparent"].split("-")[1] == removal["trace_id"] != trace
     assert body == {
         "feed": "police.person",
         "grant_id": f"{feed.subscriber}.police.person",
@@ -135,6 +140,8 @@ def test_one_signed_request_per_change(feed: OutFeed, receiver: Receiver, sink_o
         "committed_at": "2023-11-14T22:13:20.123Z",
         "transaction": "tx1",
         "reason": None,
+        "trace_id": trace_salt("police.person").decode() + "0000000000000000000100000001",
+        "correction_of": None,
         "marks": [],
     }
 

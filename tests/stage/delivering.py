@@ -22,7 +22,7 @@ from schemas.feed import out_topic
 from schemas.incident import MemoryIncidents
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
-from schemas.position import Position
+from schemas.position import Position, trace_in, trace_salt
 from schemas.wire.codec import Codec
 from schemas.wire.envelope import key_schema, value_schema
 from sinks.deliver import Delivery, DeliveryPorts, SinkSources
@@ -150,6 +150,8 @@ class OutFeed:
     def _at(self, key: bytes | None, value: bytes | None) -> Record:
         self.offset += 1
         headers = [("grant_id", f"{self.subscriber}.{self.feed}".encode()), ("purpose", b"test")]
+        if value is not None:
+            headers.append(trace_in(value, value.rindex(b'["0'), trace_salt(self.feed)))
         return Record(self.offset - 1, key, value, headers, 0)
 
     def batch(self, *records: Record, partition: int = 0) -> Batch:

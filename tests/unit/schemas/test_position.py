@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from schemas.position import Position, trace_in, trace_salt
+from schemas.position import Position, is_trace, trace_in, trace_salt
 
 
 def traced(position: Position, feed: str = "aic.enterprise") -> str:
     envelope = b'\x02["row of somebody","0","1"]' + b"aic.main" + str(position).encode() + b"public"
-    return trace_in(envelope, envelope.index(b"aic"), trace_salt(feed)).decode()
+    return trace_in(envelope, envelope.index(b"aic"), trace_salt(feed))[1].decode()
 
 
 def test_a_trace_id_is_one_of_w3c_and_the_same_for_the_same_change() -> None:
@@ -21,5 +21,7 @@ def test_a_trace_id_is_one_of_w3c_and_the_same_for_the_same_change() -> None:
 
 
 def test_what_has_no_position_has_no_trace_and_nothing_else_of_the_record_is_taken_for_one() -> None:
-    for envelope in (b"\x02 no position", b'source["somebody","4401"]' + b"x" * 40):
-        assert trace_in(envelope, 0, b"aa") == b"0" * 32
+    assert trace_in(b'["row"]' + b"x" * 40, 7, b"aaaa")[1] == b"0" * 32
+    assert not is_trace("0" * 32)
+    assert not is_trace("aaaarow of somebody")
+    assert is_trace("0" * 31 + "1")
