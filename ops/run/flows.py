@@ -15,7 +15,7 @@ from ops.watch.held_up import HeldUpGroup
 from ops.watch.lag import FLOWS_GROUP
 from ops.watch.open_transactions import OpenTransactions
 from schemas.errors import Misconfigured
-from schemas.feed import FLOW_INTAKE
+from schemas.feed import DECISIONS, FLOW_INTAKE
 from streams.engine.state import STATE_MEMORY_BYTES
 from streams.engine.task import TaskTopics
 from streams.flows import FLOWS
@@ -47,7 +47,7 @@ def run_flows(parts: Parts) -> None:
         producer=settings.producer,
         registry=settings.registry,
         directory=directory,
-        topics=TaskTopics(tasks.routed, begun=tasks.begun),
+        topics=TaskTopics(tasks.routed, begun=tasks.begun, decisions=DECISIONS),
         group=FLOWS_GROUP,
         instance_id=instance_of(name, settings.directory),
         folder=settings.directory / "flows" / name,

@@ -10,6 +10,7 @@ from streams.engine.effects import Effects, RowChange
 from streams.engine.entry import Live, newest_event, timer, timer_of
 from streams.engine.inbox.intake import Outgoing
 from streams.engine.inbox.message import COUNT, FACT, message_key, pack
+from streams.operators.decided import basis
 from streams.operators.flow import Flow, Row, Tell
 
 
@@ -75,9 +76,17 @@ class Changes:
         return present
 
     def rows(
-        self, live: Live, wanted: Mapping[str, Mapping[str, Row]], reasons: Mapping[str, str], offset: int
+        self,
+        live: Live,
+        wanted: Mapping[str, Mapping[str, Row]],
+        reasons: Mapping[str, str],
+        offset: int,
+        bases: Mapping[str, str] = {},
     ) -> None:
-        """What a subject publishes now, as differences from what it published before."""
+        """What a subject publishes now, as differences from what it published before.
+
+        `bases`: what items of the queue stand on, where that is not what the subject's facts alone say.
+        """
         flow, subject = live.flow, live.subject
         for feed in sorted({*subject.published, *wanted}):
             present, future = subject.published.get(feed, {}), wanted.get(feed, {})
@@ -87,7 +96,11 @@ class Changes:
                     continue
                 reason = reasons.get(feed) if after is None else None
                 position, at_ms = self._next_position(offset), live.cause_ms
-                self.effects.rows.append(RowChange(flow.name, feed, identity, before, after, position, at_ms, reason))
+                about = None
+                if feed == flow.queue and after is not None:
+                    about = subject.key, bases.get(identity) or basis(after, subject.facts)
+                change = RowChange(flow.name, feed, identity, before, after, position, at_ms, reason, about)
+                self.effects.rows.append(change)
                 key = live.prefix + f"r{feed}\0{identity}".encode()
                 self.put(live.prefix, key, None if after is None else pack(after), is_apart=live.fold.at_tick)
                 if feed == flow.queue and before is None and after is not None:

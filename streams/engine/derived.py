@@ -13,6 +13,8 @@ from streams.engine.effects import RowChange
 from streams.operators.flow import Row
 
 CONNECTOR = b"pearlmesh"
+SUBJECT, BASIS = "subject", "basis"
+"""Headers of an item on a flow's queue: see RowChange."""
 VERSION = b"1"
 
 _NO_ROW, _A_ROW = b"\0", b"\2"
@@ -66,6 +68,8 @@ class DerivedFeed:
             )
         )
         headers = [("reason", change.reason.encode())] if change.reason else None
+        if change.about is not None:  # for who decides about the item: the feed's rows do not say it
+            headers = [(SUBJECT, change.about[0].encode()), (BASIS, change.about[1].encode())]
         yield self.entry.feed, key, value, -1, headers
         if change.after is None:
             yield self.entry.feed, key, None, -1, None

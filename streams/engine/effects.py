@@ -12,7 +12,10 @@ from streams.operators.flow import Row
 
 
 class RowChange(msgspec.Struct, frozen=True):
-    """A row of a derived feed that came, changed or went. `row_id` is its key as text."""
+    """A row of a derived feed that came, changed or went. `row_id` is its key as text.
+
+    `about`: of an item of the queue, the subject that says it, and what it stands on (`streams.operators.decided.basis`).
+    """
 
     flow: str
     feed: str
@@ -22,6 +25,7 @@ class RowChange(msgspec.Struct, frozen=True):
     position: Position
     committed_at_ms: int
     reason: str | None
+    about: tuple[str, str] | None = None
 
     @property
     def op(self) -> str:

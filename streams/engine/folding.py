@@ -31,7 +31,8 @@ from streams.engine.inbox.message import (
 from streams.engine.subjects import Store, Subjects
 from streams.engine.time.clock import Clock
 from streams.engine.time.sweep import CURSOR, SLICE_SUBJECTS, Sweep, due, merged
-from streams.operators.flow import Flow, row_id
+from streams.operators.decided import fold_decided
+from streams.operators.flow import DECISION, Flow, row_id
 from streams.operators.rejected_row import unfolded
 
 _logger = logging.getLogger(__name__)
@@ -235,8 +236,12 @@ class Folding:
     def _fold(self, live: Live, offset: int) -> None:
         flow, subject = live.flow, live.subject
         subject.now, subject.feeds = self._clock(flow).at, self.feeds
+        bases: Mapping[str, str] = {}
         try:
-            outcome = live.fold.fold(subject)
+            if DECISION in subject.facts:
+                outcome, bases = fold_decided(live.fold.fold, subject, flow.queue)
+            else:
+                outcome = live.fold.fold(subject)
             wanted = {
                 feed: {row_id(row, flow.outputs[feed]): row for row in rows}
                 for feed, rows in outcome.rows.items()
@@ -248,7 +253,7 @@ class Folding:
         except Exception as error:  # noqa: BLE001 - facts are kept: a mended fold makes up for it, and the others flow on
             _logger.error("flow %s: a fold of kind %s failed: %s", flow.name, subject.kind, described(error))  # noqa: TRY400
             outcome, wanted = unfolded(live, error)
-        self.subjects.changes.rows(live, wanted, outcome.reasons, offset)
+        self.subjects.changes.rows(live, wanted, outcome.reasons, offset, bases)
         self.subjects.changes.tells(live, outcome.tells, offset)
         self.subjects.changes.counts(live, outcome.counts)
         if outcome.memory != subject.memory or outcome.wake_at != live.wake_at:

@@ -23,6 +23,7 @@ from streams.egress.backfill import FLUSH_SECONDS
 from streams.egress.route import Outlet
 from streams.engine.inbox.arrival import TRUNCATE, Arrival, Arrived
 from streams.engine.inbox.bundle import bundled
+from streams.engine.inbox.decisions import decisions
 from streams.engine.inbox.intake import Intake, Outgoing, feeds_of
 from streams.engine.state import Changelog, StateMemory
 from streams.engine.task import Summary, Task, TaskTopics, Writer
@@ -118,19 +119,25 @@ class Runner:
         self._seen: Directory | None = None
 
     def topics(self) -> frozenset[str]:
-        """What the worker is to read: the inbox, and the input feeds that are onboarded."""
+        """What the worker is to read: the inbox, the input feeds that are onboarded, and what officers decide."""
         directory = self._directory()
         read = feeds_of(in_use(self._flows, directory))
-        return frozenset({self._topics.inbox, *(feed for feed in read if feed in directory.feeds)})
+        own = filter(None, (self._topics.inbox, self._topics.decisions))
+        return frozenset({*own, *(feed for feed in read if feed in directory.feeds)})
 
     def handle(self, batches: Sequence[Batch]) -> None:
         """Take a group to its effects. Raises Transient: the same group comes again."""
         directory = self._known()
-        feeds = [batch for batch in batches if batch.topic != self._topics.inbox]
+        own = {self._topics.inbox, self._topics.decisions}
+        feeds = [batch for batch in batches if batch.topic not in own]
         if feeds:
             for batch in feeds:
                 self._past.begin((batch.topic, batch.partition), batch.records[0].offset)
             self._send([message for batch in feeds for message in self._intake(batch, directory)])
+        for batch in batches:
+            if batch.topic == self._topics.decisions:
+                used = {flow.name: flow for flow in in_use(self._flows, directory)}
+                self._send([*decisions(batch.records, used)])
         for batch in batches:
             if batch.topic == self._topics.inbox:
                 self.alive()

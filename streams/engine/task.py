@@ -36,13 +36,15 @@ class TaskTopics:
     """Where the tasks read and keep their state: both topics have a partition for each task.
 
     Messages are sent to `partitions` of them; there may be more, which are about to take over their part. `begun` is with how many
-    the flows began, if that was another number (streams/engine/division/division.py).
+    the flows began, if that was another number (streams/engine/division/division.py). `decisions` is where officers' are read, if
+    they are.
     """
 
     partitions: int
     inbox: str = FLOW_INBOX
     state: str = FLOW_STATE
     begun: int = 0
+    decisions: str = ""
 
     @property
     def roots(self) -> int:

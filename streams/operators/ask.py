@@ -11,7 +11,8 @@ What the functions hold, for every case of the city (car quota, household check,
 - a repeated answer changes nothing, a contradictory one supersedes and is kept beside it, by the answerer's own order;
 - silence is never an answer: the verdict stays PENDING, and once the deadline and its grace are over there is an escalation;
 - a later round asks only the parts that do not pass, or whose answer is too old; the others keep theirs;
-- what counts is judged `until` a moment of event time. After a freeze, `late` names what came for the next one.
+- what counts is judged `until` a moment of event time. After a freeze, `late` names what came for the next one;
+- an officer may say what a silent answerer is taken to have answered, or until when it may: only for as long as it is silent.
 
 All moments are microseconds of event time. A part's id is unique in its case: the agency, or `item|agency`.
 """
@@ -24,10 +25,13 @@ from typing import Any
 
 import msgspec
 
+from schemas.agreement.decision import ANSWER, EXTEND
 from streams.operators.flow import Fact, Outcome, Row, Subject, queue_item
 
 VALID, NOT_VALID, PENDING = "VALID", "NOT_VALID", "PENDING"
 OVERDUE = "ANSWER_OVERDUE"
+DECIDED = "DECIDED"
+"""The reason of an answer that an officer gave for who was silent."""
 _DAY_MICROS = 86_400_000_000
 
 
@@ -152,15 +156,18 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Case(msgspec.Struct, frozen=True):
-    """A case as far as asking goes: its parts and rounds."""
+    """A case as far as asking goes: its parts and rounds; and the subject that it is, for what officers decided about it."""
 
     parts: Sequence[Part]
     rounds: Sequence[Round]
     terms: AnswerTerms = msgspec.field(default_factory=AnswerTerms)
+    subject: Subject | None = None
 
     def standings(self, answers: Sequence[Answer], until: int) -> list[Standing]:
         """How every part stands by the answers before a moment. Independent of the order in which anything arrived."""
         by_part: dict[str, list[Answer]] = {}
+        if self.subject is not None and self.subject.decided:
+            answers = with_decided(self.subject, answers)
         for answer in answers:
             if answer.at < until:
                 by_part.setdefault(answer.part, []).append(answer)
@@ -177,11 +184,19 @@ class Case(msgspec.Struct, frozen=True):
                 asked.append(entry)
         given = [answer for answer in answers if answer.round == asked[-1].number]
         if not given:
-            return Standing(part, tuple(asked))
+            return Standing(part, (*asked[:-1], self._extended(part, asked[-1])))
         superseded = tuple(answer for answer in given[:-1] if answer.outcome != given[-1].outcome)
         if self.terms.holds(given[-1], until):
             return Standing(part, tuple(asked), given[-1], superseded)
         return Standing(part, tuple(asked), None, superseded, expired=given[-1])
+
+    def _extended(self, part: Part, asked: Round) -> Round:
+        """The round with the time that an officer gave who is silent in it."""
+        subject = self.subject
+        fact = subject.decided.get(_overdue_id(subject.key, part.id, asked.number)) if subject is not None else None
+        if fact is None or fact.row is None or fact.row["outcome"] != EXTEND:
+            return asked
+        return Round(asked.number, asked.asked_at, max(asked.due_at, fact.row["until"]))
 
     def verdict(self, standings: Sequence[Standing]) -> Verdict:
         """Any failing answer: NOT_VALID. Otherwise, any part that does not pass: PENDING. Otherwise VALID."""
@@ -201,6 +216,30 @@ class Case(msgspec.Struct, frozen=True):
         grace = self.terms.grace_micros
         coming = (one.round.due_at + grace for one in standings if one.is_silent)
         return min((due for due in coming if due > now), default=None)
+
+
+def with_decided(subject: Subject, answers: Sequence[Answer]) -> list[Answer]:
+    """The answers, and those that an officer gave for who was silent; where there is a real one it alone counts."""
+    heard = {(answer.part, answer.round) for answer in answers}
+    found = list(answers)
+    for item, fact in sorted(subject.decided.items()):
+        part, _, number = item.removeprefix(_overdue(subject.key)).rpartition("|")
+        if fact.row is not None and fact.row["outcome"] == ANSWER and (part, int(number)) not in heard:
+            found.append(Answer(part, int(number), fact.row["verdict"], DECIDED, fact.event_at, fact))
+    return found
+
+
+def is_silence(subject: str, item: str) -> bool:
+    """Whether an item of a subject's, by its id, is that of an overdue answer (`escalation`)."""
+    return item.startswith(_overdue(subject))
+
+
+def _overdue(subject: str) -> str:
+    return f"{subject}|{OVERDUE}|"
+
+
+def _overdue_id(subject: str, part: str, number: int) -> str:
+    return f"{_overdue(subject)}{part}|{number}"
 
 
 def unasked(standings: Iterable[Standing], answers: Iterable[Answer]) -> list[Answer]:
@@ -245,7 +284,7 @@ def escalation(subject: str, standing: Standing, kind: Callable[[Standing], str]
     """The queue item of a part that is silent past its deadline: the same after any replay, gone once an answer comes."""
     part, asked = standing.part, standing.round
     return queue_item(
-        f"{subject}|{OVERDUE}|{part.id}|{asked.number}",
+        _overdue_id(subject, part.id, asked.number),
         kind(standing),
         [subject],
         [],

@@ -29,6 +29,8 @@ from schemas.agreement.directory import Directory
 Row = Mapping[str, Any]
 
 QUEUE_KEY = ("conflict_id",)
+DECISION = "@decision"
+"""The pseudo-feed of what officers decided about items of a subject (streams/operators/decided.py)."""
 
 
 class RejectedRow(Exception):
@@ -81,7 +83,9 @@ class Subject(msgspec.Struct):
     `facts` maps feed (or `~tag` for what other subjects tell) and row id to the newest version; `published` maps feed and row
     id to what the subject's last fold published; `memory` is what that fold asked to remember; `counts` are the sums of what
     other subjects count here; `now` is the flow's event clock, microseconds; `feeds` are the onboarded ones (None: all), for a
-    fold that must not take a register that nobody connected for an empty one.
+    fold that must not take a register that nobody connected for an empty one. What an officer decided is in the facts already
+    (streams/operators/decided.py), but for `accepted`, the claims by feed and position that count whatever speaks against them, and
+    `decided`, by item, what is said for who is silent (streams/operators/ask.py).
     """
 
     key: str
@@ -91,6 +95,8 @@ class Subject(msgspec.Struct):
     memory: dict[str, Any] = {}
     counts: dict[str, int] = {}
     feeds: frozenset[str] | None = None
+    accepted: frozenset[tuple[str, str]] = frozenset()
+    decided: Mapping[str, Fact] = {}
 
     @property
     def kind(self) -> str:
@@ -208,7 +214,8 @@ class Flow:
     `outputs` maps each derived feed to its key columns, as its contract has them. `queue` is the derived feed (one of
     `outputs`) of rows and subjects that need a person: see `queue_item`. An input of no onboarded contract is left out, and so
     is a flow of which no output is onboarded; where only some are, the flows wait for the others, and an incident says so: a row
-    left out would be lost.
+    left out would be lost. `acceptable` are the kinds of items whose rows its folds count once an officer accepts them
+    (`Subject.accepted`), `verdicts` what an overdue answer may be decided to have been.
     """
 
     name: str
@@ -216,6 +223,8 @@ class Flow:
     folds: Mapping[str, Fold]
     outputs: Mapping[str, Sequence[str]]
     queue: str
+    acceptable: frozenset[str] = frozenset()
+    verdicts: tuple[str, ...] = ()
 
 
 def in_use(flows: Iterable[Flow], directory: Directory) -> list[Flow]:

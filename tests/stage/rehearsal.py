@@ -4,6 +4,7 @@ city = Rehearsal(FLOW, contracts)
 city.insert("police.resident", citizen_id="…", name="…")       # columns not given are null
 city.update("police.resident", {"citizen_id": "…"}, name="…")
 city.delete("police.resident", {"citizen_id": "…"})
+city.decide(item, LEAVE_OUT, claims=[1])                         # an officer decides about an item of the queue; UNDO takes it back
 city.tick("2016-10-31")                                          # advance the event clock
 city.rows("base.person")                                         # rows that exist now, by row id
 city.history                                                      # every RowChange so far, in order
@@ -20,13 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from schemas.agreement.agency import Agency, SourceConfig
+from schemas.agreement.decision import Decision
 from schemas.agreement.directory import FeedEntry
-from schemas.change import Change, Op
+from schemas.change import Change, Op, Record
 from schemas.contract import Contract, wire_fields
 from schemas.position import Position
 from schemas.wire.codec import Codec
 from streams.engine.effects import Effects, RowChange
 from streams.engine.folding import Folding
+from streams.engine.inbox.decisions import decisions
 from streams.engine.inbox.intake import DAY_MICROS, Intake, Outgoing
 from streams.engine.inbox.message import TICK, message_key, pack
 from streams.operators.flow import Flow, Row, row_id
@@ -130,6 +133,7 @@ class Rehearsal:
         self._tables: dict[str, dict[str, Row]] = {}
         self._offset = 0
         self._number = 0
+        self._decided = 0
 
     # ── changes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -193,6 +197,31 @@ class Rehearsal:
         clock = moment if isinstance(moment, int) else micros(moment)
         tick = pack([TICK, clock, micros(self.now) // 1000])
         self.deliver([Outgoing(message_key(self.flow.name, ""), tick)])
+
+    def decision(self, item: str, outcome: str, **more: Any) -> Decision:
+        """What an officer decides about an item as it stands on the queue now, not yet given to the flow."""
+        change = next(change for change in reversed(self.changes_of(self.flow.queue)) if change.row_id == item)
+        assert change.after is not None
+        assert change.about is not None
+        subject, basis = change.about
+        return Decision(
+            flow=self.flow.name, subject=subject, item=item, outcome=outcome, says=outcome, by="officer", basis=basis,
+            at=micros(self.now), opened_at=change.after["opened_at"], **{**more, "claims": tuple(more.get("claims", ()))},
+        )  # fmt: skip
+
+    def decide(self, item: str, outcome: str, **more: Any) -> Decision:
+        """The same, taken by the flow."""
+        decision = self.decision(item, outcome, **more)
+        self.take_decisions([decision])
+        return decision
+
+    def take_decisions(self, made: Iterable[Decision]) -> None:
+        """Give decisions to the flow, each behind those before it on its topic."""
+        for decision in made:
+            self._decided += 1
+            value = json.dumps(decision.to_json()).encode()
+            record = Record(self._decided, decision.key.encode(), value, None, 0)
+            self.deliver([*decisions([record], {self.flow.name: self.flow})])
 
     def deliver(self, messages: list[Outgoing]) -> None:
         """Run messages, and those that they cause, until nothing is left; at-tick subjects wait for `tick`."""

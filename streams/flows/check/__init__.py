@@ -82,4 +82,5 @@ FLOW = Flow(
         QUEUE: ("conflict_id",),
     },
     queue=QUEUE,
+    verdicts=("NO_RECORD", "ERROR"),
 )

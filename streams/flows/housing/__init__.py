@@ -28,4 +28,5 @@ FLOW = Flow(
     folds={"case": Fold(fold_case), **folds(SOURCES)},
     outputs={VERDICT: ("app_no",), QUEUE: QUEUE_KEY},
     queue=QUEUE,
+    verdicts=("PASS", "FAIL", "NEED_INFO"),
 )

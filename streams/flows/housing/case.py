@@ -59,7 +59,7 @@ def _judge(subject: Subject, application: Fact, row: Row, outcome: Outcome) -> N
         said = PASS if is_complete else NEED_INFO
         answers.append(Answer(HOUSEHOLD.id, 1, said, None, application.event_at, application))
     due_at = max(inquiry.due_at(source) for source in sources)
-    case = Case([*(rule.part for rule in rules), HOUSEHOLD], [Round(1, asked_at, due_at)])
+    case = Case([*(rule.part for rule in rules), HOUSEHOLD], [Round(1, asked_at, due_at)], subject=subject)
     standings = case.standings(answers, case.end(answers, subject.now))
     verdict = case.verdict(standings)
     chase(subject, outcome, case, standings, QUEUE)

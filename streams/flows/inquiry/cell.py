@@ -148,17 +148,17 @@ def _tells_failure(source: Source, answer: Answer) -> bool:
 def _answered(inquiry: Inquiry, source: Source, answers: Sequence[Answer], found: Cells) -> None:
     due_at, now = inquiry.due_at(source), inquiry.subject.now
     parts = [Part(f"{one.citizen_id}|{source.code}", source.agency, REQUEST_COLUMNS) for one in inquiry.household]
-    case = Case(parts, [Round(1, inquiry.asked_at, due_at)])
+    case = Case(parts, [Round(1, inquiry.asked_at, due_at)], subject=inquiry.subject)
     own = [answer for answer in answers if answer.fact.feed == source.feed]
     standings = case.standings(own, max([now, inquiry.asked_at, *(answer.at for answer in own)]) + 1)
     if (due := case.next_due(standings, now)) is not None:
         found.wakes.append(due)
     for member, standing in zip(inquiry.household, standings, strict=True):
-        make = _maker(member, source, due_at)
+        make = _maker(member, source, standing.round.due_at)
         if standing.answer is not None:
             found.cells.append(_of_answer(inquiry, standing.answer, make, found))
         elif standing.is_overdue(now, case.terms):
-            found.cells.append(make(TIMEOUT, at=due_at))
+            found.cells.append(make(TIMEOUT, at=standing.round.due_at))
             found.queue.append(escalation(inquiry.subject.key, standing, kind=lambda _: "SOURCE_SILENT"))
         else:
             found.cells.append(make(None, at=inquiry.asked_at))
@@ -166,7 +166,7 @@ def _answered(inquiry: Inquiry, source: Source, answers: Sequence[Answer], found
 
 def _of_answer(inquiry: Inquiry, answer: Answer, make: Callable[..., Cell], found: Cells) -> Cell:
     row, make = answer.fact.row or {}, partial(make, fact=answer.fact)
-    count = row["record_count"] or 0
+    count = row.get("record_count") or 0  # an officer's word for an agency that is silent has none
     match answer.outcome:
         case "NO_RECORD" if count == 0:
             return make(NO_RECORD, at=answer.at)

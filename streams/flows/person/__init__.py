@@ -38,4 +38,5 @@ FLOW = Flow(
         "base.conflict": ["conflict_id"],
     },
     queue="base.conflict",
+    acceptable=frozenset({"NAME_CONFLICT"}),
 )

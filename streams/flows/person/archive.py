@@ -62,7 +62,7 @@ def person(subject: Subject) -> Outcome:
     if not facts:
         return outcome
     rules = rules_at(max(fact.event_at for fact in facts))
-    judged = judge(facts, subject.id, rules.name_feeds)
+    judged = judge(facts, subject.id, rules.name_feeds, subject.accepted)
     _leave_out(outcome, subject, gathered, judged)
     _publish(outcome, subject, gathered, judged, rules)
     return outcome
@@ -88,7 +88,7 @@ def _publish(outcome: Outcome, subject: Subject, gathered: Gathered, judged: Jud
     born = _born(subject, judged.accepted)
 
     def believed(facts: Sequence[Fact]) -> Death:
-        then = judge(facts, subject.id, rules.name_feeds)
+        then = judge(facts, subject.id, rules.name_feeds, subject.accepted)
         return life(then, rules.death, rules.death_dates, _born(subject, then.accepted))
 
     death = life(judged, rules.death, rules.death_dates, born)

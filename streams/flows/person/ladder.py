@@ -7,7 +7,7 @@ show, and nothing against it: P0, or P1 for 15 digits. The other tiers are in na
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -33,13 +33,23 @@ class Judged(msgspec.Struct):
         return self.methods.get((fact.feed, fact.row_id), "P0")
 
 
-def judge(facts: Iterable[Fact], number: str, name_feeds: Sequence[str]) -> Judged:
-    """Sort rows into accepted and left out. `number` is the subject's own; `name_feeds` are in order of authority."""
+def judge(
+    facts: Iterable[Fact],
+    number: str,
+    name_feeds: Sequence[str],
+    accepted: Collection[tuple[str, str]] = (),
+) -> Judged:
+    """Sort rows into accepted and left out. `number` is the subject's own; `name_feeds` are in order of authority.
+
+    Of the rows that an officer `accepted`, by feed and position, the name is taken for another of the person's (P2).
+    """
     present = [fact for fact in facts if fact.row is not None]
     judged = Judged(reference=_reference(present, number, name_feeds))
     known = names_of(judged.reference) if judged.reference is not None else []
     for fact in present:
         tier = _tier(fact, known)
+        if tier == "P3" and (fact.feed, fact.position) in accepted:
+            tier = "P2"
         if tier == "P3":
             judged.left_out.append(fact)
         else:

@@ -65,4 +65,5 @@ FLOW = Flow(
         QUEUE: QUEUE_KEY,
     },
     queue=QUEUE,
+    verdicts=("PASS", "FAIL", "NEED_INFO"),
 )

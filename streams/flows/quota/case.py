@@ -103,7 +103,7 @@ class _Judging:
         self.first = application.period
         pack = self.first.pack
         terms = AnswerTerms(valid_micros=days_micros(pack["answer_valid_days"]), grace_micros=self.first.grace)
-        self.case = Case(self.first.parts(self.row["applicant_kind"]), list(self._rounds()), terms)
+        self.case = Case(self.first.parts(self.row["applicant_kind"]), list(self._rounds()), terms, subject)
         self.claims = {told["period"]: told["accepted"] for told in subject.told("claim")}
 
     def _rounds(self) -> Iterator[Round]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from streams.flows.quota.application import Application
 from streams.flows.quota.cycle import agencies
 from streams.flows.quota.winner import ALERT
-from streams.operators.ask import Answer, AnswerForm, audit_item, refusal
-from streams.operators.flow import Fact, Outcome, Subject
+from streams.operators.ask import Answer, AnswerForm, audit_item, refusal, with_decided
+from streams.operators.flow import DECISION, Fact, Outcome, Subject
 
 QUEUE, REFUSAL = "quota.queue", "quota.refusal"
 RESULTS = tuple(f"{agency}.quota_result" for agency in agencies())
@@ -16,7 +16,7 @@ FORM = AnswerForm()
 
 
 def own_answers(subject: Subject, outcome: Outcome) -> list[Answer]:
-    """What the departments say, each for itself; what one says for another is refused and counts for nobody."""
+    """What departments say, each for itself, or an officer for a silent one; what one says for another counts for nobody."""
     own: list[Fact] = []
     for fact in subject.of(*RESULTS):
         if fact.row is not None and fact.row["agency"] != fact.feed.partition(".")[0]:
@@ -24,7 +24,7 @@ def own_answers(subject: Subject, outcome: Outcome) -> list[Answer]:
                 refuse(subject, outcome, "ANSWER_OF_ANOTHER_AGENCY", answer)
         else:
             own.append(fact)
-    return FORM.answers(own)
+    return with_decided(subject, FORM.answers(own))
 
 
 def refuse(subject: Subject, outcome: Outcome, reason: str, answer: Answer, detail: str = "") -> None:
@@ -34,6 +34,8 @@ def refuse(subject: Subject, outcome: Outcome, reason: str, answer: Answer, deta
 
 
 def _tell(subject: Subject, outcome: Outcome, reason: str, answer: Answer) -> None:
+    if answer.fact.feed == DECISION:
+        return  # an officer's word for a department that is silent: none of its own is refused
     said = {"app_code": subject.id, "review_round": answer.round, "verdict": answer.outcome}
     outcome.publish(REFUSAL, {**said, **refusal(subject.key, reason, answer)})
 
