@@ -7,6 +7,7 @@ one topic in and one out, told apart by a header, so that a test of twenty feeds
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,16 +17,18 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from ops.run.flow_worker import StateChangelog
+from schemas.agreement.decision import Decision
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.change import Batch, Change, Record
 from schemas.contract import Contract
+from schemas.feed import DECISIONS
 from schemas.log.kafka import Kafka
 from schemas.log.transaction import Outgoing, TransactionWriter
 from schemas.log.writer import Log
 from schemas.position import Position
 from schemas.wire.codec import Codec
 from schemas.wire.envelope import key_schema, value_schema
-from streams.engine.derived import DerivedFeed
+from streams.engine.derived import BASIS, SUBJECT, DerivedFeed
 from streams.engine.effects import RowChange
 from streams.engine.inbox.message import TICK, message_key, pack
 from streams.engine.runner import Runner, RunnerSetting
@@ -51,7 +54,7 @@ class BrokerRehearsal(Rehearsal):
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
         self._name = f"{self.unique}.{next(self._numbers)}"
-        self._task_topics = TaskTopics(1, f"{self._name}.inbox", f"{self._name}.state")
+        self._task_topics = TaskTopics(1, f"{self._name}.inbox", f"{self._name}.state", decisions=DECISIONS)
         self._in, self._out = f"{self._name}.in", f"{self._name}.out"
         feeds.create(self.kafka, self._in, self._out, self._task_topics.inbox, self._task_topics.state, partitions=1)
         self._schemas: dict[int, Mapping[str, Any]] = {}
@@ -110,6 +113,13 @@ class BrokerRehearsal(Rehearsal):
             if change.feed in self.intake.feeds:
                 self._write(change)
                 self._is_settled = False
+
+    def take_decisions(self, made: Iterable[Decision]) -> None:
+        """See Rehearsal: by way of the broker, and of the runner that reads them."""
+        for decision in made:
+            key, value = decision.key.encode(), json.dumps(decision.to_json()).encode()
+            self._log.append(self._in, key, value, headers=[("feed", DECISIONS.encode())])
+            self._is_settled = False
 
     @property
     def history(self) -> list[RowChange]:  # type: ignore[override]
@@ -246,7 +256,7 @@ class BrokerRehearsal(Rehearsal):
         feed = _feed(record)
         value = self._codec.decode(record.value)
         row: Row = value["after"] if value["after"] is not None else value["before"]
-        reason = dict(record.headers or ()).get("reason")
+        headers = {name: value.decode() for name, value in record.headers or ()}
         self._history.append(
             RowChange(
                 self.flow.name,
@@ -256,7 +266,8 @@ class BrokerRehearsal(Rehearsal):
                 value["after"],
                 Position.parse(value["source"]["sequence"]),
                 value["source"]["ts_ms"],
-                reason.decode() if reason else None,
+                headers.get("reason"),
+                (headers[SUBJECT], headers[BASIS]) if SUBJECT in headers else None,
             )
         )
 

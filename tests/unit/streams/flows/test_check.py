@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ops.city.numbers import Numbers, fifteen_digits
+from schemas.agreement import decision
 from schemas.change import Change
 from schemas.contract import Contract
 from streams.engine.inbox.intake import Outgoing
@@ -291,6 +292,23 @@ def test_g2_the_report_prints_all_28_sources_and_silence_is_never_zero_income(ci
     assert report["monthly_income"] == cents("1500.00")
     assert "TIMEOUT" in report["review_reasons"]
     assert city.kinds().count("SOURCE_SILENT") == 3
+
+
+def test_g2_an_officer_may_take_a_silent_source_for_one_without_a_record(city: City) -> None:
+    city.household(HEAD)
+    for source in OUTSIDE:
+        if source.code != "SECURITIES":
+            city.answer(HEAD, source.code)
+    city.tick(OVERDUE)
+    assert city.line("SECURITIES")["outcome"] == "TIMEOUT"
+    (item,) = [row for row in city.queue() if row["kind"] == "SOURCE_SILENT"]
+    city.decide(item["conflict_id"], decision.ANSWER, verdict="NO_RECORD")
+    assert (city.line("SECURITIES", 2)["outcome"], city.line("SECURITIES", 1)["outcome"]) == ("NO_RECORD", "TIMEOUT")
+    assert [row["state"] for row in city.queue() if row["kind"] == "SOURCE_SILENT"] == ["RESOLVED"]
+    city.decide(item["conflict_id"], decision.UNDO)
+    assert city.line("SECURITIES", 3)["outcome"] == "TIMEOUT", (
+        "a report stays as it was issued; its successor says otherwise"
+    )
 
 
 def test_g2_income_is_unknown_while_a_source_of_it_is_silent(city: City) -> None:

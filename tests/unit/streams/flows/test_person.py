@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ops.city.numbers import fifteen_digits
+from schemas.agreement.decision import ACCEPT, CORRECT, LEAVE_OUT, PREFER, UNDO
 from schemas.change import Change
 from schemas.expression.identifiers import citizen_check
 from streams.engine.inbox.intake import InputReading
@@ -315,6 +316,40 @@ def test_c3_a_conflict_changes_nothing_downstream_and_goes_when_it_is_mended() -
     assert not city.queue()
     assert city.record(number("1990-01-01"))["name"] == "刘强"
     city.check_rows()
+
+
+def test_c3_an_officer_says_whose_name_the_number_carries_and_may_take_it_back() -> None:
+    city = Archive()
+    city.insert("police.resident", **resident(WEI))
+    city.insert("edu.student", **student("X1", WEI, "刘强"))
+    before = city.state()
+    item = city.queue()[0]["conflict_id"]
+    assert [claim["feed"] for claim in city.queue()[0]["claims"]] == ["edu.student", "police.resident"]
+    city.decide(item, ACCEPT, claims=[0])
+    assert (city.record(WEI)["name"], city.record(WEI)["school_code"]) == ("张伟", "S1"), "the pupil is that person"
+    assert [row["state"] for row in city.queue()] == ["RESOLVED"]
+    city.decide(item, PREFER, claims=[1])
+    assert (city.record(WEI)["name"], city.record(WEI)["school_code"]) == ("刘强", "S1"), (
+        "the number is the pupil's alone"
+    )
+    city.decide(item, UNDO)
+    assert city.state() == before
+    city.decide(item, CORRECT, claims=[0], column="name", value="张伟")
+    city.update("edu.student", {"student_no": "X1"}, school_code="S2")
+    assert [(row["state"], row["decision"]) for row in city.queue()] == [("OPEN", "LAPSED correct")]
+    city.check_rows()
+
+
+def test_c5_an_officer_leaves_out_a_death_that_was_not_this_persons() -> None:
+    city = Archive()
+    city.insert("police.resident", **resident(WEI))
+    city.insert("health.death_certificate", **death("D1", WEI, "张伟", "2016-10-01"))
+    assert (city.record(WEI)["life_status"], city.kinds()) == ("UNKNOWN", ["DEATH_UNCONFIRMED"])
+    city.decide(city.queue()[0]["conflict_id"], LEAVE_OUT, claims=[0])
+    assert (city.record(WEI)["life_status"], city.queue()[0]["state"]) == ("ALIVE", "RESOLVED")
+    city.update("police.resident", {"citizen_id": WEI}, status="DECEASED", status_date=days("2016-10-02"))
+    assert city.record(WEI)["life_status"] == "DECEASED", "the police say so too: nothing is unconfirmed any more"
+    assert city.queue() == []
 
 
 def test_c3_a_death_under_another_name_stops_nobody() -> None:

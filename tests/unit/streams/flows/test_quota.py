@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from schemas.agreement.decision import ANSWER, EXTEND, UNDO
 from schemas.expression.identifiers import citizen_check
 from streams.engine.effects import Effects
 from streams.engine.folding import Folding
@@ -190,6 +191,54 @@ def test_e2_silence_at_the_deadline_is_pending_and_escalates_to_that_department(
     answer(city, "hrss", at="2016-10-17")
     assert kinds(city) == []
     assert (verdict_of(city)["verdict"], verdict_of(city)["is_overdue"]) == ("VALID", False)
+
+
+def test_e2_an_officer_answers_for_a_silent_department_until_it_answers_itself(city: Rehearsal) -> None:
+    apply(city)
+    pass_all(city, but=("hrss",))
+    city.tick("2016-10-17")
+    (item,) = city.queue()
+    city.decide(item["conflict_id"], ANSWER, verdict="FAIL")
+    row = verdict_of(city)
+    assert (row["verdict"], row["reason_agency"], row["reason_code"]) == ("NOT_VALID", "hrss", "DECIDED")
+    city.decide(item["conflict_id"], ANSWER, verdict="PASS")
+    assert (verdict_of(city)["verdict"], verdict_of(city)["is_overdue"]) == ("VALID", False)
+    assert [row["state"] for row in city.queue()] == ["RESOLVED"]
+    answer(city, "hrss", "FAIL", at="2016-10-18")
+    assert (verdict_of(city)["verdict"], city.queue(), refused(city)) == ("NOT_VALID", [], []), "its own word counts"
+
+
+def test_e2_an_extended_deadline_escalates_again_once_it_is_over(city: Rehearsal) -> None:
+    apply(city)
+    pass_all(city, but=("hrss",))
+    city.tick("2016-10-17")
+    (item,) = city.queue()
+    city.decide(item["conflict_id"], EXTEND, until=micros("2016-10-18"))
+    assert ([row["state"] for row in city.queue()], verdict_of(city)["is_overdue"]) == (["RESOLVED"], False)
+    due = {row["agency"]: row["due_at"] for row in city.rows(REQUEST).values()}
+    assert due["hrss"] == micros("2016-10-18"), "the department is told"
+    assert due["aic"] < due["hrss"]
+    city.tick("2016-10-18T00:10:00+08:00")
+    assert [(row["state"], row["decision"]) for row in city.queue()] == [("OPEN", "OVER extend")]
+    city.decide(item["conflict_id"], ANSWER, verdict="PASS")
+    assert verdict_of(city)["verdict"] == "VALID"
+    city.decide(item["conflict_id"], UNDO)
+    assert (verdict_of(city)["verdict"], verdict_of(city)["is_overdue"]) == ("PENDING", True)
+    assert city.queue() == [item]
+
+
+def test_e3_what_an_officer_answers_after_the_freeze_counts_for_the_next_period(city: Rehearsal) -> None:
+    apply(city)
+    pass_all(city, but=("hrss",))
+    city.tick("2016-10-21T01:00:00+08:00")
+    city.tick("2016-10-22")
+    frozen = verdict_of(city)
+    assert frozen["verdict"] == "PENDING"
+    item = next(row for row in city.queue() if row["kind"] == "ANSWER_OVERDUE_HRSS")
+    city.decide(item["conflict_id"], ANSWER, verdict="PASS")
+    assert verdict_of(city) == frozen
+    assert verdict_of(city, period="201611")["verdict"] == "VALID"
+    assert refused(city) == [], "no department is told that an answer of its own came late"
 
 
 def test_e2_need_info_is_neither_pass_nor_silence(city: Rehearsal) -> None:
