@@ -20,6 +20,7 @@ from ops.command.quota import quota
 from ops.command.record.access import access
 from ops.command.record.audit import audit
 from ops.command.record.objection import objection
+from ops.command.record.queue import queue
 from ops.command.redelivery import dlq, replay
 from ops.command.tasks import tasks
 from ops.command.trust import anchor, identity
@@ -249,6 +250,7 @@ for _command in (
     replay,
     ledger,
     objection,
+    queue,
     subscription,
     works,
     tasks,

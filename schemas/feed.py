@@ -43,7 +43,7 @@ ENDINGS = "mesh.endings"  # ends of grants, and that they were applied at the su
 OFFBOARDED = (
     "mesh.offboarded"  # what left for good, and what is left to be done for it (schemas/agreement/offboarding.py)
 )
-DECISIONS = "mesh.decisions"  # what officers decided of items on flows' queues (schemas/agreement/decision.py)
+DECISIONS = "mesh.decisions"  # what officers decided of items on flows' queues (schemas/decision.py)
 OBJECTIONS = "mesh.objections"  # fields that subscribers dispute, and the answers (schemas/agreement/objection.py)
 REGISTRY = "_schemas"  # the schema registry's own, under the name that its clients expect
 DELIVERED = "mesh.delivered"  # up to where the audit has what was delivered (ops/audit/windows.py)

@@ -147,6 +147,7 @@ NAMESAKES = {
     "ops/offboarding/offboarded.py": "a file of a login",
     "ops/own_topic/admission.py": "a file of a login",
     "ops/settings.py": "a setting",
+    "ops/queue/": "the system whose item it is",
     "ops/soak/memory.py": "the embedded server",
     "ops/soak/trouble.py": "the embedded server",
     "ops/soak/tables.py": "writes an agency's and a subscriber's file, as people do",

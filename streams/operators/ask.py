@@ -25,13 +25,10 @@ from typing import Any
 
 import msgspec
 
-from schemas.agreement.decision import ANSWER, EXTEND
 from streams.operators.flow import Fact, Outcome, Row, Subject, queue_item
+from streams.operators.silence import DECIDED, OVERDUE, due_of, overdue_id, spoken_for
 
 VALID, NOT_VALID, PENDING = "VALID", "NOT_VALID", "PENDING"
-OVERDUE = "ANSWER_OVERDUE"
-DECIDED = "DECIDED"
-"""The reason of an answer that an officer gave for who was silent."""
 _DAY_MICROS = 86_400_000_000
 
 
@@ -184,19 +181,13 @@ class Case(msgspec.Struct, frozen=True):
                 asked.append(entry)
         given = [answer for answer in answers if answer.round == asked[-1].number]
         if not given:
-            return Standing(part, (*asked[:-1], self._extended(part, asked[-1])))
+            last = asked.pop()
+            due_at = due_of(self.subject, part.id, last.number, last.due_at)
+            return Standing(part, (*asked, Round(last.number, last.asked_at, due_at)))
         superseded = tuple(answer for answer in given[:-1] if answer.outcome != given[-1].outcome)
         if self.terms.holds(given[-1], until):
             return Standing(part, tuple(asked), given[-1], superseded)
         return Standing(part, tuple(asked), None, superseded, expired=given[-1])
-
-    def _extended(self, part: Part, asked: Round) -> Round:
-        """The round with the time that an officer gave who is silent in it."""
-        subject = self.subject
-        fact = subject.decided.get(_overdue_id(subject.key, part.id, asked.number)) if subject is not None else None
-        if fact is None or fact.row is None or fact.row["outcome"] != EXTEND:
-            return asked
-        return Round(asked.number, asked.asked_at, max(asked.due_at, fact.row["until"]))
 
     def verdict(self, standings: Sequence[Standing]) -> Verdict:
         """Any failing answer: NOT_VALID. Otherwise, any part that does not pass: PENDING. Otherwise VALID."""
@@ -221,32 +212,14 @@ class Case(msgspec.Struct, frozen=True):
 def with_decided(subject: Subject, answers: Sequence[Answer]) -> list[Answer]:
     """The answers, and those that an officer gave for who was silent; where there is a real one it alone counts."""
     heard = {(answer.part, answer.round) for answer in answers}
-    found = list(answers)
-    for item, fact in sorted(subject.decided.items()):
-        part, _, number = item.removeprefix(_overdue(subject.key)).rpartition("|")
-        if fact.row is not None and fact.row["outcome"] == ANSWER and (part, int(number)) not in heard:
-            found.append(Answer(part, int(number), fact.row["verdict"], DECIDED, fact.event_at, fact))
-    return found
-
-
-def is_silence(subject: str, item: str) -> bool:
-    """Whether an item of a subject's, by its id, is that of an overdue answer (`escalation`)."""
-    return item.startswith(_overdue(subject))
-
-
-def _overdue(subject: str) -> str:
-    return f"{subject}|{OVERDUE}|"
-
-
-def _overdue_id(subject: str, part: str, number: int) -> str:
-    return f"{_overdue(subject)}{part}|{number}"
+    given = (
+        Answer(part, number, said, DECIDED, fact.event_at, fact) for part, number, said, fact in spoken_for(subject)
+    )
+    return [*answers, *(answer for answer in given if (answer.part, answer.round) not in heard)]
 
 
 def unasked(standings: Iterable[Standing], answers: Iterable[Answer]) -> list[Answer]:
-    """Answers to nobody's question: of a part that the case has not, or a round that did not ask it.
-
-    The standings are those at `Case.end`.
-    """
+    """Answers to nobody's question, by the standings at `Case.end`: of a part that it has not, or a round that did not ask it."""
     asked = {(one.part.id, entry.number) for one in standings for entry in one.asked}
     return [answer for answer in answers if (answer.part, answer.round) not in asked]
 
@@ -284,7 +257,7 @@ def escalation(subject: str, standing: Standing, kind: Callable[[Standing], str]
     """The queue item of a part that is silent past its deadline: the same after any replay, gone once an answer comes."""
     part, asked = standing.part, standing.round
     return queue_item(
-        _overdue_id(subject, part.id, asked.number),
+        overdue_id(subject, part.id, asked.number),
         kind(standing),
         [subject],
         [],

@@ -1,6 +1,6 @@
 """Decided: what becomes of a subject of whose items on the queue an officer has decided some; one way for every flow.
 
-A decision (schemas/agreement/decision.py) is a fact of the subject, under the pseudo-feed `@decision` and the item's id. The fold
+A decision (schemas/decision.py) is a fact of the subject, under the pseudo-feed `@decision` and the item's id. The fold
 stays as it is: it is asked first what it says without any decision, then with those that stand, until no further one does:
 
     facts ── fold ──▶ items ── decisions made upon just these ──▶ facts as decided ── fold ──▶ … ──▶ what is said, items marked
@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from schemas.agreement.decision import (
+from schemas.decision import (
     ACCEPT,
     ANSWER,
     CORRECT,
@@ -39,8 +39,8 @@ from schemas.agreement.decision import (
     PREFER,
 )
 from schemas.trace import described
-from streams.operators.ask import is_silence
 from streams.operators.flow import DECISION, Fact, Flow, Outcome, Row, Subject
+from streams.operators.silence import is_silence
 
 OPEN, RESOLVED, REJECTED = "OPEN", "RESOLVED", "REJECTED"
 LAPSED, WITHOUT_EFFECT, OVER, NOT_APPLIED = "LAPSED", "WITHOUT_EFFECT", "OVER", "NOT_APPLIED"

@@ -11,11 +11,17 @@ from typing import Any
 
 import pytest
 
+from ops.queue.shown import by_cause
+from ops.settings import load
 from schemas.expression.identifiers import citizen_check
+from schemas.feed import AUDIT
+from schemas.log.control.records import read_all
 from tests.stage.departments import Departments, department_mesh
+from tests.stage.running_mesh import Ran, run
 from tests.stage.until import until
 
 WITHIN = 120
+HELD = "SELECT name FROM base_person WHERE id_no = %s"
 CERTIFICATE = "00000000-0000-4000-8000-000000000001"
 
 
@@ -24,6 +30,7 @@ def citizen(born: str, number: int) -> str:
     return first + citizen_check(first)
 
 
+PUPILS = [citizen("19500101", serial) for serial in (11, 13, 15)]
 OLD, CHILD, MOTHER = citizen("19400101", 1), citizen("20161101", 3), citizen("19900101", 2)
 
 
@@ -62,6 +69,30 @@ class Town(Departments):
         rows = [one.value["after"] for one in self.mesh.seen("base.person_event") if one.value and one.value["after"]]
         return {row["kind"] for row in rows if row["id_no"] == number}
 
+    def pupil(self, person: str, name: str) -> None:
+        """A school has somebody under this number, and this name."""
+        told = {
+            "school_code": "S1",
+            "grade": 1,
+            "region": "440106",
+            "status": "ENROLLED",
+            "status_date": self.now.date(),
+        }
+        self.insert("edu.student", student_no=f"X{person}", citizen_id=person, name=name, **told)
+
+    def held(self, person: str) -> str | None:
+        """The name, masked, that the pension centre holds of somebody."""
+        return next((name for (name,) in self.run("pension_centre", HELD, person)), None)
+
+    def queue(self, verb: str, *arguments: str) -> Ran:
+        """`mesh queue …`"""
+        return run("queue", verb, "--dir", self.mesh.directory, "--json", *arguments)
+
+    def waiting(self) -> dict[str, int]:
+        """The conflicts of names by state."""
+        causes = by_cause(load(self.mesh.directory), "person").causes
+        return next((dict(each.counts) for each in causes if each.cause == "NAME_CONFLICT"), {})
+
     def life_status(self, number: str) -> str | None:
         found = self.person(number)
         return found["life_status"] if found else None
@@ -94,6 +125,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         "edu": {"student"},
         "hrss": {"pension_payment"},
         "certs": {"certificate"},
+        "pension_centre": set[str](),
     }
     with department_mesh(tmp_path_factory.mktemp("archive"), ["base", "certificate"], tables) as (mesh, dsns):
         yield Town(mesh, dsns, datetime(2016, 11, 1, 2, 0, tzinfo=UTC))
@@ -160,3 +192,75 @@ def test_a_death_stops_the_pension_and_a_wrong_one_restores_it_and_the_certifica
         until(lambda: town.standing() == ("VALID", "NONE"), WITHIN, "and so is the certificate")
     for feed in ("base.person_event", "certificate.status"):
         town.mesh.verified(feed)
+
+
+@pytest.mark.timeout(600)
+def test_an_officer_decides_whose_name_a_number_carries_and_takes_it_back(town: Town) -> None:
+    for person in PUPILS:
+        town.register(person, "张伟", "1950-01-01")
+        town.pupil(person, "刘强")
+    one = PUPILS[0]
+    until(lambda: town.waiting() == {"open": 3}, WITHIN, "the queue has them")
+    until(lambda: town.held(one), WITHIN, "the pension centre has the person")
+    register = town.held(one)
+    listed = town.queue("list", "--cause", "NAME_CONFLICT")
+    item = next(
+        each["item"]
+        for each in listed.json["items"]
+        if one in str(town.queue("show", each["item"], "--reveal").json["subjects"])
+    )
+    shown = town.queue("show", item)
+    assert shown.json["may_be"][3:5] == ["prefer <feed>", "leave-out <feed>"]
+
+    refused = town.queue("decide", item, "prefer", "civil.marriage", "--reason", "核对")
+    assert (refused.status, "name one of edu.student, police.resident" in refused.err) == (1, True), refused.err
+    dry = town.queue("decide", item, "prefer", "edu.student", "--reason", "核对", "--dry-run")
+    assert (dry.json["decided"], town.waiting()) == (
+        [{"flow": "person", "cause": "NAME_CONFLICT", "items": 1}],
+        {"open": 3},
+    )
+    assert (
+        town.queue("decide", item[:8], "prefer", "edu.student", "--reason", "核对 2026-114", "--by", "陈某").status == 0
+    )
+    until(lambda: town.held(one) not in {None, register}, WITHIN, "the pension centre holds the other name")
+    until(lambda: town.waiting() == {"open": 2, "settled": 1}, WITHIN, "the item is settled")
+    again = town.queue("decide", item, "prefer", "edu.student", "--reason", "核对")
+    assert (again.json["decided"], again.json["already"]) == ([], 1)
+    shown = town.queue("show", item)
+    assert (shown.json["decision"], shown.json["decided_by"], shown.json["reason"]) == (
+        "prefer edu.student",
+        "陈某",
+        "核对 2026-114",
+    )
+    assert town.queue("undo", item, "--reason", "误判").status == 0
+    until(lambda: town.held(one) == register, WITHIN, "it is as though nothing had been decided")
+    until(lambda: town.waiting() == {"open": 3}, WITHIN, "and the item waits again")
+    printed = "".join(each.out + each.err for each in (listed, refused, dry, again, shown))
+    assert not [value for value in (*PUPILS, "张伟", "刘强") if value in printed]
+
+
+@pytest.mark.timeout(600)
+def test_a_whole_cause_is_decided_at_once_and_opens_again_where_the_facts_change(town: Town) -> None:
+    bulk = town.queue("decide", "--cause", "NAME_CONFLICT", "prefer", "police.resident", "--reason", "以公安为准")
+    assert [each["items"] for each in bulk.json["decided"]] == [3]
+    until(lambda: town.waiting() == {"settled": 3}, WITHIN, "all are settled")
+    town.run("edu", "UPDATE student SET name = '王强', source_row_version = 2 WHERE citizen_id = %s", PUPILS[0])
+    until(lambda: town.waiting() == {"open again": 1, "settled": 2}, WITHIN, "what was decided upon is no more")
+    town.run("edu", "UPDATE student SET name = '张伟', source_row_version = 3 WHERE citizen_id = %s", PUPILS[0])
+    until(lambda: town.waiting() == {"settled": 2}, WITHIN, "the conflict is mended, and its item gone")
+    undone = town.queue("undo", "--cause", "NAME_CONFLICT", "--reason", "重新核对")
+    assert [each["items"] for each in undone.json["decided"]] == [2]
+    until(lambda: town.waiting() == {"open": 2}, WITHIN, "both wait again")
+    refused = town.queue("decide", "--cause", "NAME_CONFLCT", "note", "--reason", "x")
+    assert (refused.status, "did you mean `NAME_CONFLICT`?" in refused.err) == (1, True)
+
+    lines = [line for _, _, line in read_all(town.mesh.kafka, [AUDIT]) if line["what"].startswith("queue")]
+    by_what = {what: [line for line in lines if line["what"] == what] for what in {line["what"] for line in lines}}
+    assert [line["count"] for line in by_what["queue decide"]] == [1, 3]
+    assert [line["count"] for line in by_what["queue undo"]] == [1, 2]
+    assert by_what["queue revealed"]
+    assert len(by_what["queue decide refused"]) == 2
+    assert (by_what["queue decide"][0]["by"], by_what["queue decide"][1]["reason"]) == ("陈某", "以公安为准")
+    assert not [value for value in (*PUPILS, "张伟", "刘强") if value in str(lines)]
+    assert run("audit", "verify", "--dir", town.mesh.directory).status == 0
+    town.mesh.verified("base.person")

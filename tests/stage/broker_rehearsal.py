@@ -17,10 +17,10 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from ops.run.flow_worker import StateChangelog
-from schemas.agreement.decision import Decision
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.change import Batch, Change, Record
 from schemas.contract import Contract
+from schemas.decision import Decision
 from schemas.feed import DECISIONS
 from schemas.log.kafka import Kafka
 from schemas.log.transaction import Outgoing, TransactionWriter

@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 from schemas.contract import Contract
-from streams.operators.flow import Flow, Fold, Input, Outcome, RejectedRow, Row, Subject, Tell
+from streams.operators.flow import Fact, Flow, Fold, Input, Outcome, RejectedRow, Row, Subject, Tell
+from streams.operators.merge import conflict
 from tests.stage.rehearsal import city_contracts, micros
 
 DERIVED: dict[str, dict[str, Any]] = {
@@ -23,6 +24,7 @@ CLAIM = {
         {"name": "value", "type": ["null", "string"], "default": None},
     ],
 }
+DOUBTED = "?"
 QUEUE: dict[str, Any] = {
     "conflict_id": "string",
     "kind": "string",
@@ -34,6 +36,11 @@ QUEUE: dict[str, Any] = {
     "decided_by": ["null", "string"],
     "decision": ["null", "string"],
 }
+
+
+def doubt(fact: Fact) -> Row:
+    """The item of a vehicle whose plate is in doubt: an officer may leave it out."""
+    return conflict("PLATE_DOUBTED", [f"vehicle:{fact.row_id}"], [fact])
 
 
 def person(subject: Subject, prefix: str = "") -> Outcome:
@@ -50,6 +57,8 @@ def vehicle(subject: Subject, prefix: str = "") -> Outcome:
     outcome = Outcome()
     for fact in subject.of(f"{prefix}police.vehicle"):
         assert fact.row is not None
+        if fact.row["plate_no"] == DOUBTED:
+            outcome.publish(f"{prefix}demo.queue", doubt(fact))
         outcome.tells.append(Tell(to=f"person:{fact.row['owner_id']}", tag="owns", row={"vin": subject.id}))
         overdue = fact.event_at + micros("1970-02-01") - micros("1970-01-01")
         if subject.now >= overdue:

@@ -14,6 +14,7 @@ from typing import Any
 
 from schemas.agreement.directory import FeedEntry
 from schemas.contract import Contract
+from schemas.decision import LEAVE_OUT, UNDO, Decision
 from schemas.feed import key_subject, value_subject
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
@@ -24,9 +25,10 @@ from schemas.wire.envelope import key_schema, value_schema
 from streams.engine.derived import DerivedFeed
 from streams.engine.effects import RowChange
 from streams.engine.inbox.message import TICK, message_key, pack
-from streams.operators.flow import Row, row_id
+from streams.operators.decided import basis
+from streams.operators.flow import Fact, Row, row_id
 from tests.stage import feeds
-from tests.stage.demo_flow import contracts
+from tests.stage.demo_flow import DOUBTED, contracts, doubt
 from tests.stage.rehearsal import days, micros
 from tests.stage.until import until
 
@@ -36,7 +38,7 @@ WITHIN_SECONDS = 120
 
 
 class City:
-    """The two source feeds, written to as capture would; remembers what the tables hold now."""
+    """The two source feeds, written to as capture would, and officers' decisions; remembers what the tables hold now."""
 
     def __init__(self, kafka: Kafka, registry: str, prefix: str) -> None:
         self.prefix = prefix
@@ -50,7 +52,10 @@ class City:
             self._prime()
         self._log = Log(kafka, client_id="tests-city")
         self.tables: dict[str, dict[str, Row]] = {}
+        self.left_out: dict[str, Row] = {}
+        """The vehicles that officers left out, as they were then."""
         self._number = 0
+        feeds.create(kafka, f"{prefix}decisions", partitions=1)
         feeds.create(kafka, *self.contracts, f"{prefix}inbox", f"{prefix}state", partitions=PARTITIONS)
 
     @staticmethod
@@ -91,6 +96,29 @@ class City:
             del table[identity]
         else:
             table[identity] = after
+
+    def decide(self, vin: str) -> None:
+        """An officer leaves a vehicle out whose plate is in doubt, or takes that back."""
+        feed = f"{self.prefix}police.vehicle"
+        row = self.tables.get(feed, {}).get(vin)
+        outcome = UNDO if vin in self.left_out else LEAVE_OUT
+        if row is None or row["plate_no"] != DOUBTED:
+            return
+        fact = Fact(feed, vin, row, "", 0, 0)
+        item = doubt(fact)
+        decision = Decision(
+            flow="demo", subject=f"vehicle:{vin}", item=item["conflict_id"], outcome=outcome, says=outcome, by="officer",
+            at=int(time.time() * 1_000_000), opened_at=0, basis=basis(item, {feed: {vin: fact}}), claims=(0,),
+        )  # fmt: skip
+        self._log.append(f"{self.prefix}decisions", decision.key.encode(), json.dumps(decision.to_json()).encode())
+        if outcome == UNDO:
+            del self.left_out[vin]
+        else:
+            self.left_out[vin] = row
+
+    def is_left_out(self, vin: str, row: Row) -> bool:
+        """Whether what was decided about a vehicle was decided about just this row."""
+        return row["plate_no"] == DOUBTED and self.left_out.get(vin) == row
 
     def flush(self) -> None:
         self._log.flush(60)
@@ -153,7 +181,7 @@ class Worker:
 
 
 def live(city: City, rng: random.Random, changes: int) -> None:
-    """So many random changes: people come, move and go, vehicles change hands; some rows have no ID."""
+    """So many random changes: people come, move and go, vehicles change hands; some rows have no ID, some are decided about."""
     for _ in range(changes):
         number = str(rng.randrange(PEOPLE))
         match rng.randrange(10):
@@ -168,14 +196,17 @@ def live(city: City, rng: random.Random, changes: int) -> None:
                 city.put("police.resident", {"citizen_id": "", "name": str(rng.random()), "hukou_region": "440106"})
             case _:
                 owner, day = str(rng.randrange(PEOPLE)), days("2016-01-01") + rng.randrange(300)
-                city.put("police.vehicle", {"vin": f"V{number}", "owner_id": owner, "first_registered": day})
+                plate = DOUBTED if rng.random() < 0.3 else None
+                row = {"vin": f"V{number}", "owner_id": owner, "first_registered": day, "plate_no": plate}
+                city.put("police.vehicle", row)
+                city.decide(f"V{rng.randrange(PEOPLE)}")
 
 
 def is_settled(kafka: Kafka, city: City) -> bool:
     """Every task has folded its inbox to the end: the changelog's positions say so, and the feeds are taken in."""
     prefix = city.prefix
     committed = feeds.committed_offsets(kafka, f"{prefix}flows")
-    sources = [f"{prefix}police.resident", f"{prefix}police.vehicle", f"{prefix}inbox"]
+    sources = [f"{prefix}{name}" for name in ("police.resident", "police.vehicle", "decisions", "inbox")]
     ends = feeds.end_offsets(kafka, sources)
     return all(committed.get(place, 0) >= end - 1 for place, end in ends.items() if end)
 
@@ -183,7 +214,8 @@ def is_settled(kafka: Kafka, city: City) -> bool:
 def expected(city: City) -> dict[str, dict[str, Row]]:
     """What must stand on the derived feeds, from the tables alone."""
     residents = city.tables.get(f"{city.prefix}police.resident", {})
-    vehicles = city.tables.get(f"{city.prefix}police.vehicle", {})
+    every = city.tables.get(f"{city.prefix}police.vehicle", {})
+    vehicles = {vin: row for vin, row in every.items() if not city.is_left_out(vin, row)}
     people: dict[str, Row] = {}
     regions: dict[str, int] = {}
     for number, row in residents.items():
@@ -227,4 +259,12 @@ def settled(kafka: Kafka, city: City, partitions: int, seed: int) -> None:
     while (difference := differing(kafka, city, wanted)) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not difference, f"{difference}, seed {seed}"
+    items = {row["conflict_id"]: row["state"] for row in city.rows(kafka, "demo.queue").values() if row["subject_keys"]}
+    feed = f"{city.prefix}police.vehicle"
+    assert items == {
+        doubt(Fact(feed, vin, row, "", 0, 0))["conflict_id"]: "RESOLVED" if city.is_left_out(vin, row) else "OPEN"
+        for vin, row in city.tables.get(feed, {}).items()
+        if row["plate_no"] == DOUBTED
+    }, f"seed {seed}"
+    assert {"RESOLVED", "OPEN"} == set(items.values())
     until(lambda: is_settled(kafka, city), WITHIN_SECONDS, f"everything folded, seed {seed}")

@@ -58,7 +58,7 @@ def run(options: dict, stop: threading.Event) -> None:
         kafka=Kafka.of(options["kafka"]),
         registry=options["registry"],
         directory=lambda: directory,
-        topics=TaskTopics(options["partitions"], f"{prefix}inbox", f"{prefix}state"),
+        topics=TaskTopics(options["partitions"], f"{prefix}inbox", f"{prefix}state", decisions=f"{prefix}decisions"),
         group=options["group"],
         instance_id=options["name"],
         folder=folder,

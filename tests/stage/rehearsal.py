@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from schemas.agreement.agency import Agency, SourceConfig
-from schemas.agreement.decision import Decision
 from schemas.agreement.directory import FeedEntry
 from schemas.change import Change, Op, Record
 from schemas.contract import Contract, wire_fields
+from schemas.decision import Decision
 from schemas.position import Position
 from schemas.wire.codec import Codec
 from streams.engine.effects import Effects, RowChange

@@ -32,7 +32,7 @@ def key_given(contract: Contract, given: Sequence[str]) -> dict[str, Any]:
     if set(told) != set(contract.key):
         problem = f"the key of {contract.feed} is {', '.join(contract.key)}"
         raise Misconfigured("--key", problem, fix=f"write {example}, or all of it as JSON")
-    return {name: _value(contract.by_name[name], told[name]) for name in contract.key}
+    return {name: value_given(contract.by_name[name], told[name]) for name in contract.key}
 
 
 def _object(contract: Contract, text: str, example: str) -> Mapping[str, Any]:
@@ -45,18 +45,19 @@ def _object(contract: Contract, text: str, example: str) -> Mapping[str, Any]:
     return found
 
 
-def _value(field: Field, value: Any) -> Any:
+def value_given(field: Field, value: Any, setting: str = "--key") -> Any:
+    """A value as a person gives it, raw Avro. Raises Misconfigured, naming no value."""
     branch = field.branches[0]
     kind = branch.get("type") if isinstance(branch, Mapping) else branch
     read = _LOGICAL.get(field.logical_type or "") or _PLAIN.get(str(kind))
     if read is None:
-        fix = "keys of text, numbers, dates and times can be asked about"
-        raise Misconfigured("--key", f"{field.name} is of a type that cannot be written here", fix=fix)
+        fix = "text, whole numbers, amounts, dates and times can be"
+        raise Misconfigured(setting, f"{field.name} is of a type that cannot be written here", fix=fix)
     try:
         return read(value, branch)
     except (ValueError, TypeError, KeyError, ArithmeticError):
         fix = "write it as `mesh tail` shows it; a time with its zone"
-        raise Misconfigured("--key", f"the value of {field.name} is no {field.logical_type or kind}", fix=fix) from None
+        raise Misconfigured(setting, f"the value of {field.name} is no {field.logical_type or kind}", fix=fix) from None
 
 
 def _whole(value: Any, _: AvroType) -> int:

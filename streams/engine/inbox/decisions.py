@@ -10,8 +10,8 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 
-from schemas.agreement.decision import UNDO
 from schemas.change import Record
+from schemas.decision import UNDO
 from schemas.position import Position
 from streams.engine.inbox.intake import REJECTED, Outgoing, check_subject
 from streams.engine.inbox.message import FACT, message_key, pack

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ops.city.numbers import Numbers, fifteen_digits
-from schemas.agreement import decision
+from schemas import decision
 from schemas.change import Change
 from schemas.contract import Contract
 from streams.engine.inbox.intake import Outgoing

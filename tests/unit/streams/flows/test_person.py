@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ops.city.numbers import fifteen_digits
-from schemas.agreement.decision import ACCEPT, CORRECT, LEAVE_OUT, PREFER, UNDO
 from schemas.change import Change
+from schemas.decision import ACCEPT, CORRECT, LEAVE_OUT, PREFER, UNDO
 from schemas.expression.identifiers import citizen_check
 from streams.engine.inbox.intake import InputReading
 from streams.flows.person import FLOW

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from schemas.agreement.decision import ANSWER, EXTEND, UNDO
+from schemas.decision import ANSWER, EXTEND, UNDO
 from schemas.expression.identifiers import citizen_check
 from streams.engine.effects import Effects
 from streams.engine.folding import Folding

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from schemas.agreement.decision import ACCEPT, CORRECT, DISMISS, HOLD, LEAVE_OUT, NOTE, PREFER, UNDO, Decision
 from schemas.change import Change, Record
 from schemas.contract import Contract
+from schemas.decision import ACCEPT, CORRECT, DISMISS, HOLD, LEAVE_OUT, NOTE, PREFER, UNDO, Decision
 from streams.engine.folding import Folding
 from streams.engine.inbox.decisions import decisions
 from streams.operators.decided import may_be_decided
