@@ -45,6 +45,8 @@ class AuditedLog:
         self._queued: list[Outgoing] = []
         self._writer: TransactionWriter | None = None
         self._end: End | None = None
+        self._written = -1
+        """Where the last line of this writer stands."""
 
     def append(self, topic: str, key: bytes, value: bytes | None) -> None:
         """Queue one record, or one line of the audit, for the next `flush`."""
@@ -91,11 +93,13 @@ class AuditedLog:
                 if self._writer is None:
                     self._writer = TransactionWriter(self._kafka, TRANSACTIONAL_ID, extra=QUIET)
                 end = end_of_trail(self._kafka, self._end)
+                if end.offset <= self._written:  # a commit returns before its mark is written: nobody reads its lines until then
+                    raise Transient("the last commit is not marked yet")
                 if not any(line[1] in end.keys for line in lines):  # else a commit whose answer was lost did come true
                     if not only_if():
                         return False
                     chained = _chained(lines, end)
-                    self._writer.write([*acts, *chained[:-1]], chained[-1])
+                    self._written = self._writer.write([*acts, *chained[:-1]], chained[-1])
                     # What was read is the end only if the id was ours meanwhile: another's line may have been under way there.
                     self._end = end
             except Transient as error:

@@ -15,9 +15,10 @@ import httpx
 import pytest
 from confluent_kafka import KafkaException, Producer
 
+from ops.audit import audited_log
 from ops.audit.audited_log import AuditedLog
 from ops.audit.chain import canonical, digest, linked
-from ops.audit.trail import end_of_trail
+from ops.audit.trail import End, end_of_trail
 from ops.trust.audit import audit
 from schemas.feed import AUDIT, LETTERS
 from schemas.log.control.follower import read_directory
@@ -88,6 +89,25 @@ def test_a_writer_that_is_killed_leaves_each_act_with_its_line_or_neither(mesh: 
         assert last in acts  # pyright: ignore[reportPossiblyUnboundVariable]
         assert lines(mesh, name)[-1]["what"] == "went on"
     intact(mesh)
+
+
+def test_a_writer_whose_last_commit_is_not_marked_yet_writes_no_line_in_its_place(
+    mesh: RunningMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[End] = []
+
+    def late(kafka: Kafka, known: End | None = None) -> End:
+        ends.append(end_of_trail(kafka, known))
+        return ends[-2] if len(ends) == 2 else ends[-1]  # a commit returns before readers see what it committed
+
+    monkeypatch.setattr(audited_log, "end_of_trail", late)
+    with closing(AuditedLog(mesh.kafka)) as log:
+        for number in range(2):
+            audit(log.append, "tests", f"{mesh.unique}@{number}")
+            log.flush(30)
+    assert len(ends) > 2
+    intact(mesh)
+    assert [line["subject"] for line in lines(mesh, f"{mesh.unique}@*")] == [f"{mesh.unique}@0", f"{mesh.unique}@1"]
 
 
 def test_lines_of_before_are_taken_up_and_guarded(mesh: RunningMesh, tmp_path: Path) -> None:
