@@ -8,7 +8,7 @@ from typing import Any
 from streams.engine.entry import Live, fact_entry, fact_heard, fact_of, newer, prefix_of
 from streams.engine.inbox.message import pack, unpack
 from streams.engine.subjects import Subjects
-from streams.operators.flow import Flow
+from streams.operators.flow import DECISION, Flow
 from streams.operators.rejected_row import fold_of
 
 
@@ -39,7 +39,7 @@ class SubjectEvidence:
         if merged is not None:
             subjects.changes.put(prefix, key, fact_entry(merged), is_apart=True)
             if is_news and not is_asleep:
-                subjects.fold_at_next_tick(flow, subject)
+                subjects.fold_at_next_tick(flow, subject, is_urgent=fact.feed == DECISION)
 
     def fact_of_live(self, live: Live, message: Sequence[Any]) -> None:
         """A FACT message to a subject that is in memory."""
@@ -55,7 +55,7 @@ class SubjectEvidence:
             subjects.changes.put(prefix, key, fact_entry(merged), is_apart=live.fold.at_tick)
             if is_news:
                 live.hear(fact)
-                subjects.mark(live)
+                subjects.mark(live, is_urgent=feed == DECISION)
 
     def count(self, flow: Flow, subject: str, message: Sequence[Any]) -> None:
         """A COUNT message."""

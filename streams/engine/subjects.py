@@ -121,22 +121,25 @@ class Subjects:
         if self.until is not None and key is not None and (wake_at or 0) <= self.until:
             self.due.add(key)
 
-    def mark(self, live: Live) -> None:
+    def mark(self, live: Live, *, is_urgent: bool = False) -> None:
         """There is news of a subject in memory: it is folded with this batch, or at the next tick."""
         if live.fold.at_tick:
-            self.fold_at_next_tick(live.flow, live.subject.key)
+            self.fold_at_next_tick(live.flow, live.subject.key, is_urgent=is_urgent)
         else:
             self.dirty[live.prefix] = live
 
-    def fold_at_next_tick(self, flow: Flow, subject: str) -> None:
-        """Set the timer of a subject that is folded at ticks, unless its fold is patient and has set one."""
+    def fold_at_next_tick(self, flow: Flow, subject: str, *, is_urgent: bool = False) -> None:
+        """Set the timer of a subject that is folded at ticks, unless its fold is patient and has set one.
+
+        What an officer decides is urgent: no fold is so patient as to let a person wait for a month.
+        """
         prefix = prefix_of(flow.name, subject)
         if (live := self._recent.get(prefix)) is not None:
             memory, wake_at = live.subject.memory, live.wake_at
         else:
             header = self.read(prefix + b"h")
             memory, wake_at = unpack(header) if header else ({}, None)
-        is_waiting = wake_at is not None and fold_of(flow, subject).is_patient
+        is_waiting = wake_at is not None and not is_urgent and fold_of(flow, subject).is_patient
         if wake_at != NEXT_TICK and not is_waiting:
             self.set_header(flow, subject, prefix, memory, wake_at, NEXT_TICK)
             if live is not None:

@@ -5,19 +5,22 @@ From the birth certificate to the cremation five departments write what they see
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from ops.cli import main
 from ops.queue.shown import by_cause
 from ops.settings import load
 from schemas.expression.identifiers import citizen_check
 from schemas.feed import AUDIT
 from schemas.log.control.records import read_all
 from tests.stage.departments import Departments, department_mesh
-from tests.stage.running_mesh import Ran, run
+from tests.stage.running_mesh import run
 from tests.stage.until import until
 
 WITHIN = 120
@@ -84,9 +87,9 @@ class Town(Departments):
         """The name, masked, that the pension centre holds of somebody."""
         return next((name for (name,) in self.run("pension_centre", HELD, person)), None)
 
-    def queue(self, verb: str, *arguments: str) -> Ran:
+    def queue(self, verb: str, *arguments: str) -> Result:
         """`mesh queue …`"""
-        return run("queue", verb, "--dir", self.mesh.directory, "--json", *arguments)
+        return CliRunner().invoke(main, ["queue", verb, "--dir", str(self.mesh.directory), "--json", *arguments])
 
     def waiting(self) -> dict[str, int]:
         """The conflicts of names by state."""
@@ -206,53 +209,60 @@ def test_an_officer_decides_whose_name_a_number_carries_and_takes_it_back(town: 
     listed = town.queue("list", "--cause", "NAME_CONFLICT")
     item = next(
         each["item"]
-        for each in listed.json["items"]
-        if one in str(town.queue("show", each["item"], "--reveal").json["subjects"])
+        for each in json.loads(listed.stdout)["items"]
+        if one in str(json.loads(town.queue("show", each["item"], "--reveal").stdout)["subjects"])
     )
     shown = town.queue("show", item)
-    assert shown.json["may_be"][3:5] == ["prefer <feed>", "leave-out <feed>"]
+    assert json.loads(shown.stdout)["may_be"][3:5] == ["prefer <feed>", "leave-out <feed>"]
 
     refused = town.queue("decide", item, "prefer", "civil.marriage", "--reason", "核对")
-    assert (refused.status, "name one of edu.student, police.resident" in refused.err) == (1, True), refused.err
+    assert (refused.exit_code, "name one of edu.student, police.resident" in refused.stderr) == (1, True), (
+        refused.stderr
+    )
     dry = town.queue("decide", item, "prefer", "edu.student", "--reason", "核对", "--dry-run")
-    assert (dry.json["decided"], town.waiting()) == (
+    assert (json.loads(dry.stdout)["decided"], town.waiting()) == (
         [{"flow": "person", "cause": "NAME_CONFLICT", "items": 1}],
         {"open": 3},
     )
     assert (
-        town.queue("decide", item[:8], "prefer", "edu.student", "--reason", "核对 2026-114", "--by", "陈某").status == 0
+        town.queue("decide", item[:8], "prefer", "edu.student", "--reason", "核对 2026-114", "--by", "陈某").exit_code
+        == 0
     )
     until(lambda: town.held(one) not in {None, register}, WITHIN, "the pension centre holds the other name")
     until(lambda: town.waiting() == {"open": 2, "settled": 1}, WITHIN, "the item is settled")
     again = town.queue("decide", item, "prefer", "edu.student", "--reason", "核对")
-    assert (again.json["decided"], again.json["already"]) == ([], 1)
+    assert (json.loads(again.stdout)["decided"], json.loads(again.stdout)["already"]) == ([], 1)
     shown = town.queue("show", item)
-    assert (shown.json["decision"], shown.json["decided_by"], shown.json["reason"]) == (
+    assert (
+        json.loads(shown.stdout)["decision"],
+        json.loads(shown.stdout)["decided_by"],
+        json.loads(shown.stdout)["reason"],
+    ) == (
         "prefer edu.student",
         "陈某",
         "核对 2026-114",
     )
-    assert town.queue("undo", item, "--reason", "误判").status == 0
+    assert town.queue("undo", item, "--reason", "误判").exit_code == 0
     until(lambda: town.held(one) == register, WITHIN, "it is as though nothing had been decided")
     until(lambda: town.waiting() == {"open": 3}, WITHIN, "and the item waits again")
-    printed = "".join(each.out + each.err for each in (listed, refused, dry, again, shown))
+    printed = "".join(each.output for each in (listed, refused, dry, again, shown))
     assert not [value for value in (*PUPILS, "张伟", "刘强") if value in printed]
 
 
 @pytest.mark.timeout(600)
 def test_a_whole_cause_is_decided_at_once_and_opens_again_where_the_facts_change(town: Town) -> None:
     bulk = town.queue("decide", "--cause", "NAME_CONFLICT", "prefer", "police.resident", "--reason", "以公安为准")
-    assert [each["items"] for each in bulk.json["decided"]] == [3]
+    assert [each["items"] for each in json.loads(bulk.stdout)["decided"]] == [3]
     until(lambda: town.waiting() == {"settled": 3}, WITHIN, "all are settled")
     town.run("edu", "UPDATE student SET name = '王强', source_row_version = 2 WHERE citizen_id = %s", PUPILS[0])
     until(lambda: town.waiting() == {"open again": 1, "settled": 2}, WITHIN, "what was decided upon is no more")
     town.run("edu", "UPDATE student SET name = '张伟', source_row_version = 3 WHERE citizen_id = %s", PUPILS[0])
     until(lambda: town.waiting() == {"settled": 2}, WITHIN, "the conflict is mended, and its item gone")
     undone = town.queue("undo", "--cause", "NAME_CONFLICT", "--reason", "重新核对")
-    assert [each["items"] for each in undone.json["decided"]] == [2]
+    assert [each["items"] for each in json.loads(undone.stdout)["decided"]] == [2]
     until(lambda: town.waiting() == {"open": 2}, WITHIN, "both wait again")
     refused = town.queue("decide", "--cause", "NAME_CONFLCT", "note", "--reason", "x")
-    assert (refused.status, "did you mean `NAME_CONFLICT`?" in refused.err) == (1, True)
+    assert (refused.exit_code, "did you mean `NAME_CONFLICT`?" in refused.stderr) == (1, True)
 
     lines = [line for _, _, line in read_all(town.mesh.kafka, [AUDIT]) if line["what"].startswith("queue")]
     by_what = {what: [line for line in lines if line["what"] == what] for what in {line["what"] for line in lines}}

@@ -60,6 +60,7 @@ def test_only_commands_write_what_is_granted() -> None:
         "mesh.audit": ["capture", "delivery", "streams"],
         "mesh.capture": ["capture"],
         "mesh.contracts": [],
+        "mesh.decisions": [],
         "mesh.delivered": ["delivery"],
         "mesh.egress": ["streams"],
         "mesh.endings": ["delivery"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from streams.operators.decided import may_be_decided
 from streams.operators.flow import Flow, Fold, Input, Outcome, RejectedRow, Row, Subject, keyed
 from streams.operators.merge import conflict, merge, sources
 from tests.stage.demo_flow import QUEUE
-from tests.stage.rehearsal import MemoryStore, Rehearsal
+from tests.stage.rehearsal import MemoryStore, Rehearsal, micros
 
 A, B, C = "a.thing", "b.thing", "c.thing"
 COLUMNS: dict[str, Any] = {"id": "string", "colour": ["null", "string"], "size": ["null", "long"]}
@@ -283,6 +284,22 @@ def test_a_subject_that_is_folded_at_ticks_takes_decisions_at_ticks() -> None:
     assert town.rows("town.thing")["1"]["colour"] == "red"
     town.tick("2016-11-01")
     assert (town.rows("town.thing")["1"]["colour"], the_item(town)["state"]) == ("blue", "RESOLVED")
+
+
+def test_a_subject_that_waits_for_its_moment_does_not_let_an_officer_wait() -> None:
+    def patient(subject: Subject) -> Outcome:
+        outcome = thing(subject)
+        outcome.wake(micros("2017-01-01"))
+        return outcome
+
+    of = flow(patient, at_tick=True)
+    town = rehearse(replace(of, folds={"thing": Fold(patient, at_tick=True, is_patient=True)}))
+    town.insert(A, id="1", colour="red")
+    town.insert(B, id="1", colour="blue")
+    town.tick("2016-10-31")
+    town.decide(the_item(town)["conflict_id"], PREFER, claims=[0])
+    town.tick("2016-11-01")
+    assert the_item(town)["state"] == "RESOLVED"
 
 
 # ── whatever the order ───────────────────────────────────────────────────────────────────────────────────────────────
