@@ -23,7 +23,7 @@ from ops.command.record.objection import objection
 from ops.command.record.queue import queue
 from ops.command.redelivery import dlq, replay
 from ops.command.tasks import tasks
-from ops.command.trust import anchor, identity
+from ops.command.trust import anchor, identity, token
 from ops.command.works import works
 from ops.host import process
 from ops.known_names import did_you_mean
@@ -244,6 +244,7 @@ for _command in (
     offboard,
     identity,
     anchor,
+    token,
     grant,
     audit,
     dlq,

@@ -10,6 +10,7 @@ One loader for every command. Each value comes from the environment, else from t
 | `directory`     | `MESH_DIR`      | state, logs and connections of this mesh       |
 | `webhook_networks` | `MESH_WEBHOOK_NETWORKS` | networks of an intranet that webhooks may reach, also by plain http |
 | `has_ledger`    | `MESH_LEDGER`   | whether hops account for what they write and read; `off` leaves it |
+| `is_guarded`    | `MESH_AUTH`     | whether the mesh's servers answer nobody without a token; `on` (ops/trust/entry.py) |
 | `producer`      | `MESH_DELIVERY_TIMEOUT_SECONDS` | how long a record may wait for the broker before its writer starts over |
 
 Addresses of departments' databases and of subscribers' sinks are secrets: they live as files of mode 0600 under
@@ -31,12 +32,19 @@ from typing import Any, Literal
 
 from ops.host.private import fresh_private, write_private
 from schemas.errors import Misconfigured
+from schemas.guard.token import id_of, new_text
 from schemas.log.kafka import Kafka
+from schemas.registry.address import entered_by
 from sinks.network import NETWORKS, Network, networks_of
 
 DEFAULT_DIRECTORY = ".mesh"
 DELIVERY_TIMEOUT = "MESH_DELIVERY_TIMEOUT_SECONDS"
 LEDGER = "MESH_LEDGER"
+AUTH = "MESH_AUTH"
+TLS_CA = "MESH_TLS_CA"
+SERVICE_TOKEN, SCRAPE_TOKEN = "service-token", "scrape-token"
+OWN_TOKENS = {SERVICE_TOKEN: "000000000000", SCRAPE_TOKEN: "000000000001"}
+"""What a process of the mesh enters the others by, and what reads their metrics, by their ids: none of those that are issued."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +53,15 @@ class Settings:
 
     directory: Path
     kafka: Kafka
-    registry: str
+    registry: str = field(repr=False)
+    """Its address, with a login where it asks for one (schemas/registry/address.py)."""
     hub_database: str = field(repr=False)
     kafka_sasl: str | None = None
     producer: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the hops' producers are to have beside their own settings (schemas/log/writer.py)."""
     webhook_networks: tuple[Network, ...] = ()
     has_ledger: bool = True
+    is_guarded: bool = False
 
 
 def endpoints(directory: Path) -> dict[str, Any]:
@@ -85,19 +95,21 @@ def load(directory: Path, hop: str = "") -> Settings:
     return Settings(
         directory=directory,
         kafka=_kafka(known, setting("kafka", "MESH_KAFKA"), hop),
-        registry=setting("registry", "MESH_REGISTRY"),
+        registry=registry_login(directory, setting("registry", "MESH_REGISTRY")),
         hub_database=setting("hub_database", "MESH_DATABASE"),
         kafka_sasl=known.get("kafka_sasl"),
         producer=_producer(os.environ.get(DELIVERY_TIMEOUT)),
         webhook_networks=networks_of(os.environ.get(NETWORKS, "")),
-        has_ledger=_has_ledger(os.environ.get(LEDGER, "")),
+        has_ledger=_is_on(LEDGER, default="on"),
+        is_guarded=is_guarded(),
     )
 
 
-def _has_ledger(word: str) -> bool:
-    if word not in {"", "on", "off"}:
-        raise Misconfigured(LEDGER, f"cannot be {word}", fix="leave it unset, or say `off`")
-    return word != "off"
+def _is_on(variable: str, default: str = "off") -> bool:
+    word = os.environ.get(variable) or default
+    if word not in {"on", "off"}:
+        raise Misconfigured(variable, f"cannot be {word}", fix="leave it unset, or say `on` or `off`")
+    return word == "on"
 
 
 def _kafka(known: Mapping[str, Any], bootstrap: str, hop: str) -> Kafka:
@@ -211,3 +223,40 @@ class Connections:
                 path.hardlink_to(fresh)
         finally:
             fresh.unlink()
+
+
+def is_guarded() -> bool:
+    """Whether the mesh's servers answer nobody without a token."""
+    return _is_on(AUTH)
+
+
+def registry_login(directory: Path, url: str) -> str:
+    """The registry's address with what a process of this mesh enters it by."""
+    token = own_token(directory, SERVICE_TOKEN) if is_guarded() else ""
+    return entered_by(url, token, os.environ.get(TLS_CA, ""))
+
+
+def own_token(directory: Path, name: str) -> str:
+    """One of OWN_TOKENS, minted where it is first needed. Raises Misconfigured for what is given in its place and is none."""
+    connections, owner = Connections(directory), "mesh"
+    text = os.environ.get(variable_of(owner, name)) or connections.kept(owner, name)
+    if not text:
+        connections.save_new(owner, name, new_text(OWN_TOKENS[name])[1])
+        text = connections.kept(owner, name) or ""
+    if id_of(text.strip()) != OWN_TOKENS[name]:
+        fix = f"copy connections/{owner}.{name} from where the mesh was started, or set {variable_of(owner, name)} to its text"
+        raise Misconfigured(f"{owner}.{name}", "is no token of the mesh's own", fix=fix)
+    return text.strip()
+
+
+def known_token(directory: Path, name: str) -> str:
+    """The same where it was minted already; else nothing."""
+    return os.environ.get(variable_of("mesh", name)) or Connections(directory).kept("mesh", name) or ""
+
+
+def scrape_token_file(directory: Path) -> Path | None:
+    """The file with the token that Prometheus has to bring; None where authentication is off."""
+    if not is_guarded():
+        return None
+    own_token(directory, SCRAPE_TOKEN)
+    return directory / "connections" / f"mesh.{SCRAPE_TOKEN}"

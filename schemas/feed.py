@@ -48,6 +48,7 @@ OBJECTIONS = "mesh.objections"  # fields that subscribers dispute, and the answe
 REGISTRY = "_schemas"  # the schema registry's own, under the name that its clients expect
 DELIVERED = "mesh.delivered"  # up to where the audit has what was delivered (ops/audit/windows.py)
 LEDGER = "mesh.ledger"  # what each hop says it wrote and read (schemas/ledger/book.py)
+TOKENS = "mesh.tokens"  # by what people and programs enter the mesh's servers (schemas/guard/token.py)
 AUDIT = "mesh.audit"  # who did what and when; never compacted
 CONTROL = (
     AGENCIES,
@@ -72,6 +73,7 @@ CONTROL = (
     LEDGER,
     OBJECTIONS,
     DECISIONS,
+    TOKENS,
     AUDIT,
 )
 PROGRESS = (CAPTURE, EGRESS, FLOW_INTAKE, REPLAYS, STANDSTILLS, INCIDENTS, LEDGER)

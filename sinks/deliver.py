@@ -16,6 +16,7 @@ from schemas.agreement.subscriber import SinkConfig
 from schemas.dead_letter import DeadLetter
 from schemas.errors import Misconfigured
 from schemas.gathering import Gathering
+from schemas.guard.guard import Guard
 from schemas.incident import Incidents, MemoryIncidents
 from schemas.log.kafka import Kafka
 from schemas.log.reader import NoReaderLedger, ReaderLedger
@@ -58,6 +59,7 @@ class SinkSources:
     schema_of: SchemaOf
     networks: Sequence[Network] = ()
     refused: Refused = tell_nobody
+    guard: Guard | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +211,7 @@ class Delivery:
             kafka=self._kafka,
             granted=partial(self._granted, key),
             refused=self._sinks.refused,
+            guard=self._sinks.guard,
         )
         lane_setup = LaneSetup(
             sink=setup,

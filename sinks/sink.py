@@ -14,6 +14,7 @@ from schemas.change import Batch, Partition, Record
 from schemas.errors import ContractBroken, Fenced, MeshError, Misconfigured, Rejected, Transient
 from schemas.feed import first_edition
 from schemas.form import Written, read
+from schemas.guard.guard import Guard
 from schemas.log.kafka import Kafka
 from schemas.wire.schema import SchemaOf
 from sinks.network import Network
@@ -225,6 +226,7 @@ def tell_nobody(_sink: str, _reason: str, _address: str) -> None:
 class SinkSetup:
     """What a sink is built from. `networks`: what webhooks may call beside public addresses, as the operator says.
 
+    `guard` knows who comes with one of the mesh's own tokens.
     `kafka` and `granted` are for a sink whose subscriber reads on from a place of its own; None where nothing is delivered.
     """
 
@@ -237,6 +239,7 @@ class SinkSetup:
     kafka: Kafka | None = None
     granted: Granted = nothing_granted
     refused: Refused = tell_nobody
+    guard: Guard | None = None
 
     @property
     def label(self) -> str:

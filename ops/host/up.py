@@ -28,7 +28,8 @@ from ops.embedded.program import Program, free_ports
 from ops.host.private import keep_private, write_private
 from ops.host.servers import given_registry, java_properties, lists_subjects, start_database, start_kafka, timed
 from ops.host.supervisor import Supervisor
-from ops.settings import load
+from ops.settings import is_guarded, load, registry_login
+from ops.trust.entry import place
 from ops.trust.identity import announce
 from schemas.errors import MeshError, Misconfigured, Transient
 from schemas.log.kafka import Kafka
@@ -145,13 +146,15 @@ def _stopping_in_order(supervisor: Supervisor) -> Iterator[_Mesh]:
 
 def _start_all(directory: Path, processes: Processes, supervisor: Supervisor, console: Console) -> dict[str, Any]:
     """Start everything; the addresses, not yet written down: who finds them in the file finds a mesh that answers."""
+    served = place()
+    served.check("registry, console and open data", is_guarded=is_guarded())
     entered_by, kafka_sasl = start_kafka(directory, supervisor, console)
     kafka = entered_by("")
     database = start_database(directory, supervisor, console)
-    registry = given_registry(console)
+    registry = given_registry(directory, console)
     ports = {name: _port(directory, name) for name in ("registry", "console", "opendata")}
     is_registry_ours = registry is None
-    registry = registry or f"http://127.0.0.1:{ports['registry']}"
+    registry = registry or served.url(ports["registry"])
     addresses = {"MESH_DATABASE": database, "MESH_REGISTRY": registry}
     if kafka_sasl:
         addresses["MESH_KAFKA_SASL"] = kafka_sasl
@@ -167,7 +170,8 @@ def _start_all(directory: Path, processes: Processes, supervisor: Supervisor, co
             stop_within_seconds=15,
         )
         with timed(name, console) as ready:
-            is_ready = partial(lists_subjects, registry) if name == "registry" else None
+            login = registry_login(directory, registry)
+            is_ready = partial(lists_subjects, login) if name == "registry" else None
             running = supervisor.start(program, is_ready)
             ready.append(registry if name == "registry" else f"process {running.pid}")
     return {
@@ -176,7 +180,7 @@ def _start_all(directory: Path, processes: Processes, supervisor: Supervisor, co
         "kafka_sasl": kafka_sasl,
         "registry": registry,
         "hub_database": database,
-        **{name: f"http://127.0.0.1:{ports[name]}" if name in wanted else None for name in ("console", "opendata")},
+        **{name: served.url(ports[name]) if name in wanted else None for name in ("console", "opendata")},
         "pid": os.getpid(),
     }
 

@@ -15,8 +15,9 @@ from ops.metrics.exporter import EXPORTER, Exporter
 from ops.metrics.metric import RECENT
 from ops.metrics.recent import Recent
 from ops.prometheus.configuration import Target, register, unregister
-from schemas.agreement.door import guarded
 from schemas.errors import Misconfigured
+from schemas.guard.entrance import LOOPBACK, LOOPBACK_ALONE, Entrance
+from schemas.guard.wsgi import guarded
 
 
 class Page:
@@ -46,16 +47,16 @@ class _Handler(WSGIRequestHandler):
         """Say nothing."""
 
 
-def serve(directory: Path, process: str, exporter: Exporter = EXPORTER) -> Page:
+def serve(directory: Path, process: str, exporter: Exporter = EXPORTER, entrance: Entrance = LOOPBACK_ALONE) -> Page:
     """Serve `/metrics` on a free loopback port (or MESH_METRICS_PORT) and enter it where Prometheus finds it.
 
     Raises Misconfigured when the port is taken or is no number.
     """
     wish = os.environ.get("MESH_METRICS_PORT", "0")
     recent = Recent(lambda: prometheus_client.generate_latest(exporter.registry.restricted_registry(RECENT)))
-    app: Any = guarded(recent.beside(prometheus_client.make_wsgi_app(exporter.registry)))
+    app: Any = guarded(recent.beside(prometheus_client.make_wsgi_app(exporter.registry)), "metrics", entrance)
     try:
-        server = make_server("127.0.0.1", int(wish), app, ThreadingWSGIServer, _Handler)
+        server = make_server(LOOPBACK, int(wish), app, ThreadingWSGIServer, _Handler)
     except (ValueError, OSError, OverflowError) as error:
         raise Misconfigured(
             "MESH_METRICS_PORT",

@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from schemas.guard.wsgi import WsgiApp
+
 STEP_SECONDS = 5.0
 WINDOW_SECONDS = 10.0
 AGE = "Mesh-Age-Seconds"
 """The header that says how old the counters at `/recent` are."""
-
-WsgiApp = Callable[[Mapping[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class Recent:

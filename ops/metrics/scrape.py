@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ops.metrics.recent import AGE
 from ops.prometheus.configuration import Target, targets
+from ops.settings import SCRAPE_TOKEN, known_token
 from schemas.errors import Transient
 
 Sample = tuple[str, Mapping[str, str], float]
@@ -82,17 +83,21 @@ def _plain(text: str) -> str:
     return _ESCAPED.sub(lambda found: "\n" if found[1] == "n" else found[1], text) if "\\" in text else text
 
 
-def scrape(port: int, *, within_seconds: float = WITHIN_SECONDS) -> list[Sample]:
+def scrape(port: int, *, within_seconds: float = WITHIN_SECONDS, token: str = "") -> list[Sample]:
     """The samples of one process's page. Raises Transient when it does not answer."""
-    return list(parse(_ask(port, "/metrics", within_seconds)[0]))
+    return list(parse(_ask(port, "/metrics", within_seconds, token)[0]))
 
 
-def _ask(port: int, path: str, within_seconds: float) -> tuple[str, float]:
+def _ask(port: int, path: str, within_seconds: float, token: str) -> tuple[str, float]:
     """A page, and how many seconds old it says it is."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=within_seconds)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
+        if answer.status != http.client.OK:
+            fix = "copy connections/mesh.scrape-token from where the mesh was started"
+            raise Transient(f"127.0.0.1:{port}{path} answers {answer.status}", fix=fix)
         return answer.read().decode(), float(answer.headers.get(AGE, 0.0))
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise Transient(f"127.0.0.1:{port}{path} does not answer ({error})", fix="is the process alive?") from error
@@ -116,11 +121,11 @@ def gather_recent(directory: Path, clock: Callable[[], float] = time.monotonic) 
 
 def _ask_all(directory: Path, path: str) -> Mapping[str, tuple[str, float]]:
     """The page of every process that answers, and its age."""
-    asked = targets(directory)
+    asked, token = targets(directory), known_token(directory, SCRAPE_TOKEN)
 
     def ask(target: Target) -> tuple[str, float] | None:
         try:
-            return _ask(target.port, path, WITHIN_SECONDS)
+            return _ask(target.port, path, WITHIN_SECONDS, token)
         except Transient:
             return None  # a crashed process: `mesh status` names it, and its successor will answer
 

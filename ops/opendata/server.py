@@ -1,6 +1,7 @@
 """The API's server: every answer of ops/opendata/answers.py at its address, with an ETag, and every refusal in words.
 
-It only reads, serves 127.0.0.1 (a gateway stands before it), and logs no question: somebody may ask for a name.
+It only reads, serves 127.0.0.1 (a gateway stands before it) or through a guarded entrance, and logs no question: somebody may
+ask for a name.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from ops.opendata.answers import Answers, Table
 from ops.opendata.query import Query
 from ops.opendata.refusal import Refusal
 from ops.web.web import serve
-from schemas.registry.door import guard
+from schemas.guard.entrance import LOOPBACK_ALONE, Entrance
+from schemas.guard.middleware import guarded
 from schemas.trace import described
 
 ADDRESSES: Mapping[str, str] = {
@@ -48,21 +50,24 @@ _logger = logging.getLogger(__name__)
 
 
 class OpenData:
-    """Serves on 127.0.0.1 until stopped. `unwell` says why answers may be behind the feeds, and nothing when they are not."""
+    """Serves until stopped. `unwell` says why answers may be behind the feeds, and nothing when they are not."""
 
-    def __init__(self, answers: Answers, unwell: Callable[[], str], port: int = 0) -> None:
+    def __init__(
+        self, answers: Answers, unwell: Callable[[], str], port: int = 0, entrance: Entrance = LOOPBACK_ALONE
+    ) -> None:
+        self._entrance = entrance
         self._answers = answers
         self._unwell = unwell
         self._port = port
 
     def run(self, stop: threading.Event, announce: Callable[[str], None] = lambda _: None) -> None:
         """Serve until `stop`. `announce` receives the address once it answers. Raises Misconfigured when the port is taken."""
-        asyncio.run(serve(self.application(), "open data", self._port, stop, announce, _shut))
+        asyncio.run(serve(self.application(), "open data", self._port, stop, announce, _shut, self._entrance))
 
     def application(self) -> web.Application:
         """The web application."""
         answers = self._answers
-        app = web.Application(middlewares=[guard(_shut, is_public=True), _explained])
+        app = web.Application(middlewares=[guarded(_shut, "opendata", self._entrance, is_public=True), _explained])
         for path, answer in {
             "/": lambda _, query: {"addresses": ADDRESSES, **_nothing(query)},
             "/datasets": lambda _, query: answers.catalogue(query),

@@ -43,18 +43,25 @@ class Target:
     pid: int
 
 
-def write_prometheus_config(directory: Path) -> Path:
+def write_prometheus_config(directory: Path, credentials: Path | None = None) -> Path:
     """Write `prometheus/prometheus.yml` with the rules and targets beside it; returns its path. Safe to repeat.
+
+    `credentials`: the file with the token that the processes ask for, where they do.
 
     Start Prometheus with `--config.file` on that path; it takes up new processes by itself. Entries of processes that an
     earlier run left behind are dropped.
     """
     home = directory / "prometheus"
+    authorization = {"authorization": {"credentials_file": str(credentials.absolute())}} if credentials else {}
     config = {
         "global": {"scrape_interval": SCRAPE_INTERVAL, "evaluation_interval": SCRAPE_INTERVAL},
         "rule_files": ["alerts.yml"],
         "scrape_configs": [
-            {"job_name": JOB, "file_sd_configs": [{"files": ["targets.json"], "refresh_interval": "5s"}]}
+            {
+                "job_name": JOB,
+                **authorization,
+                "file_sd_configs": [{"files": ["targets.json"], "refresh_interval": "5s"}],
+            }
         ],
     }
     path = home / "prometheus.yml"

@@ -29,5 +29,5 @@ def run_console(parts: Parts) -> None:
     former = [incident.name for incident in standing().values() if incident.kind == "ledger"]
     watch = LedgerWatch(lambda: ledger.balance(directory()), parts.incidents(directory), former)
     watch_ledger(watch, parts.stop)
-    page = StatusPage(reader.read, parts.port)
+    page = StatusPage(reader.read, parts.port, parts.entrance())
     page.run(parts.stop, lambda url: logging.getLogger(__name__).info("console: %s", url))

@@ -47,6 +47,7 @@ def run_delivery(parts: Parts) -> None:
         schema_of=schema_of,
         networks=settings.webhook_networks,
         refused=parts.enter(closing(RefusedAttempts(parts.audited("mesh-delivery-attempts")))),
+        guard=parts.doorkeeper.guard(),
     )
     ports = DeliveryPorts(
         dead_letter=DeadLetterLog(log),

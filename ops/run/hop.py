@@ -13,6 +13,7 @@ from ops.host.private import keep_private
 from ops.metrics.page import serve
 from ops.run.parts import Parts
 from ops.settings import load
+from ops.trust.entry import Doorkeeper
 from schemas.log.away import wait_for_kafka
 from schemas.log.control.follower import read_directory
 
@@ -27,12 +28,15 @@ def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: fr
     settings = load(directory, hop)
     run_parts = _parts_of(hop)
     with ExitStack() as stack:
-        stack.enter_context(closing(serve(directory, name)))
+        doorkeeper = stack.enter_context(closing(Doorkeeper(settings)))
+        stack.enter_context(closing(serve(directory, name, entrance=doorkeeper.beside())))
         if not wait_for_kafka(settings.kafka, stop):
             return
         if hop != "registry":  # which starts before there is anything to read, and has no connections
             settle(settings.directory, read_directory(settings.kafka))
-        run_parts(Parts(settings=settings, stack=stack, stop=stop, name=name, port=port, only=only))
+        run_parts(
+            Parts(settings=settings, doorkeeper=doorkeeper, stack=stack, stop=stop, name=name, port=port, only=only)
+        )
 
 
 def calm_collector() -> None:

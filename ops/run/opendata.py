@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 
 def run_opendata(parts: Parts) -> None:
     """Serve until the process is to stop. Raises what ended the reading of the feeds: answers that no longer follow them are none."""
-    settings, stop = parts.settings, parts.stop
+    settings, stop, entrance = parts.settings, parts.stop, parts.entrance()
     directory = parts.directory()
     store = parts.enter(closing(Store(settings.directory / "opendata" / f"{parts.name}.sqlite")))
     schema_of = RegistryClient(settings.registry).schema
@@ -45,7 +45,7 @@ def run_opendata(parts: Parts) -> None:
 
     watching(LagWatch(settings.kafka, FLOWS_GROUP, lambda: flow_topics([FLOW], directory()), look), stop)
     try:
-        server = OpenData(Answers(store, directory), lambda: follow.unwell or behind[0], parts.port)
+        server = OpenData(Answers(store, directory), lambda: follow.unwell or behind[0], parts.port, entrance)
         server.run(stop, lambda url: _logger.info("open data: %s", url))
     finally:
         stop.set()

@@ -8,13 +8,16 @@ from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ops.audit.attempts import RefusedAttempts
 from ops.audit.audited_log import AuditedLog
 from ops.metrics.incident_metrics import CountedIncidents
 from ops.onboarding.present import Tidy, tidying
 from ops.settings import Settings
+from ops.trust.entry import Doorkeeper
 from ops.watch.deafness import Deafness
 from ops.watch.incidents import IncidentLog
 from schemas.feed import INCIDENTS, LEDGER
+from schemas.guard.entrance import Entrance
 from schemas.incident import Incidents
 from schemas.ledger.book import LedgerBook, Side
 from schemas.log.control.follower import Follower
@@ -30,6 +33,7 @@ class Parts:
     """One process. What is entered ends with it, in the opposite order; `name` is its own among others of its hop."""
 
     settings: Settings
+    doorkeeper: Doorkeeper
     stack: ExitStack
     stop: threading.Event
     name: str
@@ -66,6 +70,13 @@ class Parts:
     def audited(self, client_id: str) -> AuditedLog:
         """A writer of what is done together with the lines of the audit that say so."""
         return self.enter(closing(AuditedLog(self.settings.kafka, client_id=client_id)))
+
+    def entrance(self) -> Entrance:
+        """How others enter the server of this process; whoever is not let in is in the audit. Raises Misconfigured."""
+        if not self.settings.is_guarded:
+            return self.doorkeeper.entrance()
+        attempts = RefusedAttempts(self.audited(f"mesh-{self.name}-attempts"), "request refused")
+        return self.doorkeeper.entrance(self.enter(closing(attempts)))
 
     def store(self, topic: str) -> ControlStore:
         """Records by key on a control topic."""

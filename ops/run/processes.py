@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ops.host.up import mesh_command
 from ops.prometheus.configuration import write_prometheus_config
+from ops.settings import scrape_token_file
 
 _YIELDING = ("nice", "-n", "10")
 """On one machine, what is derived from changes must not delay the changes: it works on when the other hops have had theirs."""
@@ -14,7 +15,7 @@ _YIELDING = ("nice", "-n", "10")
 
 def processes(directory: Path, ports: Mapping[str, int]) -> Mapping[str, Sequence[str]]:
     """What `mesh up` runs beside the servers, in the order of starting."""
-    write_prometheus_config(directory)
+    write_prometheus_config(directory, scrape_token_file(directory))
     where = ("--dir", str(directory))
     return {
         "registry": mesh_command("run", "registry", *where, "--port", str(ports["registry"])),

@@ -12,4 +12,4 @@ from schemas.registry.server import RegistryServer
 def run_registry(parts: Parts) -> None:
     """Serve schemas until the process is to stop."""
     held = partial(held_by, parts.directory())
-    RegistryServer(parts.settings.kafka, port=parts.port, held_by=held).run(parts.stop)
+    RegistryServer(parts.settings.kafka, parts.entrance(), port=parts.port, held_by=held).run(parts.stop)

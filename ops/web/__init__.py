@@ -1,1 +1,1 @@
-"""Web: an application served on the loopback address, of which nothing is logged that was asked."""
+"""Web: an application that is served, of which nothing is logged that was asked."""

@@ -1,4 +1,4 @@
-"""Web: serve an application on the loopback address until told to stop."""
+"""Web: serve an application until told to stop, on this machine alone or through a guarded entrance."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from aiohttp import web
 
 from ops.web.quiet_http import Explain, Runner
 from schemas.errors import Misconfigured
+from schemas.guard.entrance import LOOPBACK_ALONE, Entrance
 
 
 async def serve(
@@ -20,21 +21,24 @@ async def serve(
     stop: threading.Event,
     announce: Callable[[str], None],
     explain: Explain,
+    entrance: Entrance = LOOPBACK_ALONE,
 ) -> None:
     """Serve until `stop`. `announce` receives the address once it answers; port 0 takes a free one.
 
-    `explain` answers what is no request at all; nothing of it is logged. Raises Misconfigured when the port is taken.
+    `explain` answers what is no request at all; nothing of it is logged. Raises Misconfigured when the port is taken, or when
+    others would be let in without a guard.
     """
+    entrance.check(name)
     runner = Runner(app, explain)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
+    site = web.TCPSite(runner, entrance.host, port, ssl_context=entrance.tls)
     try:
         try:
             await site.start()
         except OSError as error:
             fix = "end what listens there, or choose another port; --port 0 takes a free one"
             raise Misconfigured(f"{name} on port {port}", os.strerror(error.errno or 0), fix=fix) from error
-        announce(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        announce(entrance.url(runner.addresses[0][1]))
         await asyncio.to_thread(stop.wait)
     finally:
         await runner.cleanup()

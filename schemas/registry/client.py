@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ import httpx
 
 from schemas.backoff import Backoff
 from schemas.errors import ContractBroken, Misconfigured, Rejected, Transient
+from schemas.registry.address import RegistryAddress
 from schemas.registry.refusal import CONTENT_TYPE
 
 TRIES = 5
@@ -22,11 +24,18 @@ _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class RegistryClient:
-    """A registry at one address. Shared by the threads of a process."""
+    """A registry at one address, which may hold a login (schemas/registry/address.py). Shared by the threads of a process."""
 
     def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self._url, timeout=REQUEST_SECONDS, headers={"Accept": CONTENT_TYPE})
+        address = RegistryAddress.parse(url)
+        self._url = address.url
+        self._http = httpx.Client(
+            base_url=address.url,
+            timeout=REQUEST_SECONDS,
+            headers={"Accept": CONTENT_TYPE},
+            auth=address.login,
+            verify=address.tls_context() or True,
+        )
         self._schemas: dict[int, Mapping[str, Any]] = {}
         self._lock = threading.Lock()
 
@@ -71,6 +80,10 @@ class RegistryClient:
         answer = self._ask("PUT", f"/config/{quote(subject, safe='')}", {"compatibility": level})
         self._good(answer, subject)
 
+    def is_there(self) -> bool:
+        """Whether it answers now, and lets us in. Raises httpx.HTTPError."""
+        return self._http.get("/subjects", timeout=5.0).is_success
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -104,5 +117,19 @@ class RegistryClient:
             message = f"HTTP {answer.status_code}"
         if answer.status_code in (409, 422):
             raise ContractBroken(subject, message, fix="`mesh check` shows what breaks and for whom")
+        if answer.status_code in (401, 403):
+            fix = (
+                "copy connections/mesh.service-token from where the mesh was started, or put a login into MESH_REGISTRY"
+            )
+            raise Misconfigured(f"registry {self._url}", message, fix=fix)
         fix = "check the registry's address in the settings"
         raise Misconfigured(f"registry {self._url}", message, fix=fix)
+
+
+def lists_subjects(url: str) -> bool:
+    """Whether a registry answers at this address, and lets us in."""
+    try:
+        with closing(RegistryClient(url)) as client:
+            return client.is_there()
+    except (httpx.HTTPError, Misconfigured):
+        return False

@@ -9,9 +9,12 @@ from typing import Any
 
 from aiohttp import web
 
+from schemas.guard.caller import agency_of
+from schemas.guard.entrance import Entrance
+from schemas.guard.middleware import guarded
 from schemas.registry.candidate import standing_alone
-from schemas.registry.door import guard
 from schemas.registry.refusal import CONTENT_TYPE, ErrorCode, Refusal
+from schemas.registry.request import body_of, flag, is_within, page, subject_of, within
 from schemas.registry.service import Service
 from schemas.registry.state import Version
 from schemas.trace import described
@@ -22,13 +25,17 @@ _logger = logging.getLogger(__name__)
 Handler = Callable[[Service, web.Request], Awaitable[Any]]
 
 
-def application(service: Service) -> web.Application:
-    """The web application over one service."""
+def application(service: Service, entrance: Entrance) -> web.Application:
+    """The web application over one service, behind its guard."""
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     app.router.add_routes([web.route(method, path, _answering(handler, service)) for method, path, handler in ROUTES])
-    app.middlewares.append(guard(_shut))
+    app.middlewares.append(guarded(_shut, "registry", entrance, owner=_owner))
     app.middlewares.append(_explain)
     return app
+
+
+def _owner(request: web.Request) -> str:
+    return agency_of(request.match_info.get("subject", ""))
 
 
 def _answering(handler: Handler, service: Service) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -62,37 +69,6 @@ async def _explain(
         return _json({"error_code": int(ErrorCode.STORE), "message": "Error in the backend data store"}, 500)
 
 
-# --- reading requests -----------------------------------------------------------------------------------------------
-
-
-def _flag(request: web.Request, name: str) -> bool:
-    return request.query.get(name, "").lower() == "true"
-
-
-def _page(request: web.Request, items: Sequence[Any]) -> list[Any]:
-    def number(name: str, default: int) -> int:
-        try:
-            return int(request.query.get(name, default))
-        except ValueError:
-            return default
-
-    offset, limit = max(number("offset", 0), 0), number("limit", -1)
-    return list(items[offset:] if limit < 1 else items[offset : offset + limit])
-
-
-async def _body(request: web.Request) -> Any:
-    try:
-        body = json.loads(await request.read())
-        json.dumps(body, ensure_ascii=False).encode()  # half characters cannot be kept
-    except (ValueError, RecursionError):
-        raise web.HTTPBadRequest(reason="Bad Request: the body is no readable JSON") from None
-    return body
-
-
-def _subject(request: web.Request) -> str:
-    return request.match_info["subject"]
-
-
 # --- showing versions -----------------------------------------------------------------------------------------------
 
 
@@ -110,20 +86,20 @@ def _schema_itself(version: Version) -> Any:
 async def _subjects(service: Service, request: web.Request) -> Any:
     prefix = request.query.get("subjectPrefix", "")
     names = service.answers.subjects(
-        prefix, with_deleted=_flag(request, "deleted"), only_deleted=_flag(request, "deleted_only")
+        prefix, with_deleted=flag(request, "deleted"), only_deleted=flag(request, "deleted_only")
     )
-    return _page(request, names)
+    return page(request, [name for name in names if is_within(request, name)])
 
 
 async def _versions(service: Service, request: web.Request) -> Any:
-    is_only, is_with = _flag(request, "deleted_only"), _flag(request, "deleted")
-    versions = service.answers.versions(_subject(request), with_deleted=is_with, only_deleted=is_only)
-    return _page(request, [version.version for version in versions])
+    is_only, is_with = flag(request, "deleted_only"), flag(request, "deleted")
+    versions = service.answers.versions(subject_of(request), with_deleted=is_with, only_deleted=is_only)
+    return page(request, [version.version for version in versions])
 
 
 def _wanted_version(service: Service, request: web.Request) -> Version:
     wanted = request.match_info["version"]
-    return service.answers.version(_subject(request), wanted, with_deleted=_flag(request, "deleted"))
+    return service.answers.version(subject_of(request), wanted, with_deleted=flag(request, "deleted"))
 
 
 async def _version(service: Service, request: web.Request) -> Any:
@@ -135,66 +111,74 @@ async def _version_schema(service: Service, request: web.Request) -> Any:
 
 
 async def _referenced_by(service: Service, request: web.Request) -> Any:
-    version = service.answers.version(_subject(request), request.match_info["version"], with_deleted=True)
-    return _page(request, service.state.referenced_by(version.subject, version.version))
+    version = service.answers.version(subject_of(request), request.match_info["version"], with_deleted=True)
+    return page(request, service.state.referenced_by(version.subject, version.version))
 
 
 async def _latest_with_metadata(service: Service, request: web.Request) -> Any:
     properties = dict(zip(request.query.getall("key", []), request.query.getall("value", []), strict=False))
-    version = service.answers.latest_with(_subject(request), properties, with_deleted=_flag(request, "deleted"))
+    version = service.answers.latest_with(subject_of(request), properties, with_deleted=flag(request, "deleted"))
     return _shown(service, request, version)
 
 
-async def _by_id(service: Service, request: web.Request) -> Any:
+def _of_id(service: Service, request: web.Request) -> Version:
     version = service.answers.by_id(request.match_info["id"])
+    return within(request, service.state.uses(version.id), f"Schema {version.id} not found")
+
+
+def _of_guid(service: Service, request: web.Request) -> Version:
+    version = service.state.by_guid(request.match_info["guid"].lower())
+    return within(request, [] if version is None else service.state.uses(version.id), "Schema not found")
+
+
+async def _by_id(service: Service, request: web.Request) -> Any:
+    version = _of_id(service, request)
     shown = _shown(service, request, version, with_place=False)
-    return {**shown, "maxId": service.state.id_max} if _flag(request, "fetchMaxId") else shown
+    return {**shown, "maxId": service.state.id_max} if flag(request, "fetchMaxId") else shown
 
 
 async def _schema_by_id(service: Service, request: web.Request) -> Any:
-    return _schema_itself(service.answers.by_id(request.match_info["id"]))
+    return _schema_itself(_of_id(service, request))
 
 
 def _uses(service: Service, request: web.Request) -> list[Version]:
-    uses = service.state.uses(service.answers.by_id(request.match_info["id"]).id)
+    uses = service.state.uses(_of_id(service, request).id)
     subject = request.query.get("subject")
     return [
         version
         for version in uses
-        if (not version.is_deleted or _flag(request, "deleted")) and subject in (None, version.subject)
+        if is_within(request, version.subject)
+        and (not version.is_deleted or flag(request, "deleted"))
+        and subject in (None, version.subject)
     ]
 
 
 async def _subjects_of_id(service: Service, request: web.Request) -> Any:
-    return _page(request, list(dict.fromkeys(version.subject for version in _uses(service, request))))
+    return page(request, list(dict.fromkeys(version.subject for version in _uses(service, request))))
 
 
 async def _versions_of_id(service: Service, request: web.Request) -> Any:
     places = [{"subject": version.subject, "version": version.version} for version in _uses(service, request)]
-    return _page(request, places)
+    return page(request, places)
 
 
 async def _by_guid(service: Service, request: web.Request) -> Any:
-    version = service.state.by_guid(request.match_info["guid"].lower())
-    if version is None:
-        raise Refusal(ErrorCode.SCHEMA_NOT_FOUND, "Schema not found")
+    version = _of_guid(service, request)
     return {"id": version.id, **_shown(service, request, version, with_place=False)}
 
 
 async def _ids_of_guid(service: Service, request: web.Request) -> Any:
-    version = service.state.by_guid(request.match_info["guid"].lower())
-    if version is None:
-        raise Refusal(ErrorCode.SCHEMA_NOT_FOUND, "Schema not found")
-    return [{"context": ".", "id": version.id}]
+    return [{"context": ".", "id": _of_guid(service, request).id}]
 
 
 async def _schemas(service: Service, request: web.Request) -> Any:
-    prefix, is_latest_only = request.query.get("subjectPrefix", ""), _flag(request, "latestOnly")
+    prefix, is_latest_only = request.query.get("subjectPrefix", ""), flag(request, "latestOnly")
     found: list[Version] = []
-    for name in service.answers.subjects(prefix, with_deleted=_flag(request, "deleted"), only_deleted=False):
-        versions = service.state.versions(name, with_deleted=_flag(request, "deleted"))
+    names = service.answers.subjects(prefix, with_deleted=flag(request, "deleted"), only_deleted=False)
+    for name in (name for name in names if is_within(request, name)):
+        versions = service.state.versions(name, with_deleted=flag(request, "deleted"))
         found.extend(versions[-1:] if is_latest_only else versions)
-    return [_shown(service, request, version) for version in _page(request, found)]
+    return [_shown(service, request, version) for version in page(request, found)]
 
 
 async def _types(_service: Service, _request: web.Request) -> Any:
@@ -203,7 +187,7 @@ async def _types(_service: Service, _request: web.Request) -> Any:
 
 async def _contexts(service: Service, request: web.Request) -> Any:
     named = {name[1:].split(":", 1)[0] for name in service.state.subjects if name.startswith(":.")}
-    return _page(request, [".", *sorted(named - {"."})])
+    return page(request, [".", *sorted(named - {"."})])
 
 
 async def _no_associations(_service: Service, _request: web.Request) -> Any:
@@ -218,40 +202,40 @@ async def _nothing(_service: Service, _request: web.Request) -> Any:
 
 
 async def _register(service: Service, request: web.Request) -> Any:
-    is_normalised = _flag(request, "normalize")
-    version = await service.register(_subject(request), await _body(request), is_normalised=is_normalised)
+    is_normalised = flag(request, "normalize")
+    version = await service.register(subject_of(request), await body_of(request), is_normalised=is_normalised)
     return {"id": version.id, "version": version.version, "guid": version.guid}
 
 
 async def _look_up(service: Service, request: web.Request) -> Any:
-    is_normalised, with_deleted = _flag(request, "normalize"), _flag(request, "deleted")
-    body = await _body(request)
-    version = await service.find(_subject(request), body, is_normalised=is_normalised, with_deleted=with_deleted)
+    is_normalised, with_deleted = flag(request, "normalize"), flag(request, "deleted")
+    body = await body_of(request)
+    version = await service.find(subject_of(request), body, is_normalised=is_normalised, with_deleted=with_deleted)
     return _shown(service, request, version)
 
 
 async def _delete_subject(service: Service, request: web.Request) -> Any:
-    return await service.delete_subject(_subject(request), is_permanent=_flag(request, "permanent"))
+    return await service.delete_subject(subject_of(request), is_permanent=flag(request, "permanent"))
 
 
 async def _delete_version(service: Service, request: web.Request) -> Any:
     wanted = request.match_info["version"]
-    return await service.delete_version(_subject(request), wanted, is_permanent=_flag(request, "permanent"))
+    return await service.delete_version(subject_of(request), wanted, is_permanent=flag(request, "permanent"))
 
 
 async def _compatibility(service: Service, request: web.Request) -> Any:
-    wanted, is_normalised = request.match_info.get("version"), _flag(request, "normalize")
-    found = await service.breaches(_subject(request), wanted, await _body(request), is_normalised=is_normalised)
+    wanted, is_normalised = request.match_info.get("version"), flag(request, "normalize")
+    found = await service.breaches(subject_of(request), wanted, await body_of(request), is_normalised=is_normalised)
     answer: dict[str, Any] = {"is_compatible": not found}
-    return {**answer, "messages": found} if _flag(request, "verbose") else answer
+    return {**answer, "messages": found} if flag(request, "verbose") else answer
 
 
 async def _config(service: Service, request: web.Request) -> Any:
-    return service.answers.config(request.match_info.get("subject"), is_inherited=_flag(request, "defaultToGlobal"))
+    return service.answers.config(request.match_info.get("subject"), is_inherited=flag(request, "defaultToGlobal"))
 
 
 async def _set_config(service: Service, request: web.Request) -> Any:
-    return await service.set_config(request.match_info.get("subject"), await _body(request))
+    return await service.set_config(request.match_info.get("subject"), await body_of(request))
 
 
 async def _delete_config(service: Service, request: web.Request) -> Any:
@@ -260,13 +244,13 @@ async def _delete_config(service: Service, request: web.Request) -> Any:
 
 async def _mode(service: Service, request: web.Request) -> Any:
     return {
-        "mode": service.answers.mode(request.match_info.get("subject"), is_inherited=_flag(request, "defaultToGlobal"))
+        "mode": service.answers.mode(request.match_info.get("subject"), is_inherited=flag(request, "defaultToGlobal"))
     }
 
 
 async def _set_mode(service: Service, request: web.Request) -> Any:
-    is_forced = _flag(request, "force")
-    mode = await service.set_mode(request.match_info.get("subject"), await _body(request), is_forced=is_forced)
+    is_forced = flag(request, "force")
+    mode = await service.set_mode(request.match_info.get("subject"), await body_of(request), is_forced=is_forced)
     return {"mode": mode}
 
 

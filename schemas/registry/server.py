@@ -16,6 +16,7 @@ from aiohttp import web
 
 from schemas.errors import ContractBroken, Misconfigured, Transient
 from schemas.feed import REGISTRY
+from schemas.guard.entrance import LOOPBACK_ALONE, Entrance
 from schemas.log.kafka import Kafka
 from schemas.registry.record import EncodedRecord
 from schemas.registry.refusal import ErrorCode, Refusal
@@ -38,13 +39,13 @@ class RegistryServer:
     def __init__(
         self,
         kafka: Kafka,
-        host: str = "127.0.0.1",
+        entrance: Entrance = LOOPBACK_ALONE,
         port: int = 0,
         topic: str = REGISTRY,
         held_by: HeldBy = lambda _: "",
     ) -> None:
         self._kafka = kafka
-        self.host = host
+        self._entrance = entrance
         self.port = port
         self._topic_name = topic
         self._held_by = held_by
@@ -53,25 +54,29 @@ class RegistryServer:
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"http://{self.host}:{self.port}"
+        return self._entrance.url(self.port)
 
     def run(self, stop: threading.Event) -> None:
         """Serve until stopped, then return.
 
         Raises Transient when the broker does not answer at the start or a write's outcome is not known, Misconfigured when
-        the port is taken or another registry took over the topic, ContractBroken when a record of the topic cannot be read.
+        the port is taken, others would be let in without a guard, or another registry took over the topic, ContractBroken
+        when a record of the topic cannot be read.
         """
+        self._entrance.check("registry")
+        host = self._entrance.host
         try:
-            listener = socket.create_server((self.host, self.port), backlog=1024)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listener = socket.create_server((host, self.port), family=family, backlog=1024)
         except OSError as error:
             fix = "end what listens there, or choose another port"
-            raise Misconfigured(f"registry on {self.host}:{self.port}", str(error.strerror), fix=fix) from error
+            raise Misconfigured(f"registry on {host}:{self.port}", str(error.strerror), fix=fix) from error
         with listener:
             self.port = listener.getsockname()[1]
             topic = SchemaTopic(self._kafka, self._topic_name)
             try:
                 topic.open()
-                serving = _Serving(topic, self._held_by)
+                serving = _Serving(topic, self._held_by, self._entrance)
                 topic.replay(serving.take, stop)
                 if not stop.is_set():
                     asyncio.run(serving.serve(listener, stop, self.ready))
@@ -82,7 +87,8 @@ class RegistryServer:
 class _Serving:
     """One run: the event loop owns the state; a thread follows the topic and hands each record into the loop."""
 
-    def __init__(self, topic: SchemaTopic, held_by: HeldBy) -> None:
+    def __init__(self, topic: SchemaTopic, held_by: HeldBy, entrance: Entrance) -> None:
+        self._entrance = entrance
         self._topic = topic
         self._held_by = held_by
         self._state = RegistryState()
@@ -111,7 +117,7 @@ class _Serving:
             return halt.is_set()
 
         runner = web.AppRunner(
-            application(Service(self._state, self._append, self._held_by)),
+            application(Service(self._state, self._append, self._held_by), self._entrance),
             access_log=None,
             shutdown_timeout=SHUTDOWN_SECONDS,
         )
@@ -119,7 +125,7 @@ class _Serving:
         follower = threading.Thread(target=follow, name="registry-reader")
         follower.start()
         try:
-            await web.SockSite(runner, listener).start()
+            await web.SockSite(runner, listener, ssl_context=self._entrance.tls).start()
             ready.set()
             await self._ended.wait()
         finally:

@@ -1,4 +1,4 @@
-"""Access: whose requests a live feed answers, and how many of them. Tokens are compared in constant time and never shown."""
+"""Access: the tokens of a live feed's own, compared in constant time and never shown; and how it proves itself."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import hashlib
 import hmac
 import re
 import ssl
-import tempfile
-from collections import OrderedDict
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from aiohttp import web
 
 from schemas.errors import Misconfigured
+from schemas.guard.door import Shut
+from schemas.guard.entrance import tls_context
+from schemas.guard.guard import Guard
+from schemas.guard.middleware import CALLER, who
+from schemas.guard.table import may
 from sinks.live.options import CERTIFICATE_KEY, PREVIOUS_TOKEN, TOKEN, TOKEN_FORM, LiveOptions
 from sinks.sink import SinkSetup
 
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]{32,512}=*")  # RFC 6750, 2.1
-FAILURES_PER_SECOND = 0.2
-FAILURES_AT_ONCE = 10
-ADDRESSES_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,52 +55,37 @@ def tls_of(setup: SinkSetup, options: LiveOptions) -> ssl.SSLContext | None:
         fix = "give it `certificate` and its `certificate_key`, or listen on http://127.0.0.1"
         raise Misconfigured(f"{setup.label}, certificate", "is not there, and https needs one", fix=fix)
     key = setup.secret("", f"{setup.sink.name}.{CERTIFICATE_KEY}")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    with tempfile.TemporaryDirectory() as folder:  # its mode is 0700, and OpenSSL takes files only
-        certificate_file, key_file = Path(folder, "certificate"), Path(folder, "key")
-        certificate_file.write_text(options.certificate)
-        key_file.write_text(key)
-        try:
-            # Without a password, so that an encrypted key is refused and nobody is asked for one.
-            context.load_cert_chain(certificate_file, key_file, password=lambda: "")
-        except (ssl.SSLError, OSError) as error:
-            fix = (
-                "give the PEM of a certificate, with those of whoever signed it behind it, and of its key, unencrypted"
-            )
-            raise Misconfigured(f"{setup.label}, certificate", "does not go with its key", fix=fix) from error
-    return context
+    return tls_context(options.certificate, key, f"{setup.label}, certificate")
 
 
-class Allowance:
-    """So many a second, and a burst of them after a pause. Time is passed in, in seconds of a clock that only goes forward."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveAccess:
+    """Who may enter a feed: whoever has the sink's own token, and who has one of the mesh's for its subscriber (`guard`)."""
 
-    def __init__(self, per_second: float, burst: float) -> None:
-        self._per_second = per_second
-        self._burst = burst
-        self._left = burst
-        self._at = 0.0
+    tokens: Tokens
+    guard: Guard | None = None
+    subscriber: str = ""
 
-    def wait_seconds(self, now: float) -> float:
-        """0 if there is one more, which is used up by asking; else how long until there is."""
-        self._left = min(self._burst, self._left + max(0.0, now - self._at) * self._per_second)
-        self._at = now
-        if self._left >= 1:
-            self._left -= 1
-            return 0.0
-        return (1 - self._left) / self._per_second
+    async def admit(self, request: web.Request) -> Shut | None:
+        """Why a request stays outside; None where it does not."""
+        authorization = request.headers.get("Authorization", "")
+        if self.tokens.admits(authorization):
+            return None
+        if self.guard is None:
+            return Shut(401, "no right token", "send `Authorization: Bearer <token>`")
+        caller = await who(self.guard, request)
+        if isinstance(caller, Shut):
+            return caller
+        resource = request.match_info.route.resource
+        if resource is None:
+            return None  # there is no such address, and whoever is known may be told so
+        remit = may("live", f"{request.method} {resource.canonical}", caller, self.subscriber)
+        if isinstance(remit, Shut):
+            return remit
+        request[CALLER] = caller
+        return None
 
-
-class Failures:
-    """Requests without a right token, by the address that they came from; the addresses seen last are remembered."""
-
-    def __init__(self) -> None:
-        self._by_address: OrderedDict[str, Allowance] = OrderedDict()
-
-    def wait_seconds(self, address: str, now: float) -> float:
-        """Count one more: 0 if it may be told that its token is wrong, else how long it is told nothing."""
-        allowance = self._by_address.setdefault(address, Allowance(FAILURES_PER_SECOND, FAILURES_AT_ONCE))
-        self._by_address.move_to_end(address)
-        if len(self._by_address) > ADDRESSES_MAX:
-            self._by_address.popitem(last=False)
-        return allowance.wait_seconds(now)
+    def stays(self, request: web.Request) -> bool:
+        """Whether who was admitted may go on: a token that is revoked ends what it began."""
+        caller = request.get(CALLER)
+        return caller is None or self.guard is None or self.guard.is_good(caller)

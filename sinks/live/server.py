@@ -21,8 +21,10 @@ from concurrent.futures import Future
 from aiohttp import web
 
 from schemas.errors import Misconfigured, Transient
+from schemas.guard.allowance import Allowance, Failures
+from schemas.guard.middleware import refusal
 from schemas.trace import described
-from sinks.live.access import Allowance, Failures, Tokens
+from sinks.live.access import LiveAccess
 from sinks.live.options import LiveOptions
 from sinks.live.position import TEXT_MAX
 from sinks.live.refusal import LiveRefusal, busy, refused
@@ -47,11 +49,11 @@ class LiveServer:
     """Serves from `start` to `close`."""
 
     def __init__(
-        self, *, source: LiveSource, options: LiveOptions, tokens: Tokens, tls: ssl.SSLContext | None = None
+        self, *, source: LiveSource, options: LiveOptions, access: LiveAccess, tls: ssl.SSLContext | None = None
     ) -> None:
         self._source = source
         self._options = options
-        self._tokens = tokens
+        self._access = access
         self._tls = tls
         self._allowance = Allowance(options.requests_max, 2 * options.requests_max)
         self._failures = Failures()
@@ -82,8 +84,8 @@ class LiveServer:
             self._listening.set_exception(error)
 
     async def _serve(self) -> None:
-        ended, taking = asyncio.Event(), Taking(self._source, self._options)
-        streaming = Streaming(self._source, self._options.streams_max)
+        ended, taking = asyncio.Event(), Taking(self._source, self._options, self._access.stays)
+        streaming = Streaming(self._source, self._options.streams_max, self._access.stays)
         app = web.Application(middlewares=[self._told, self._admitted], client_max_size=BODY_BYTES_MAX)
         app.router.add_get("/v1/stream", streaming.stream, allow_head=False)
         app.router.add_get("/v1/changes", taking.changes, allow_head=False)
@@ -114,13 +116,13 @@ class LiveServer:
     @web.middleware
     async def _admitted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         now = time.monotonic()
-        if not self._tokens.admits(request.headers.get("Authorization", "")):
-            self._source.refused("no right token", request.remote or "")
-            if wait := self._failures.wait_seconds(request.remote or "", now):
+        shut = await self._access.admit(request)
+        if shut is not None:
+            if shut.status < 500:
+                self._source.refused(shut.why, request.remote or "")
+            if shut.status == 401 and (wait := self._failures.wait_seconds(request.remote or "", now)):
                 return busy("too many requests without a right token", wait)
-            answer = refused(401, "no right token", "send `Authorization: Bearer <token>`")
-            answer.headers["WWW-Authenticate"] = "Bearer"
-            return answer
+            return refusal(refused, shut)
         if wait := self._allowance.wait_seconds(now):
             return busy(f"more than {self._options.requests_max} requests a second", wait)
         return await handler(request)

@@ -13,7 +13,7 @@ from schemas.errors import MeshError, Misconfigured, Transient
 from schemas.log.kafka import Kafka
 from schemas.log.offsets import extents
 from sinks.document import Documents
-from sinks.live.access import tls_of, tokens_of
+from sinks.live.access import LiveAccess, tls_of, tokens_of
 from sinks.live.options import LiveOptions
 from sinks.live.position import FeedPosition
 from sinks.live.server import LiveServer
@@ -83,7 +83,8 @@ def build_live(setup: SinkSetup) -> LiveSink:
         is_there=partial(_is_there, setup, setup.kafka),
         refused=partial(setup.refused, f"{setup.subscriber}.{setup.sink.name}"),
     )
-    server = LiveServer(source=source, options=options, tokens=tokens_of(setup, options), tls=tls_of(setup, options))
+    tokens = LiveAccess(tokens=tokens_of(setup, options), guard=setup.guard, subscriber=setup.subscriber)
+    server = LiveServer(source=source, options=options, access=tokens, tls=tls_of(setup, options))
     server.start()
     documents = Documents(setup.schema_of, setup.subscriber)
     return LiveSink(documents=documents, shelf=shelf, server=server, leases_max=options.leases_max)

@@ -34,8 +34,9 @@ logger = logging.getLogger(__name__)
 class Streaming:
     """The streams that are open. Its broker's clients block, and have threads of their own."""
 
-    def __init__(self, source: LiveSource, streams_max: int) -> None:
+    def __init__(self, source: LiveSource, streams_max: int, stays: Callable[[web.Request], bool]) -> None:
         self._source = source
+        self._stays = stays
         self._streams_max = streams_max
         self._open = 0
         self._is_over = False
@@ -102,7 +103,8 @@ class Streaming:
     def _goes_on(self, request: web.Request, topics: frozenset[str]) -> bool:
         # Invariant 6: who has other grants now comes again, and gets those.
         is_heard = request.transport is not None and not request.transport.is_closing()
-        return is_heard and not self._is_over and self._source.granted().keys() == topics
+        is_let = self._stays(request) and self._source.granted().keys() == topics
+        return is_heard and not self._is_over and is_let
 
     async def _read(self, act: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, act)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,8 @@ class Acknowledgement:
 class Taking:
     """Made, and called, in the server's loop; `tell` from any thread."""
 
-    def __init__(self, source: LiveSource, options: LiveOptions) -> None:
+    def __init__(self, source: LiveSource, options: LiveOptions, stays: Callable[[web.Request], bool]) -> None:
+        self._stays = stays
         self._source = source
         self._options = options
         self._loop = asyncio.get_running_loop()
@@ -76,6 +77,8 @@ class Taking:
             self._waiting += 1
             try:
                 while True:
+                    if not self._stays(request):
+                        raise LiveRefusal(401, "its token is no longer good", "ask who runs the mesh for another one")
                     if shelf.is_all_leased:
                         text = f"{self._options.leases_max} changes are out and not acknowledged"
                         return busy(text, min(shelf.due_seconds, self._options.visibility_seconds))

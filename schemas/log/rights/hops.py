@@ -10,7 +10,7 @@
 | `console`  | every topic             | incidents, ledger                                               |
 | `opendata` | every topic             | incidents                                                       |
 
-Capture, streams and delivery also write the audit, with what they did, in transactions under the one id of all its writers
+All but flows also write the audit, with what they did or whom they refused, in transactions under the one id of all its writers
 (ops/audit/audited_log.py). Commands act as a user who may do everything: only they write what is onboarded and granted. No hop
 can: feeds have any name, so whoever writes feeds is denied the control topics one by one.
 """
@@ -78,9 +78,9 @@ class HopRights:
 HOPS: Mapping[str, HopRights] = {
     "registry": HopRights(
         reads=(REGISTRY, "mesh."),
-        writes=(REGISTRY,),
+        writes=(REGISTRY, AUDIT),
         groups=(f"{REGISTRY}.reader",),
-        transactions=(f"{REGISTRY}.writer",),
+        transactions=(f"{REGISTRY}.writer", AUDIT),
         creates=(REGISTRY,),
     ),
     "capture": HopRights(
@@ -118,8 +118,8 @@ HOPS: Mapping[str, HopRights] = {
         transactions=(AUDIT,),
         alters_rights=True,
     ),
-    "console": HopRights(reads=(ALL,), writes=(INCIDENTS, LEDGER), groups=()),
-    "opendata": HopRights(reads=(ALL,), writes=(INCIDENTS,)),
+    "console": HopRights(reads=(ALL,), writes=(INCIDENTS, LEDGER, AUDIT), groups=(), transactions=(AUDIT,)),
+    "opendata": HopRights(reads=(ALL,), writes=(INCIDENTS, AUDIT), transactions=(AUDIT,)),
 }
 
 

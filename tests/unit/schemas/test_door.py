@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from schemas.agreement.door import guarded, judge
+from schemas.guard.door import judge
+from schemas.guard.entrance import LOOPBACK_ALONE
+from schemas.guard.wsgi import guarded
 
 LOCAL = {"Host": "127.0.0.1:8081"}
 
@@ -50,7 +52,11 @@ def test_metrics_stand_behind_the_same_door() -> None:
     def start(status: str, _headers: object) -> None:
         answered.append(status[:3])
 
-    app = guarded(lambda _environ, start_response: [start_response("200 OK", []) or b"page"])
-    assert b"".join(app({"HTTP_HOST": "127.0.0.1:1"}, start)) == b"page"
-    assert b"refused" in b"".join(app({"HTTP_HOST": "evil.example"}, start))
-    assert answered == ["200", "421"]
+    page = guarded(
+        lambda _environ, start_response: [start_response("200 OK", []) or b"page"], "metrics", LOOPBACK_ALONE
+    )
+    asked = {"HTTP_HOST": "127.0.0.1:1", "PATH_INFO": "/metrics"}
+    assert b"".join(page(asked, start)) == b"page"
+    assert b"refused" in b"".join(page({**asked, "HTTP_HOST": "evil.example"}, start))
+    assert b"refused" in b"".join(page({**asked, "PATH_INFO": "/"}, start))
+    assert answered == ["200", "421", "404"]

@@ -8,8 +8,9 @@ import pytest
 
 from schemas.agreement.subscriber import SinkConfig
 from schemas.errors import Misconfigured, Rejected
+from schemas.guard.allowance import Allowance, Failures
 from schemas.log.offsets import Extent
-from sinks.live.access import Allowance, Failures, tls_of, tokens_of
+from sinks.live.access import tls_of, tokens_of
 from sinks.live.options import ListenAddress, LiveOptions, listen_address
 from sinks.live.position import FeedPosition
 from sinks.live.shelf import Laid, LiveMessage, Shelf

@@ -8,8 +8,8 @@ is let in by `MESH_ALLOWED_HOSTS`, names separated by commas.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -22,6 +22,8 @@ class Shut(NamedTuple):
     status: int
     why: str
     fix: str
+    wait_seconds: float = 0.0
+    """How long to wait before asking again, where that helps."""
 
 
 def judge(method: str, headers: Mapping[str, str], *, is_public: bool = False) -> Shut | None:
@@ -54,24 +56,3 @@ def _name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
-
-
-WsgiApp = Callable[[Mapping[str, Any], Callable[..., Any]], Iterable[bytes]]
-
-
-def guarded(app: WsgiApp) -> WsgiApp:
-    """A WSGI application behind the door."""
-
-    def answer(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        headers = {
-            name[5:].replace("_", "-").title(): str(value)
-            for name, value in environ.items()
-            if name.startswith("HTTP_")
-        }
-        shut = judge(str(environ.get("REQUEST_METHOD", "GET")), headers)
-        if shut is None:
-            return app(environ, start_response)
-        start_response(f"{shut.status} Refused", [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"refused: {shut.why}; {shut.fix}\n".encode()]
-
-    return answer

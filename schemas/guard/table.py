@@ -1,0 +1,127 @@
+"""The table: which roles may use which endpoint of which server, and how far it reaches. What is not in it is nobody's.
+
+An endpoint is a method and the address as the server has it among its routes; GET stands for HEAD too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import NamedTuple
+
+from schemas.guard.caller import Caller, Remit, Role
+from schemas.guard.door import Shut
+
+
+class Reach(Enum):
+    """What of the mesh an endpoint touches."""
+
+    FREE = "nothing of any agency's"
+    CUT = "what is of the caller's agencies: the answer is cut to it"
+    OWN = "what its address names, which must be of the caller's agencies"
+    CITY = "what is of no agency alone: only for who has all of them"
+
+
+class Allowed(NamedTuple):
+    """Who may, and how far."""
+
+    roles: frozenset[Role]
+    reach: Reach
+
+
+_ALL = frozenset(Role)
+_STAFF = _ALL - {Role.SUBSCRIBER}
+_STEWARDS = frozenset({Role.STEWARD, Role.ADMIN})
+_OPERATORS = frozenset({Role.OPERATOR, Role.ADMIN})
+_WATCHERS = frozenset({Role.VIEWER, Role.OPERATOR, Role.ADMIN})
+_SUBSCRIBERS = frozenset({Role.SUBSCRIBER})
+_ADMINS = frozenset({Role.ADMIN})
+
+_REGISTRY = {
+    "GET /": Allowed(_ALL, Reach.FREE),
+    "GET /subjects": Allowed(_ALL, Reach.CUT),
+    "POST /subjects/{subject}": Allowed(_ALL, Reach.OWN),  # looks a schema up
+    "DELETE /subjects/{subject}": Allowed(_STEWARDS, Reach.OWN),
+    "GET /subjects/{subject}/metadata": Allowed(_ALL, Reach.OWN),
+    "GET /subjects/{subject}/versions": Allowed(_ALL, Reach.OWN),
+    "POST /subjects/{subject}/versions": Allowed(_STEWARDS, Reach.OWN),
+    "GET /subjects/{subject}/versions/{version}": Allowed(_ALL, Reach.OWN),
+    "DELETE /subjects/{subject}/versions/{version}": Allowed(_STEWARDS, Reach.OWN),
+    "GET /subjects/{subject}/versions/{version}/schema": Allowed(_ALL, Reach.OWN),
+    "GET /subjects/{subject}/versions/{version}/referencedby": Allowed(_ALL, Reach.OWN),
+    "GET /schemas": Allowed(_ALL, Reach.CUT),
+    "GET /schemas/types": Allowed(_ALL, Reach.FREE),
+    "GET /schemas/ids/{id}": Allowed(_ALL, Reach.CUT),
+    "GET /schemas/ids/{id}/schema": Allowed(_ALL, Reach.CUT),
+    "GET /schemas/ids/{id}/subjects": Allowed(_ALL, Reach.CUT),
+    "GET /schemas/ids/{id}/versions": Allowed(_ALL, Reach.CUT),
+    "GET /schemas/guids/{guid}": Allowed(_ALL, Reach.CUT),
+    "GET /schemas/guids/{guid}/ids": Allowed(_ALL, Reach.CUT),
+    "POST /compatibility/subjects/{subject}/versions": Allowed(_STAFF, Reach.OWN),
+    "POST /compatibility/subjects/{subject}/versions/{version}": Allowed(_STAFF, Reach.OWN),
+    "GET /config": Allowed(_ALL, Reach.FREE),
+    "PUT /config": Allowed(_ADMINS, Reach.CITY),
+    "DELETE /config": Allowed(_ADMINS, Reach.CITY),
+    "GET /config/{subject}": Allowed(_ALL, Reach.OWN),
+    "PUT /config/{subject}": Allowed(_STEWARDS, Reach.OWN),
+    "DELETE /config/{subject}": Allowed(_STEWARDS, Reach.OWN),
+    "GET /mode": Allowed(_ALL, Reach.FREE),
+    "PUT /mode": Allowed(_OPERATORS, Reach.CITY),
+    "DELETE /mode": Allowed(_OPERATORS, Reach.CITY),
+    "GET /mode/{subject}": Allowed(_ALL, Reach.OWN),
+    "PUT /mode/{subject}": Allowed(_OPERATORS, Reach.OWN),
+    "DELETE /mode/{subject}": Allowed(_OPERATORS, Reach.OWN),
+    "GET /contexts": Allowed(_STAFF, Reach.CITY),
+    "GET /associations/resources/{namespace}/{name}": Allowed(_ALL, Reach.FREE),  # an empty list, whatever is asked
+}
+_CONSOLE = {
+    "GET /": Allowed(_STAFF, Reach.FREE),
+    "GET /console.js": Allowed(_STAFF, Reach.FREE),
+    "GET /console.css": Allowed(_STAFF, Reach.FREE),
+    "GET /status": Allowed(_STAFF, Reach.CUT),
+    "GET /health": Allowed(_STAFF, Reach.CUT),
+    "GET /health/{kind}/{name}": Allowed(_STAFF, Reach.CUT),
+}
+_OPENDATA = {
+    "GET /": Allowed(_ALL, Reach.FREE),
+    "GET /datasets": Allowed(_ALL, Reach.FREE),
+    "GET /datasets/{code}": Allowed(_ALL, Reach.FREE),
+    "GET /datasets/{code}/rows": Allowed(_ALL, Reach.FREE),
+    "GET /datasets/{code}/sample": Allowed(_ALL, Reach.FREE),
+    "GET /datasets/{code}/statistics": Allowed(_ALL, Reach.FREE),
+    "GET /datasets/{code}/relations": Allowed(_ALL, Reach.FREE),
+    "GET /datasets/{code}/heat": Allowed(_ALL, Reach.FREE),
+    "GET /relations": Allowed(_ALL, Reach.FREE),
+    "GET /catalogue.jsonld": Allowed(_ALL, Reach.FREE),
+    "GET /health": Allowed(_ALL, Reach.FREE),
+}
+_METRICS = {
+    "GET /metrics": Allowed(_WATCHERS, Reach.CITY),
+    "GET /recent": Allowed(_WATCHERS, Reach.CITY),
+}
+_LIVE = {
+    "GET /v1/stream": Allowed(_SUBSCRIBERS, Reach.OWN),
+    "GET /v1/changes": Allowed(_SUBSCRIBERS, Reach.OWN),
+    "POST /v1/ack": Allowed(_SUBSCRIBERS, Reach.OWN),
+}
+TABLE: Mapping[str, Mapping[str, Allowed]] = MappingProxyType(
+    {"registry": _REGISTRY, "console": _CONSOLE, "opendata": _OPENDATA, "metrics": _METRICS, "live": _LIVE}
+)
+"""By server, then by endpoint."""
+
+
+def may(server: str, endpoint: str, caller: Caller, owner: str) -> Remit | Shut:
+    """The agencies that a caller may touch there, or why none. `owner`: the agency of what the address names."""
+    allowed = TABLE[server].get(endpoint)
+    if allowed is None:
+        return Shut(403, "this endpoint is open to nobody", "it is not in schemas/guard/table.py")
+    remit = caller.remit(allowed.roles)
+    if remit is None:
+        roles = ", ".join(sorted(allowed.roles))
+        return Shut(403, "this is not for your role", f"it is for {roles}: ask an admin for a token of one of them")
+    if allowed.reach is Reach.CITY and not remit.is_all:
+        return Shut(403, "this is of all agencies", "ask an admin for a token with --all-agencies")
+    if allowed.reach is Reach.OWN and not remit.holds(owner):
+        return Shut(403, "this is of an agency that your token is not for", "ask an admin for a token of that agency")
+    return remit
