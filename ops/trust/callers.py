@@ -27,8 +27,7 @@ class KnownCallers:
         """Whose credential it is; None for nobody's, or one that expired or was revoked. Raises Transient."""
         token_id = id_of(credential)
         if token_id in self._own:
-            digest, caller = self._own[token_id]
-            return caller if opens(credential, digest) else None
+            return self._own[token_id][1] if self.is_own(credential) else None
         if token_id:
             token = self._issued.token(token_id)
             is_right = opens(credential, token.digest if token else None)
@@ -37,6 +36,11 @@ class KnownCallers:
             return None
         caller = self._provider.caller(credential)
         return caller if caller is not None and self.is_good(caller) else None
+
+    def is_own(self, credential: str) -> bool:
+        """Whether it is that of a process of this mesh."""
+        known = self._own.get(id_of(credential))
+        return known is not None and opens(credential, known[0])
 
     def is_good(self, caller: Caller) -> bool:
         """Whether nothing was revoked that somebody was let in with. Raises Transient."""

@@ -4,8 +4,10 @@ A connection is one secret text, as everywhere (SE-04):
 
     mesh://<user>:<password>@<host>:<port>[,<host>:<port>…]?registry=<url>
 
-`user` is our code as a subscriber there. Further parameters: `security` (default SASL_PLAINTEXT; SASL_SSL between sites), `ca` (a
-file with the certificates to trust), `sink` (what we are called among that subscriber's sinks; default main).
+`user` is our code as a subscriber there. A registry that asks for a token has it as the password in its address,
+percent-encoded as a whole: `registry=https%3A%2F%2Fus%3A<token>%40<host>%3A<port>`. Further parameters: `security` (default
+SASL_PLAINTEXT; SASL_SSL between sites), `ca` (a file with the certificates to trust), `sink` (what we are called among that
+subscriber's sinks; default main).
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ class PeerAddress:
     bootstrap: str
     user: str
     password: str = field(repr=False)
-    registry: str
+    registry: str = field(repr=False)  # with a login in it, where it asks for one
     security: str = SECURITY[0]
     ca: str | None = None
     sink: str = "main"

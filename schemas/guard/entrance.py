@@ -1,4 +1,7 @@
-"""Entrance: where a server listens, how it proves itself, and who guards it. What is open to others without either does not start."""
+"""Entrance: where a server listens, how it proves itself, and who guards it.
+
+What is open to others without a guard or without TLS does not start (invariant 12).
+"""
 
 from __future__ import annotations
 

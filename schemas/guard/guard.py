@@ -1,4 +1,4 @@
-"""Guard: asks of every request who it comes from, and how many of them there have been."""
+"""Guard: asks of every request who it comes from, and how many of them there have been (SE-03, invariant 12)."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ class Callers(Protocol):
         """Whose credential it is, None for nobody's. Raises Transient where that cannot be told at present."""
         ...
 
+    def is_own(self, credential: str) -> bool:
+        """Whether it is that of a process of this mesh, which waits for nobody."""
+        ...
+
     def is_good(self, caller: Caller) -> bool:
         """Whether nothing was revoked since that somebody was let in with. Raises Transient."""
         ...
@@ -64,9 +68,9 @@ class Guard:
         """Whoever sent this `Authorization` header, or why nobody is answered. May ask an identity provider: see `may_wait`."""
         with self._lock:
             wait_seconds = self._addresses.wait_seconds(address, self._clock())
-        if wait_seconds:
-            return _busy("too many requests from your address", wait_seconds)
         credential = credential_of(authorization)
+        if wait_seconds and not self._known.is_own(credential):
+            return _busy("too many requests from your address", wait_seconds)
         if not credential:
             return Shut(401, "it names nobody", _LOGIN_FIX)
         try:

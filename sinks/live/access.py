@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from schemas.errors import Misconfigured
+from schemas.guard.caller import Caller, Right, Role
 from schemas.guard.door import Shut
 from schemas.guard.entrance import tls_context
 from schemas.guard.guard import Guard
@@ -19,6 +20,7 @@ from schemas.guard.table import may
 from sinks.live.options import CERTIFICATE_KEY, PREVIOUS_TOKEN, TOKEN, TOKEN_FORM, LiveOptions
 from sinks.sink import SinkSetup
 
+_ITS_OWN = "the sink's own token"
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]{32,512}=*")  # RFC 6750, 2.1
 
 
@@ -64,16 +66,11 @@ class LiveAccess:
 
     tokens: Tokens
     guard: Guard | None = None
-    subscriber: str = ""
+    subscriber: str
 
     async def admit(self, request: web.Request) -> Shut | None:
         """Why a request stays outside; None where it does not."""
-        authorization = request.headers.get("Authorization", "")
-        if self.tokens.admits(authorization):
-            return None
-        if self.guard is None:
-            return Shut(401, "no right token", "send `Authorization: Bearer <token>`")
-        caller = await who(self.guard, request)
+        caller = await self._caller(request)
         if isinstance(caller, Shut):
             return caller
         resource = request.match_info.route.resource
@@ -85,7 +82,15 @@ class LiveAccess:
         request[CALLER] = caller
         return None
 
+    async def _caller(self, request: web.Request) -> Caller | Shut:
+        if self.tokens.admits(request.headers.get("Authorization", "")):
+            right = Right(role=Role.SUBSCRIBER, agencies=frozenset({self.subscriber}))
+            return Caller(name=_ITS_OWN, rights=(right,))
+        if self.guard is None:
+            return Shut(401, "no right token", "send `Authorization: Bearer <token>`")
+        return await who(self.guard, request)
+
     def stays(self, request: web.Request) -> bool:
-        """Whether who was admitted may go on: a token that is revoked ends what it began."""
-        caller = request.get(CALLER)
-        return caller is None or self.guard is None or self.guard.is_good(caller)
+        """Whether who was admitted may go on: a token of the mesh's that is revoked ends what it began."""
+        caller = request[CALLER]
+        return self.guard is None or caller.name == _ITS_OWN or self.guard.is_good(caller)

@@ -19,6 +19,7 @@ from schemas.contract import Contract
 from schemas.dead_letter import DeadLetter
 from schemas.errors import Misconfigured
 from schemas.feed import out_topic
+from schemas.guard.guard import Guard
 from schemas.incident import MemoryIncidents
 from schemas.log.kafka import Kafka
 from schemas.log.writer import Log
@@ -248,6 +249,7 @@ def delivering(
     standstills: Standstills | None = None,
     now: Callable[[], float] = time.time,
     replays: Replays | None = None,
+    guard: Guard | None = None,
 ) -> Iterator[Desk]:
     """Run a Delivery in a thread; it must end in time and without an error."""
     desk = Desk(directory, Watch(), [], threading.Event(), MemoryIncidents())
@@ -265,6 +267,7 @@ def delivering(
             address_of=address_of,
             schema_of=schemas.__getitem__,
             networks=[ip_network("127.0.0.0/8")],
+            guard=guard,
         ),
         ports=DeliveryPorts(
             dead_letter=dead_letter or desk.letters.append,

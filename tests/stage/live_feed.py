@@ -16,6 +16,7 @@ from httpx_sse import EventSource, ServerSentEvent
 from ops.kinds.sinks import SINKS
 from schemas.agreement.subscriber import SinkConfig
 from schemas.change import Record
+from schemas.guard.guard import Guard
 from schemas.log.kafka import Kafka
 from tests.stage.delivering import Desk, OutFeed, delivering, directory_of
 from tests.stage.feeds import create
@@ -93,6 +94,7 @@ def live(
     *,
     partitions: int = 2,
     secrets: Mapping[str, str] | None = None,
+    guard: Guard | None = None,
     **options: Any,
 ) -> Iterator[tuple[Desk, Subscriber]]:
     """A lane that serves these feeds of one subscriber, whose topics are made, and the subscriber."""
@@ -101,8 +103,9 @@ def live(
     owner = feeds[0].subscriber
     addresses = {(owner, f"main.{name}"): secret for name, secret in {"token": TOKEN, **(secrets or {})}.items()}
     directory = directory_of({owner: SinkConfig(name="main", kind="live", options=options)}, *feeds)
+    schemas = feeds[0].schemas
     with (
-        delivering(kafka, directory, kinds=SINKS, schemas=feeds[0].schemas, addresses=addresses) as desk,
+        delivering(kafka, directory, kinds=SINKS, schemas=schemas, addresses=addresses, guard=guard) as desk,
         closing(Subscriber(options["listen"])) as subscriber,
     ):
         yield desk, subscriber

@@ -40,11 +40,10 @@ class ProviderKeys:
         self._keys: Mapping[str, jwt.PyJWK] = {}
         self._asked_at = self._fetched_at = float("-inf")
         try:
-            verify = ssl.create_default_context(cafile=settings.ca) if settings.ca else True
+            self._verify = ssl.create_default_context(cafile=settings.ca) if settings.ca else True
         except OSError as error:
             fix = "give a PEM file with the certificates of whoever signed the provider's"
             raise Misconfigured("MESH_TLS_CA", "cannot be read", fix=fix) from error
-        self._http = httpx.Client(timeout=ANSWER_WITHIN_SECONDS, verify=verify, follow_redirects=False)
 
     def key(self, key_id: str) -> jwt.PyJWK | None:
         """The key of this id; None where the provider has none such. Raises Transient where that cannot be told at present."""
@@ -59,35 +58,33 @@ class ProviderKeys:
                 )
             return self._keys.get(key_id)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
-
     def _may_ask(self) -> bool:
         return self._clock() - self._asked_at >= AGAIN_SECONDS
 
     def _ask(self) -> None:
         self._asked_at = self._clock()
         try:
-            found = self._json(f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration")
-            if found["issuer"] != self._settings.issuer:
-                raise ValueError("it calls itself by another name than MESH_OIDC_ISSUER")
-            must_be_safe(str(found["jwks_uri"]), "jwks_uri")
-            self._keys = dict(_readable(self._json(found["jwks_uri"])["keys"]))
+            with httpx.Client(timeout=ANSWER_WITHIN_SECONDS, verify=self._verify, follow_redirects=False) as http:
+                found = _json(http, f"{self._settings.issuer.rstrip('/')}/.well-known/openid-configuration")
+                if found["issuer"] != self._settings.issuer:
+                    raise ValueError("it calls itself by another name than MESH_OIDC_ISSUER")
+                must_be_safe(str(found["jwks_uri"]), "jwks_uri")
+                self._keys = dict(_readable(_json(http, found["jwks_uri"])["keys"]))
             self._fetched_at = self._clock()
         except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError, Misconfigured) as error:
             # What it gave before is good for a while.
             _logger.warning("no keys from %s: %s", self._settings.issuer, described(error))
 
-    def _json(self, address: str) -> Any:
-        with self._http.stream("GET", address) as answer:
-            answer.raise_for_status()
-            body = b""
-            for chunk in answer.iter_bytes():
-                body += chunk
-                if len(body) > ANSWER_BYTES_MAX:
-                    raise ValueError("the answer is too long")
-        return json.loads(body)
+
+def _json(http: httpx.Client, address: str) -> Any:
+    with http.stream("GET", address) as answer:
+        answer.raise_for_status()
+        body = b""
+        for chunk in answer.iter_bytes():
+            body += chunk
+            if len(body) > ANSWER_BYTES_MAX:
+                raise ValueError("the answer is too long")
+    return json.loads(body)
 
 
 def _readable(keys: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, jwt.PyJWK]]:

@@ -13,7 +13,6 @@ from schemas.guard.caller import Caller, Right
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Public keys alone: with a shared secret the provider's public key could be taken for one."""
-SKEW_SECONDS = 30
 _TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 
 
@@ -42,7 +41,7 @@ class OidcProvider:
                 algorithms=[algorithm],
                 audience=self._settings.audience,
                 issuer=self._settings.issuer,
-                leeway=SKEW_SECONDS,
+                leeway=self._settings.skew_seconds,
                 options={"require": ["exp", "iat", "iss", "aud", "sub"]},
             )
         except (jwt.PyJWTError, ValueError, TypeError):
@@ -51,7 +50,7 @@ class OidcProvider:
         if not rights:
             return None
         name = f"oidc {claims['sub']}"[:200]
-        since, until = float(claims["iat"]), float(claims["exp"]) + SKEW_SECONDS
+        since, until = float(claims["iat"]), float(claims["exp"]) + self._settings.skew_seconds
         return Caller(name=name, rights=rights, since=since, until=until)
 
     def _rights(self, claims: Mapping[str, Any]) -> Iterator[Right]:

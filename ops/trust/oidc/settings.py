@@ -6,6 +6,7 @@
 | `MESH_OIDC_AUDIENCE`  | for whom its tokens have to be, such as `pearlmesh`                                                |
 | `MESH_OIDC_ROLE_CLAIM` | where roles or groups stand in a token, with dots within, such as `realm_access.roles`; default `roles` |
 | `MESH_OIDC_AGENCY_CLAIM` | where agencies' codes stand; default `agencies`                                                  |
+| `MESH_OIDC_SKEW_SECONDS` | by how much the provider's clock may be another; default 30                                      |
 | `MESH_OIDC_ROLES`     | what those mean here: `mesh-admin=admin@*,customs-data=steward@customs,mesh-reader=viewer`            |
 
 A role with `@` is for the agencies behind it (several by `+`, all by `*`), one without for those of the agency claim. Without
@@ -22,6 +23,9 @@ from urllib.parse import urlsplit
 
 from schemas.errors import Misconfigured
 from schemas.guard.caller import Role
+
+SKEW_SECONDS = 30.0
+SKEW_SECONDS_MAX = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,7 @@ class OidcSettings:
     agency_claim: tuple[str, ...] = ("agencies",)
     meanings: Mapping[str, Meaning] = field(default_factory=lambda: {role.value: Meaning(role=role) for role in Role})
     ca: str = ""
+    skew_seconds: float = SKEW_SECONDS
 
 
 def oidc_settings(environment: Mapping[str, str], ca: str = "") -> OidcSettings | None:
@@ -61,8 +66,20 @@ def oidc_settings(environment: Mapping[str, str], ca: str = "") -> OidcSettings 
         role_claim=tuple(environment.get("MESH_OIDC_ROLE_CLAIM", "roles").split(".")),
         agency_claim=tuple(environment.get("MESH_OIDC_AGENCY_CLAIM", "agencies").split(".")),
         ca=ca,
+        skew_seconds=_skew(environment.get("MESH_OIDC_SKEW_SECONDS", "")),
         **meanings,
     )
+
+
+def _skew(given: str) -> float:
+    try:
+        seconds = float(given or SKEW_SECONDS)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= SKEW_SECONDS_MAX:
+        fix = f"leave it unset, or give seconds from 0 to {SKEW_SECONDS_MAX:g}"
+        raise Misconfigured("MESH_OIDC_SKEW_SECONDS", "is no number of seconds", fix=fix)
+    return seconds
 
 
 def must_be_safe(address: str, what: str) -> None:
