@@ -21,6 +21,7 @@ def up(directory: Path) -> None:
     """Start the mesh: Kafka, PostgreSQL, registry, capture, streams, delivery; Ctrl-C stops them all.
 
     Servers of your own are used instead by settings alone: MESH_KAFKA, MESH_REGISTRY, MESH_DATABASE.
+    Servers answer this machine alone; MESH_AUTH, MESH_LISTEN and MESH_TLS_... let others in (README, "Who may enter").
     Addresses are in <dir>/endpoints.json, logs in <dir>/log/.
     """
     from ops.host.up import up as start

@@ -57,7 +57,7 @@ def test_only_commands_write_what_is_granted() -> None:
         "_schemas": ["registry"],
         "mesh.agencies": [],
         "mesh.anchors": [],
-        "mesh.audit": ["capture", "delivery", "streams"],
+        "mesh.audit": ["capture", "console", "delivery", "opendata", "registry", "streams"],
         "mesh.capture": ["capture"],
         "mesh.contracts": [],
         "mesh.decisions": [],
@@ -80,6 +80,7 @@ def test_only_commands_write_what_is_granted() -> None:
         "mesh.resyncs": [],
         "mesh.standstills": ["delivery"],
         "mesh.subscribers": ["delivery"],
+        "mesh.tokens": [],
     }
     assert [hop for hop, rights in HOPS.items() if ALL in rights.writes] == ["capture", "flows"]
     # Who may write the audit may do so as all its writers do, or the chain would fork, and nobody else may end their transactions.

@@ -109,7 +109,7 @@ def test_taken_port_is_refused_before_anybody_is_fenced(kafka, unique):
     topic = f"_schemas_{unique}"
     with running_registry(kafka, topic) as server:
         with pytest.raises(Misconfigured, match="Address already in use"):
-            RegistryServer(kafka, server.host, server.port, topic).run(threading.Event())
+            RegistryServer(kafka, port=server.port, topic=topic).run(threading.Event())
         client = RegistryClient(server.url)
         assert client.register("a", record("R"))
         client.close()
