@@ -84,18 +84,28 @@ def token() -> None:
 @click.option("--all-agencies", is_flag=True, help="For all of them, and for what is the city's.")
 @click.option("--for", "name", default="", help="Whose it is, for people who look at the list.")
 @click.option(
+    "--file", type=click.Path(path_type=Path, dir_okay=False), help="Write it here, for this user alone; show nothing."
+)
+@click.option(
     "--expires", default="90d", show_default=True, help="After how long it ends, such as 12h or 30d; or never."
 )
 @dir_option
 @json_option
 def token_issue(
-    role: str, agencies: tuple[str, ...], all_agencies: bool, name: str, expires: str, directory: Path, as_json: bool
+    role: str,
+    agencies: tuple[str, ...],
+    all_agencies: bool,
+    name: str,
+    file: Path | None,
+    expires: str,
+    directory: Path,
+    as_json: bool,
 ) -> None:
-    """Issue a token and show it, once: `mesh token issue ... > file` keeps it off the screen."""
+    """Issue a token and show it, once; or write it to a file, which keeps it off the screen."""
     from ops.trust.tokens import issue_token
 
     scope = (ALL,) if all_agencies else agencies
-    print_outcome(issue_token(load(directory), role, scope, name, expires), as_json)
+    print_outcome(issue_token(load(directory), role, scope, name, expires, file), as_json)
 
 
 @token.command("list")

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import click
 
 from ops.audit.audited_log import AuditedLog
 from ops.audit.refused import refusals_told
+from ops.host.private import write_private
 from ops.known_names import did_you_mean
 from ops.settings import AUTH, Settings
 from ops.trust.audit import audit
@@ -39,18 +41,21 @@ class Issued:
     """A new token, with its text: nobody can show that again."""
 
     token: Token
-    text: str
+    text: str = field(repr=False)
     is_guarded: bool
+    file: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For scripts."""
-        return {**self.token.shown(), "token": self.text}
+        return {**self.token.shown(), **({"file": str(self.file)} if self.file else {"token": self.text})}
 
     def render(self) -> None:
-        """For people: the text alone on standard output, so that it goes to a file by `>`; about it on standard error."""
+        """For people: the text alone on standard output, unless it is in a file; about it on standard error."""
         until = f"until {self.token.expires_at:%Y-%m-%d %H:%M} UTC" if self.token.expires_at else "until it is revoked"
-        click.echo(f"token {self.token.id}, {_told(self.token)}, {until}; it is shown this once:", err=True)
-        click.echo(self.text)
+        where = f"it is in {self.file}" if self.file else "it is shown this once:"
+        click.echo(f"token {self.token.id}, {_told(self.token)}, {until}; {where}", err=True)
+        if self.file is None:
+            click.echo(self.text)
         if not self.is_guarded:
             click.echo(f"note: servers ask for tokens only where {AUTH}=on is set", err=True)
 
@@ -84,8 +89,13 @@ def _told(token: Token) -> str:
 
 
 @refusals_told("token issue")
-def issue_token(settings: Settings, role: str, agencies: Collection[str], name: str, expires: str) -> Issued:
-    """A token of this role for these agencies, or ALL. Raises Misconfigured for agencies that are not here, or for none."""
+def issue_token(
+    settings: Settings, role: str, agencies: Collection[str], name: str, expires: str, file: Path | None = None
+) -> Issued:
+    """A token of this role for these agencies, or ALL; its text goes to `file`, if one is given, for this user alone.
+
+    Raises Misconfigured for agencies that are not here, for none, and for a file that cannot be written.
+    """
     ensure_control_topics(settings.kafka)
     _must_be_here(settings, role, agencies)
     now = datetime.now(UTC)
@@ -103,12 +113,18 @@ def issue_token(settings: Settings, role: str, agencies: Collection[str], name: 
         issued_by=login_name(),
         expires_at=ends_at,
     )
+    if file is not None:  # first: a token whose text is nowhere would be nobody's
+        try:
+            write_private(file, f"{text}\n")
+        except OSError as error:
+            fix = "name a file in a folder of this user's"
+            raise Misconfigured(f"token file {file}", f"cannot be written ({error.strerror})", fix=fix) from error
     with closing(AuditedLog(settings.kafka, client_id="mesh-token")) as log:
         publish(log.append, TOKENS, token.id, token.to_json())
         about = {"role": token.role.value, "agencies": sorted(token.agencies), "name": name}
         audit(log.append, "token issued", token.id, **about, expires_at=ends_at and ends_at.isoformat())
         log.flush(WITHIN_SECONDS)
-    return Issued(token, text, settings.is_guarded)
+    return Issued(token, text, settings.is_guarded, file)
 
 
 def _must_be_here(settings: Settings, role: str, agencies: Collection[str]) -> None:

@@ -311,9 +311,13 @@ def test_many_requests_are_asked_to_wait_and_who_guesses_tokens_is_told_nothing(
     assert [how.split(" ")[0] for how in asked_how] == ["Basic", "Bearer"]
 
 
-def test_a_token_is_issued_for_who_is_here_and_its_text_is_kept_nowhere(stage: Stage) -> None:
+def test_a_token_is_issued_for_who_is_here_and_its_text_is_kept_nowhere(stage: Stage, tmp_path: Path) -> None:
     settings = stage.servers.settings
-    issued = issue_token(settings, "operator", (ALL,), "gateway", "1h")
+    file = tmp_path / "token"
+    issued = issue_token(settings, "operator", (ALL,), "gateway", "1h", file)
+    assert file.read_text().strip() == issued.text
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert issued.text not in f"{issued!r}{issued.to_json()}"
     assert issued.text not in json.dumps(list_tokens(settings).to_json())
     assert issued.token.to_json()["digest"] not in json.dumps(list_tokens(settings).to_json())
     assert issued.text not in repr(issued.token)

@@ -57,7 +57,9 @@ def test_every_command_that_the_readme_shows_exists_with_its_options() -> None:
     assert shown
     for name, rest in shown:
         assert name in COMMANDS, f"mesh {name}"
-        known = {text for option in main.commands[name].params for text in [*option.opts, *option.secondary_opts]}
+        command = main.commands[name]
+        each = [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+        known = {text for one in each for option in one.params for text in [*option.opts, *option.secondary_opts]}
         unknown = set(re.findall(r"--[a-z-]+", rest)) - known - {"--help"}
         assert not unknown, f"mesh {name}: {unknown}"
 
