@@ -27,6 +27,7 @@ from ops.command.trust import anchor, identity, token
 from ops.command.works import works
 from ops.host import process
 from ops.known_names import did_you_mean
+from ops.proof.command import verify
 from ops.settings import load
 from ops.soak.command import soak
 from ops.subscription.command import subscription
@@ -146,26 +147,6 @@ def tail(feed: str, directory: Path, from_start: bool, count: int | None, reveal
 @main.command()
 @click.argument("name")
 @dir_option
-@click.option(
-    "--within",
-    "within_seconds",
-    default=30.0,
-    show_default=True,
-    help="Seconds that what is under way may take to arrive.",
-)
-@json_option
-def verify(name: str, directory: Path, within_seconds: float, as_json: bool) -> None:
-    """Compare a subscription with its source, row for row. NAME is a grant's id, or a feed for all its grants."""
-    from ops.proof.verify import verify as compare
-
-    outcome = compare(name, load(directory), within_seconds=within_seconds)
-    print_outcome(outcome, as_json)
-    sys.exit(0 if outcome.is_exact else 1)
-
-
-@main.command()
-@click.argument("name")
-@dir_option
 def resync(name: str, directory: Path) -> None:
     """Copy a feed anew, or all feeds of a source <agency>.<source>; also while it is captured.
 
@@ -241,6 +222,7 @@ for _command in (
     check,
     onboard,
     follow,
+    verify,
     offboard,
     identity,
     anchor,

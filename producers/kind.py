@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from producers.draft import Drafting
+from producers.fenced import Fencing
 from producers.finding import Finding, Provided
 from producers.source import OpenSource, SourceSetting
 from schemas.agreement.agency import SourceConfig
@@ -116,6 +117,10 @@ class SourceKind:
     """How its feeds follow their tables; None where nothing is there to be followed."""
     rows: Rows | None = None
     """Its rows read back, to be compared with what subscribers hold; None where they cannot be read but as feeds."""
+    fencing: Fencing | None = None
+    """How a table of it is had as it was at one position, to be compared with its feed; None where there is no such table."""
+    unfenced: str = "the mesh makes its rows itself; `mesh verify FEED` compares what subscribers hold with them"
+    """What to do instead where there is none: an instruction to a person."""
     database: Database | None = None
     """How its database is told from others; None for what no sink could deliver into."""
     holding: SourceHolding | None = None

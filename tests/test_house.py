@@ -52,6 +52,7 @@ DOORS = {
         "ops/audit/": "prints lines and what is wrong with them",
         "ops/subscription/command.py": "a command",
         "ops/offboarding/offboard.py": "prints what ends",
+        "ops/proof/command.py": "a command",
         "ops/trust/anchors.py": "prints the anchors",
         "ops/trust/tokens.py": "prints tokens",
         "ops/trust/identity.py": "prints a key as a file",

@@ -31,5 +31,10 @@ def _whole_row_fix(topic: str) -> str:
 
 
 PEER = SourceKind(
-    open=_open, options=AnchorOptions, preflight=_preflight, whole_row_fix=_whole_row_fix, copies_feeds_alone=False
+    open=_open,
+    options=AnchorOptions,
+    preflight=_preflight,
+    whole_row_fix=_whole_row_fix,
+    copies_feeds_alone=False,
+    unfenced="let the people of the other mesh verify it there, with the table; `mesh ledger` compares what came here",
 )

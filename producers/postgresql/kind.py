@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from producers.draft import Drafted
+from producers.fenced import FencedTable, FenceSetting
 from producers.finding import Finding, Provided
 from producers.kind import SourceKind, Successor
 from producers.postgresql.options import PostgresSourceOptions
@@ -39,6 +40,12 @@ def _rows(source: SourceConfig, address: str, contract: Contract) -> Iterable[Ma
     from producers.postgresql.read_back import rows
 
     return rows(address, contract, source.options.get("text_encoding"))
+
+
+def _fenced(setting: FenceSetting) -> FencedTable:
+    from producers.postgresql.fenced.fence import take
+
+    return take(setting)
 
 
 class _Drafting:
@@ -121,6 +128,7 @@ POSTGRES = SourceKind(
     drafting=_Drafting(),
     following=_Following(),
     rows=_rows,
+    fencing=_fenced,
     database=_Database(),
     holding=_Holding(),
     whole_row_fix=_whole_row_fix,

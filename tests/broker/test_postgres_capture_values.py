@@ -50,6 +50,7 @@ JSON = st.recursive(
 PREFIXED = st.ip_addresses().flatmap(lambda ip: st.integers(0, ip.max_prefixlen).map(lambda size: (ip, size)))
 
 
+PREPARED = ("CREATE TYPE mood AS ENUM ('glad', 'NULL', 'a b')", "CREATE DOMAIN positive AS int CHECK (VALUE > 0)")
 MICROS = "(extract(epoch FROM {0}) * 1000000)::numeric(30)::text"
 KINDS: Mapping[str, Kind] = {
     "c_bool": Kind("bool", st.booleans().map(str), "boolean", "{0}::int::text"),
@@ -141,8 +142,7 @@ ROW = st.fixed_dictionaries({name: kind.values | st.just("NULL") for name, kind 
 
 @pytest.fixture(scope="module")
 def oracle(postgres: Any) -> Iterator[Oracle]:
-    prepared = ("CREATE TYPE mood AS ENUM ('glad', 'NULL', 'a b')", "CREATE DOMAIN positive AS int CHECK (VALUE > 0)")
-    oracle = Oracle(postgres.create_database("oracle"), KINDS, *prepared)
+    oracle = Oracle(postgres.create_database("oracle"), KINDS, *PREPARED)
     yield oracle
     oracle.close()
 

@@ -61,7 +61,7 @@ def create_slot(
                     break
                 if time.monotonic() > tell_at:
                     is_told, tell_at = True, time.monotonic() + 3 * SLOT_WARNING_SECONDS
-                    waits = f"a new slot waits for transactions that run: {_blockers(statements)}"
+                    waits = f"a new slot waits for transactions that run: {blockers(statements)}"
                     _logger.warning("%s: %s", name, waits)
                     incidents.begin("source", name, state="waiting", reason=waits, fix=_END_THEM)
                 yield None
@@ -75,7 +75,8 @@ def create_slot(
     yield lsn_number(row["consistent_point"] or "0/0"), row["snapshot_name"] or ""
 
 
-def _blockers(statements: psycopg.Connection[Any]) -> str:
+def blockers(statements: psycopg.Connection[Any]) -> str:
+    """The transactions that a new slot waits for (PG-10)."""
     named = "; ".join(row[0] for row in statements.execute(_BLOCKERS))
     return named or "none that this role may see (`GRANT pg_read_all_stats` to it, and they are named)"
 
