@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ops.kinds.sources import whole_row_fix
 from ops.lint.contract.contract import ContractLint
+from ops.lint.contract.resource import ResourceLint
 from ops.lint.ends import EndsLint
 from ops.lint.folder import AGENCY_FILE, SUBSCRIBER_FILE, contract_files, found, read
 from ops.lint.grant import GrantLint, KnownFeed
@@ -49,6 +50,7 @@ class _Check:
             )
             for name, entry in directory.feeds.items()
         }
+        self._resources = ResourceLint(directory)
         self._owners: dict[str, str] = {}
 
     def run(self) -> Report:
@@ -143,6 +145,7 @@ class _Check:
         lint.run(agency)
         contract = lint.contract
         if contract is not None:
+            self._resources.run(file, contract, agency)
             running = self._directory.feeds.get(feed)
             is_keyed_only = running.is_keyed_only if running else contract.gov.get("keyedOnly") is True
             self._feeds[feed] = self._known(contract, agency, is_keyed_only=is_keyed_only)

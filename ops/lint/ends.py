@@ -16,6 +16,7 @@ from producers.kind import SourceKind
 from schemas.agreement.agency import Agency
 from schemas.agreement.subscriber import Subscriber
 from schemas.errors import Misconfigured
+from schemas.resource.code import code_rules
 from sinks.kind import Secret, SinkKind
 
 
@@ -39,6 +40,10 @@ class EndsLint:
             self._file.error(("agency",), "", "has no source, so nothing can be captured", fix)
         if "name" not in self._file.located.value:
             self._file.warn(("agency",), "", "has no Chinese name", "add `name: <中文名>`")
+        if agency.classification and not code_rules().is_classification(agency.classification):
+            fix = 'write `classification: "3/01/001"`, or leave it out: it then follows from the code'
+            text = f"classification {agency.classification} is no class, item and category (类/项/目)"
+            self._file.error(("classification",), "", text, fix)
         self._ends("sources", agency.agency, connections, SOURCES)
         return agency
 

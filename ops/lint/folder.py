@@ -136,7 +136,7 @@ def read(path: Path) -> Located:
 
 def agency_of(record: Any) -> tuple[Agency, dict[str, str]]:
     """The agency in a parsed file, and its connections by source. Raises Misconfigured."""
-    record = _mapping(record, AGENCY_FILE, {"agency", "name", "name_en", "contact", "sources"})
+    record = _mapping(record, AGENCY_FILE, {"agency", "name", "name_en", "contact", "classification", "sources"})
     code = _code(record, "agency")
     sources, connections = _ends(record, "sources", f"agency {code}")
     agency = Agency(
@@ -144,6 +144,7 @@ def agency_of(record: Any) -> tuple[Agency, dict[str, str]]:
         name=str(record.get("name") or code),
         name_en=str(record.get("name_en") or ""),
         contact=str(record.get("contact") or ""),
+        classification=str(record.get("classification") or ""),
         sources=tuple(SourceConfig(**source) for source in sources),
     )
     return agency, connections

@@ -76,6 +76,7 @@ class AgencyForm:
     name: str | None = None
     name_en: str | None = None
     contact: str | None = None
+    classification: str | None = None
     sources: tuple[EndForm, ...] | None = ()
 
 
@@ -99,6 +100,12 @@ RECORD_GOV = frozenset(
         "open",
         "basis",
         "resource",
+        "code",
+        "abstract",
+        "format",
+        "condition",
+        "method",
+        "related",
         "rules",
         "updateCycle",
         "board",

@@ -38,6 +38,7 @@ from schemas.log.control.follower import read_directory
 from schemas.log.control.records import publish
 from schemas.log.rights.login import remove_login
 from schemas.log.topics import ensure_control_topics
+from schemas.resource.code import codes_of
 from sinks.kind import is_confirmed
 
 REASON = "OFFBOARDED"
@@ -165,8 +166,9 @@ class _Offboarding:
         for what, name in plan.targets:
             if self._directory.left(what, name) is None:
                 done_at = None if what == "subscriber" else self._now
-                self._tell(log, Offboarding(kind=what, name=name, at=self._now, done_at=done_at))
                 feeds = sorted(plan.feeds) if what != "subscriber" else []
+                codes = codes_of(self._directory, feeds)
+                self._tell(log, Offboarding(kind=what, name=name, at=self._now, done_at=done_at, codes=codes))
                 audit(
                     log.append,
                     f"{what} offboarded",

@@ -33,6 +33,7 @@ from ops.trust.login import login_name
 from producers.finding import Provided
 from schemas.agreement.directory import FeedEntry
 from schemas.contract import Contract
+from schemas.dated.configuration import SHANGHAI
 from schemas.errors import ContractBroken, Misconfigured
 from schemas.feed import AGENCIES, CONTRACTS, key_subject, later_edition, value_subject
 from schemas.log.control.follower import read_directory
@@ -199,4 +200,5 @@ class _Onboarding:
             partitions=running.partitions if running else self._partitions,
             is_keyed_only=is_keyed_only,
             edition=edition,
+            published_on=(running.published_on if running else "") or datetime.now(SHANGHAI).date().isoformat(),
         )

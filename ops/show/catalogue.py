@@ -22,6 +22,7 @@ from ops.settings import Settings
 from ops.watch.lag import LagReader
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.log.control.follower import read_directory
+from schemas.resource.metadata import Resource, resource_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,12 @@ class Entry:
     changed_seconds_ago: float | None
     subscribers: Sequence[str]
     works: Sequence[str]
+    resource: Resource | None
+    """Its core metadata (核心元数据); None where its agency is not known."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For scripts."""
+        return {**asdict(self), "resource": self.resource.to_json() if self.resource else None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +67,14 @@ class Catalogue:
 
     def to_json(self) -> dict[str, Any]:
         """The report of `mesh catalogue --json`; the fields' names are stable."""
-        return {"feeds": [asdict(entry) for entry in self.entries]}
+        return {"feeds": [entry.to_json() for entry in self.entries]}
 
     def render(self) -> None:
         """Print the table."""
         table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
         for name in (
             "feed",
+            "code 代码",
             "title 名称",
             "owner 提供方",
             "class 共享",
@@ -80,6 +88,7 @@ class Catalogue:
             promised = "" if entry.freshness_slo_seconds is None else f"{entry.freshness_slo_seconds:,} s"
             table.add_row(
                 entry.feed,
+                entry.resource.code if entry.resource else "",
                 entry.title,
                 entry.owner,
                 entry.sharing or "",
@@ -127,7 +136,7 @@ def compile_catalogue(
         newest = newest_at_ms.get(feed)
         return Entry(
             feed=feed,
-            title=gov.get("resource", ""),
+            title=gov.get("resource") or contract.doc,
             provider=contract.agency,
             owner=agency.name if agency else "",
             origin=origin_of(directory, feed),
@@ -141,6 +150,7 @@ def compile_catalogue(
             freshness_slo_seconds=gov.get("freshnessSloSeconds"),
             changed_seconds_ago=None if newest is None else max(0.0, now - newest / 1000),
             subscribers=sorted(subscribers.get(feed, ())),
+            resource=resource_of(contract, agency, entry.published_on) if agency else None,
             works=[name for work in works if feed in work.feeds for name in work.names],
         )
 
@@ -149,7 +159,8 @@ def compile_catalogue(
 
 
 def _is_meant(entry: Entry, words: Sequence[str], sharing: str | None) -> bool:
-    names = f"{entry.feed} {entry.title} {entry.owner} {' '.join((*entry.subscribers, *entry.works))}".lower()
+    code = entry.resource.code if entry.resource else ""
+    names = f"{entry.feed} {code} {entry.title} {entry.owner} {' '.join((*entry.subscribers, *entry.works))}".lower()
     return all(word.lower() in names for word in words) and sharing in {None, entry.sharing}
 
 

@@ -29,13 +29,18 @@ class SourceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agency:
-    """A department's entry: code, Chinese and English names, contact, sources."""
+    """A department's entry: code, Chinese and English names, contact, sources.
+
+    `classification` is the class, item and category that its resources have in the catalogue (schemas/resource/code.py), empty
+    where it says none.
+    """
 
     agency: str
     name: str
     name_en: str = ""
     contact: str = ""
     sources: tuple[SourceConfig, ...] = ()
+    classification: str = ""
 
     def source(self, name: str) -> SourceConfig | None:
         """The source of that name, if there is one."""
@@ -52,6 +57,8 @@ class Agency:
             {"name": source.name, "kind": source.kind, "options": dict(source.options)} for source in self.sources
         ]
         entry = {"agency": self.agency, "name": self.name, "name_en": self.name_en, "contact": self.contact}
+        if self.classification:
+            entry["classification"] = self.classification
         return {**entry, "sources": sources}
 
     @classmethod

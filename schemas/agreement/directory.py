@@ -30,6 +30,7 @@ class FeedEntry:
 
     `is_keyed_only`: updates and deletes carry only the key of the row as it was (no REPLICA IDENTITY FULL).
     `edition` counts how often its table got types that readers of the former ones could not follow (ops/onboarding/follow.py).
+    `published_on` is the day it was onboarded first, in Asia/Shanghai; empty where that was before it was kept.
     """
 
     contract: Contract
@@ -39,6 +40,7 @@ class FeedEntry:
     partitions: int
     is_keyed_only: bool = False
     edition: int = 1
+    published_on: str = ""
 
     @property
     def feed(self) -> str:
@@ -52,7 +54,9 @@ class FeedEntry:
 
     def to_json(self) -> dict[str, Any]:
         """The record on `mesh.contracts`."""
+        published = {"published_on": self.published_on} if self.published_on else {}
         return {
+            **published,
             "feed": self.feed,
             "contract": dict(self.contract.record),
             "version": self.version,

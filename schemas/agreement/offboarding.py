@@ -8,7 +8,7 @@ is done once that was given back. A subscriber is done once its side confirmed t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ Kind = Literal["agency", "source", "feed", "subscriber", "slot"]
 class Offboarding:
     """One record. `at` is when it was offboarded, `done_at` when nothing was left to be done; both aware.
 
+    `codes` are the resource codes of the feeds that left with it, by feed: they are never used again (schemas/resource/code.py).
     Of a `slot`: `source` is how the source was onboarded, and `command` the arguments of `mesh offboard` that ended it.
     """
 
@@ -31,6 +32,7 @@ class Offboarding:
     done_at: datetime | None = None
     source: SourceConfig | None = None
     command: str = ""
+    codes: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def key(self) -> str:
@@ -54,6 +56,7 @@ class Offboarding:
             done_at=datetime.fromisoformat(done) if done else None,
             source=SourceConfig(**source) if source else None,
             command=record["command"],
+            codes=record.get("codes") or {},
         )
 
 
@@ -63,4 +66,9 @@ def key_of(kind: Kind, name: str) -> str:
 
 
 def _plain(offboarding: Offboarding) -> dict[str, Any]:
-    return {"kind": offboarding.kind, "name": offboarding.name, "command": offboarding.command}
+    return {
+        "kind": offboarding.kind,
+        "name": offboarding.name,
+        "command": offboarding.command,
+        "codes": dict(offboarding.codes),
+    }

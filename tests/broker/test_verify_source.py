@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from confluent_kafka import Producer
+from psycopg.conninfo import make_conninfo
 
 from ops.proof.source.check import CheckSetting, check
 from ops.proof.source.compared import ComparedSource
@@ -22,6 +23,7 @@ from schemas.agreement.directory import FeedEntry
 from schemas.contract import Contract
 from schemas.errors import Transient
 from schemas.position import Position
+from tests.broker.test_capture_encodings import encoded
 from tests.stage import feeds
 from tests.stage.capturing import DATE, TIMESTAMPTZ, Rig, contract
 from tests.stage.random_writer import COLUMNS, TABLE, RandomWriter
@@ -148,7 +150,7 @@ def changed_unseen(rig: Rig, db: psycopg.Connection[Any], *statements: str) -> N
     (at,) = db.execute(moved.encode(), (slot_name(rig.source),)).fetchone() or ("",)
     record = rig.progress.load(rig.source)
     assert record is not None
-    rig.progress.save(rig.source, {**record, "confirmed": at})
+    rig.progress.save(rig.source, {**record, "confirmed": at.decode() if isinstance(at, bytes) else at})
 
 
 def forged(rig: Rig, entry: FeedEntry, key: int, name: str, *, epoch: int = 0) -> tuple[int, int]:
@@ -255,6 +257,45 @@ def test_rows_that_are_dead_letters_are_told_and_are_no_difference(rig: Rig, db:
         found = compared(rig, entry)
         assert (found.is_exact, counts(found)) == (True, {"dead_letters": 3})
         assert any("mesh dlq list" in note for note in found.notes)
+
+        # With the rights of capture and no more: to replicate, and to read the table.
+        role = f"r_{rig.agency}"
+        db.execute(f"CREATE ROLE {role} LOGIN REPLICATION PASSWORD 'secret'; GRANT SELECT ON t TO {role}".encode())
+        whole, rig.dsn = rig.dsn, make_conninfo(rig.dsn, user=role, password="secret")
+        try:
+            found = compared(rig, entry)
+        finally:
+            rig.dsn = whole
+        assert (found.is_exact, counts(found)) == (True, {"dead_letters": 3})
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "EUC_CN"])
+def test_text_of_other_encodings_is_compared_as_the_database_holds_it(rig: Rig, encoding: str) -> None:
+    rig = encoded(rig, encoding, text_encoding="gb18030")
+    feed = f"{rig.agency}.t"
+    entry = rig.add(
+        contract(feed, {"id": "long", "name": "string", "list": {"type": "array", "items": ["null", "string"]}})
+    )
+    with psycopg.connect(rig.dsn, autocommit=True) as db:
+        db.execute("SET synchronous_commit = on")
+        db.execute(
+            "CREATE TABLE t (id bigint PRIMARY KEY, name text, list text[]); ALTER TABLE t REPLICA IDENTITY FULL"
+        )
+        insert = "INSERT INTO t SELECT %s, x, ARRAY[x, NULL] FROM convert_from(%s, %s) x"
+        for number, text in enumerate(("中文", "广州市", "plain", "")):
+            db.execute(insert.encode(), (number, text.encode("gb18030"), encoding))
+        with rig.capturing():
+            rig.until_rows(feed, 4)
+            rig.until_streaming()
+            db.execute(
+                insert.encode(), (9, b"\xa2\xa1" if encoding == "EUC_CN" else "朱镕基 丂\\".encode("gb18030"), encoding)
+            )
+            found = compared(rig, entry)
+            assert (found.how, found.rows, counts(found)) == ("checksums", 5, {})
+        changed_unseen(rig, db, "UPDATE t SET name = 'other' WHERE id = 1")
+        with rig.capturing():
+            rig.until_streaming()
+            assert counts(compared(rig, entry)) == {"different": 1}
 
 
 def test_what_has_no_form_in_common_is_compared_row_by_row(rig: Rig, db: psycopg.Connection[Any]) -> None:

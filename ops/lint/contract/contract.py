@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ops.known_names import few
 from ops.lint.contract.columns import ColumnsLint
-from ops.lint.contract.gov import CLASSES, look_at_sharing, look_for_misspelt
+from ops.lint.contract.gov import look_at_sharing, look_for_misspelt
 from ops.lint.contract.shape import ShapeLint
 from ops.lint.folder_form import RECORD_GOV
 from ops.lint.inspected import Inspected
@@ -56,9 +56,6 @@ class ContractLint:
         if not isinstance(contract.table, str) or not _TABLE.fullmatch(contract.table):
             at, fix = ("gov", "table"), 'write "table": "<schema>.<table>"'
             self._file.error(at, "", "gov.table does not name schema and table", fix)
-        if "class" not in gov:
-            fix = f'add "class" to the record\'s gov: {", ".join(CLASSES)}'
-            self._file.warn(("gov",), "", "does not say how it is shared", fix)
         look_at_sharing(self._file, gov, gov, ("gov",), "")
         look_for_misspelt(self._file, gov, RECORD_GOV, ("gov",), "")
 
