@@ -5,7 +5,7 @@ follows from what stands anyway, unless the contract's gov says it better:
 
 | core metadata                       | written in                        | else                                                  |
 |-------------------------------------|-----------------------------------|-------------------------------------------------------|
-| classification (分类), code (代码)  | agency.yaml `classification`, gov.code | from names (code.py)                                  |
+| classification (分类), code (代码)  | agency.yaml `classification`, gov.code | from names (code.py)                             |
 | name (名称)                         | gov.resource                      | the record's doc, the feed's name                     |
 | provider and its code (提供方)      | agency.yaml                       |                                                       |
 | abstract (摘要)                     | gov.abstract                      | the note in the doc, or provider, name, columns |

@@ -17,7 +17,13 @@ def folder(tmp_path: Path) -> Path:
     agency = {"agency": "aic", "name": "局", "sources": [{"name": "main", "kind": "postgres", "connection": "${X}"}]}
     (folder / "agency.yaml").write_text(json.dumps(agency))
     fields = [{"name": "id", "type": "int", "doc": "号"}]
-    record = {"type": "record", "name": "T", "doc": "表", "gov": {"key": ["id"]}, "fields": fields}
+    record = {
+        "type": "record",
+        "name": "T",
+        "doc": "表",
+        "gov": {"key": ["id"], "class": "UNCONDITIONAL"},
+        "fields": fields,
+    }
     (folder / "t.avsc").write_text(json.dumps(record))
     return folder
 
