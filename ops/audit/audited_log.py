@@ -45,8 +45,8 @@ class AuditedLog:
         self._queued: list[Outgoing] = []
         self._writer: TransactionWriter | None = None
         self._end: End | None = None
-        self._written = -1
-        """Where the last line of this writer stands."""
+        self._unseen: bytes | None = None
+        """The key of the last line that was committed here, until it was read: a commit returns before its mark is written."""
 
     def append(self, topic: str, key: bytes, value: bytes | None) -> None:
         """Queue one record, or one line of the audit, for the next `flush`."""
@@ -93,15 +93,16 @@ class AuditedLog:
                 if self._writer is None:
                     self._writer = TransactionWriter(self._kafka, TRANSACTIONAL_ID, extra=QUIET)
                 end = end_of_trail(self._kafka, self._end)
-                if end.offset <= self._written:  # a commit returns before its mark is written: nobody reads its lines until then
+                if self._unseen is not None and self._unseen not in end.keys:
                     raise Transient("the last commit is not marked yet")
+                self._unseen = None
                 if not any(line[1] in end.keys for line in lines):  # else a commit whose answer was lost did come true
                     if not only_if():
                         return False
                     chained = _chained(lines, end)
-                    self._written = self._writer.write([*acts, *chained[:-1]], chained[-1])
+                    self._writer.write([*acts, *chained[:-1]], chained[-1])
                     # What was read is the end only if the id was ours meanwhile: another's line may have been under way there.
-                    self._end = end
+                    self._end, self._unseen = end, chained[-1][1]
             except Transient as error:
                 self._let_go()
                 if time.monotonic() > deadline:

@@ -20,7 +20,8 @@ from schemas.errors import Misconfigured
 from schemas.feed import DECISIONS
 from schemas.log.control.follower import read_directory
 from schemas.log.control.store import ControlReader
-from schemas.log.range import read_standing
+from schemas.log.offsets import bounds_of
+from schemas.log.range import read_ranges
 from schemas.log.topics import ensure_control_topics
 from schemas.registry.client import RegistryClient
 from schemas.wire.codec import Codec
@@ -141,14 +142,13 @@ def _standing(settings: Settings, directory: Directory) -> Iterator[tuple[Flow, 
     """The rows that stand on each queue: of every key the last record, with what its headers say."""
     with closing(RegistryClient(settings.registry)) as registry:
         codec = Codec(registry.schema)
-        for flow in FLOWS:
-            entry = directory.feeds.get(flow.queue)
-            newest: dict[bytes, tuple[bytes | None, Any]] = {}
-            for partition in range(entry.partitions if entry else 0):
-                for batch in read_standing(settings.kafka, flow.queue, partition):
-                    newest |= {record.key or b"": (record.value, record.headers) for record in batch.records}
-            for value, headers in newest.values():
-                row = codec.decode(value)["after"] if value is not None else None
-                if row is not None:
-                    said = {name: text.decode() for name, text in headers or ()}
-                    yield flow, said.get(SUBJECT, ""), said.get(BASIS, ""), row
+        flows = {flow.queue: flow for flow in FLOWS if flow.queue in directory.feeds}
+        places = [(feed, number) for feed in flows for number in range(directory.feeds[feed].partitions)]
+        newest: dict[tuple[str, bytes], tuple[bytes | None, Any]] = {}
+        for batch in read_ranges(settings.kafka, bounds_of(settings.kafka, places)):
+            newest |= {(batch.topic, record.key or b""): (record.value, record.headers) for record in batch.records}
+        for (feed, _), (value, headers) in newest.items():
+            row = codec.decode(value)["after"] if value is not None else None
+            if row is not None:
+                said = {name: text.decode() for name, text in headers or ()}
+                yield flows[feed], said.get(SUBJECT, ""), said.get(BASIS, ""), row

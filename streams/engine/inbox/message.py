@@ -5,7 +5,7 @@ everything of a subject meets in one partition, in order. Values are MessagePack
 
 | kind  | value                                                                            | from            |
 |-------|-----------------------------------------------------------------------------------|-----------------|
-| FACT  | [0, feed, row id, position, event time, commit ms, row or nil, keeps history, …]   | intake, a tell  |
+| FACT  | [0, feed, row id, position, event time, commit ms, row or nil, keeps history, …]   | intake, a tell, a decision |
 | COUNT | [1, measure, difference, committed ms]                                             | a fold          |
 | TICK  | [2, event clock, commit ms]                                                        | intake          |
 | GONE  | [3, feed, position]: every row of the feed up to that position is gone             | intake          |
