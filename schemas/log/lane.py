@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -117,7 +118,7 @@ class Lane:
                 if headers is None:
                     self._produce(topic, value, key, partition, self._on_delivery)
                 else:
-                    listed = headers if headers.__class__ is list else list(headers)
+                    listed: Any = headers if headers.__class__ is list else list(headers)
                     self._produce(topic, value, key, partition, self._on_delivery, headers=listed)
                 break
             except BufferError:  # KF-05: hold the caller back; whoever must keep a connection alive has a thread for it
