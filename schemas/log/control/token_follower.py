@@ -19,7 +19,15 @@ from schemas.backoff import Backoff
 from schemas.errors import Misconfigured, Transient
 from schemas.feed import TOKENS
 from schemas.guard.token import Token
-from schemas.log.control.records import HEARING_ANSWER_SECONDS, PASSING, control_consumer, decoded, read_to_end
+from schemas.log.control.records import (
+    HEARING_ANSWER_SECONDS,
+    PASSING,
+    control_consumer,
+    decoded,
+    end_of,
+    ended_at,
+    read_to,
+)
 from schemas.log.kafka import Kafka
 from schemas.trace import described
 
@@ -84,30 +92,39 @@ class TokenFollower:
     def _follow(self, consumer: Consumer) -> None:
         # What is gone from the topic meanwhile is gone here too: read into fresh ones, then put in the place of the former.
         tokens, revoked = dict[str, Token](), dict[str, float]()
-        for _, key, record in read_to_end(consumer, (TOKENS,), READ_WITHIN_SECONDS):
+        end = end_of(consumer, TOKENS, READ_WITHIN_SECONDS)
+        for _, key, record in read_to(consumer, {TOKENS: end}, {}, READ_WITHIN_SECONDS):
             _take(tokens, revoked, key, record)
         self._tokens, self._revoked, self._heard_at = tokens, revoked, time.monotonic()
+        read_upto, expected = end, end
         due = time.monotonic() + HEARING_EVERY_SECONDS
         while not self._stop.is_set():
             for message in consumer.consume(500, 0.2):
                 error = message.error()
                 if error is None:
                     _take(self._tokens, self._revoked, *decoded(message.key(), message.value()))
+                    read_upto = max(read_upto, (message.offset() or 0) + 1)
+                elif ended := ended_at(message):  # behind the mark of a transaction, which is no record
+                    read_upto = max(read_upto, ended[1])
                 elif error.code() not in PASSING:
                     raise Transient(f"{TOKENS}: {error.str()}")
             if time.monotonic() >= due:
                 due = time.monotonic() + HEARING_EVERY_SECONDS
-                self._listen(consumer)
+                expected = self._listen(consumer, read_upto, expected)
 
-    def _listen(self, consumer: Consumer) -> None:
-        """Hear whether Kafka answers. What it had at the last look was read since, or it is read anew."""
+    def _listen(self, consumer: Consumer, read_upto: int, expected: int) -> int:
+        """Kafka is heard if it answers, and what it had at the look before has come. What it has now."""
         try:
-            consumer.get_watermark_offsets(TopicPartition(TOKENS, 0), HEARING_ANSWER_SECONDS)
+            high = consumer.get_watermark_offsets(TopicPartition(TOKENS, 0), HEARING_ANSWER_SECONDS)[1]
         except KafkaException as error:
             if error.args[0].code() not in PASSING:
                 raise
-        else:
+            return expected
+        if read_upto >= expected:
             self._heard_at = time.monotonic()
+        elif time.monotonic() - self._heard_at > 2 * DEAF_SECONDS:
+            raise Transient(f"{TOKENS}: Kafka answers, yet the newest do not come")
+        return high
 
 
 def _take(tokens: dict[str, Token], revoked: dict[str, float], key: str, record: Mapping[str, Any] | None) -> None:
