@@ -123,11 +123,16 @@ def test_lines_of_before_are_taken_up_and_guarded(mesh: RunningMesh, tmp_path: P
         for number in range(3):
             audit(former.append, "as before", f"{mesh.unique}{number}")
         former.flush(30)
-        assert audited(mesh, "verify").json["waiting"] == 3
+        standing = audited(mesh, "verify").json
+        assert standing["waiting"] in {3, 0}, "the mesh's own processes may have written meanwhile, and taken them up"
+        assert standing["before"] >= 3
         audit(log.append, "chained", mesh.unique)
         log.flush(60)
-    assert lines(mesh, mesh.unique)[0]["taken_up"]["lines"] == 3
     intact(mesh)
+    assert audited(mesh, "verify").json["waiting"] == 0
+    everything = [line for _, _, line in read_all(mesh.kafka, [AUDIT])]
+    taken_up = sum(line["taken_up"]["lines"] for line in everything if "taken_up" in line)
+    assert taken_up == sum("seq" not in line for line in everything) >= 3
     file = tmp_path / "audit.jsonl"
     assert audited(mesh, "export", file).status == 0
     file.write_bytes(file.read_bytes().replace(f'"{mesh.unique}1"'.encode(), b'"another"'))
