@@ -57,7 +57,7 @@ def vehicle(subject: Subject, prefix: str = "") -> Outcome:
     outcome = Outcome()
     for fact in subject.of(f"{prefix}police.vehicle"):
         assert fact.row is not None
-        if fact.row["plate_no"] == DOUBTED:
+        if fact.row.get("plate_no") == DOUBTED:
             outcome.publish(f"{prefix}demo.queue", doubt(fact))
         outcome.tells.append(Tell(to=f"person:{fact.row['owner_id']}", tag="owns", row={"vin": subject.id}))
         overdue = fact.event_at + micros("1970-02-01") - micros("1970-01-01")
