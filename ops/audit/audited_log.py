@@ -24,7 +24,7 @@ from schemas.errors import Transient
 from schemas.feed import AUDIT
 from schemas.log.entering import AWAY
 from schemas.log.kafka import Kafka
-from schemas.log.lane import Headers, Outgoing
+from schemas.log.lane import Outgoing
 from schemas.log.transaction import TransactionWriter
 
 TRANSACTIONAL_ID = AUDIT
@@ -32,6 +32,17 @@ QUIET = {"log_level": "0"}
 """That another has come is no trouble, and whatever is one is raised."""
 PAUSE_SECONDS = (0.02, 0.5)
 """Between two tries, by chance within these bounds, which grow: of writers that take the id from each other one gets through."""
+
+
+class Act:
+    """What is done, and the line that says so, for one `AuditedLog.write`."""
+
+    def __init__(self) -> None:
+        self.records: list[Outgoing] = []
+
+    def append(self, topic: str, key: bytes, value: bytes | None) -> None:
+        """Take one record in, or one line of the audit."""
+        self.records.append((topic, key, value, -1, None))
 
 
 class AuditedLog:
@@ -42,7 +53,7 @@ class AuditedLog:
         self._kafka = kafka
         self._name = client_id or TRANSACTIONAL_ID
         self._lock = threading.Lock()
-        self._queued: list[Outgoing] = []
+        self._queued = Act()
         self._writer: TransactionWriter | None = None
         self._end: End | None = None
         self._unseen: bytes | None = None
@@ -50,7 +61,7 @@ class AuditedLog:
 
     def append(self, topic: str, key: bytes, value: bytes | None) -> None:
         """Queue one record, or one line of the audit, for the next `flush`."""
-        self._queued.append((topic, key, value, -1, None))
+        self._queued.append(topic, key, value)
 
     def flush(self, within_seconds: float, only_if: Callable[[], bool] = lambda: True) -> bool:
         """Return once all that was appended is committed together. Raises Transient, and then none of it was.
@@ -58,20 +69,14 @@ class AuditedLog:
         `only_if` is asked where no other writer can come between its answer and the commit; where it says no, False is returned,
         and nothing was written.
         """
-        queued, self._queued = self._queued, []
+        queued, self._queued = self._queued, Act()
         return self.write(queued, within_seconds, only_if)
 
-    def write(
-        self,
-        records: Iterable[tuple[str, bytes | None, bytes | None, int, Headers | None]],
-        within_seconds: float,
-        only_if: Callable[[], bool] = lambda: True,
-    ) -> bool:
-        """The same for records that are given. From any thread."""
-        listed = list(records)
-        lines = [record for record in listed if record[0] == AUDIT]
-        acts = [record for record in listed if record[0] != AUDIT]
-        if not listed:
+    def write(self, act: Act, within_seconds: float, only_if: Callable[[], bool] = lambda: True) -> bool:
+        """The same for an act that is given. From any thread."""
+        lines = [record for record in act.records if record[0] == AUDIT]
+        acts = [record for record in act.records if record[0] != AUDIT]
+        if not act.records:
             return True
         if not lines:
             raise AssertionError(f"{self._name}: {acts[0][0]} is written without a line of the audit")

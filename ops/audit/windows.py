@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ops.audit.audited_log import AuditedLog
+from ops.audit.audited_log import Act, AuditedLog
+from ops.host.look_on import look_on
 from ops.trust.audit import audit
 from ops.watch.lag import delivery_group
 from ops.watch.offsets.confirmed import Confirmed
 from schemas.agreement.directory import Directory, GrantEntry
 from schemas.change import Partition
-from schemas.errors import MeshError
 from schemas.feed import DELIVERED
-from schemas.log.control.records import publish
+from schemas.log.control.records import Append, publish
 from schemas.log.control.store import ControlReader
 from schemas.log.kafka import Kafka
 
@@ -86,20 +86,20 @@ class DeliveryWindows:
             known = self._reader.all()
             due = self._due(known, now)
             confirmed = self._confirmed.of({each.group for each in due}) if due else {}
-            records: list[Any] = []
+            act = Act()
             closed: list[str] = []
             for each in due:
                 runs = _runs(each, confirmed[each.group])
                 if runs:
                     closed.append(each.topic)
-                    _close(each, runs, now, lambda topic, key, value: records.append((topic, key, value, -1, None)))
+                    _close(each, runs, now, act.append)
 
             def is_as_before() -> bool:
                 present = self._reader.all()
                 return all(present.get(topic) == known.get(topic) for topic in closed)
 
-            if records:
-                self._log.write(records, WITHIN_SECONDS, is_as_before)
+            if closed:
+                self._log.write(act, WITHIN_SECONDS, is_as_before)
 
     def _due(self, known: Mapping[str, Any], now: datetime) -> list[_Delivered]:
         """Topics of which nothing is written yet, whose window is over, or whose grant or edition is."""
@@ -115,15 +115,7 @@ class DeliveryWindows:
 
     def run(self, stop: threading.Event) -> None:
         """Look every few seconds until `stop`, in a thread of its own."""
-
-        def keep() -> None:
-            while not stop.wait(LOOK_SECONDS):
-                try:
-                    self.look(datetime.now(UTC))
-                except MeshError as error:
-                    _logger.warning("what was delivered is in the audit at the next look: %s", error)
-
-        threading.Thread(target=keep, name="delivered", daemon=True).start()
+        look_on(lambda: self.look(datetime.now(UTC)), stop, name="delivered", every_seconds=LOOK_SECONDS)
 
 
 def _is_over(at: str, now: datetime) -> bool:
@@ -141,7 +133,7 @@ def _runs(each: _Delivered, confirmed: Mapping[Partition, int]) -> dict[str, tup
     return runs
 
 
-def _close(each: _Delivered, runs: Mapping[str, tuple[int, int]], now: datetime, append: Callable[..., None]) -> None:
+def _close(each: _Delivered, runs: Mapping[str, tuple[int, int]], now: datetime, append: Append) -> None:
     at = now.isoformat()
     to = {**each.to, **{number: end for number, (_, end) in runs.items()}}
     publish(append, DELIVERED, each.topic, {**each.to_json(), "to": to, "at": at})

@@ -8,16 +8,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
 
-from ops.audit.audited_log import AuditedLog
+from ops.audit.audited_log import Act, AuditedLog
 from ops.command.terminal import SHANGHAI
+from ops.host.look_on import look_on
 from ops.trust.audit import audit
 from schemas.agreement.directory import Directory, GrantEntry
 from schemas.agreement.grant_life import next_approval, possible
-from schemas.errors import MeshError
 from schemas.incident import Incident, Incidents, key_of
 
 LOOK_SECONDS = 2.0
@@ -71,11 +69,9 @@ class OverdueLog:
 
     def __call__(self, grant_id: str, told: Mapping[str, str]) -> None:
         """Keep the line."""
-        records: list[Any] = []
-        audit(
-            lambda topic, key, value: records.append((topic, key, value, -1, None)), "grant overdue", grant_id, **told
-        )
-        self._log.write(records, WITHIN_SECONDS)
+        act = Act()
+        audit(act.append, "grant overdue", grant_id, **told)
+        self._log.write(act, WITHIN_SECONDS)
 
 
 def _words(entry: GrantEntry) -> tuple[str, str]:
@@ -103,12 +99,4 @@ def _line(entry: GrantEntry) -> Mapping[str, str]:
 
 def watching(overdue: Overdue, stop: threading.Event) -> threading.Thread:
     """Look again and again in a thread of its own, which ends with `stop`."""
-
-    def watch() -> None:
-        while not stop.wait(LOOK_SECONDS):
-            with suppress(MeshError):  # a broker that is away: what is late stays so
-                overdue.look(datetime.now(UTC))
-
-    thread = threading.Thread(target=watch, name="overdue", daemon=True)
-    thread.start()
-    return thread
+    return look_on(lambda: overdue.look(datetime.now(UTC)), stop, name="overdue", every_seconds=LOOK_SECONDS)

@@ -6,8 +6,8 @@ import logging
 import threading
 from collections.abc import Callable, Collection
 
+from ops.host.look_on import look_on
 from ops.ledger.balance import Balance, Line
-from schemas.errors import Transient
 from schemas.incident import Incidents
 
 LOOK_SECONDS = 2.0
@@ -35,14 +35,6 @@ class LedgerWatch:
                 _logger.error("ledger: %s is red: %s", name, reason)
                 self._incidents.begin("ledger", name, state="notice", reason=reason, fix=fix_of(line))
 
-    def run(self, stop: threading.Event) -> None:
-        """Look every LOOK_SECONDS until `stop`."""
-        while not stop.wait(LOOK_SECONDS):
-            try:
-                self.look()
-            except Transient as error:
-                _logger.warning("ledger: compared later: %s", error)
-
 
 def fix_of(line: Line) -> str:
     """What a person does about a red line."""
@@ -56,6 +48,4 @@ def fix_of(line: Line) -> str:
 
 def watching(watch: LedgerWatch, stop: threading.Event) -> threading.Thread:
     """Watch in a thread of its own, which ends with `stop`."""
-    thread = threading.Thread(target=watch.run, args=(stop,), name="ledger-watch", daemon=True)
-    thread.start()
-    return thread
+    return look_on(watch.look, stop, name="ledger-watch", every_seconds=LOOK_SECONDS)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from ops.disclosure.asked import key_of
+from ops.host.look_on import look_on
 from ops.objections.raising import read, value_hash, write
 from ops.settings import Connections, Settings
 from ops.show.tail import readable
@@ -21,7 +22,7 @@ from schemas.agreement.directory import Directory
 from schemas.agreement.objection import Objection, ObjectionState
 from schemas.change import Change, Partition, Record
 from schemas.contract import Contract
-from schemas.errors import MeshError, Rejected
+from schemas.errors import Rejected
 from schemas.log.control.follower import read_directory
 from schemas.log.offsets import bounds
 from schemas.log.range import read_ranges
@@ -58,19 +59,7 @@ class Corrections:
 
     def run(self, stop: threading.Event) -> None:
         """Look every few seconds until `stop`, in a thread of its own."""
-
-        def keep() -> None:
-            told = ""
-            while not stop.wait(LOOK_SECONDS):
-                try:
-                    self.look()
-                    told = ""
-                except MeshError as error:
-                    if error.problem != told:
-                        told = error.problem
-                        _logger.warning("corrections are looked for again: %s", error)
-
-        threading.Thread(target=keep, name="corrections", daemon=True).start()
+        look_on(self.look, stop, name="corrections", every_seconds=LOOK_SECONDS)
 
     def _correction(self, objection: Objection, directory: Directory, codec: Codec) -> str | None:
         """The position of the change that corrected it; None while none has come."""

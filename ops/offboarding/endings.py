@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
-from ops.audit.audited_log import AuditedLog
+from ops.audit.audited_log import Act, AuditedLog
 from ops.trust.audit import audit
 from schemas.agreement.ending import Ending
 from schemas.feed import ENDINGS
+from schemas.log.control.records import publish
 
 WITHIN_SECONDS = 30.0
 
@@ -24,9 +23,10 @@ class EndingLog:
     def __call__(self, ending: Ending, removed: int | None) -> None:
         """The subscriber's side confirms the end; `removed` counts rows, where it can."""
         done = replace(ending, acknowledged_at=datetime.now(UTC), removed=removed)
-        records: list[Any] = [(ENDINGS, ending.topic.encode(), json.dumps(done.to_json()).encode(), -1, None)]
+        act = Act()
+        publish(act.append, ENDINGS, ending.topic, done.to_json())
         audit(
-            lambda topic, key, value: records.append((topic, key, value, -1, None)),
+            act.append,
             "grant ended",
             ending.grant_id,
             reason=ending.reason,
@@ -35,4 +35,4 @@ class EndingLog:
             at_end=str(ending.at_end),
             removed=removed,
         )
-        self._log.write(records, WITHIN_SECONDS)
+        self._log.write(act, WITHIN_SECONDS)

@@ -5,15 +5,14 @@ Nothing here needs the command: whatever it was interrupted at, and whoever runs
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
-from ops.audit.audited_log import AuditedLog
+from ops.audit.audited_log import Act, AuditedLog
+from ops.host.look_on import look_on
 from ops.own_topic.logins import file_name
 from ops.settings import Connections, Settings
 from ops.trust.audit import audit
@@ -23,6 +22,7 @@ from schemas.agreement.offboarding import Offboarding
 from schemas.errors import MeshError
 from schemas.feed import LOGINS, OFFBOARDED, SUBSCRIBERS
 from schemas.log.control.follower import read_directory
+from schemas.log.control.records import publish
 from schemas.log.kafka import Kafka
 from schemas.log.rights.login import remove_groups, remove_login
 
@@ -45,7 +45,7 @@ class Finished:
         if not slot.command.startswith("feed "):
             code, _, source = slot.name.partition(".")
             Connections(self._settings.directory).sources.remove(code, source)
-        self._write(slot, "slot given back", [])
+        self._write(slot, "slot given back", Act())
 
     def subscriber(self, offboarding: Offboarding) -> None:
         """Every grant of a subscriber has ended: its logins, groups, keys and the addresses of its sinks go. Raises MeshError."""
@@ -59,14 +59,17 @@ class Finished:
         connections.sinks.forget(code)
         for name in (*MINTED, *(file_name(login.sink) for login in logins)):
             connections.remove(code, name)
-        gone = [(LOGINS, login.user.encode(), None, -1, None) for login in logins]
-        self._write(offboarding, "subscriber left", [(SUBSCRIBERS, code.encode(), None, -1, None), *gone])
+        act = Act()
+        act.append(SUBSCRIBERS, code.encode(), None)
+        for login in logins:
+            act.append(LOGINS, login.user.encode(), None)
+        self._write(offboarding, "subscriber left", act)
 
-    def _write(self, offboarding: Offboarding, what: str, records: list[Any]) -> None:
+    def _write(self, offboarding: Offboarding, what: str, act: Act) -> None:
         done = replace(offboarding, done_at=datetime.now(UTC))
-        audit(lambda topic, key, value: records.append((topic, key, value, -1, None)), what, offboarding.name)
-        records.append((OFFBOARDED, done.key.encode(), json.dumps(done.to_json()).encode(), -1, None))
-        self._log.write(records, WITHIN_SECONDS, lambda: self._is_due(offboarding))
+        audit(act.append, what, offboarding.name)
+        publish(act.append, OFFBOARDED, done.key, done.to_json())
+        self._log.write(act, WITHIN_SECONDS, lambda: self._is_due(offboarding))
 
     def _is_due(self, offboarding: Offboarding) -> bool:
         """Read anew: another process, or this one a moment ago, may have done it already."""
@@ -121,9 +124,4 @@ class Leaving:
 
     def run(self, stop: threading.Event) -> None:
         """Look every second until `stop`, in a thread of its own."""
-
-        def keep() -> None:
-            while not stop.wait(LOOK_SECONDS):
-                self.look()
-
-        threading.Thread(target=keep, name="leaving", daemon=True).start()
+        look_on(self.look, stop, name="leaving", every_seconds=LOOK_SECONDS)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ops.host.look_on import look_on
 from ops.metrics.exporter import EXPORTER, Exporter
 from schemas.agreement.directory import Directory
 from schemas.incident import Incidents, Kind
@@ -76,14 +77,7 @@ class Tidy:
                 self._incidents.end(kind, name)
         self._former = present
 
-    def run(self, stop: threading.Event) -> None:
-        """Look every second until `stop`."""
-        while not stop.wait(LOOK_SECONDS):
-            self.look()
-
 
 def tidying(tidy: Tidy, stop: threading.Event) -> threading.Thread:
     """Tidy in a thread of its own, which ends with `stop`."""
-    thread = threading.Thread(target=tidy.run, args=(stop,), name="tidy", daemon=True)
-    thread.start()
-    return thread
+    return look_on(tidy.look, stop, name="tidy", every_seconds=LOOK_SECONDS)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from ops.host.look_on import look_on
 from ops.kinds.sinks import SINKS
 from ops.own_topic.readers import sink_of
 from ops.watch.lag import delivery_group
@@ -99,9 +100,4 @@ class EndsTold:
 
     def run(self, stop: threading.Event) -> None:
         """Look every second until `stop`, in a thread of its own."""
-
-        def keep() -> None:
-            while not stop.wait(LOOK_SECONDS):
-                self.look(datetime.now(UTC))
-
-        threading.Thread(target=keep, name="ends", daemon=True).start()
+        look_on(lambda: self.look(datetime.now(UTC)), stop, name="ends", every_seconds=LOOK_SECONDS)

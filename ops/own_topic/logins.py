@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ops.audit.audited_log import AuditedLog
+from ops.audit.audited_log import Act, AuditedLog
+from ops.host.look_on import look_on
 from ops.settings import Connections, Settings
 from ops.trust.audit import audit
 from ops.watch.lag import delivery_group
@@ -116,23 +117,16 @@ class Lapsed:
 
     def _remove(self, login: Login, now: datetime) -> None:
         remove_login(self._kafka, login.user)
-        records: list[Any] = []
-        forget_login(
-            lambda topic, key, value: records.append((topic, key, value, -1, None)), login, "its time was over"
-        )
+        act = Act()
+        forget_login(act.append, login, "its time was over")
 
         def is_there() -> bool:
             known = read_directory(self._kafka).logins.get(login.user)
             return known is not None and known.is_over(now)
 
-        if self._log.write(records, WITHIN_SECONDS, is_there):
+        if self._log.write(act, WITHIN_SECONDS, is_there):
             _logger.info("login %s was removed: its time was over", login.user)
 
     def run(self, stop: threading.Event) -> None:
         """Look every second until `stop`, in a thread of its own."""
-
-        def keep() -> None:
-            while not stop.wait(LOOK_SECONDS):
-                self.look(datetime.now(UTC))
-
-        threading.Thread(target=keep, name="logins", daemon=True).start()
+        look_on(lambda: self.look(datetime.now(UTC)), stop, name="logins", every_seconds=LOOK_SECONDS)

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 
 from ops.audit.audited_log import AuditedLog
 from ops.audit.refused import note
+from ops.host.look_on import look_on
 from ops.redelivery.letter import WAITING, Choice, Letter, boxes
 from ops.redelivery.newest import Moments
 from ops.redelivery.retry import RETRIES_MAX, retry, retry_one
@@ -30,7 +31,7 @@ from schemas.agreement.directory import Directory
 from schemas.backoff import Backoff
 from schemas.change import Partition
 from schemas.dead_letter import OURS
-from schemas.errors import MeshError, Misconfigured
+from schemas.errors import Misconfigured
 from schemas.log.offsets import bounds
 from schemas.log.writer import Log
 from schemas.registry.client import RegistryClient
@@ -113,14 +114,7 @@ class LetterRules:
 
     def run(self, stop: threading.Event) -> None:
         """Look until `stop`, in a thread."""
-        threading.Thread(target=self._run, args=(stop,), name="letter rules", daemon=True).start()
-
-    def _run(self, stop: threading.Event) -> None:
-        while not stop.wait(LOOK_EVERY_SECONDS):
-            try:
-                self.look()
-            except MeshError as error:
-                _logger.warning("rules of dead letters: looked at later: %s", error)
+        look_on(self.look, stop, name="letter rules", every_seconds=LOOK_EVERY_SECONDS)
 
     def look(self) -> None:
         """Look once at the letters of every grant whose sink has a rule. Raises MeshError."""

@@ -12,17 +12,13 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaException, Message, Producer
 from confluent_kafka.admin import (
-    AclBindingFilter,
-    AclOperation,
-    AclPermissionType,
     AdminClient,
     NewTopic,
-    ResourcePatternType,
-    ResourceType,
 )
 
 from schemas.feed import AUDIT
 from schemas.log.control.follower import read_directory
+from schemas.log.rights.login import every_right
 from tests.stage.running_mesh import Ran, RunningMesh, contract, database, run
 from tests.stage.until import until
 
@@ -300,14 +296,4 @@ def end_told(consumer: Consumer) -> Message | None:
 
 
 def rights_of(admin: AdminClient, user: str) -> list[Any]:
-    anything: Any = None
-    every = AclBindingFilter(
-        ResourceType.ANY,
-        anything,
-        ResourcePatternType.ANY,
-        f"User:{user}",
-        anything,
-        AclOperation.ANY,
-        AclPermissionType.ANY,
-    )
-    return admin.describe_acls(every).result()
+    return admin.describe_acls(every_right(user)).result()

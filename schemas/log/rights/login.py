@@ -28,11 +28,10 @@ from schemas.log.kafka import Kafka
 _IS_GONE = frozenset({KafkaError.RESOURCE_NOT_FOUND, KafkaError.SECURITY_DISABLED})
 
 
-def remove_login(kafka: Kafka, user: str) -> None:
-    """Remove the user and its rights. Changes nothing twice. Raises Transient."""
-    admin = admin_client(kafka)
+def every_right(user: str) -> AclBindingFilter:
+    """All rights of a user, whatever they are on."""
     anything: Any = None
-    every = AclBindingFilter(
+    return AclBindingFilter(
         ResourceType.ANY,
         anything,
         ResourcePatternType.ANY,
@@ -41,6 +40,11 @@ def remove_login(kafka: Kafka, user: str) -> None:
         AclOperation.ANY,
         AclPermissionType.ANY,
     )
+
+
+def remove_login(kafka: Kafka, user: str) -> None:
+    """Remove the user and its rights. Changes nothing twice. Raises Transient."""
+    admin, every = admin_client(kafka), every_right(user)
     # Rights first: they are looked at with each request, a password only when somebody connects.
     _done(user, admin.delete_acls([every], request_timeout=WITHIN_SECONDS).values())
     deletion = UserScramCredentialDeletion(user, ScramMechanism.SCRAM_SHA_512)
