@@ -145,7 +145,7 @@ def disclosed(settings: Settings, asked: Asked, purpose: str, say: Say) -> Discl
     directory = read_directory(settings.kafka)
     with closing(RegistryClient(settings.registry)) as registry:
         bounds_of = _bounds(settings, directory)
-        search = Search(settings.kafka, directory, bounds_of, registry.schema, _hash_keys(settings, directory))
+        search = Search(settings.kafka, directory, bounds_of, registry.schema, hash_keys(settings, directory))
         say(f"reading {len({topic for topic, _ in bounds_of})} feeds and topics of subscribers")
         keys = search.keys(asked)
         found = list(search.sent(asked, keys))
@@ -163,13 +163,21 @@ def _bounds(settings: Settings, directory: Directory) -> dict[Partition, tuple[i
     return {place: (extent.first, extent.end) for place, extent in found.items()}
 
 
-def _hash_keys(settings: Settings, directory: Directory) -> Callable[[str], bytes | None]:
+def hash_keys(settings: Settings, directory: Directory) -> Callable[[str], bytes | None]:
+    """What a subscriber that leaves got is found as long as its key is here, which is destroyed once it has left."""
     keys = HashKeys(Connections(settings.directory), lambda: directory)
 
     def key_of(subscriber: str) -> bytes | None:
         entry = directory.subscribers.get(subscriber)
-        has_left = directory.left("subscriber", subscriber) is not None  # and its key is destroyed
-        return keys(subscriber) if entry and entry.hash_key_id and not has_left else None
+        if not entry or not entry.hash_key_id:
+            return None
+        try:
+            return keys(subscriber)
+        except Misconfigured:
+            # Read anew: it may leave while this is asked.
+            if read_directory(settings.kafka).left("subscriber", subscriber) is None:
+                raise
+            return None
 
     return key_of
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ops.disclosure.disclosed import hash_keys
+from ops.settings import load
 from schemas.feed import AUDIT
+from schemas.log.control.follower import read_directory
 from schemas.log.control.records import read_all
 from tests.stage.running_mesh import Ran, RunningMesh, contract, database, rows, run
 from tests.stage.until import until
@@ -101,6 +104,14 @@ def test_a_person_learns_who_received_what_by_which_grant_and_for_what(mesh: Run
     )
     assert ended[person]["standing"].startswith("REVOKED, removed there: 2 rows")
     assert ended[person]["columns"] == ["citizen_id", "name"], "it was received, though it is over"
+
+    # A subscriber that leaves while somebody asks, and its key with it, keeps no answer about others back.
+    former = read_directory(mesh.kafka)
+    assert hash_keys(load(mesh.directory), former)(bank)
+    mesh.leave()
+    key = mesh.directory / "connections" / f"{bank}.hash-key"
+    until(lambda: not key.exists(), 60, "the bank has left")
+    assert hash_keys(load(mesh.directory), former)(bank) is None
 
 
 def test_the_question_is_in_the_audit_under_a_hash_and_needs_a_purpose(mesh: RunningMesh) -> None:

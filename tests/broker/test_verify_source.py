@@ -63,14 +63,17 @@ def register(agency: str) -> Contract:
     return Contract.parse({"type": "record", "name": "Row", "gov": gov, "fields": fields}, f"{agency}.register")
 
 
-def compared(rig: Rig, entry: FeedEntry, within_seconds: float = 60) -> ComparedSource:
+def compared(rig: Rig, entry: FeedEntry, within_seconds: float = 60, address: str = "") -> ComparedSource:
+    """Compare at a fence; by `address` where it is not the one that is captured from."""
     deadline = time.monotonic() + within_seconds
 
     def record() -> Any:
         return rig.progress.load(rig.source)
 
     (source,) = rig.directory.agencies[rig.agency].sources
-    fence = FenceSetting(entry=entry, source=source, address=rig.dsn, record=record, salt=SALT, deadline=deadline)
+    fence = FenceSetting(
+        entry=entry, source=source, address=address or rig.dsn, record=record, salt=SALT, deadline=deadline
+    )
     assert POSTGRES.fencing is not None
     with closing(POSTGRES.fencing(fence)) as table:
         setting = CheckSetting(
@@ -261,11 +264,7 @@ def test_rows_that_are_dead_letters_are_told_and_are_no_difference(rig: Rig, db:
         # With the rights of capture and no more: to replicate, and to read the table.
         role = f"r_{rig.agency}"
         db.execute(f"CREATE ROLE {role} LOGIN REPLICATION PASSWORD 'secret'; GRANT SELECT ON t TO {role}".encode())
-        whole, rig.dsn = rig.dsn, make_conninfo(rig.dsn, user=role, password="secret")
-        try:
-            found = compared(rig, entry)
-        finally:
-            rig.dsn = whole
+        found = compared(rig, entry, address=make_conninfo(rig.dsn, user=role, password="secret"))
         assert (found.is_exact, counts(found)) == (True, {"dead_letters": 3})
 
 
