@@ -38,6 +38,7 @@ from ops.proof.feed_rows import feed_rows
 from ops.proof.verify import Verified, compare_until_exact
 from ops.run.flow_worker import BY_DATES, CLOCK, TASKS
 from ops.watch.flow_backlog import open_items, until_folded
+from ops.watch.kafka_away import KafkaAway, answered
 from ops.watch.lag import LagReader
 from schemas.agreement.directory import Directory
 from schemas.errors import MeshError, Transient
@@ -146,6 +147,7 @@ class Play:
         """Show the snapshots until every table is done and delivered on."""
         started = time.monotonic()
         rest = Rest(QUIET_SECONDS, SNAPSHOT_MOVES_WITHIN_SECONDS)
+        away = KafkaAway(self._stage.settings.kafka, self._screen.say)
         with self._screen.progress() as progress:
             task = progress.add_task("snapshot", total=None)
             while True:
@@ -157,6 +159,8 @@ class Play:
                 rest.has_moved(progressed)
                 if rest.is_reached(is_through=bool(expected) and done >= expected and progressed.is_drained):
                     break
+                if rest.is_stuck and away.waited():
+                    rest.hold()
                 if rest.is_stuck:
                     raise Transient(
                         f"the snapshot is not delivered, and nothing moved for {SNAPSHOT_MOVES_WITHIN_SECONDS:g} s",
@@ -175,7 +179,7 @@ class Play:
             def show(folded: float, left: int) -> None:
                 progress.update(task, completed=folded, total=folded + left)
 
-            if not until_folded(self._stage.settings.kafka, self.counts.folded, show):
+            if not until_folded(self._stage.settings.kafka, self.counts.folded, self._screen.say, show):
                 raise Transient(
                     "the flows do not fold what was copied: nothing moves any more",
                     fix=f"see {self._stage.settings.directory / 'log' / 'flows.log'}",
@@ -229,15 +233,20 @@ class Play:
         """Wait until what is under way has arrived, and compare the databases."""
         started = time.monotonic()
         self._screen.say("comparing what each subscriber holds with its sources")
+        kafka, say = self._stage.settings.kafka, self._screen.say
+        verified = answered(kafka, self._compare, say)
+        self.lap("compare", started)
+        return answered(kafka, lambda: self._outcome(verified), say)
+
+    def _compare(self) -> Verified:
         verified = compare_until_exact(
             self._stage.settings,
             within_seconds=DRAIN_WITHIN_SECONDS,
             receiver_log=self._stage.receiver_log,
             say=self._screen.say,
         )
-        until_folded(self._stage.settings.kafka, self.counts.folded)
-        self.lap("compare", started)
-        return self._outcome(verified)
+        until_folded(self._stage.settings.kafka, self.counts.folded, self._screen.say)
+        return verified
 
     def _outcome(self, verified: Verified) -> Outcome:
         counts, directory = self.counts, read_directory(self._stage.settings.kafka)

@@ -27,6 +27,10 @@ class Rest:
         self._through_since = (self._through_since or time.monotonic()) if is_through else None
         return self._through_since is not None and time.monotonic() - self._through_since >= self._rest_seconds
 
+    def hold(self) -> None:
+        """It cannot move now, and that is not its doing: from here on it has its time anew."""
+        self._moved = time.monotonic()
+
     @property
     def is_stuck(self) -> bool:
         """Whether it has not moved for too long."""

@@ -186,7 +186,7 @@ def _until_exact(
     while True:
         if backlog is not None and derived:
             backlog.look()
-            if backlog.has_moved:
+            if backlog.has_moved or backlog.records is None:
                 deadline = min(time.monotonic() + within_seconds, started + FLOWS_WITHIN_SECONDS)
         is_last = time.monotonic() >= deadline
         is_ready = is_last or backlog is None or backlog.records == 0

@@ -9,6 +9,7 @@ from contextlib import closing
 from ops.demo.rest import Rest
 from ops.metrics.lag_watch import flow_topics
 from ops.settings import Settings
+from ops.watch.kafka_away import KafkaAway
 from ops.watch.lag import FLOWS_GROUP, LagReader
 from schemas.agreement.directory import Directory
 from schemas.errors import Transient
@@ -60,18 +61,27 @@ class Backlog:
 
 
 def until_folded(
-    kafka: Kafka, folded: Callable[[], float], show: Callable[[float, int], None] = lambda _folded, _left: None
+    kafka: Kafka,
+    folded: Callable[[], float],
+    say: Callable[[str], None],
+    show: Callable[[float, int], None] = lambda _folded, _left: None,
+    *,
+    moves_within_seconds: float = MOVES_WITHIN_SECONDS,
 ) -> bool:
     """Wait until the flows have nothing left to fold: their figures are then of all that happened. False: they stand still.
 
-    `folded` counts messages folded so far; `show` is told these, and how many records are left as far as is known.
+    `folded` counts messages folded so far; `show` is told these, and how many records are left as far as is known. While Kafka is
+    away they cannot move, which `say` is told.
     """
-    rest = Rest(REST_SECONDS, MOVES_WITHIN_SECONDS)
+    rest, away = Rest(REST_SECONDS, moves_within_seconds), KafkaAway(kafka, say)
     with closing(LagReader(kafka)) as lags:
         backlog = Backlog(lags, read_directory(kafka))
         while not rest.is_stuck:
             count = folded()
             backlog.look()
+            if backlog.records is None and away.waited():
+                rest.hold()
+                continue
             show(count, backlog.records or 0)
             has_moved = rest.has_moved(count)
             if rest.is_reached(is_through=not has_moved and backlog.records == 0):

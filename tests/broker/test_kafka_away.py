@@ -13,8 +13,10 @@ import pytest
 from ops.embedded.kafka import EmbeddedKafka
 from ops.embedded.program import Program, launch
 from ops.host.up import mesh_command
+from ops.watch.flow_backlog import until_folded
 from ops.watch.lag import LagReader
 from schemas.errors import Transient
+from schemas.log.topics import ensure_control_topics
 from schemas.log.writer import Log
 from tests.stage import feeds
 from tests.stage.until import until
@@ -96,3 +98,31 @@ def test_lag_is_read_again_once_a_broker_that_died_is_back(broker: EmbeddedKafka
         broker.stop()
         broker.start()
         until(lambda: behind() == 2, WITHIN_SECONDS, "the lag is read again")
+
+
+def test_whoever_waits_for_the_flows_waits_on_while_kafka_stands_still(broker: EmbeddedKafka) -> None:
+    """The demo ended here: it blamed the flows for standing still, while nothing could move."""
+    said: list[str] = []
+    seen: list[bool] = []
+    broker_pid = broker.pid
+    assert broker_pid
+
+    def show(_folded: float, _left: int) -> None:
+        if not seen:
+            os.kill(broker_pid, signal.SIGSTOP)
+        seen.append(True)
+
+    def say(line: str) -> None:
+        said.append(line)
+        if "is waited for" in line:
+            os.kill(broker_pid, signal.SIGCONT)
+
+    ensure_control_topics(broker.entered_by())
+    try:
+        # Its time to move is over long before Kafka is found to be away.
+        assert until_folded(broker.entered_by(), lambda: 0.0, say, show, moves_within_seconds=8.0)
+    finally:
+        os.kill(broker_pid, signal.SIGCONT)
+    assert [line.split(" ", 1)[0] for line in said] == ["Kafka", "Kafka"]
+    assert "is waited for" in said[0]
+    assert "answers again" in said[1]
