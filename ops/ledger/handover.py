@@ -127,6 +127,8 @@ class Handover:
         assert writer is not None, "asked for by the caller"
         assert reader is not None, "asked for by the caller"
         end = reader.sums.end
+        if not end.records:  # it begins where another one had come to, and has read nothing yet
+            return []
         has_spoken = writer.is_open and writer.heard_at_ms >= reader.at_ms + HEARD_AFTER_MS
         start = self._written_to
         if not has_spoken or end.offset <= start:
@@ -174,7 +176,7 @@ class Handover:
         wrote, got = self._written_to, max(self.reader.sums.end.offset, self.accepted)
         if got < wrote:
             return "behind"
-        return "balanced" if got == wrote else "unsettled"
+        return "balanced" if got == wrote or not self.reader.sums.end.records else "unsettled"
 
 
 def _between(points: Mapping[int, Point], start: int, end: int) -> tuple[int, int]:

@@ -20,6 +20,10 @@ class RelayBooks:
         """These batches were handled: what comes of them is durable."""
         self.feeds.read(batches)
 
+    def goes_on(self, place: Partition, offset: int) -> None:
+        """All below this offset was handled, by this worker or another."""
+        self.feeds.goes_on(place, offset)
+
     def rejected(self, place: Partition, count: int) -> None:
         """So many changes were dead-lettered, for all grants."""
         if count:

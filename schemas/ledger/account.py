@@ -55,6 +55,7 @@ class Account:
         self._is_unsure = False
         self._is_from_start = False
         self._looks = 0
+        self._goes_on_at: int | None = None
 
     # -- what is added -------------------------------------------------------------------------------------------------
 
@@ -106,6 +107,12 @@ class Account:
         """Everything below the offset is at the subscriber, or among the dead letters."""
         with self._lock:
             self.counts["settled"] = next_offset
+
+    def goes_on(self, offset: int) -> None:
+        """Reading goes on here: what lies below was read and confirmed, also by one that was killed before it could say so."""
+        with self._lock:
+            self._goes_on_at = self.counts["settled"] = offset
+            self.is_expected = True
 
     def failed(self) -> None:
         """A record may lie there or not: what comes next is taken for ours from the end on."""
@@ -161,12 +168,13 @@ class Account:
         where that was the last word of who left in order: nothing behind it was its own.
         """
         with self._lock:
-            first = self._held[0][0][0] if self._held else high
+            first = self._first(high)
             known = self._known or former
             if not self._is_sole:
                 self._known = known or PrefixSum(first)
                 return None
-            if known is None and not self._held and high > low and self._looks < LOOKS:
+            is_waiting = not self._held and self._goes_on_at is None and high > low and self._looks < LOOKS
+            if known is None and is_waiting:
                 self._looks += 1  # what lies there may be ours, and its report on its way
                 return None
             if known is None or not low <= known.end.offset <= high:  # removed before it was read, or a topic made anew
@@ -176,6 +184,12 @@ class Account:
                 self._go_on_from(counts or {})
             start = known.end.offset
             return (start, first) if start < first and (adopts or known is not former) else None
+
+    def _first(self, high: int) -> int:
+        """From which offset on it is ours, as far as is known now."""
+        if self._held:
+            return self._held[0][0][0]
+        return high if self._goes_on_at is None else self._goes_on_at
 
     def _go_on_from(self, counts: Mapping[str, int]) -> None:
         if self._has_former_counts:

@@ -104,6 +104,11 @@ class LedgerBook:
         for batch in batches:
             self[batch.topic, batch.partition].read(batch)
 
+    def goes_on(self, place: Partition, offset: int) -> None:
+        """We read it from here on, and all below was read before, by whomever; nothing new where we read it already."""
+        if place not in self._accounts:
+            self[place].goes_on(offset)
+
     def settled(self, place: Partition, next_offset: int) -> None:
         """Everything below the offset is at the subscriber, or among the dead letters."""
         self[place].settled(next_offset)

@@ -39,6 +39,10 @@ class ReaderLedger(Protocol):
         """These were read; what comes again is passed over."""
         ...
 
+    def goes_on(self, place: Partition, offset: int) -> None:
+        """It is read from here on, and all below was read before, by this member or another."""
+        ...
+
     def settled(self, place: Partition, next_offset: int) -> None:
         """Everything below the offset is at the subscriber, or among the dead letters."""
         ...
@@ -60,6 +64,9 @@ class NoReaderLedger:
     """For a reader that nobody accounts for."""
 
     def read(self, batches: Iterable[Batch]) -> None:
+        """Nothing."""
+
+    def goes_on(self, place: Partition, offset: int) -> None:
         """Nothing."""
 
     def settled(self, place: Partition, next_offset: int) -> None:
@@ -251,6 +258,8 @@ class Reader:
                 if start.is_behind:
                     self.went_back[start.place[0]] = (max(start.offset, 0), start.committed)
                 self._reached.begin(start.place, start.offset, start.told)
+                if start.offset >= 0:
+                    self._ledger.goes_on(start.place, start.offset)
                 assigned.append(start.assigned())
         except KafkaException as error:
             raise Transient(f"{self._group}: cannot find the start: {error.args[0].str()}") from error

@@ -59,6 +59,10 @@ class RelayLedger(Protocol):
         """These batches were handled: what comes of them is durable."""
         ...
 
+    def goes_on(self, place: Partition, offset: int) -> None:
+        """All below this offset was handled, by this relay or another; told again and again."""
+        ...
+
     def rejected(self, place: Partition, count: int) -> None:
         """So many changes were dead-lettered, for all grants."""
         ...
@@ -76,6 +80,9 @@ class NoRelayLedger:
     """For a relay that runs by itself."""
 
     def read(self, batches: Sequence[Batch]) -> None:
+        """Nothing."""
+
+    def goes_on(self, place: Partition, offset: int) -> None:
         """Nothing."""
 
     def rejected(self, place: Partition, count: int) -> None:
@@ -200,6 +207,7 @@ class Relay:
                 standing = self._liveness.standing(topic, partition, offset)
                 servings = self._liveness.servings(feed, partition, standing, self._now())
                 self._ledger.writes((serving.entry.topic, partition) for serving in servings)
+                self._ledger.goes_on((topic, partition), offset)
 
     def _take_up(self) -> Directory:
         directory = self._directory()

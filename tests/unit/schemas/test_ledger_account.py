@@ -169,3 +169,35 @@ def test_what_is_counted_beside_the_sums_goes_on_where_the_former_process_left_i
     account.open()
     account.read(batch(20, 30))
     assert said(account)["counts"] == {"from": 0, "to": 30, "tombstones": 6, "rejected": 3, "settled": 10}
+
+
+def test_a_reader_that_goes_on_accounts_for_what_a_killed_one_confirmed_though_nothing_more_comes() -> None:
+    account = Account(PLACE)
+    account.goes_on(10)
+    assert account.waits
+    assert opened(account, sums_of(range(8)), 12) == (8, 10), "and no record that nobody confirmed"
+    assert (said(account)["end"], said(account)["counts"]["settled"]) == (list(sums_of(range(10)).end), 10)
+    account.read(Batch(topic="a.t", partition=0, records=records(range(10, 12))))
+    assert said(account)["end"] == list(sums_of(range(12)).end)
+
+
+def test_a_reader_that_goes_on_behind_one_that_said_nothing_begins_there() -> None:
+    account = Account(PLACE)
+    account.goes_on(6)
+    assert opened(account, None, 6) is None
+    assert said(account)["end"] == [6, 0, 0]
+
+
+def test_a_reader_that_goes_back_behind_a_killed_one_adopts_nothing() -> None:
+    account = Account(PLACE)
+    account.goes_on(5)
+    assert opened(account, sums_of(range(8)), 12) is None
+    assert said(account)["end"] == list(sums_of(range(8)).end)
+
+
+def test_behind_who_left_in_order_a_reader_that_was_moved_on_adopts_nothing() -> None:
+    account = Account(PLACE)
+    account.goes_on(10)
+    assert account.begin(sums_of(range(8)), 0, 12, adopts=False) is None
+    account.open()
+    assert said(account)["end"] == list(sums_of(range(8)).end)
