@@ -29,6 +29,7 @@ from schemas.log.kafka import Kafka
 
 WINDOW_SECONDS = 3600
 LOOK_SECONDS = 5.0
+OVER_SECONDS = 60.0
 WITHIN_SECONDS = 30.0
 
 _logger = logging.getLogger(__name__)
@@ -79,6 +80,8 @@ class DeliveryWindows:
         self._reader = ControlReader(kafka, DELIVERED)
         self._confirmed = Confirmed(kafka)
         self._lock = threading.Lock()
+        self._closed = set[str]()
+        """Topics whose end is confirmed and in the audit: nothing more is delivered of them."""
 
     def look(self, now: datetime) -> None:
         """Close the windows that are due. Raises MeshError; what was not written is at the next look."""
@@ -93,6 +96,8 @@ class DeliveryWindows:
                 if runs:
                     closed.append(each.topic)
                     _close(each, runs, now, act.append)
+                elif self._is_long_over(each.topic, now):
+                    self._closed.add(each.topic)
 
             def is_as_before() -> bool:
                 present = self._reader.all()
@@ -108,10 +113,18 @@ class DeliveryWindows:
         for entry in directory.grants.values():
             present.add(entry.topic)
             each = _Delivered.of(entry, known.get(entry.topic, {}))
+            if entry.grant.is_active(now):
+                self._closed.discard(entry.topic)
             if not entry.grant.is_active(now) or not each.at or _is_over(each.at, now):
                 due.append(each)
         due += [_Delivered(topic=topic, **record) for topic, record in known.items() if topic not in present]
-        return due
+        return [each for each in due if each.topic not in self._closed]
+
+    def _is_long_over(self, topic: str, now: datetime) -> bool:
+        """Whether its end was confirmed so long ago that the group has heard of the last delivery."""
+        ending = self._directory().endings.get(topic)
+        confirmed_at = ending.acknowledged_at if ending is not None else None
+        return confirmed_at is not None and (now - confirmed_at).total_seconds() > OVER_SECONDS
 
     def run(self, stop: threading.Event) -> None:
         """Look every few seconds until `stop`, in a thread of its own."""
