@@ -45,7 +45,7 @@ from schemas.errors import MeshError, Transient
 from schemas.log.control.follower import read_directory
 from streams.flows import FLOWS
 
-SNAPSHOT_MOVES_WITHIN_SECONDS = 120.0
+SNAPSHOT_MOVES_WITHIN_SECONDS = 300.0
 DRAIN_WITHIN_SECONDS = 180.0
 QUIET_SECONDS = 2.0
 LEDGER_WITHIN_SECONDS = 30.0

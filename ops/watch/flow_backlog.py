@@ -21,7 +21,8 @@ from streams.operators.flow import Flow
 
 LOOK_SECONDS = 0.3
 REST_SECONDS = 4.0
-MOVES_WITHIN_SECONDS = 120.0
+MOVES_WITHIN_SECONDS = 300.0
+"""A worker that no longer moves ends after a minute (streams/worker/app.py), and the one after it gets its chance."""
 
 
 def open_items(settings: Settings, flow: Flow) -> int:

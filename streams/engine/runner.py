@@ -192,6 +192,7 @@ class Runner:
 
     def _intake(self, batch: Batch, directory: Directory, only: frozenset[str] | None = None) -> list[Outgoing]:
         """What a batch means to the flows that read its feed, or to `only` some of them."""
+        self.alive()
         entry = directory.feeds.get(batch.topic)
         if entry is None:
             if directory.left("feed", batch.topic):
