@@ -296,10 +296,7 @@ class Reader:
         if not offsets:
             return
         try:
-            if is_waiting:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
-            else:
-                self._consumer.commit(offsets=offsets, asynchronous=True)
+            self._consumer.commit(offsets=offsets, asynchronous=not is_waiting)
         except KafkaException as error:
             raise Transient(f"{self._group}: commit: {error.args[0].str()}") from error
 
