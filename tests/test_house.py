@@ -144,7 +144,7 @@ NAMESAKES = {
     "ops/city/office/work.py": "a column",
     "ops/cli.py": "the command",
     "ops/demo/demo.py": "a phase of the demo",
-    "ops/dashboards/flows.py": "a label",
+    "ops/dashboards/": "a label, and a name",
     "ops/embedded/": "programs, databases and users of the embedded servers",
     "ops/host/": "the embedded server",
     "ops/metrics/": "a label",

@@ -1,1 +1,1 @@
-"""Grafana dashboards: generated here, committed as JSON, provisioned by file. Regenerate: python -m ops.dashboards.overview."""
+"""Grafana dashboards: generated here, committed as JSON in `json/`, provisioned by file. Regenerate: python -m ops.dashboards."""

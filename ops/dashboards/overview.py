@@ -1,25 +1,17 @@
-"""The overview dashboard (交换总览). `python -m ops.dashboards.overview` rewrites `overview.json` beside this file.
-
-A panel is an entry in ROWS: title, what it shows, unit, and its queries. The lint of OP-05 is a test
-(tests/unit/ops/test_dashboard.py), and so is that the committed JSON is what this file generates.
-"""
+"""The overview (交换总览): what moves, from which department to which, how late, and what is unwell."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-from ops.dashboards import flows
-from ops.dashboards.panel import WHO, Panel, dashboard
-from ops.dashboards.query import ALARM, FEED, FROM_SOURCES, LAG, SUBSCRIBER, UP, latency, rates
+from ops.dashboards.link import CONSOLE_LINKS, FEED_LINKS, FLOW_LINKS, GRANT_LINKS, SOURCE_LINKS, SUBSCRIBER_LINKS
+from ops.dashboards.panel import Dashboard, Panel, Rows
+from ops.dashboards.query import ALARM, FEED, FROM_SOURCES, LAG, SUBSCRIBER, grown, largest, latency, providing, rates
+from ops.dashboards.variable import WHO
 from ops.metrics.metric import DERIVED
 
-OUTPUT = Path(__file__).with_name("overview.json")
+_SLOW = ((None, "green"), (0.25, "yellow"), (1.0, "red"))
+_BURNS = ((None, "green"), (0.01, "yellow"), (0.06, "red"))
 
-
-ROWS: Mapping[str, Sequence[Panel]] = {
+ROWS: Rows = {
     "Now 当前": (
         Panel(
             title="Captured 采集速率",
@@ -47,7 +39,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             kind="stat",
             width=4,
             height=4,
-            thresholds=((None, "green"), (0.25, "yellow"), (1.0, "red")),
+            thresholds=_SLOW,
         ),
         Panel(
             title="Oldest undelivered 最大积压",
@@ -74,13 +66,57 @@ ROWS: Mapping[str, Sequence[Panel]] = {
         ),
         Panel(
             title="Unwell 异常",
-            description="Sources, grants and sinks that are cut off, parked, or have lag and do not move.",
+            description="Sources, feeds, flows, grants and sinks that are cut off, parked, or have lag and do not move.",
             unit="short",
             queries={"unwell": f'sum(mesh_entity_health{{{WHO},status=~"stuck|down"}})'},
             kind="stat",
             width=4,
             height=4,
             thresholds=ALARM,
+            links=CONSOLE_LINKS,
+        ),
+    ),
+    "From department to department 部门间交换": (
+        Panel(
+            title="Changes delivered, provider by subscriber 提供方与订阅方",
+            description="Changes that each subscriber (column) got of each providing agency (row) in the time shown.",
+            unit="short",
+            queries={
+                "{{provider}} {{subscriber}}": "sum by (provider, subscriber) ("
+                + providing(grown("mesh_delivered_total", "feed, subscriber", f",{FEED},{SUBSCRIBER}"))
+                + ")"
+            },
+            kind="table",
+            matrix=("provider", "subscriber"),
+            width=24,
+            height=12,
+        ),
+        Panel(
+            title="Provided by agency 各部门提供",
+            description="Changes per second of each providing agency that subscribers got.",
+            unit="cps",
+            queries={
+                "{{provider}}": "sum by (provider) ("
+                + providing(rates("mesh_delivered_total", "feed", f",{FEED},{SUBSCRIBER}"))
+                + ")"
+            },
+            is_stacked=True,
+        ),
+        Panel(
+            title="Delivered by subscriber 各订阅方交付",
+            description="Changes per second that each subscriber holds durably.",
+            unit="cps",
+            queries={"{{subscriber}}": rates("mesh_delivered_total", "subscriber", f",{FEED},{SUBSCRIBER}")},
+            is_stacked=True,
+            links=SUBSCRIBER_LINKS,
+        ),
+        Panel(
+            title="Delivered bytes by subscriber 交付字节",
+            description="Bytes per second delivered to each subscriber.",
+            unit="Bps",
+            queries={"{{subscriber}}": rates("mesh_delivered_bytes_total", "subscriber", f",{FEED},{SUBSCRIBER}")},
+            is_stacked=True,
+            links=SUBSCRIBER_LINKS,
         ),
     ),
     "Volume 流量": (
@@ -90,6 +126,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             unit="cps",
             queries={"{{feed}}": rates("mesh_events_total", "feed", f",{FEED},{FROM_SOURCES}")},
             is_stacked=True,
+            links=FEED_LINKS,
         ),
         Panel(
             title="Captured bytes by feed 采集字节",
@@ -97,6 +134,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             unit="Bps",
             queries={"{{feed}}": rates("mesh_event_bytes_total", "feed", f",{FEED},{FROM_SOURCES}")},
             is_stacked=True,
+            links=FEED_LINKS,
         ),
         Panel(
             title="Captured by operation 操作类型",
@@ -104,26 +142,6 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             unit="cps",
             queries={"{{op}}": rates("mesh_events_total", "op", f",{FEED},{FROM_SOURCES}")},
             is_stacked=True,
-        ),
-        Panel(
-            title="Delivered by subscriber 各订阅方交付",
-            description="Changes per second that each subscriber holds durably.",
-            unit="cps",
-            queries={"{{subscriber}}": rates("mesh_delivered_total", "subscriber", f",{FEED},{SUBSCRIBER}")},
-            is_stacked=True,
-        ),
-        Panel(
-            title="Delivered bytes by subscriber 交付字节",
-            description="Bytes per second delivered to each subscriber.",
-            unit="Bps",
-            queries={"{{subscriber}}": rates("mesh_delivered_bytes_total", "subscriber", f",{FEED},{SUBSCRIBER}")},
-            is_stacked=True,
-        ),
-        Panel(
-            title="Suppressed by grant 授权过滤",
-            description="Changes per second that a grant's row filter or columns held back from its subscriber.",
-            unit="cps",
-            queries={"{{grant_id}}": rates("mesh_suppressed_total", "grant_id", f",{FEED},{SUBSCRIBER}")},
         ),
     ),
     "Timeliness 时效": (
@@ -139,135 +157,94 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             },
         ),
         Panel(
+            title="Slower than a second 超过一秒的比例",
+            description="Share of captured changes that took longer than a second in the last hour; the objective is 1 in 100.",
+            unit="percentunit",
+            queries={"{{subscriber}}": f"mesh:slow:ratio1h{{{SUBSCRIBER}}}"},
+            thresholds=_BURNS,
+            links=SUBSCRIBER_LINKS,
+        ),
+        Panel(
+            title="Later than promised 超过承诺时效的比例",
+            description="Share of changes that came later than their feed's contract promises, in the last hour, by subscriber.",
+            unit="percentunit",
+            queries={"{{subscriber}}": f"mesh:late:ratio1h{{{SUBSCRIBER}}}"},
+            thresholds=_BURNS,
+            links=SUBSCRIBER_LINKS,
+        ),
+        Panel(
             title="Capture lag by source 采集滞后",
             description="Age of the oldest commit of each source that is not captured yet.",
             unit="s",
-            queries={"{{source}}": f"max by (source) (mesh_capture_lag_seconds{{{WHO}}})"},
+            queries={"{{source}}": largest("mesh_capture_lag_seconds", "source")},
             thresholds=LAG,
+            links=SOURCE_LINKS,
         ),
         Panel(
             title="Streams lag by feed 治理滞后",
             description="Age of the oldest record of each feed that streams have not taken yet.",
             unit="s",
-            queries={"{{feed}}": f"max by (feed) (mesh_stream_lag_seconds{{{WHO},{FEED}}})"},
+            queries={"{{feed}}": largest("mesh_stream_lag_seconds", "feed", f",{FEED}")},
             thresholds=LAG,
+            links=FEED_LINKS,
         ),
         Panel(
-            title="Records behind by feed 治理积压",
-            description="Records of each feed that streams have not taken yet.",
-            unit="short",
-            queries={"{{feed}}": f"max by (feed) (mesh_stream_lag_records{{{WHO},{FEED}}})"},
+            title="Flow lag 业务流滞后",
+            description="Age of the oldest record that each flow has not folded yet.",
+            unit="s",
+            queries={"{{flow}}": largest("mesh_flow_lag_seconds", "flow")},
+            thresholds=LAG,
+            links=FLOW_LINKS,
         ),
         Panel(
             title="Delivery lag by grant 交付滞后",
             description="Age of the oldest change of each grant that its subscriber does not hold yet.",
             unit="s",
-            queries={"{{grant_id}}": f"max by (grant_id) (mesh_delivery_lag_seconds{{{WHO}}})"},
+            queries={"{{grant_id}}": largest("mesh_delivery_lag_seconds", "grant_id")},
             thresholds=LAG,
+            links=GRANT_LINKS,
+            width=24,
         ),
     ),
-    **flows.ROWS,
     "Trouble 异常": (
         Panel(
-            title="Dead letters by reason 死信原因",
-            description="Changes set aside per second: at a hop by contract or rule, or because a subscriber refused them.",
-            unit="cps",
-            queries={
-                "{{hop}}: {{reason}}": rates("mesh_rejected_total", "hop, reason", f",{FEED}"),
-                "{{subscriber}}: {{reason}}": rates("mesh_dead_total", "subscriber, reason", f",{FEED},{SUBSCRIBER}"),
-            },
-        ),
-        Panel(
-            title="Retries and parked sinks 重试与暂停",
-            description="Batches given again per second, sinks that are parked because their subscriber is unwell, and grants that a "
-            "person or quiet hours hold.",
-            unit="short",
-            queries={
-                "retries {{subscriber}}/{{sink}}": rates("mesh_retries_total", "subscriber, sink", f",{SUBSCRIBER}"),
-                "parked {{subscriber}}/{{sink}}": f"max by (subscriber, sink) (mesh_parked{{{WHO},{SUBSCRIBER}}})",
-                "paused {{grant_id}}": f"max by (grant_id) (mesh_paused{{{WHO}}}) > 0",
-            },
-        ),
-        Panel(
             title="Incidents 异常事项",
-            description="What is stopped, parked, waits or is worth knowing; `mesh status` says why and what to do.",
-            unit="short",
-            queries={"{{kind}} {{name}}: {{state}}": f"max by (kind, name, state) (mesh_incidents{{{WHO}}}) > 0"},
-            thresholds=ALARM,
-        ),
-        Panel(
-            title="Unwell now 当前异常",
-            description="What is cut off, parked, or has lag and does not move; empty when all is well.",
+            description="What is stopped, parked, waits or is worth knowing, by kind and state; the console says why and what to do.",
             unit="short",
             queries={
-                "{{kind}} {{entity}}: {{status}}": "max by (kind, entity, status) "
-                f'(mesh_entity_health{{{WHO},status=~"stuck|down"}}) > 0'
+                "{{kind}}: {{state}}": f"count by (kind, state) (max by (kind, name, state) (mesh_incidents{{{WHO}}}))",
+                "all": f"count(max by (kind, name) (mesh_incidents{{{WHO}}})) or vector(0)",
             },
             thresholds=ALARM,
-        ),
-    ),
-    "Sources 数据源": (
-        Panel(
-            title="Capture connected 采集连接",
-            description="Whether the change log of each source is being read.",
-            unit="none",
-            queries={"{{source}}": f"max by (source) (mesh_capture_connected{{{WHO}}})"},
-            kind="stat",
-            mappings=UP,
-            thresholds=((None, "red"), (1.0, "green")),
+            links=CONSOLE_LINKS,
         ),
         Panel(
-            title="Log kept by the source 源端日志保留",
-            description="Bytes of change log that each source keeps on its disk until the mesh has captured them.",
-            unit="bytes",
-            queries={"{{source}}": f"max by (source) (mesh_capture_retained_bytes{{{WHO}}})"},
-        ),
-        Panel(
-            title="Snapshot progress 初始快照进度",
-            description="Part of the expected rows of each feed's initial snapshot that has been read.",
-            unit="percentunit",
+            title="Unwell by kind 各类异常",
+            description="How many sources, feeds, flows, grants and sinks are cut off (down), or have lag and do not move (stuck).",
+            unit="short",
             queries={
-                "{{feed}}": f"max by (feed) (mesh_snapshot_rows{{{WHO},{FEED}}}) / "
-                f"(max by (feed) (mesh_snapshot_rows_expected{{{WHO},{FEED}}}) > 0)"
+                "{{kind}}: {{status}}": "sum by (kind, status) (max by (kind, entity, status) "
+                f'(mesh_entity_health{{{WHO},status=~"stuck|down"}}))'
             },
-            kind="bargauge",
+            thresholds=ALARM,
+            links=CONSOLE_LINKS,
         ),
         Panel(
-            title="Processed by streams 治理处理",
-            description="Changes per second that streams enriched and routed, by feed.",
+            title="Dead letters by feed 各数据死信",
+            description="Changes set aside per second on the way to the grants, and at subscribers, by feed.",
             unit="cps",
-            queries={"{{feed}}": rates("mesh_processed_total", "feed", f",{FEED}")},
-        ),
-        Panel(
-            title="Backfill by grant 存量补发",
-            description="Changes per second of a feed's past that go to grants which joined later.",
-            unit="cps",
-            queries={"{{grant_id}}": rates("mesh_backfilled_total", "grant_id")},
-        ),
-        Panel(
-            title="CPU by process 进程 CPU",
-            description="Processor time of each process of the mesh; 1 is one core.",
-            unit="percentunit",
-            queries={"{{instance}}": rates("process_cpu_seconds_total", "instance")},
+            queries={
+                "{{feed}} on the way": rates("mesh_rejected_total", "feed", f",{FEED}"),
+                "{{feed}} at a subscriber": rates("mesh_dead_total", "feed", f",{FEED},{SUBSCRIBER}"),
+            },
+            links=FEED_LINKS,
         ),
     ),
 }
 
-
-def generate() -> dict[str, Any]:
-    """The dashboard, in Grafana's JSON model."""
-    return dashboard(
-        "pearlmesh-overview",
-        "pearlmesh · exchange overview 交换总览",
-        "What moves through the mesh, how late, to whom, and what is unwell.",
-        ROWS,
-    )
-
-
-def render() -> str:
-    """The text of `overview.json`."""
-    return json.dumps(generate(), ensure_ascii=False, indent=2) + "\n"
-
-
-if __name__ == "__main__":
-    OUTPUT.write_text(render())
+DASHBOARD = Dashboard(
+    name="overview",
+    title="pearlmesh · exchange overview 交换总览",
+    description="What moves through the mesh, from which department to which, how late, and what is unwell.",
+    rows=ROWS,
+)

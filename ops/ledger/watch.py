@@ -16,16 +16,29 @@ _logger = logging.getLogger(__name__)
 
 
 class LedgerWatch:
-    """`balance` reads the ledger and raises Transient; `standing` are the lines that stood as red before this process began."""
+    """Compares at each look.
 
-    def __init__(self, balance: Callable[[], Balance], incidents: Incidents, standing: Collection[str] = ()) -> None:
+    `balance` reads the ledger and raises Transient; `standing` are the lines that stood as red before this process began; `show` is
+    given what each look found.
+    """
+
+    def __init__(
+        self,
+        balance: Callable[[], Balance],
+        incidents: Incidents,
+        standing: Collection[str] = (),
+        show: Callable[[Balance], None] = lambda _: None,
+    ) -> None:
         self._balance = balance
+        self._show = show
         self._incidents = incidents
         self._told: dict[str, str] = dict.fromkeys(standing, "")
 
     def look(self) -> None:
         """Compare once."""
-        red = {line.name: line for line in self._balance().red}
+        balance = self._balance()
+        self._show(balance)
+        red = {line.name: line for line in balance.red}
         for name in self._told.keys() - red.keys():
             self._incidents.end("ledger", name)
             del self._told[name]

@@ -33,6 +33,15 @@ class _Children(dict[tuple[str, ...], Child], Generic[Child]):
         self._family = family
         self._lock = threading.Lock()
 
+    def keep(self, values: Mapping[tuple[str, ...], float]) -> None:
+        """Of gauges: just these are on the page, with these values."""
+        for labels in [labels for labels in list(self) if labels not in values]:
+            self.drop(labels)
+        for labels, value in values.items():
+            child = self[labels]
+            assert isinstance(child, prometheus_client.Gauge)
+            child.set(value)
+
     def drop(self, labels: tuple[str, ...]) -> None:
         """Take a child off the page, if it is there."""
         with self._lock:
@@ -48,8 +57,10 @@ class _Children(dict[tuple[str, ...], Child], Generic[Child]):
 _ENTITY: Mapping[tuple[str, ...], Callable[[tuple[str, ...]], tuple[str, str]]] = {
     ("source",): lambda labels: ("source", labels[0]),
     ("feed",): lambda labels: ("feed", labels[0]),
+    ("feed", "partition"): lambda labels: ("feed", labels[0]),
     ("feed", "row", "column"): lambda labels: ("feed", labels[0]),
     ("grant_id",): lambda labels: ("grant", labels[0]),
+    ("subscriber", "feed", "grant_id"): lambda labels: ("grant", labels[2]),
     ("subscriber", "sink"): lambda labels: ("sink", f"{labels[0]}.{labels[1]}"),
     ("kind", "name", "state"): lambda labels: (labels[0], labels[1]),
 }

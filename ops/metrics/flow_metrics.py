@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ops.metrics.exporter import EXPORTER, Exporter
 from ops.metrics.metric import DERIVED
 
@@ -24,6 +26,11 @@ class FlowMetrics:
         self._task_lag_seconds = exporter.gauge("mesh_flow_task_lag_seconds")
         self._health = exporter.health
 
+    def known(self, flows: Iterable[str]) -> None:
+        """Begin at zero what is known, as in CaptureMetrics: by flow, for what a flow derives and queues it says itself."""
+        for flow in flows:
+            self._messages[flow,].inc(0)
+
     def lag(self, flow: str, records: int, seconds: float) -> None:
         """So many records wait for the flow, the oldest for so long."""
         self._lag_records[flow,].set(records)
@@ -34,6 +41,8 @@ class FlowMetrics:
         """So many messages wait in the task's partition of the inbox."""
         self._task_lag_records[task,].set(records)
         self._task_lag_seconds[task,].set(seconds)
+        for begun in (self._restored, self._expected):  # a task that had nothing to read back has nothing left to read
+            begun[task,]
 
     def taken(self, flow: str, count: int) -> None:
         """So many messages are folded."""

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ops.metrics.directory_metrics import promised_seconds
 from ops.metrics.exporter import EXPORTER, Exporter
 from ops.metrics.metric import CAPTURED, origin_of
 from ops.watch.lag import TopicLag
 from schemas.agreement.directory import Directory
+from schemas.agreement.grant import Status
+
+OPS = "cudrt"
+
+
+def _begin(counters: Mapping[tuple[str, ...], object], known: Iterable[tuple[str, ...]]) -> None:
+    """A look-up is enough for a counter to be on the page."""
+    for labels in known:
+        counters[labels]
 
 
 class CaptureMetrics:
@@ -23,6 +33,14 @@ class CaptureMetrics:
         self._snapshot = exporter.gauge("mesh_snapshot_rows")
         self._expected = exporter.gauge("mesh_snapshot_rows_expected")
         self._health = exporter.health
+
+    def known(self, directory: Directory) -> None:
+        """Begin at zero what is known: a series that begins with its first trouble rises from nothing, and no rate sees it."""
+        for feed in directory.feeds:
+            if not directory.is_derived(feed):
+                _begin(self._events, [(feed, op, CAPTURED) for op in OPS])
+                _begin(self._bytes, [(feed, CAPTURED)])
+                _begin(self._rejected, [(feed, "capture", "not_encodable")])
 
     def captured(self, feed: str, op: str, count: int, size_bytes: int) -> None:
         """So many changes of one kind are durable in the feed."""
@@ -64,6 +82,11 @@ class _GrantLabels(dict[str, tuple[str, str, str]]):
         self._directory = directory
         self.origins: dict[str, str] = {}
 
+    def promised(self, feed: str) -> float | None:
+        """Within how many seconds the feed's contract promises a change; None where it promises nothing."""
+        entry = self._directory().feeds.get(feed) if self._directory else None
+        return promised_seconds(entry) if entry else None
+
     def __missing__(self, grant_id: str) -> tuple[str, str, str]:
         directory = self._directory() if self._directory else Directory()
         entry = directory.grants.get(grant_id)
@@ -90,7 +113,20 @@ class StreamMetrics:
         self._backfilled = exporter.counter("mesh_backfilled_total")
         self._lag_records = exporter.gauge("mesh_stream_lag_records")
         self._lag_seconds = exporter.gauge("mesh_stream_lag_seconds")
+        self._partition_lag = exporter.gauge("mesh_stream_partition_lag_records")
         self._health = exporter.health
+
+    def known(self, directory: Directory) -> None:
+        """Begin at zero what is known, as in CaptureMetrics."""
+        for feed, entry in directory.feeds.items():
+            fatal = [f"rule_{rule.name}" for rule in entry.contract.rules if rule.is_fatal]
+            _begin(self._processed, [(feed,)])
+            _begin(self._rejected, [(feed, "streams", reason) for reason in ("not_decodable", *fatal)])
+        for grant_id in directory.grants:
+            labels = self._labels[grant_id]
+            for counters in (self._routed, self._suppressed, self._bytes):
+                _begin(counters, [labels])
+            _begin(self._backfilled, [(grant_id,)])
 
     def processed(self, feed: str, count: int, size_bytes: int) -> None:  # noqa: ARG002 - the observer's agreed shape
         """So many changes of a feed are done: routed, suppressed or dead-lettered for every grant."""
@@ -116,6 +152,8 @@ class StreamMetrics:
         for feed, lag in lags.items():
             self._lag_records[feed,].set(lag.records)
             self._lag_seconds[feed,].set(lag.seconds)
+            for partition, (records, _) in lag.by_partition.items():
+                self._partition_lag[feed, str(partition)].set(records)
             self._health.lag("feed", feed, lag.seconds)
 
 
@@ -132,7 +170,24 @@ class DeliveryMetrics:
         self._parked = exporter.gauge("mesh_parked")
         self._paused = exporter.gauge("mesh_paused")
         self._latencies = exporter.latencies
+        self._promised = exporter.counter("mesh_promised_total")
+        self._replays = exporter.counter("mesh_replays_total")
         self._health = exporter.health
+
+    def known(self, directory: Directory) -> None:
+        """Begin at zero what is known, as in CaptureMetrics."""
+        for grant_id, entry in directory.grants.items():
+            labels, sink = self._labels[grant_id], (entry.grant.subscriber, entry.grant.sink)
+            for counters in (self._delivered, self._bytes):
+                _begin(counters, [labels])
+            _begin(self._dead, [(*labels, "not_decodable")])
+            _begin(self._replays, [(grant_id,)])
+            _begin(self._retries, [sink])
+            self._latencies.observe((labels[0], self._labels.origins[labels[1]]), ())
+            if self._labels.promised(labels[1]) is not None:
+                _begin(self._promised, [(*labels[:2], kept) for kept in ("yes", "no")])
+            if entry.grant.status == Status.ACTIVE:
+                _begin(self._parked, [sink])
 
     def delivered(self, grant_id: str, count: int, size_bytes: int, latencies_seconds: Sequence[float]) -> None:
         """So many changes are durable at the subscriber; a latency for each, or for those whose commit time is known."""
@@ -140,6 +195,14 @@ class DeliveryMetrics:
         self._delivered[labels].inc(count)
         self._bytes[labels].inc(size_bytes)
         self._latencies.observe((labels[0], self._labels.origins[labels[1]]), latencies_seconds)
+        if (promised := self._labels.promised(labels[1])) is not None and latencies_seconds:
+            late = sum(seconds > promised for seconds in latencies_seconds)
+            self._promised[*labels[:2], "yes"].inc(len(latencies_seconds) - late)
+            self._promised[*labels[:2], "no"].inc(late)
+
+    def replayed(self, grant_id: str) -> None:
+        """The grant's target was set back."""
+        self._replays[grant_id,].inc()
 
     def dead(self, grant_id: str, reason: str, count: int) -> None:
         """The subscriber's sink refused so many changes for good."""

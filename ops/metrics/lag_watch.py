@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 
 from ops.watch.lag import LagReader, TopicLag
+from ops.watch.offsets.brokers import Brokers
 from schemas.agreement.directory import Directory
 from schemas.errors import Transient
 from schemas.feed import FLOW_INBOX
@@ -23,6 +24,8 @@ _BEHIND_SECONDS = 60.0
 
 Topics = Callable[[], Iterable[str]]
 Report = Callable[[Mapping[str, TopicLag]], None]
+BrokersReport = Callable[[Brokers | None], None]
+"""The brokers; None while they do not answer."""
 FlowReport = Callable[[str, int, float], None]
 """A flow's name, or a task's number as text; records and seconds behind."""
 
@@ -30,21 +33,26 @@ _logger = logging.getLogger(__name__)
 
 
 class LagWatch:
-    """Reports the lag of one consumer group by topic until stopped; `topics` are those it should read at any time."""
+    """Reports the lag of one consumer group by topic and the brokers until stopped; `topics` are those it should read at any time."""
 
-    def __init__(self, kafka: Kafka, group: str, topics: Topics, *reports: Report) -> None:
+    def __init__(
+        self, kafka: Kafka, group: str, topics: Topics, *reports: Report, brokers: BrokersReport = lambda _: None
+    ) -> None:
         self._kafka = kafka
         self._group = group
         self._topics = topics
         self._reports = reports
+        self._brokers = brokers
 
     def run(self, stop: threading.Event) -> None:
         """Look every LOOK_SECONDS; a broker that does not answer is asked again."""
         with closing(LagReader(self._kafka)) as lags:
             while not stop.wait(LOOK_SECONDS):
                 try:
+                    self._brokers(lags.brokers())
                     found = lags.read({self._group: self._topics()})[self._group]
                 except Transient as error:
+                    self._brokers(None)
                     _logger.warning("lag of %s: asked again: %s", self._group, error)
                 else:
                     for report in self._reports:

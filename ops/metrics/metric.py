@@ -58,6 +58,7 @@ METRICS = {
     "mesh_backfilled_total": Exported("counter", ("grant_id",), "Changes routed to a grant while catching up on the feed's past."),
     "mesh_stream_lag_records": Exported("gauge", ("feed",), "Records of a feed that streams have not taken yet."),
     "mesh_stream_lag_seconds": Exported("gauge", ("feed",), "Age of the oldest record of a feed that streams have not taken yet."),
+    "mesh_stream_partition_lag_records": Exported("gauge", ("feed", "partition"), "The same by partition of the feed."),
     # Flows:
     "mesh_flow_lag_records": Exported("gauge", ("flow",), "Records that a flow has not folded yet, in its feeds and the inbox."),
     "mesh_flow_lag_seconds": Exported("gauge", ("flow",), "Age of the oldest record that a flow has not folded yet."),
@@ -81,6 +82,28 @@ METRICS = {
     "mesh_delivery_lag_seconds": Exported("gauge", ("grant_id",), "Age of the oldest change of a grant not delivered yet."),
     "mesh_parked": Exported("gauge", ("subscriber", "sink"), "1 while a sink is parked because its subscriber is unwell."),
     "mesh_paused": Exported("gauge", ("grant_id",), "1 while a person, or quiet hours, hold a grant's delivery: see `mesh status`."),
+    "mesh_promised_total": Exported(
+        "counter", ("subscriber", "feed", "kept"), "Deliveries (a sample of large batches) within the promised freshness: yes or no."
+    ),
+    "mesh_promised_seconds": Exported("gauge", _GRANT, "Within how long a feed's contract promises changes."),
+    "mesh_replays_total": Exported("counter", ("grant_id",), "Times that a grant was set back, to be delivered again."),
+    # What is agreed, told by delivery:
+    "mesh_contract_version": Exported("gauge", ("feed", "agency", "origin", "sharing"), "The version of a feed's contract."),
+    "mesh_grants": Exported("gauge", ("subscriber", "status"), "Grants of a subscriber, by status."),
+    "mesh_grant_ends_timestamp_seconds": Exported("gauge", _GRANT, "When an active grant's validity ends, where it does."),
+    # The ledger, compared by the console:
+    "mesh_ledger_records": Exported("gauge", ("line", "side"), "Records that a line's writer wrote, or its reader read."),
+    "mesh_ledger_standing": Exported("gauge", ("line", "standing"), "1 for a line's present standing: balanced, behind, red …"),
+    # Kafka, as streams and flows see it:
+    "mesh_kafka_brokers": Exported("gauge", ("group",), "Brokers that whoever watches a group sees; 0 while none answers."),
+    "mesh_kafka_partitions": Exported("gauge", ("group", "state"), "Partitions: offline, under_replicated, and all."),
+    # Every process, of its host:
+    "mesh_disk_free_bytes": Exported("gauge", ("host",), "Free space where the mesh's directory lies."),
+    "mesh_disk_size_bytes": Exported("gauge", ("host",), "The size of that file system."),
+    "mesh_certificate_ends_timestamp_seconds": Exported(
+        "gauge", ("host", "certificate"), "Until when the certificate of our servers, or ours on Kafka, is good."
+    ),
+    "mesh_hop": Exported("gauge", ("hop",), "1 while a process of this hop runs."),
     # Every process:
     "mesh_incidents": Exported("gauge", ("kind", "name", "state"), "1 for each incident: see `mesh status` for why."),
     "mesh_entity_health": Exported("gauge", ("kind", "entity", "status"), "1 for the present status: ok, stuck or down."),

@@ -1,4 +1,4 @@
-"""Prometheus' configuration in the mesh's directory, and the list of processes it scrapes.
+"""Prometheus' configuration in the mesh's directory, the alert rules (OP-06), and the list of processes it scrapes.
 
 | file                                | written by                              | read by                                |
 |-------------------------------------|-----------------------------------------|----------------------------------------|

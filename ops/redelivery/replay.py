@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -185,10 +185,14 @@ def _ask(settings: Settings, topics: Mapping[str, str], starts: Mapping[str, Map
 
 
 class ReplayRequests:
-    """The requests on `mesh.replays`, for delivery: looked for every two seconds, by a thread of its own."""
+    """The requests on `mesh.replays`, for delivery: looked for every two seconds, by a thread of its own.
 
-    def __init__(self, store: ControlStore) -> None:
+    `told` is given the grant of each that has begun.
+    """
+
+    def __init__(self, store: ControlStore, told: Callable[[str], None] = lambda _: None) -> None:
         self._store = store
+        self._told = told
         self._pending: tuple[Replay, ...] = ()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="replays", daemon=True)
@@ -203,6 +207,7 @@ class ReplayRequests:
         record = self._store.load(replay.grant_id)
         if record is not None and record["request_id"] == replay.request_id:
             self._store.save(replay.grant_id, None)
+            self._told(replay.grant_id)
 
     def close(self) -> None:
         """Look no more."""

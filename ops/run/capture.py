@@ -16,12 +16,14 @@ def run_capture(parts: Parts) -> None:
     directory = parts.directory()
     book = parts.book("capture", "wrote", is_feed)
     log = parts.log("mesh-capture", book)
+    metrics = CaptureMetrics()
+    parts.follow(directory, metrics.known)
     Capture(
         directory,
         Connections(parts.settings.directory).sources.address_of,
         log,
         parts.store(CAPTURE),
-        CaptureMetrics(),
+        metrics,
         SOURCES,
         parts.only or None,
         parts.incidents(directory),

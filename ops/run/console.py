@@ -11,6 +11,7 @@ from ops.ledger.watch import LedgerWatch
 from ops.ledger.watch import watching as watch_ledger
 from ops.metrics.board import Boards, following
 from ops.metrics.flow_metrics import BoardMetrics
+from ops.metrics.watch_metrics import LedgerMetrics
 from ops.run.parts import Parts
 from ops.watch.incidents import IncidentReader
 from ops.watch.lag import LagReader
@@ -27,7 +28,7 @@ def run_console(parts: Parts) -> None:
     following(boards, parts.stop)
     ledger, standing = LedgerReader(settings), IncidentReader(settings.kafka)
     former = [incident.name for incident in standing().values() if incident.kind == "ledger"]
-    watch = LedgerWatch(lambda: ledger.balance(directory()), parts.incidents(directory), former)
+    watch = LedgerWatch(lambda: ledger.balance(directory()), parts.incidents(directory), former, LedgerMetrics().show)
     watch_ledger(watch, parts.stop)
     page = StatusPage(reader.read, parts.port, parts.entrance())
     page.run(parts.stop, lambda url: logging.getLogger(__name__).info("console: %s", url))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 
 from ops.audit.attempts import RefusedAttempts
 from ops.audit.windows import DeliveryWindows
 from ops.grants.overdue import Overdue, OverdueLog, watching
 from ops.kinds.sinks import SINKS
+from ops.metrics.directory_metrics import DirectoryMetrics
 from ops.metrics.hop_metrics import DeliveryMetrics
 from ops.offboarding.endings import EndingLog
 from ops.offboarding.offboarded import Finished, Leaving
@@ -49,13 +51,16 @@ def run_delivery(parts: Parts) -> None:
         refused=parts.enter(closing(RefusedAttempts(parts.audited("mesh-delivery-attempts")))),
         guard=parts.doorkeeper.guard(),
     )
+    metrics, agreed = DeliveryMetrics(directory=directory), DirectoryMetrics()
+    parts.follow(directory, metrics.known)
+    parts.look(lambda: agreed.look(directory(), datetime.now(UTC)), "agreed")
     ports = DeliveryPorts(
         dead_letter=DeadLetterLog(log),
-        observer=DeliveryMetrics(directory=directory),
+        observer=metrics,
         acknowledge=acknowledge,
         incidents=parts.incidents(directory),
         standstills=parts.enter(closing(StandstillLog(parts.store(STANDSTILLS)))),
-        replays=parts.enter(closing(ReplayRequests(parts.store(REPLAYS)))),
+        replays=parts.enter(closing(ReplayRequests(parts.store(REPLAYS), metrics.replayed))),
         ledger=parts.book("delivery", "read", lambda _topic: True) or NoReaderLedger(),
     )
     overdue = Overdue(directory, ports.incidents, IncidentReader(settings.kafka), OverdueLog(audited))

@@ -7,6 +7,7 @@ import os
 from ops.host.instance import instance_of
 from ops.metrics.flow_metrics import FlowMetrics
 from ops.metrics.lag_watch import LagWatch, flow_report, flow_topics, watching
+from ops.metrics.watch_metrics import KafkaMetrics
 from ops.redelivery.gaps import gaps_on
 from ops.run.flow_tasks import FlowTasks
 from ops.run.flow_worker import BY_COMMITS, BY_DATES, CLOCK, MEMORY, TASKS, TASKS_DEFAULT, run_worker
@@ -36,9 +37,17 @@ def run_flows(parts: Parts) -> None:
     directory = parts.directory()
     incidents = parts.incidents(directory)
     metrics = FlowMetrics()
+    metrics.known(flow.name for flow in FLOWS)
     report = flow_report(FLOWS, metrics.lag, metrics.task_lag)
     held = OpenTransactions(incidents, name, settings.kafka)
-    watch = LagWatch(settings.kafka, FLOWS_GROUP, lambda: flow_topics(FLOWS, directory()), report, held.look)
+    watch = LagWatch(
+        settings.kafka,
+        FLOWS_GROUP,
+        lambda: flow_topics(FLOWS, directory()),
+        report,
+        held.look,
+        brokers=KafkaMetrics(FLOWS_GROUP).show,
+    )
     watching(watch, parts.stop)
     run_worker(
         FLOWS,

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from ops.former_connections import settle
 from ops.host.private import keep_private
+from ops.metrics.exporter import EXPORTER
+from ops.metrics.host_metrics import HostMetrics
 from ops.metrics.page import serve
 from ops.run.parts import Parts
 from ops.settings import load
@@ -34,9 +36,10 @@ def run(hop: str, directory: Path, stop: threading.Event, *, port: int, only: fr
             return
         if hop != "registry":  # which starts before there is anything to read, and has no connections
             settle(settings.directory, read_directory(settings.kafka))
-        run_parts(
-            Parts(settings=settings, doorkeeper=doorkeeper, stack=stack, stop=stop, name=name, port=port, only=only)
-        )
+        parts = Parts(settings=settings, doorkeeper=doorkeeper, stack=stack, stop=stop, name=name, port=port, only=only)
+        EXPORTER.gauge("mesh_hop")[hop,].set(1)
+        parts.look(HostMetrics(directory).look, "host")
+        run_parts(parts)
 
 
 def calm_collector() -> None:

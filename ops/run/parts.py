@@ -10,12 +10,15 @@ from typing import Any, TypeVar
 
 from ops.audit.attempts import RefusedAttempts
 from ops.audit.audited_log import AuditedLog
+from ops.host.look_on import look_on
+from ops.metrics.directory_metrics import news_of
 from ops.metrics.incident_metrics import CountedIncidents
 from ops.onboarding.present import Tidy, tidying
 from ops.settings import Settings
 from ops.trust.entry import Doorkeeper
 from ops.watch.deafness import Deafness
 from ops.watch.incidents import IncidentLog
+from schemas.agreement.directory import Directory
 from schemas.feed import INCIDENTS, LEDGER
 from schemas.guard.entrance import Entrance
 from schemas.incident import Incidents
@@ -26,6 +29,8 @@ from schemas.log.reports.reports import Accounts
 from schemas.log.writer import Log
 
 Part = TypeVar("Part")
+
+LOOK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,14 @@ class Parts:
     def directory(self) -> Follower:
         """What is onboarded and granted, always as of now."""
         return self.enter(closing(Follower(self.settings.kafka)))
+
+    def look(self, look: Callable[[], object], name: str) -> None:
+        """Look every other second, in a thread of its own, until the process is to stop."""
+        look_on(look, self.stop, name=name, every_seconds=LOOK_SECONDS)
+
+    def follow(self, directory: Callable[[], Directory], take: Callable[[Directory], object]) -> None:
+        """Have `take` told of each new Directory."""
+        self.look(news_of(directory, take), "known")
 
     def log(self, client_id: str, accounts: Accounts | None = None) -> Log:
         """A writer of records."""

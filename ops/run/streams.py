@@ -9,6 +9,7 @@ from ops.host.instance import instance_of
 from ops.ledger.relay_books import RelayBooks
 from ops.metrics.hop_metrics import StreamMetrics
 from ops.metrics.lag_watch import LagWatch, watching
+from ops.metrics.watch_metrics import KafkaMetrics
 from ops.objections.corrections import Corrections
 from ops.objections.disputes import DisputedFields
 from ops.redelivery.gaps import gaps_on
@@ -37,8 +38,16 @@ def run_streams(parts: Parts) -> None:
     log = parts.log(f"mesh-{name}", wrote)
     metrics, incidents = StreamMetrics(directory=directory), parts.incidents(directory)
     held = OpenTransactions(incidents, name, settings.kafka)
-    watch = LagWatch(settings.kafka, STREAMS_GROUP, lambda: directory().feeds, metrics.lags, held.look)
+    watch = LagWatch(
+        settings.kafka,
+        STREAMS_GROUP,
+        lambda: directory().feeds,
+        metrics.lags,
+        held.look,
+        brokers=KafkaMetrics(STREAMS_GROUP).show,
+    )
     watching(watch, parts.stop)
+    parts.follow(directory, metrics.known)
     Corrections(settings).run(parts.stop)
     LetterRules(settings, directory, parts.log(f"mesh-{name}-rules", again), Confirmed(settings.kafka)).run(parts.stop)
     connections, schema_of = Connections(settings.directory), RegistryClient(settings.registry).schema

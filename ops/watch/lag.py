@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaException
 
+from ops.watch.offsets.brokers import Brokers
 from ops.watch.offsets.group_offsets import GroupOffsets
 from ops.watch.offsets.record_times import Place, RecordTimes
 from schemas.change import Partition
@@ -87,6 +88,11 @@ class LagReader:
         wanted = {group: sorted(set(topics)) for group, topics in groups.items()}
         with self._asking("lag"):
             return self._read(wanted)
+
+    def brokers(self) -> Brokers:
+        """The brokers, and what is wrong with partitions. Raises Transient."""
+        with self._asking("brokers"):
+            return self._offsets.brokers()
 
     def first_at_ms(self, topics: Iterable[str]) -> dict[str, int]:
         """When the first record of each topic was made, in ms since 1970; topics without a record are left out."""

@@ -67,8 +67,13 @@ def _refused(kafka: Kafka, error: ssl.SSLError) -> Misconfigured:
 
 def _expired_on(file: Path) -> str:
     """The day on which the certificate in a file expired; empty while it is good, or where it cannot be read."""
+    until = good_until(file)
+    return until.date().isoformat() if until and until <= datetime.now(UTC) else ""
+
+
+def good_until(file: Path) -> datetime | None:
+    """Until when the first certificate in a PEM file is good, in UTC; None where it cannot be read."""
     try:
-        until = x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+        return x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
     except (ValueError, OSError):
-        return ""
-    return until.date().isoformat() if until <= datetime.now(UTC) else ""
+        return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
+
 from ops.prometheus.configuration import RULES
 from tests.stage.prometheus import program
 
@@ -19,5 +21,6 @@ def test_the_rules_are_valid() -> None:
     promtool("check", "rules", RULES)
 
 
-def test_every_rule_fires_on_its_trouble_and_is_quiet_without() -> None:
-    promtool("test", "rules", RULES.with_name("alerts_test.yml"))
+@pytest.mark.parametrize("cases", ["alerts_test.yml", "objectives_test.yml"])
+def test_every_rule_fires_on_its_trouble_and_is_quiet_without(cases: str) -> None:
+    promtool("test", "rules", RULES.with_name(cases))

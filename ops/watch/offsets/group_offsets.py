@@ -12,6 +12,7 @@ from typing import Any
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
+from ops.watch.offsets.brokers import Brokers
 from schemas.change import Partition
 from schemas.log.admin import admin_client
 from schemas.log.kafka import Kafka
@@ -35,6 +36,10 @@ class GroupOffsets:
         """The partitions of those of the topics that exist."""
         known = self._admin.list_topics(timeout=self._within_seconds).topics
         return {topic: list(known[topic].partitions) for topic in topics if topic in known}
+
+    def brokers(self) -> Brokers:
+        """How many there are, and what is wrong with partitions."""
+        return Brokers.of(self._admin.list_topics(timeout=self._within_seconds))
 
     def topics(self) -> list[str]:
         """Every topic that there is."""

@@ -53,7 +53,7 @@ def report_everything(exporter: Exporter) -> None:
     streams.rejected("police.resident", "rule_uscc_ok", 2)
     streams.routed("tax.police.resident", 2, 1, 200)
     streams.backfilled("tax.police.resident", 5)
-    streams.lags({"police.resident": TopicLag(records=9, seconds=0.5, confirmed=3)})
+    streams.lags({"police.resident": TopicLag(records=9, seconds=0.5, confirmed=3, by_partition={0: (9, 0.5)})})
     flows = FlowMetrics(exporter)
     flows.taken("person", 3)
     flows.emitted("person", "base.person", "c", 2, 200)
@@ -72,7 +72,19 @@ def report_everything(exporter: Exporter) -> None:
     delivery.lag("tax.police.resident", 1.5)
     delivery.parked("tax", "main", True)
     delivery.paused("tax.police.resident", "person")
+    delivery.replayed("tax.police.resident")
+    exporter.counter("mesh_promised_total")["tax", "police.resident", "yes"].inc()
+    for name in TOLD_BY_WATCHES:
+        exporter.gauge(name)[tuple(METRICS[name].labels)].set(1)
     CountedIncidents(MemoryIncidents(), exporter).begin("sink", "tax.main", state="parked", reason="it is away")
+
+
+TOLD_BY_WATCHES = {
+    name
+    for name in METRICS
+    if name.startswith(("mesh_contract", "mesh_grant", "mesh_ledger", "mesh_kafka", "mesh_disk", "mesh_certificate"))
+} | {"mesh_promised_seconds", "mesh_hop"}
+"""What tests/unit/ops/test_watched.py reads."""
 
 
 def test_every_metric_of_the_list_is_exported_with_its_labels_and_no_other(exporter: Exporter) -> None:

@@ -1,40 +1,39 @@
-"""The overview's rows about flows: what they fold, how far they are behind, and the boards that they publish."""
+"""The flow dashboard (业务流): what the city's systems fold, how far they are behind, and the boards that they publish."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from ops.dashboards.panel import Dashboard, Panel, Rows
+from ops.dashboards.query import ALARM, FLOW, LAG, board, grown, largest, rates
+from ops.dashboards.variable import WHO
 
-from ops.dashboards.panel import WHO, Panel
-from ops.dashboards.query import ALARM, FEED, LAG, board, rates
-
-ROWS: Mapping[str, Sequence[Panel]] = {
+ROWS: Rows = {
     "Flows 业务流": (
         Panel(
             title="Changes by flow 各业务流产出",
             description="Row changes per second that each flow wrote to its derived feeds.",
             unit="cps",
-            queries={"{{flow}}: {{feed}}": rates("mesh_flow_changes_total", "flow, feed", f",{FEED}")},
+            queries={"{{flow}}: {{feed}}": rates("mesh_flow_changes_total", "flow, feed", f",{FLOW}")},
             is_stacked=True,
         ),
         Panel(
             title="Messages by flow 各业务流处理",
             description="Messages to subjects that each flow folded, per second.",
             unit="cps",
-            queries={"{{flow}}": rates("mesh_flow_messages_total", "flow")},
+            queries={"{{flow}}": rates("mesh_flow_messages_total", "flow", f",{FLOW}")},
         ),
         Panel(
             title="Records behind by flow 业务流积压",
             description="Records that each flow has not folded yet: those of its feeds, and the inbox that all flows share.",
             unit="short",
-            queries={"{{flow}}": f"max by (flow) (mesh_flow_lag_records{{{WHO}}})"},
+            queries={"{{flow}}": largest("mesh_flow_lag_records", "flow", f",{FLOW}")},
         ),
         Panel(
             title="Flow lag 业务流滞后",
             description="Age of the oldest record that each flow has not folded yet, and of the oldest message of each task.",
             unit="s",
             queries={
-                "{{flow}}": f"max by (flow) (mesh_flow_lag_seconds{{{WHO}}})",
-                "task {{task}}": f"max by (task) (mesh_flow_task_lag_seconds{{{WHO}}})",
+                "{{flow}}": largest("mesh_flow_lag_seconds", "flow", f",{FLOW}"),
+                "task {{task}}": largest("mesh_flow_task_lag_seconds", "task"),
             },
             thresholds=LAG,
         ),
@@ -42,33 +41,30 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             title="Messages behind by task 任务积压",
             description="Messages in the inbox of each task that are not folded yet.",
             unit="short",
-            queries={"task {{task}}": f"max by (task) (mesh_flow_task_lag_records{{{WHO}}})"},
+            queries={"task {{task}}": largest("mesh_flow_task_lag_records", "task")},
         ),
         Panel(
             title="Waiting for a person 待人工处理",
             description="Items that flows put on their queues in the time shown, by kind: conflicts, escalations, unfit rows.",
             unit="short",
-            queries={
-                "{{flow}}: {{kind}}": f"sum by (flow, kind) (increase(mesh_flow_queued_total{{{WHO}}}[$__range]))"
-            },
+            queries={"{{flow}}: {{kind}}": grown("mesh_flow_queued_total", "flow, kind", f",{FLOW}")},
             kind="bargauge",
         ),
         Panel(
             title="Event clocks 事件时钟",
             description="How far each flow's event time has come.",
             unit="dateTimeAsIso",
-            queries={"{{flow}}": f"max by (flow) (mesh_flow_clock_seconds{{{WHO}}}) * 1000"},
+            queries={"{{flow}}": largest("mesh_flow_clock_seconds", "flow", f",{FLOW}") + " * 1000"},
             kind="stat",
         ),
         Panel(
-            title="State restored 状态恢复进度",
-            description="Part of its changelog that each task has read back after a move or a start.",
-            unit="percentunit",
+            title="State to restore 待恢复状态",
+            description="Records of its changelog that each task has still to read back after a move or a start, before it goes on.",
+            unit="short",
             queries={
-                "task {{task}}": f"max by (task) (mesh_flow_restored_records{{{WHO}}}) / "
-                f"(max by (task) (mesh_flow_restored_records_expected{{{WHO}}}) > 0)"
+                "task {{task}}": f"max by (task) (mesh_flow_restored_records_expected{{{WHO}}}) - "
+                f"max by (task) (mesh_flow_restored_records{{{WHO}}})"
             },
-            kind="bargauge",
         ),
     ),
     "Boards 业务看板": (
@@ -76,6 +72,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             title="Precision of tax rules 税源预警准确率",
             description="Confirmed warnings of those answered, by rule; a rule under 20 % is proposed for review.",
             unit="percentunit",
+            maximum=1,
             queries={
                 "{{row}}": f"{board('tax.rule_precision', 'confirmed')} / "
                 f"({board('tax.rule_precision', 'confirmed')} + {board('tax.rule_precision', 'false_positives')})"
@@ -87,6 +84,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             title="Unified codes 统一代码覆盖率",
             description="Share of each declared population that has a unified social credit code.",
             unit="percentunit",
+            maximum=1,
             queries={
                 "{{row}}": f"{board('base.uscc_coverage', 'with_uscc')} / {board('base.uscc_coverage', 'entities')}"
             },
@@ -132,11 +130,20 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             description="Questions that a department has not answered by its deadline, in the time shown.",
             unit="short",
             queries={
-                "{{flow}}: {{kind}}": "sum by (flow, kind) "
-                f'(increase(mesh_flow_queued_total{{{WHO},kind=~"ANSWER_OVERDUE.*|SOURCE_SILENT"}}[$__range]))'
+                "{{flow}}: {{kind}}": grown(
+                    "mesh_flow_queued_total", "flow, kind", f',{FLOW},kind=~"ANSWER_OVERDUE.*|SOURCE_SILENT"'
+                )
             },
             kind="bargauge",
             thresholds=ALARM,
         ),
     ),
 }
+
+DASHBOARD = Dashboard(
+    name="flow",
+    title="pearlmesh · flows 业务流",
+    description="The city's systems: what each folds and derives, how far it is behind, what waits for a person, and its boards.",
+    rows=ROWS,
+    variables=("flow",),
+)
