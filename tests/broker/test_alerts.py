@@ -46,18 +46,23 @@ class Alerts:
     def __init__(self, prometheus: Prometheus) -> None:
         self._prometheus = prometheus
 
-    def missing(self, wanted: dict[str, tuple[str, str]]) -> list[str]:
-        """Those of the wanted (name, with a label of this value) that do not fire."""
-        firing = self._prometheus.firing()
-        return [name for name, label in wanted.items() if not any(name == of and label in has for of, has in firing)]
+    def firing(self, wanted: dict[str, tuple[str, str]]) -> set[str]:
+        """Those of the wanted, by name and a label of theirs, that fire now."""
+        present = self._prometheus.firing()
+        return {name for name, label in wanted.items() if any(name == of and label in has for of, has in present)}
 
     def fire(self, wanted: dict[str, tuple[str, str]]) -> None:
-        until_none(lambda: self.missing(wanted), WITHIN_SECONDS, "these alerts fire")
+        """Each fires at one time or another: some tell of what has just happened, others of what lasts."""
+        left = set(wanted)
+
+        def still() -> set[str]:
+            left.difference_update(self.firing(wanted))
+            return left
+
+        until_none(still, WITHIN_SECONDS, "these alerts fire")
 
     def resolve(self, wanted: dict[str, tuple[str, str]]) -> None:
-        until(
-            lambda: len(self.missing(wanted)) == len(wanted), WITHIN_SECONDS, f"none of {sorted(wanted)} fires any more"
-        )
+        until_none(lambda: self.firing(wanted), WITHIN_SECONDS, "these alerts are over")
 
 
 @pytest.mark.timeout(900)
