@@ -114,7 +114,7 @@ def test_alerts_fire_by_their_causes_and_resolve_without_them(mesh: RunningMesh,
             alerts.fire(refused)
         with closed(source):
             alerts.fire(cut_off)
-        mesh.done("grant", grant, "REVOKED")
+        assert mesh.run("grant", grant, "REVOKED").status == 0
         with mesh.started("run", "console", "--name", process) as again:
             until(lambda: prometheus.query(up), WITHIN_SECONDS, "its successor is watched")
             again.send_signal(signal.SIGTERM)
