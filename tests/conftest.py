@@ -87,6 +87,10 @@ class Database:
         self._created.append(name)
         return urlsplit(self._dsn)._replace(path=f"/{name}").geturl()
 
+    def apart(self) -> Database:
+        """The same server for somebody who ends what they made themselves, later than a test does."""
+        return Database(self._dsn)
+
     def drop_slots(self) -> None:
         """Drop what tests left in the databases made here: a server has so many slots, and each keeps log and dead rows."""
         created, self._created = self._created, []
@@ -159,6 +163,14 @@ def mesh(postgres: Database, unique: str, tmp_path: Path) -> Iterator[RunningMes
     yield from _joined(fcntl.LOCK_SH, postgres, unique, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def mesh_of_module(postgres: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
+    """The same mesh for the tests of a module, which share what one of them onboarded."""
+    apart = postgres.apart()
+    yield from _joined(fcntl.LOCK_SH, apart, _unique(), tmp_path_factory.mktemp("module"))
+    apart.drop_slots()
+
+
 @pytest.fixture
 def mesh_alone(postgres: Database, unique: str, tmp_path: Path) -> Iterator[RunningMesh]:
     """The same mesh while no other test uses it, for a test that disturbs it."""
@@ -185,4 +197,8 @@ def far_mesh(postgres: Database, unique: str, tmp_path: Path) -> Iterator[Runnin
 @pytest.fixture
 def unique() -> str:
     """A short lower-case name that no other test of any worker has."""
+    return _unique()
+
+
+def _unique() -> str:
     return f"u{secrets.token_hex(3)}{next(_number)}"

@@ -1,4 +1,4 @@
-"""The console's server: `/` the page, `/status` the report as JSON, `/health` 200 while everything moves and 503 otherwise.
+"""The console's server: pages for people, `/status` the report as JSON, `/health` 200 while everything moves and 503 otherwise.
 
 `/health/<kind>/<name>` says it of one source, feed, sink, grant, flow or process, with its reason and what to do.
 """
@@ -8,45 +8,36 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 from aiohttp import web
 
+from ops.console.frame.page import SECURITY, Pages, serve_static
+from ops.console.frame.session import Sessions
+from ops.console.frame.sight import Sight
+from ops.console.frame.trouble import explained, proven, shut
+from ops.console.pages.catalogue import CataloguePages
+from ops.console.pages.entering import Entering
+from ops.console.pages.given_files import BYTES_MAX
+from ops.console.pages.grant_request import GrantRequest
+from ops.console.pages.grants import GRANT_ACTS, GrantPages
+from ops.console.pages.home import Home
+from ops.console.pages.onboarding import OnboardingPages
+from ops.console.pages.subscriptions import SUBSCRIPTION_ACTS, SubscriptionPages
 from ops.console.within import within
 from ops.watch.entity_health import entities
-from ops.watch.status_report import Status
 from ops.web.web import serve
 from schemas.guard.entrance import LOOPBACK_ALONE, Entrance
 from schemas.guard.middleware import REMIT, guarded
 
-PAGE = Path(__file__).with_name("page.html")
-FRESH_SECONDS = 0.9
-_SECURITY = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
-
-
-def _shut(status: int, why: str, fix: str) -> web.Response:
-    return web.Response(status=status, text=f"refused: {why}; {fix}\n", headers=_SECURITY)
-
 
 class Console:
-    """Serves until stopped. `read` gives the present status; it runs in a thread.
+    """Serves until stopped what `sight` shows."""
 
-    Nothing is read while nobody looks, and at most once a second however many do: asking for lag costs the broker.
-    """
-
-    def __init__(self, read: Callable[[], Status], port: int = 0, entrance: Entrance = LOOPBACK_ALONE) -> None:
+    def __init__(self, sight: Sight, port: int = 0, entrance: Entrance = LOOPBACK_ALONE) -> None:
         self._entrance = entrance
-        self._read = read
+        self._sight = sight
         self._port = port
-        self._status: Status | None = None
-        self._read_at = float("-inf")
-        self._reading = asyncio.Lock()
         self.url = ""
 
     def run(self, stop: threading.Event, announce: Callable[[str], None] = lambda _: None) -> None:
@@ -60,48 +51,74 @@ class Console:
             self.url = url
             announce(url)
 
-        await serve(app, "console", self._port, stop, told, _shut, self._entrance)
+        try:
+            await serve(app, "console", self._port, stop, told, shut, self._entrance, takes_bodies=True)
+        finally:
+            self._sight.close()
 
     def application(self) -> web.Application:
         """The web application."""
-        app = web.Application(middlewares=[guarded(_shut, "console", self._entrance)])
-        app.router.add_get("/", self._file("page.html", "text/html"))
-        app.router.add_get("/console.js", self._file("console.js", "text/javascript"))
-        app.router.add_get("/console.css", self._file("console.css", "text/css"))
-        app.router.add_get("/status", self._report)
-        app.router.add_get("/health", self._health)
-        app.router.add_get("/health/{kind}/{name}", self._entity_health)
+        guard, is_secure = self._entrance.guard, self._entrance.tls is not None
+        pages = Pages(Sessions(), is_guarded=guard is not None, is_secure=is_secure)
+        entering, home = Entering(pages, guard), Home(pages, self._sight, guard)
+        catalogue = CataloguePages(pages, self._sight)
+        grants, asking = GrantPages(pages, self._sight), GrantRequest(pages, self._sight)
+        onboarding = OnboardingPages(pages, self._sight)
+        subscriptions = SubscriptionPages(pages, self._sight)
+        guarding = guarded(
+            shut, "console", self._entrance, takes_forms=True, session=entering.session, owner=grants.owner
+        )
+        app = web.Application(middlewares=[explained(pages), guarding, proven(pages)], client_max_size=2 * BYTES_MAX)
+
+        async def end_streams(_: web.Application) -> None:
+            home.ending.set()
+
+        app.on_shutdown.append(end_streams)
+        app.add_routes(
+            [
+                web.get("/", home.page),
+                web.get("/live", home.live, allow_head=False),
+                web.get("/catalogue", catalogue.page),
+                web.get("/catalogue/{feed}", catalogue.feed),
+                web.get("/grants", grants.page),
+                web.get("/grants/new", asking.page),
+                web.post("/grants/new", asking.ask),
+                web.get("/grants/{grant}", grants.grant),
+                web.get("/grants/{grant}/preview", grants.preview),
+                *(web.post(f"/grants/{{grant}}/{act}", grants.decide) for act in GRANT_ACTS),
+                web.get("/subscriptions", subscriptions.page),
+                web.get("/subscriptions/{name}", subscriptions.subscription),
+                *(web.post(f"/subscriptions/{{name}}/{act}", subscriptions.act) for act in SUBSCRIPTION_ACTS),
+                web.get("/onboarding", onboarding.page),
+                web.post("/onboarding", onboarding.take),
+                web.get("/login", entering.page),
+                web.post("/login", entering.enter),
+                web.post("/logout", entering.leave),
+                web.post("/preferences", entering.prefer),
+                web.get("/static/{name}", serve_static),
+                web.get("/status", self._report),
+                web.get("/health", self._health),
+                web.get("/health/{kind}/{name}", self._entity_health),
+            ]
+        )
         return app
 
-    async def _fresh(self) -> Status:
-        async with self._reading:
-            if self._status is None or time.monotonic() - self._read_at > FRESH_SECONDS:
-                self._status = await asyncio.to_thread(self._read)
-                self._read_at = time.monotonic()
-            return self._status
-
-    def _file(self, name: str, kind: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-        body = PAGE.with_name(name).read_bytes()
-
-        async def serve(_: web.Request) -> web.Response:
-            return web.Response(body=body, content_type=kind, charset="utf-8", headers=_SECURITY)
-
-        return serve
-
     async def _report(self, request: web.Request) -> web.Response:
-        status = within(await self._fresh(), request[REMIT])
+        status = within(await self._sight.status(), request[REMIT])
         body = json.dumps(status.to_json(), ensure_ascii=False, default=str)
-        return web.Response(text=body, content_type="application/json", headers=_SECURITY)
+        return web.Response(text=body, content_type="application/json", headers=SECURITY)
 
     async def _health(self, request: web.Request) -> web.Response:
-        status = within(await self._fresh(), request[REMIT])
+        status = within(await self._sight.status(), request[REMIT])
         unwell = [line for entity in entities(status) if not entity.is_well for line in entity.lines()]
-        return web.Response(status=200 if status.is_well else 503, text="\n".join(unwell or ["ok"]) + "\n")
+        code = 200 if status.is_well else 503
+        return web.Response(status=code, text="\n".join(unwell or ["ok"]) + "\n", headers=SECURITY)
 
     async def _entity_health(self, request: web.Request) -> web.Response:
         kind, name = request.match_info["kind"], request.match_info["name"]
-        for entity in entities(within(await self._fresh(), request[REMIT])):
+        for entity in entities(within(await self._sight.status(), request[REMIT])):
             if (entity.kind, entity.name) == (kind, name):
                 text = "\n".join(entity.lines()) + "\n"
-                return web.Response(status=200 if entity.is_well else 503, text=text, headers=_SECURITY)
-        return web.Response(status=404, text="nothing of this kind has this name; `mesh status` lists all\n")
+                return web.Response(status=200 if entity.is_well else 503, text=text, headers=SECURITY)
+        text = "nothing of this kind has this name; `mesh status` lists all\n"
+        return web.Response(status=404, text=text, headers=SECURITY)

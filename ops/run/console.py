@@ -1,11 +1,12 @@
-"""The console as a process: a page of live volume and health."""
+"""The console as a process: its pages, and what it watches beside them."""
 
 from __future__ import annotations
 
 import logging
 from contextlib import closing
 
-from ops.console.server import Console as StatusPage
+from ops.console.frame.sight import Sight
+from ops.console.server import Console
 from ops.ledger.view import LedgerReader
 from ops.ledger.watch import LedgerWatch
 from ops.ledger.watch import watching as watch_ledger
@@ -13,6 +14,7 @@ from ops.metrics.board import Boards, following
 from ops.metrics.flow_metrics import BoardMetrics
 from ops.metrics.watch_metrics import LedgerMetrics
 from ops.run.parts import Parts
+from ops.settings import load
 from ops.watch.incidents import IncidentReader
 from ops.watch.lag import LagReader
 from ops.watch.status import StatusReader
@@ -20,7 +22,7 @@ from schemas.registry.client import RegistryClient
 
 
 def run_console(parts: Parts) -> None:
-    """Serve the page until the process is to stop."""
+    """Serve the pages until the process is to stop."""
     settings, directory = parts.settings, parts.directory()
     lags = parts.enter(closing(LagReader(settings.kafka)))
     reader = StatusReader(settings.directory, directory, lags.read, incidents=IncidentReader(settings.kafka))
@@ -30,5 +32,5 @@ def run_console(parts: Parts) -> None:
     former = [incident.name for incident in standing().values() if incident.kind == "ledger"]
     watch = LedgerWatch(lambda: ledger.balance(directory()), parts.incidents(directory), former, LedgerMetrics().show)
     watch_ledger(watch, parts.stop)
-    page = StatusPage(reader.read, parts.port, parts.entrance())
-    page.run(parts.stop, lambda url: logging.getLogger(__name__).info("console: %s", url))
+    console = Console(Sight(reader.read, directory, settings, load(settings.directory)), parts.port, parts.entrance())
+    console.run(parts.stop, lambda url: logging.getLogger(__name__).info("console: %s", url))

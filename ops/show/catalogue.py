@@ -19,6 +19,7 @@ from ops.command.terminal import report_console
 from ops.metrics.metric import origin_of
 from ops.onboarding.work import Work, load_works
 from ops.settings import Settings
+from ops.show.pinyin import is_maybe_pinyin, sounds
 from ops.watch.lag import LagReader
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.log.control.follower import read_directory
@@ -161,7 +162,15 @@ def compile_catalogue(
 def _is_meant(entry: Entry, words: Sequence[str], sharing: str | None) -> bool:
     code = entry.resource.code if entry.resource else ""
     names = f"{entry.feed} {code} {entry.title} {entry.owner} {' '.join((*entry.subscribers, *entry.works))}".lower()
-    return all(word.lower() in names for word in words) and sharing in {None, entry.sharing}
+    return sharing in {None, entry.sharing} and all(word.lower() in names or _sounds_in(entry, word) for word in words)
+
+
+def _sounds_in(entry: Entry, word: str) -> bool:
+    """Whether a word is the pinyin of the entry's title, owner or works, or their first letters."""
+    if not is_maybe_pinyin(word):
+        return False
+    wanted = word.lower().replace("'", "").replace(" ", "")
+    return any(wanted in sounds(name) for name in (entry.title, entry.owner, *entry.works))
 
 
 def _age(seconds: float | None) -> str:

@@ -1,7 +1,7 @@
 """HTTP of which nothing is logged that was asked, and where every refusal is explained, also of what is no request.
 
 Names in a question may be raw UTF-8, as people type them: their bytes are percent-encoded before the parser, which takes ASCII
-only, sees them. This is for services that take no bodies.
+only, sees them: where a service takes no bodies. One that does is asked as browsers ask.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _logger = logging.getLogger(__name__)
 class Runner(web.AppRunner):
     """Runs an application; `explain` answers what cannot be read as a request."""
 
-    def __init__(self, app: web.Application, explain: Explain) -> None:
+    def __init__(self, app: web.Application, explain: Explain, *, takes_bodies: bool = False) -> None:
         super().__init__(app, access_log=None, max_line_size=LINE_BYTES_MAX, max_field_size=LINE_BYTES_MAX)
         self.explain = explain
+        self.takes_bodies = takes_bodies
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
@@ -34,6 +35,7 @@ class Runner(web.AppRunner):
 
         class Quiet(_Connection):
             __slots__ = ()
+            takes_bodies = self.takes_bodies
 
             def handle_error(
                 self,
@@ -64,6 +66,7 @@ class Runner(web.AppRunner):
 
 class _Connection(web.RequestHandler):
     __slots__ = ()
+    takes_bodies = False
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(_RAW.sub(lambda byte: b"%%%02X" % byte[0][0], data))
+        super().data_received(data if self.takes_bodies else _RAW.sub(lambda byte: b"%%%02X" % byte[0][0], data))

@@ -22,14 +22,16 @@ async def serve(
     announce: Callable[[str], None],
     explain: Explain,
     entrance: Entrance = LOOPBACK_ALONE,
+    *,
+    takes_bodies: bool = False,
 ) -> None:
     """Serve until `stop`. `announce` receives the address once it answers; port 0 takes a free one.
 
-    `explain` answers what is no request at all; nothing of it is logged. Raises Misconfigured when the port is taken, or when
-    others would be let in without a guard.
+    `explain` answers what is no request at all; nothing of it is logged. `takes_bodies`: see quiet_http.py. Raises Misconfigured
+    when the port is taken, or when others would be let in without a guard.
     """
     entrance.check(name)
-    runner = Runner(app, explain)
+    runner = Runner(app, explain, takes_bodies=takes_bodies)
     await runner.setup()
     site = web.TCPSite(runner, entrance.host, port, ssl_context=entrance.tls)
     try:

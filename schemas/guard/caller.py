@@ -39,6 +39,7 @@ class Remit:
 
 
 EVERYTHING = Remit(frozenset({ALL}))
+NOTHING = Remit(frozenset())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,8 @@ EVERYBODY = Caller(
     is_limited=False,
 )
 """Whoever asks where authentication is off."""
+NOBODY = Caller(name="nobody known", rights=())
+"""Whoever asks for what is open to anybody, as the page by which one enters."""
 
 
 def agency_of(subject: str) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _JSON = frozenset({"application/json", "application/octet-stream"})
+_FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 
 
 class Shut(NamedTuple):
@@ -26,8 +27,13 @@ class Shut(NamedTuple):
     """How long to wait before asking again, where that helps."""
 
 
-def judge(method: str, headers: Mapping[str, str], *, is_public: bool = False) -> Shut | None:
-    """Whether a request stays outside. `is_public`: any page may read what is served here, and nothing is changed by it."""
+def judge(
+    method: str, headers: Mapping[str, str], *, is_public: bool = False, takes_forms: bool = False
+) -> Shut | None:
+    """Whether a request stays outside. `is_public`: any page may read what is served here, and nothing is changed by it.
+
+    `takes_forms`: the server has pages with forms, and asks each of them for a proof that it is its own (CSRF).
+    """
     host = headers.get("Host", "")
     if _name(host) not in _LOCAL | _allowed():
         fix = "ask by 127.0.0.1 or localhost; a gateway's name goes to MESH_ALLOWED_HOSTS"
@@ -40,6 +46,8 @@ def judge(method: str, headers: Mapping[str, str], *, is_public: bool = False) -
         )
     if method in _WITH_BODY:
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if takes_forms and kind in _FORMS:
+            return None
         if kind not in _JSON and not (kind.startswith("application/vnd.schemaregistry") and kind.endswith("json")):
             return Shut(415, "its body is not declared as JSON", "send Content-Type: application/json")
     return None

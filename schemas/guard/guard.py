@@ -77,8 +77,25 @@ class Guard:
             caller = self._known.caller(credential)
         except Transient as error:
             return Shut(503, error.problem, error.fix or "ask again", error.retry_after_seconds or 1.0)
-        if caller is None:
-            return self._failed(address)
+        return self._failed(address) if caller is None else self._counted(caller)
+
+    def again(self, caller: Caller, address: str) -> Caller | Shut:
+        """Somebody who was let in before and comes back, as with a browser's session; or why they are not answered."""
+        if shut := self.anybody(address):
+            return shut
+        return (
+            self._counted(caller)
+            if self.is_good(caller)
+            else Shut(401, "you were let in before, and are no longer", _LOGIN_FIX)
+        )
+
+    def anybody(self, address: str) -> Shut | None:
+        """Whether what is open to anybody is not answered: too many requests from there."""
+        with self._lock:
+            wait_seconds = self._addresses.wait_seconds(address, self._clock())
+        return _busy("too many requests from your address", wait_seconds) if wait_seconds else None
+
+    def _counted(self, caller: Caller) -> Caller | Shut:
         if caller.is_limited:
             with self._lock:
                 wait_seconds = self._callers.wait_seconds(caller.name, self._clock())

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from schemas.guard.caller import EVERYBODY, EVERYTHING, Caller, Remit
+from schemas.guard.caller import EVERYBODY, EVERYTHING, NOBODY, NOTHING, Caller, Remit
 from schemas.guard.door import Shut, judge
 from schemas.guard.entrance import Entrance
 from schemas.guard.guard import Guard, may_wait
-from schemas.guard.table import may
+from schemas.guard.table import is_anybody_s, may
 
 Explain = Callable[[int, str, str], web.StreamResponse]
 """Makes the answer of a refusal: status, what is wrong, what to do."""
@@ -26,6 +26,10 @@ def _nobody_s(_request: web.Request) -> str:
     return ""
 
 
+def _without_session(_request: web.Request) -> Caller | None:
+    return None
+
+
 def guarded(
     explain: Explain,
     server: str,
@@ -33,32 +37,49 @@ def guarded(
     *,
     owner: Callable[[web.Request], str] = _nobody_s,
     is_public: bool = False,
+    takes_forms: bool = False,
+    session: Callable[[web.Request], Caller | None] = _without_session,
 ) -> Middleware:
-    """Stands before all others. `owner`: the agency of what the request's address names. `is_public`: see `judge`."""
+    """Stands before all others. `owner`: the agency of what the request's address names.
+
+    `is_public`, `takes_forms`: see `judge`. `session`: who was let in before, where a browser shows that instead of a token.
+    """
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        shut = judge(request.method, request.headers, is_public=is_public)
+        shut = judge(request.method, request.headers, is_public=is_public, takes_forms=takes_forms)
         if shut is None and entrance.guard is None:
             request[CALLER], request[REMIT] = EVERYBODY, EVERYTHING
         elif shut is None and entrance.guard is not None:
-            shut = await _admit(request, server, entrance.guard, owner)
+            shut = await _admit(request, server, entrance.guard, owner, session(request))
         return await handler(request) if shut is None else refusal(explain, shut)
 
     return answer
 
 
-async def _admit(request: web.Request, server: str, guard: Guard, owner: Callable[[web.Request], str]) -> Shut | None:
+async def _admit(
+    request: web.Request,
+    server: str,
+    guard: Guard,
+    owner: Callable[[web.Request], str],
+    known: Caller | None,
+) -> Shut | None:
     address = request.remote or ""
-    found = await who(guard, request)
+    resource = request.match_info.route.resource
+    method = "GET" if request.method == "HEAD" else request.method
+    endpoint = f"{method} {resource.canonical}" if resource else ""
+    if is_anybody_s(server, endpoint):
+        request[CALLER], request[REMIT] = known or NOBODY, NOTHING
+        return guard.anybody(address)
+    is_session = known is not None and "Authorization" not in request.headers
+    found = guard.again(known, address) if is_session and known else await who(guard, request)
     if isinstance(found, Shut):
         guard.tell(server, found, address)
         return found
-    resource = request.match_info.route.resource
     if resource is None:
+        request[CALLER], request[REMIT] = found, NOTHING
         return None  # there is no such address, and whoever is known may be told so
-    method = "GET" if request.method == "HEAD" else request.method
-    remit = may(server, f"{method} {resource.canonical}", found, owner(request))
+    remit = may(server, endpoint, found, owner(request))
     if isinstance(remit, Shut):
         guard.tell(server, remit, address)
         return remit

@@ -17,6 +17,7 @@ from schemas.guard.door import Shut
 class Reach(Enum):
     """What of the mesh an endpoint touches."""
 
+    ANYBODY = "nothing of the mesh: also for who has not proved who they are, such as the page by which one enters"
     FREE = "nothing of any agency's"
     CUT = "what is of the caller's agencies: the answer is cut to it"
     OWN = "what its address names, which must be of the caller's agencies"
@@ -33,6 +34,8 @@ class Allowed(NamedTuple):
 _ALL = frozenset(Role)
 _STAFF = _ALL - {Role.SUBSCRIBER}
 _STEWARDS = frozenset({Role.STEWARD, Role.ADMIN})
+_KEEPERS = _ALL - {Role.VIEWER}
+_ASKERS = frozenset({Role.SUBSCRIBER, Role.STEWARD, Role.ADMIN})
 _OPERATORS = frozenset({Role.OPERATOR, Role.ADMIN})
 _WATCHERS = frozenset({Role.VIEWER, Role.OPERATOR, Role.ADMIN})
 _SUBSCRIBERS = frozenset({Role.SUBSCRIBER})
@@ -76,9 +79,36 @@ _REGISTRY = {
     "GET /associations/resources/{namespace}/{name}": Allowed(_ALL, Reach.FREE),  # an empty list, whatever is asked
 }
 _CONSOLE = {
-    "GET /": Allowed(_STAFF, Reach.FREE),
-    "GET /console.js": Allowed(_STAFF, Reach.FREE),
-    "GET /console.css": Allowed(_STAFF, Reach.FREE),
+    "GET /login": Allowed(_ALL, Reach.ANYBODY),
+    "POST /login": Allowed(_ALL, Reach.ANYBODY),
+    "POST /logout": Allowed(_ALL, Reach.ANYBODY),
+    "POST /preferences": Allowed(_ALL, Reach.ANYBODY),  # language and theme, kept in the browser
+    "GET /static/{name}": Allowed(_ALL, Reach.ANYBODY),
+    "GET /": Allowed(_STAFF, Reach.CUT),
+    "GET /live": Allowed(_STAFF, Reach.CUT),
+    "GET /catalogue": Allowed(_ALL, Reach.CUT),  # what there is, is for all; who has it and how it looks, for its own
+    "GET /catalogue/{feed}": Allowed(_ALL, Reach.CUT),
+    "GET /grants": Allowed(_ALL, Reach.CUT),
+    "GET /grants/new": Allowed(_ASKERS, Reach.CUT),
+    "POST /grants/new": Allowed(_ASKERS, Reach.CUT),  # for a subscriber of the caller's
+    "GET /grants/{grant}": Allowed(_ALL, Reach.CUT),
+    "GET /grants/{grant}/preview": Allowed(_ASKERS, Reach.CUT),
+    "POST /grants/{grant}/approve": Allowed(_STEWARDS, Reach.OWN),  # its provider's; compliance is for who has all
+    "POST /grants/{grant}/refuse": Allowed(_STEWARDS, Reach.OWN),
+    "POST /grants/{grant}/suspend": Allowed(_STEWARDS, Reach.OWN),
+    "POST /grants/{grant}/resume": Allowed(_STEWARDS, Reach.OWN),
+    "POST /grants/{grant}/revoke": Allowed(_STEWARDS, Reach.OWN),
+    "GET /subscriptions": Allowed(_ALL, Reach.CUT),
+    "GET /subscriptions/{name}": Allowed(_ALL, Reach.OWN),
+    "POST /subscriptions/{name}/pause": Allowed(_KEEPERS, Reach.OWN),  # of their subscriber's
+    "POST /subscriptions/{name}/resume": Allowed(_KEEPERS, Reach.OWN),
+    "POST /subscriptions/{name}/test": Allowed(_KEEPERS, Reach.OWN),
+    "POST /subscriptions/{name}/replay": Allowed(_KEEPERS, Reach.OWN),
+    "POST /subscriptions/{name}/retry": Allowed(_KEEPERS, Reach.OWN),
+    "POST /subscriptions/{name}/drop": Allowed(_KEEPERS, Reach.OWN),
+    "POST /subscriptions/{name}/rotate": Allowed(_KEEPERS, Reach.OWN),
+    "GET /onboarding": Allowed(_STEWARDS, Reach.CUT),
+    "POST /onboarding": Allowed(_STEWARDS, Reach.CUT),  # of an agency of theirs
     "GET /status": Allowed(_STAFF, Reach.CUT),
     "GET /health": Allowed(_STAFF, Reach.CUT),
     "GET /health/{kind}/{name}": Allowed(_STAFF, Reach.CUT),
@@ -109,6 +139,12 @@ TABLE: Mapping[str, Mapping[str, Allowed]] = MappingProxyType(
     {"registry": _REGISTRY, "console": _CONSOLE, "opendata": _OPENDATA, "metrics": _METRICS, "live": _LIVE}
 )
 """By server, then by endpoint."""
+
+
+def is_anybody_s(server: str, endpoint: str) -> bool:
+    """Whether an endpoint is open to who has not proved who they are."""
+    allowed = TABLE[server].get(endpoint)
+    return allowed is not None and allowed.reach is Reach.ANYBODY
 
 
 def may(server: str, endpoint: str, caller: Caller, owner: str) -> Remit | Shut:

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -88,6 +89,27 @@ def extents(kafka: Kafka, topics: Iterable[str], since: datetime) -> dict[Partit
         place: Extent(first=firsts[place], since=moment if moment >= 0 else ends[place], end=ends[place])
         for place, moment in moments.items()
     }
+
+
+def written_between(kafka: Kafka, topic: str, moments: Sequence[datetime]) -> list[int]:
+    """How many records were written from each moment to the next one; of one that does not exist none. Raises Transient.
+
+    Offsets are counted, those that compaction took since or a transaction's end has among them.
+    """
+    admin = admin_client(kafka)
+    places = [TopicPartition(topic, number) for number in range(partition_counts(admin, [topic]).get(topic, 0))]
+    if not places:
+        return [0] * (len(moments) - 1)
+    specs: list[Any] = [OffsetSpec.for_timestamp(int(moment.timestamp() * 1000)) for moment in moments]
+    # All are asked before the first is waited for.
+    specs = [*specs, OffsetSpec.latest()]
+    asked = [admin.list_offsets({place: spec for place in places}, request_timeout=WITHIN_SECONDS) for spec in specs]
+    *found, ends = [results(futures) for futures in asked]
+    reached = [
+        sum(answers[place].offset if answers[place].offset >= 0 else ends[place].offset for place in places)
+        for answers in found
+    ]
+    return [max(0, later - earlier) for earlier, later in pairwise(reached)]
 
 
 def end_offsets(kafka: Kafka, topics: Iterable[str]) -> dict[str, int]:

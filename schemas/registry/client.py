@@ -67,6 +67,18 @@ class RegistryClient:
         found = self._good(answer, subject)
         return found["id"], found["version"], json.loads(found["schema"])
 
+    def versions(self, subject: str) -> list[tuple[int, Mapping[str, Any]]]:
+        """Every version of a subject with its schema, oldest first; empty when it has none. Raises Transient."""
+        path = f"/subjects/{quote(subject, safe='')}/versions"
+        answer = self._ask("GET", path)
+        if answer.status_code == 404:
+            return []
+        told = [
+            self._good(self._ask("GET", f"{path}/{number}?format=resolved"), subject)
+            for number in self._good(answer, subject)
+        ]
+        return [(found["version"], json.loads(found["schema"])) for found in told]
+
     def breaches(self, subject: str, schema: Mapping[str, Any]) -> list[str]:
         """What the schema would break at the subject's level, in words; empty when it may be registered. Raises Transient."""
         path = f"/compatibility/subjects/{quote(subject, safe='')}/versions?verbose=true"

@@ -7,29 +7,14 @@ import re
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from tests.stage.console import console
 from tests.stage.running_mesh import RunningMesh, contract, database
 from tests.stage.until import until
-
-
-@contextmanager
-def console(mesh: RunningMesh) -> Iterator[str]:
-    """The address of a console that answers."""
-    with mesh.started("run", "console", "--name", f"console-{mesh.unique}") as process:
-        assert process.stderr is not None
-        said = b""
-        while not (found := re.search(rb"console: (http\S+)", said)):
-            line = process.stderr.readline()
-            assert line, f"the console ended: {said.decode()}"
-            said += line
-        yield found[1].decode()
-        process.terminate()
-        assert process.wait(20) == 0, process.stderr.read()
 
 
 def get(url: str) -> tuple[int, str, dict[str, str]]:
@@ -57,8 +42,9 @@ def test_the_console_shows_what_the_mesh_does(mesh: RunningMesh) -> None:
         status, page, headers = get(url)
         assert status == 200
         assert "default-src 'none'" in headers["Content-Security-Policy"]
-        for name in re.findall(r'(?:src|href)="/?([a-z.]+)"', page):
-            assert get(f"{url}/{name}")[0] == 200, name
+        parts = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
+        assert len(parts) >= 4
+        assert {get(f"{url}{part}")[0] for part in parts} == {200}
 
         def told() -> Any:
             report = json.loads(get(f"{url}/status")[1])

@@ -20,6 +20,7 @@ from aiohttp import web
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
+from ops.console.frame.sight import Sight
 from ops.console.server import Console
 from ops.opendata.answers import Answers
 from ops.opendata.server import OpenData
@@ -130,6 +131,9 @@ def test_an_endpoint_is_open_to_whom_the_table_names_and_to_nobody_else(
     # Who comes with wrong tokens is soon told nothing: each endpoint is asked from an address of its own.
     with closing(Asker(f"127.0.9.{next(_sources)}")) as asker:
         told = {name: asked(stage, server, endpoint, token, asker) for name, token in stage.bad.items()}
+        if allowed.reach is Reach.ANYBODY:
+            assert endpoint == "POST /login" or 401 not in told.values()
+            return
         assert told == dict.fromkeys(stage.bad, 401)
         for name, token in stage.good.items():
             role, agency = name.split(" ")
@@ -139,12 +143,38 @@ def test_an_endpoint_is_open_to_whom_the_table_names_and_to_nobody_else(
             assert status not in {401, 429, 500, 503}, f"{name}: {status}"
 
 
+def test_a_person_at_a_browser_is_told_on_a_page_and_a_program_in_a_line(stage: Stage) -> None:
+    console, token = stage.urls["console"], stage.good[f"viewer {OWN}"]
+    with httpx.Client(headers={"Accept": "text/html"}, trust_env=False, timeout=30) as browser:
+        entered = browser.get(f"{console}/catalogue?q=a")
+        assert (entered.status_code, entered.headers["Location"]) == (303, "/login?to=%2Fcatalogue%3Fq%3Da")
+        page = browser.get(f"{console}/login?to=//elsewhere.example")
+        assert page.status_code == 200
+        assert "elsewhere" not in page.text
+        policy = page.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "HttpOnly" in page.headers["Set-Cookie"]
+        assert "SameSite=Strict" in page.headers["Set-Cookie"]
+        bearer = {"Authorization": f"Bearer {token}"}
+        for path, status in (("/nothing", 404), ("/catalogue/nobody.t", 404), ("/onboarding", 403)):
+            told = browser.get(f"{console}{path}", headers=bearer)
+            assert (told.status_code, told.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
+            assert f">{status}<" in told.text
+        basic = ("anybody", stage.good[f"admin {ALL}"])
+        forged = browser.post(f"{console}/grants/{OWN}.a.t/revoke", data={"proof": "x", "reason": "y"}, auth=basic)
+        assert forged.status_code == 403, "a browser repeats Basic by itself: such a form needs its proof"
+        assert "页面已过期" in forged.text
+    line = httpx.get(f"{console}/onboarding", headers={**bearer, "Accept": "*/*"})
+    assert (line.status_code, line.text.startswith("refused: ")) == (403, True)
+
+
 def test_the_table_has_every_route_of_every_server_and_no_other(tmp_path: Path) -> None:
     def routes(app: web.Application) -> set[str]:
         found = {(route.method, route.resource.canonical) for route in app.router.routes() if route.resource}
         return {f"{method} {path}" for method, path in found if method != "HEAD"}
 
-    console = Console(lambda: STATUS).application()
+    console = Console(Sight(lambda: STATUS)).application()
     opendata = OpenData(Answers(None, lambda: None), lambda: "").application()  # pyright: ignore[reportArgumentType]
     assert routes(console) == TABLE["console"].keys()
     assert routes(opendata) == TABLE["opendata"].keys()

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from ops.console.frame.sight import Sight
 from ops.console.server import Console
 from ops.metrics.exporter import Exporter
 from ops.metrics.page import serve
@@ -125,7 +126,7 @@ def guarded_servers(
         doorkeeper = stack.enter_context(closing(Doorkeeper(settings, environment or {})))
         stop = threading.Event()
         registry = RegistryServer(kafka, doorkeeper.entrance(), topic=f"_schemas_{secrets.token_hex(4)}")
-        console = Console(lambda: status, 0, doorkeeper.entrance())
+        console = Console(Sight(lambda: status, settings=settings), 0, doorkeeper.entrance())
         store = stack.enter_context(closing(Store(folder / "opendata.sqlite")))
         city = Rehearsal(FLOW, CONTRACTS)
         fill(city)

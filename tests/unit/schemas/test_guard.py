@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import ssl
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,10 +13,10 @@ import pytest
 
 from schemas.errors import Misconfigured, Transient
 from schemas.guard.caller import ALL, EVERYBODY, Caller, Right, Role, agency_of
-from schemas.guard.door import Shut
+from schemas.guard.door import Shut, judge
 from schemas.guard.entrance import LOOPBACK_ALONE, Entrance, tls_context
 from schemas.guard.guard import ADDRESS_PER_SECOND, Guard, credential_of
-from schemas.guard.table import TABLE, may
+from schemas.guard.table import TABLE, is_anybody_s, may
 from schemas.guard.token import Token, digest_of, id_of, new_text, opens
 from schemas.registry.address import RegistryAddress, entered_by
 
@@ -126,6 +127,44 @@ def test_a_flood_is_asked_to_wait_and_an_identity_that_cannot_be_told_is_no_refu
     away = Guard(OneCaller(is_away=True)).who("Bearer right", "a")
     assert isinstance(away, Shut)
     assert (away.status, away.wait_seconds) == (503, 3.0)
+
+
+def test_who_was_let_in_comes_back_until_that_is_over_and_counts_as_before() -> None:
+    now = [0.0]
+    guard = Guard(OneCaller(), per_second=2, clock=lambda: now[0])
+    assert [guard.again(SOMEBODY, "a") for _ in range(4)] == [SOMEBODY] * 4
+    busy = guard.again(SOMEBODY, "a")
+    assert isinstance(busy, Shut)
+    assert busy.status == 429
+    now[0] += 10
+    gone = guard.again(replace(SOMEBODY, until=1.0), "a")
+    assert isinstance(gone, Shut)
+    assert gone.status == 401
+    told = [guard.anybody("b") for _ in range(int(2 * ADDRESS_PER_SECOND) + 1)]
+    assert told[0] is None
+    assert told[-1] is not None
+    assert told[-1].status == 429
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
+def test_a_form_is_taken_where_there_are_pages_and_from_those_alone(kind: str) -> None:
+    headers = {"Host": "127.0.0.1:80", "Content-Type": kind}
+    assert judge("POST", headers, takes_forms=True) is None
+    for shut in (judge("POST", headers), judge("POST", {**headers, "Origin": "https://x"}, takes_forms=True)):
+        assert shut is not None
+    text = judge("POST", {**headers, "Content-Type": "text/plain"}, takes_forms=True)
+    assert text is not None
+    assert text.status == 415
+
+
+def test_what_is_open_to_anybody_is_where_one_enters_and_nothing_else() -> None:
+    found = {
+        (server, endpoint) for server, table in TABLE.items() for endpoint in table if is_anybody_s(server, endpoint)
+    }
+    assert found == {
+        ("console", endpoint)
+        for endpoint in ("GET /login", "POST /login", "POST /logout", "POST /preferences", "GET /static/{name}")
+    }
 
 
 def test_a_token_is_kept_as_a_digest_and_ends_by_the_clock_or_by_a_person() -> None:
