@@ -150,12 +150,12 @@ def test_a_person_at_a_browser_is_told_on_a_page_and_a_program_in_a_line(stage: 
         assert (entered.status_code, entered.headers["Location"]) == (303, "/login?to=%2Fcatalogue%3Fq%3Da")
         page = browser.get(f"{console}/login?to=//elsewhere.example")
         assert page.status_code == 200
-        assert "elsewhere" not in page.text
+        assert 'name="to" value="/"' in page.text, "nobody is led to another server"
         policy = page.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
-        assert "HttpOnly" in page.headers["Set-Cookie"]
-        assert "SameSite=Strict" in page.headers["Set-Cookie"]
+        assert "HttpOnly" in entered.headers["Set-Cookie"]
+        assert "SameSite=Strict" in entered.headers["Set-Cookie"]
         bearer = {"Authorization": f"Bearer {token}"}
         for path, status in (("/nothing", 404), ("/catalogue/nobody.t", 404), ("/onboarding", 403)):
             told = browser.get(f"{console}{path}", headers=bearer)

@@ -29,10 +29,11 @@ def files_of(form: Iterable[tuple[str, Any]]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name, value in form:
-        if name.startswith(FIELD) and isinstance(value, str) and value.strip():
-            _take(found, name.removeprefix(FIELD), value)
-        elif (upload := getattr(value, "file", None)) is not None and value.filename:
-            content = upload.read(BYTES_MAX + 1)
+        if isinstance(value, str):
+            if name.startswith(FIELD) and value.strip():
+                _take(found, name.removeprefix(FIELD), value)
+        elif getattr(value, "filename", ""):  # of an upload; where none was chosen there are bytes without a name
+            content = value.file.read(BYTES_MAX + 1)
             parts = _unpacked(content) if value.filename.lower().endswith(".zip") else [(value.filename, content)]
             for part, data in parts:
                 _take(found, part, _text(part, data))

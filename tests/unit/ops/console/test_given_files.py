@@ -35,6 +35,7 @@ def test_texts_files_and_a_zip_make_one_folder_with_the_agency_first() -> None:
         ("file.a.avsc", "{}\r\n"),
         ("files", upload("folder.ZIP", zipped)),
         ("files", upload("", b"")),
+        ("more", bytearray()),
     ]
     files = files_of(form)
     assert list(files) == ["agency.yaml", "a.avsc", "b.avsc"]
