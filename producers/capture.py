@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 
 from producers.kind import SourceKind
 from producers.release import Releases
@@ -36,7 +37,7 @@ class Capture:
 
     `directory` returns the present Directory, the same object while nothing has changed; `address_of(agency, source)` the
     secret address, raising Misconfigured where there is none. `released` keeps that a source gave back what it held after its
-    last feed (producers/release.py).
+    last feed (producers/release.py). `state` is where sources may keep rows on disk.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Capture:
         incidents: Incidents | None = None,
         released: Callable[[Offboarding], None] = _keep_no_record,
         ledger: CaptureLedger | None = None,
+        state: Path | None = None,
     ) -> None:
         self._setting = CaptureSetting(
             directory=directory,
@@ -62,6 +64,7 @@ class Capture:
             incidents=incidents or MemoryIncidents(),
             pause_seconds=self._pause_seconds,
             ledger=ledger or NoCaptureLedger(),
+            state=state,
         )
         self._only = only
         self._releases = Releases(self._setting, released)

@@ -52,11 +52,15 @@ class DraftedTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drafted:
-    """Tables that can be feeds, what was left out, and what stands in the way of capturing the former."""
+    """Tables that can be feeds, what was left out, and what stands in the way of capturing the former.
+
+    `address`: the source's, where it is no secret and may be shown; empty otherwise.
+    """
 
     tables: list[DraftedTable] = field(default_factory=list[DraftedTable])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
     findings: list[Finding] = field(default_factory=list[Finding])
+    address: str = ""
 
 
 class Drafting(Protocol):

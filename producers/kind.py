@@ -127,6 +127,8 @@ class SourceKind:
     """What it gives back once its last feed was offboarded."""
     whole_row_fix: Callable[[str], str] = lambda _table: "let the source send rows as they were;"
     """What makes the source of this name (`<schema>.<table>` of a database) send each row as it was: an instruction to a person."""
+    last: Callable[[Mapping[str, Any] | None, str], str] | None = None
+    """By a source's progress and a feed, in words what it stated last; None where nothing is stated but followed."""
     copies_feeds_alone: bool = True
     """Whether `mesh resync` of one feed copies that feed alone; otherwise its source is read again as a whole."""
 

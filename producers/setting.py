@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from producers.kind import SourceKind
@@ -38,7 +39,8 @@ class CaptureSetting:
     """Shared by the threads of one capture process. `kinds` maps the name of a source's kind to it.
 
     `directory` returns the present Directory, the same object while nothing has changed; `address_of(agency, source)` the
-    secret address, raising Misconfigured where there is none. `pause_seconds` is how long a source lets changes gather.
+    secret address, raising Misconfigured where there is none. `pause_seconds` is how long a source lets changes gather;
+    `state` where sources may keep rows on disk.
     """
 
     directory: Callable[[], Directory]
@@ -50,3 +52,4 @@ class CaptureSetting:
     incidents: Incidents
     pause_seconds: Callable[[], float]
     ledger: CaptureLedger
+    state: Path | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from schemas.agreement.agency import Agency, SourceConfig
@@ -173,6 +174,8 @@ class SourceSetting:
     """Where it is accounted for what the source's feeds are given."""
     log: LogSetting | None = None
     """How processes of a source's own reach the log that its batches go to; None if it may have none."""
+    state: Path | None = None
+    """Where a source may keep rows on disk, under its own name; None if it may not."""
 
     @property
     def name(self) -> str:

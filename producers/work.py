@@ -169,5 +169,6 @@ class SourceWork:
                 resyncs=lambda: setting.directory().resyncs,
                 log=setting.log.setting,
                 ledger=setting.ledger,
+                state=setting.state,
             )
         )

@@ -98,6 +98,7 @@ DOORS = {
         "sinks/postgresql/table/run.py": "where their rows are",
         "sinks/postgresql/table/run_cells.py": "their cells",
     },
+    "openpyxl": {"producers/drops/reading.py": "reads workbooks"},
     "prometheus_client": {"ops/metrics/exporter.py": "metrics", "ops/metrics/page.py": "serves them"},
     "psycopg": {
         "schemas/plain_reading.py": "what both sides of a comparison are read by",
@@ -116,6 +117,7 @@ DOORS = {
     "quixstreams": {"ops/bench/": "a peer"},
     "rich": {"ops/": "progress bars and tables"},
     "rocksdict": {"streams/engine/state.py": "the flows' local state"},
+    "sqlalchemy": {"producers/polled/": "polls databases of any kind that it speaks to"},
     "uvloop": {"streams/worker/": "the stream worker's event loop"},
     "yaml": {
         "ops/": "agency, subscriber and grant files; Prometheus' configuration",
@@ -173,7 +175,7 @@ CLASS_LINES_MAX = 220
 FILES_MAX = 15
 """Files of code in a folder of the product."""
 # Folder to the prefixes of the rules that its RULES.md has.
-RULED = {"producers": ["PG"], "streams": ["FA"], "sinks": ["SK"], "schemas": ["KF", "SR"], "ops": ["OP", "SE"]}
+RULED = {"producers": ["PG", "FD"], "streams": ["FA"], "sinks": ["SK"], "schemas": ["KF", "SR"], "ops": ["OP", "SE"]}
 RULE = re.compile(rf"(?<![\w-])(?:{'|'.join(prefix for prefixes in RULED.values() for prefix in prefixes)})-\d\d\b")
 SECTION = re.compile(r"§\d(?:\.\d)?(?: [A-L]\b)?")
 CHECK = re.compile(r"HANDBOOK ([A-L]\d+)")

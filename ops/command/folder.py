@@ -35,10 +35,10 @@ def draft(
     text_encoding: str | None,
     as_json: bool,
 ) -> None:
-    """Write a draft contract for each table of a live database.
+    """Write a draft contract for each table of a live database, or of a folder of files.
 
-    SOURCE is the database's address, such as postgresql://user:password@host:5432/name, or the name of an environment
-    variable that holds it, written ${NAME}.
+    SOURCE is the database's address, such as postgresql://user:password@host:5432/name; a folder that .csv, .xlsx or .jsonl files are
+    dropped into, or one such file; or the name of an environment variable that holds one of these, written ${NAME}.
     """
     from ops.onboarding.draft import draft as write
 

@@ -13,6 +13,7 @@ from ops.command.terminal import report_console
 from ops.settings import Settings
 from ops.watch.incidents import IncidentReader
 from ops.watch.lag import LagReader
+from ops.watch.last_told import LastTold
 from ops.watch.status import StatusReader, status
 from ops.watch.status_table import render
 from schemas.log.control.follower import Follower, read_directory
@@ -33,7 +34,13 @@ def show_status(settings: Settings, *, watch: bool, as_json: bool) -> None:
         Live(auto_refresh=False, screen=False) as live,
         suppress(KeyboardInterrupt),
     ):
-        reader = StatusReader(settings.directory, directory, lags.read, incidents=IncidentReader(settings.kafka))
+        reader = StatusReader(
+            settings.directory,
+            directory,
+            lags.read,
+            incidents=IncidentReader(settings.kafka),
+            lasts=LastTold(settings.kafka),
+        )
         while True:
             live.update(render(reader.read()), refresh=True)
             time.sleep(1)

@@ -14,6 +14,7 @@ from rich.text import Text
 from ops.settings import Settings
 from ops.watch.incidents import IncidentReader
 from ops.watch.lag import LagReader
+from ops.watch.last_told import LastTold
 from ops.watch.status import StatusReader
 from ops.watch.status_table import reasons, render
 from schemas.log.control.follower import Follower
@@ -41,7 +42,13 @@ class Screen:
     def status(self, settings: Settings, headline: Callable[[], str]) -> Iterator[Callable[[], None]]:
         """What to call again and again: a live table on a terminal, a line every ten seconds elsewhere."""
         with closing(Follower(settings.kafka)) as directory, closing(LagReader(settings.kafka)) as lags:
-            reader = StatusReader(settings.directory, directory, lags.read, incidents=IncidentReader(settings.kafka))
+            reader = StatusReader(
+                settings.directory,
+                directory,
+                lags.read,
+                incidents=IncidentReader(settings.kafka),
+                lasts=LastTold(settings.kafka),
+            )
             if not self._console.is_terminal:
                 told = [time.monotonic()]
 

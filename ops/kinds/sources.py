@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from producers.drops.kind import DROPPED_FILES
 from producers.kind import SourceKind
 from producers.mesh.kind import PEER
 from producers.postgresql.kind import POSTGRES
@@ -11,7 +12,12 @@ from schemas.agreement.agency import FLOW, Agency
 from schemas.agreement.anchor import MESH
 from schemas.contract import Contract
 
-SOURCES: Mapping[str, SourceKind] = {"postgres": POSTGRES, MESH: PEER, FLOW: SourceKind()}
+SOURCES: Mapping[str, SourceKind] = {
+    "postgres": POSTGRES,
+    "files": DROPPED_FILES,
+    MESH: PEER,
+    FLOW: SourceKind(),
+}
 
 
 def kind_of(agency: Agency | None, source: str) -> SourceKind:

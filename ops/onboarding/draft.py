@@ -42,6 +42,8 @@ class Draft:
     kept: list[Path] = field(default_factory=list[Path])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
     findings: list[Finding] = field(default_factory=list[Finding])
+    first: str = ""
+    """What is to be done first, where the address may be shown."""
 
     def to_json(self) -> dict[str, Any]:
         """The outcome as JSON."""
@@ -51,6 +53,7 @@ class Draft:
             "kept": [str(path) for path in self.kept],
             "left_out": [asdict(item) for item in self.left_out],
             "findings": [asdict(finding) for finding in self.findings],
+            "first": self.first,
         }
 
     def render(self, console: Console | None = None) -> None:
@@ -70,6 +73,8 @@ class Draft:
                 Text(f"{finding.severity}  {finding.subject}: {finding.message}", style=style), soft_wrap=True
             )
             console.print(Text(f"    fix: {finding.fix}", style="green"), soft_wrap=True)
+        if self.first:
+            console.print(f"next: {self.first}", soft_wrap=True, highlight=False, markup=False)
         console.print(f"next: mesh check {self.into}", soft_wrap=True, highlight=False)
 
 
@@ -98,7 +103,10 @@ def draft(
     drafted = drafting.draft(address, tables, agency, options, is_lossless=lossless)
     outcome = Draft(into=into, left_out=drafted.left_out, findings=drafted.findings)
     into.mkdir(parents=True, exist_ok=True)
-    _write(outcome, into / AGENCY_FILE, _agency_text(agency, dsn, kind, drafting.address, options), is_forced=force)
+    shown = drafted.address or drafting.address
+    _write(outcome, into / AGENCY_FILE, _agency_text(agency, dsn, kind, shown, options), is_forced=force)
+    if drafted.address and not VARIABLE.fullmatch(dsn):
+        outcome.first = f"export {_variable(agency, dsn)}={drafted.address}"
     for table in drafted.tables:
         _write(outcome, into / f"{table.stem}.avsc", _contract_text(_record(table, agency)), is_forced=force)
     return outcome
@@ -142,9 +150,13 @@ def _write(outcome: Draft, path: Path, text: str, *, is_forced: bool) -> None:
     outcome.written.append(path)
 
 
-def _agency_text(agency: str, dsn: str, kind: str, address: str, options: Mapping[str, str]) -> str:
+def _variable(agency: str, dsn: str) -> str:
     given = VARIABLE.fullmatch(dsn)
-    variable = given[1] if given else f"MESH_{agency.upper()}_DSN"
+    return given[1] if given else f"MESH_{agency.upper()}_DSN"
+
+
+def _agency_text(agency: str, dsn: str, kind: str, address: str, options: Mapping[str, str]) -> str:
+    variable = _variable(agency, dsn)
     shown = ", ".join(f"{name}: {value}" for name, value in options.items())
     return f"""\
 # Keep addresses and passwords out of this file: export {variable}={address}

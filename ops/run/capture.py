@@ -29,4 +29,5 @@ def run_capture(parts: Parts) -> None:
         parts.incidents(directory),
         Finished(parts.settings, parts.audited("mesh-capture-audit")).slot,
         book,
+        parts.settings.directory / "capture",
     ).run(parts.stop)

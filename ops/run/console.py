@@ -17,6 +17,7 @@ from ops.run.parts import Parts
 from ops.settings import load
 from ops.watch.incidents import IncidentReader
 from ops.watch.lag import LagReader
+from ops.watch.last_told import LastTold
 from ops.watch.status import StatusReader
 from schemas.registry.client import RegistryClient
 
@@ -25,7 +26,13 @@ def run_console(parts: Parts) -> None:
     """Serve the pages until the process is to stop."""
     settings, directory = parts.settings, parts.directory()
     lags = parts.enter(closing(LagReader(settings.kafka)))
-    reader = StatusReader(settings.directory, directory, lags.read, incidents=IncidentReader(settings.kafka))
+    reader = StatusReader(
+        settings.directory,
+        directory,
+        lags.read,
+        incidents=IncidentReader(settings.kafka),
+        lasts=LastTold(settings.kafka),
+    )
     boards = Boards(settings.kafka, directory, RegistryClient(settings.registry).schema, BoardMetrics())
     following(boards, parts.stop)
     ledger, standing = LedgerReader(settings), IncidentReader(settings.kafka)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from ops.watch.health import DOWN, OK, STUCK, STUCK_AFTER_SECONDS
 from ops.watch.held import why_held
 from ops.watch.incidents import IncidentReader
 from ops.watch.lag import STREAMS_GROUP, LagReader, TopicLag, delivery_group
+from ops.watch.last_told import LastTold
 from ops.watch.status_report import (
     OFF,
     PAUSED,
@@ -71,11 +72,13 @@ class StatusReader:
         lags: Lags,
         clock: Callable[[], float] = time.time,
         incidents: Callable[[], Mapping[str, Incident]] = dict,
+        lasts: Callable[[Directory], Mapping[str, str]] = lambda _: {},
     ) -> None:
         self._path = path
         self._directory = directory
         self._lags = lags
         self._incidents = incidents
+        self._lasts = lasts
         self._clock = clock
         self._readings: deque[_Reading] = deque(maxlen=_WINDOW)
 
@@ -85,6 +88,7 @@ class StatusReader:
         notices: list[str] = []
         lags: Mapping[str, Mapping[str, TopicLag]] = {}
         incidents: Mapping[str, Incident] = {}
+        lasts: Mapping[str, str] = {}
         with ThreadPoolExecutor(3, thread_name_prefix="status") as pool:
             earlier = None if self._readings else pool.submit(gather_recent, self._path)
             present = pool.submit(gather, self._path)
@@ -95,6 +99,10 @@ class StatusReader:
                 notices.append(str(error))
             try:
                 incidents = standing.result()
+            except Transient as error:
+                notices.append(str(error))
+            try:
+                lasts = self._lasts(directory)
             except Transient as error:
                 notices.append(str(error))
             samples, answered = present.result()
@@ -108,7 +116,8 @@ class StatusReader:
         return Status(
             at=view.now,
             feeds=tuple(
-                view.feed(entry, origin_of(directory, entry.feed)) for _, entry in sorted(directory.feeds.items())
+                replace(view.feed(entry, origin_of(directory, feed)), last=lasts.get(feed, ""))
+                for feed, entry in sorted(directory.feeds.items())
             ),
             subscriptions=tuple(view.subscription(entry) for _, entry in sorted(directory.grants.items())),
             processes=tuple(process_states(self._path, samples, answered, self._clock())),
@@ -127,7 +136,8 @@ def status(settings: Settings, directory: Directory) -> Status:
     """The status once: rates are those of the last seconds, as the processes tell them (ops/metrics/recent.py)."""
     incidents = IncidentReader(settings.kafka, within_seconds=ONCE_WITHIN_SECONDS)
     with closing(LagReader(settings.kafka, within_seconds=ONCE_WITHIN_SECONDS)) as lag:
-        return StatusReader(settings.directory, lambda: directory, lag.read, incidents=incidents).read()
+        lasts = LastTold(settings.kafka, within_seconds=ONCE_WITHIN_SECONDS)
+        return StatusReader(settings.directory, lambda: directory, lag.read, incidents=incidents, lasts=lasts).read()
 
 
 def groups(directory: Directory) -> dict[str, list[str]]:

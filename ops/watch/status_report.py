@@ -21,7 +21,7 @@ class FeedStatus:
     """One feed. Counts are since its processes started; lag is that of streams on the feed, None when unknown.
 
     `origin`: a department's database, or a flow; `captured` counts what reached the feed from either. `state` and `fix` are those
-    of an incident of the feed or of its source (schemas/incident.py), empty when there is none.
+    of an incident of the feed or of its source (schemas/incident.py), empty when there is none. `last` is the last file or poll.
     """
 
     feed: str
@@ -37,6 +37,7 @@ class FeedStatus:
     reason: str
     state: str = ""
     fix: str = ""
+    last: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

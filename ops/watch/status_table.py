@@ -39,6 +39,7 @@ def render(status: Status, *, rows_max: int | None = None) -> RenderableType:
         *reasons(status),
         *([_incidents(status.incidents)] if status.incidents else []),
         _feeds(status.feeds, rows_max),
+        *(Text(f"  {feed.feed}: {feed.last}", "dim") for feed in _first(status.feeds, rows_max) if feed.last),
         _subscriptions(status.subscriptions, rows_max),
         *([_flows(status.flows), _tasks(status.tasks)] if status.flows else []),
         _processes(status.processes),

@@ -110,6 +110,7 @@ class Rig:
     """One agency with one PostgreSQL source, captured into the real broker."""
 
     kinds: Mapping[str, SourceKind] = {"postgres": POSTGRES}
+    state: Path | None = None
 
     def __init__(self, kafka: Kafka, dsn: str, agency: str, **options: Any) -> None:
         self.kafka, self.dsn, self.agency = kafka, dsn, agency
@@ -175,6 +176,7 @@ class Rig:
             self.seen,
             self.kinds,
             incidents=self.incidents,
+            state=self.state,
         )
         stop, failure = threading.Event(), []
 

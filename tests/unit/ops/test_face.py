@@ -18,6 +18,7 @@ README = (ROOT / "README.md").read_text()
 COMMANDS = sorted(main.commands)
 PROVEN_BY = {
     "source postgres": "test_postgres_capture.py",
+    "source files": "test_source_files.py",
     "source mesh": "test_federation.py",
     "sink postgres": "test_sink_postgres.py",
     "sink mysql": "test_sink_mysql.py",
