@@ -54,13 +54,14 @@ class DraftedTable:
 class Drafted:
     """Tables that can be feeds, what was left out, and what stands in the way of capturing the former.
 
-    `address`: the source's, where it is no secret and may be shown; empty otherwise.
+    `address`: the source's, where it is no secret and may be shown; empty otherwise. `options`: what the source's say, in YAML.
     """
 
     tables: list[DraftedTable] = field(default_factory=list[DraftedTable])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
     findings: list[Finding] = field(default_factory=list[Finding])
     address: str = ""
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Drafting(Protocol):

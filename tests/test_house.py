@@ -175,7 +175,13 @@ CLASS_LINES_MAX = 220
 FILES_MAX = 15
 """Files of code in a folder of the product."""
 # Folder to the prefixes of the rules that its RULES.md has.
-RULED = {"producers": ["PG", "FD"], "streams": ["FA"], "sinks": ["SK"], "schemas": ["KF", "SR"], "ops": ["OP", "SE"]}
+RULED = {
+    "producers": ["PG", "FD", "PT"],
+    "streams": ["FA"],
+    "sinks": ["SK"],
+    "schemas": ["KF", "SR"],
+    "ops": ["OP", "SE"],
+}
 RULE = re.compile(rf"(?<![\w-])(?:{'|'.join(prefix for prefixes in RULED.values() for prefix in prefixes)})-\d\d\b")
 SECTION = re.compile(r"§\d(?:\.\d)?(?: [A-L]\b)?")
 CHECK = re.compile(r"HANDBOOK ([A-L]\d+)")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from producers.drops.kind import DROPPED_FILES
 from producers.kind import SourceKind
 from producers.mesh.kind import PEER
+from producers.polled.kind import POLLED
 from producers.postgresql.kind import POSTGRES
 from schemas.agreement.agency import FLOW, Agency
 from schemas.agreement.anchor import MESH
@@ -15,6 +16,7 @@ from schemas.contract import Contract
 SOURCES: Mapping[str, SourceKind] = {
     "postgres": POSTGRES,
     "files": DROPPED_FILES,
+    "polled": POLLED,
     MESH: PEER,
     FLOW: SourceKind(),
 }

@@ -103,7 +103,7 @@ def draft(
     drafted = drafting.draft(address, tables, agency, options, is_lossless=lossless)
     outcome = Draft(into=into, left_out=drafted.left_out, findings=drafted.findings)
     into.mkdir(parents=True, exist_ok=True)
-    shown = drafted.address or drafting.address
+    shown, options = drafted.address or drafting.address, {**options, **drafted.options}
     _write(outcome, into / AGENCY_FILE, _agency_text(agency, dsn, kind, shown, options), is_forced=force)
     if drafted.address and not VARIABLE.fullmatch(dsn):
         outcome.first = f"export {_variable(agency, dsn)}={drafted.address}"

@@ -73,10 +73,10 @@ class Staging:
         if len(rows) >= BATCH_ROWS:
             self._write()
 
-    def reject(self, error: Rejected, line: int, raw: bytes) -> None:
+    def reject(self, error: Rejected, line: int, raw: bytes, unit: str = "line") -> None:
         """A row that cannot be taken: a dead letter. Where its key is known its row stays; otherwise no row is taken for deleted."""
         self.letters += 1
-        text = f"line {line}: {error.problem}"
+        text = f"{unit} {line}: {error.problem}"
         letter = (self.letters, line, error.reason, text, raw)
         self._db.execute("INSERT INTO letter VALUES (?, ?, ?, ?, ?)", letter)
         if isinstance(error, RowUnread):

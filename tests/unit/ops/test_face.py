@@ -19,6 +19,7 @@ COMMANDS = sorted(main.commands)
 PROVEN_BY = {
     "source postgres": "test_postgres_capture.py",
     "source files": "test_source_files.py",
+    "source polled": "test_polled.py",
     "source mesh": "test_federation.py",
     "sink postgres": "test_sink_postgres.py",
     "sink mysql": "test_sink_mysql.py",
