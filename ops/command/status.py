@@ -13,9 +13,9 @@ from ops.command.terminal import report_console
 from ops.settings import Settings
 from ops.watch.incidents import IncidentReader
 from ops.watch.lag import LagReader
-from ops.watch.last_told import LastTold
 from ops.watch.status import StatusReader, status
 from ops.watch.status_table import render
+from ops.watch.told.last_told import LastTold
 from schemas.log.control.follower import Follower, read_directory
 
 

@@ -14,9 +14,9 @@ from rich.text import Text
 from ops.settings import Settings
 from ops.watch.incidents import IncidentReader
 from ops.watch.lag import LagReader
-from ops.watch.last_told import LastTold
 from ops.watch.status import StatusReader
 from ops.watch.status_table import reasons, render
+from ops.watch.told.last_told import LastTold
 from schemas.log.control.follower import Follower
 
 ROWS_SHOWN = 14

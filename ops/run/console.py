@@ -17,8 +17,8 @@ from ops.run.parts import Parts
 from ops.settings import load
 from ops.watch.incidents import IncidentReader
 from ops.watch.lag import LagReader
-from ops.watch.last_told import LastTold
 from ops.watch.status import StatusReader
+from ops.watch.told.last_told import LastTold
 from schemas.registry.client import RegistryClient
 
 

@@ -26,7 +26,6 @@ from ops.watch.health import DOWN, OK, STUCK, STUCK_AFTER_SECONDS
 from ops.watch.held import why_held
 from ops.watch.incidents import IncidentReader
 from ops.watch.lag import STREAMS_GROUP, LagReader, TopicLag, delivery_group
-from ops.watch.last_told import LastTold
 from ops.watch.status_report import (
     OFF,
     PAUSED,
@@ -36,6 +35,7 @@ from ops.watch.status_report import (
     SubscriptionStatus,
     TaskStatus,
 )
+from ops.watch.told.last_told import LastTold
 from schemas.agreement.directory import Directory, FeedEntry, GrantEntry
 from schemas.agreement.grant import Grant
 from schemas.errors import Transient

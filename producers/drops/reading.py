@@ -168,7 +168,9 @@ class _Sheet:
             sheet = self._book.worksheets[0]
             sheet.reset_dimensions()
             self._rows = sheet.iter_rows(values_only=True)
-        except (zipfile.BadZipFile, KeyError, ValueError, IndexError, SyntaxError) as error:
+        except Refused:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the reader trips over, it is the file's fault
             fix = "let the sender save it as .xlsx again, without a password"
             raise Refused(subject, f"it is no workbook ({type(error).__name__})", fix=fix) from None
 
@@ -198,7 +200,7 @@ class _Sheet:
                     name: cell for name, cell in zip(names, cells, strict=False) if cell is not None and cell != ""
                 }
                 yield ReadRow(self._line, values, list(cells))
-        except (zipfile.BadZipFile, ValueError, SyntaxError) as error:
+        except Exception as error:  # noqa: BLE001 - likewise
             fix = "let the sender save it again"
             raise Refused(
                 self._subject, f"it breaks off at line {self._line} ({type(error).__name__})", fix=fix

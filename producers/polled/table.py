@@ -89,7 +89,7 @@ class PolledTable:
         order = self._order
         where: ColumnElement[bool] = order[0] >= (self._as_text(begin) if self._is_text else begin)
         if after is not None:
-            where = and_(where, _behind(order, after))
+            where = and_(order[0] >= after[0], _behind(order, after))  # the first half is what an index is for
         extra = [column.label(f"o{number}") for number, column in enumerate(order)]
         return select(*self._columns, *extra).where(where).order_by(*order).limit(PAGE_ROWS)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -22,7 +23,7 @@ from producers.stated.place import StatedPlace, places_of, record_of
 from producers.stated.teller import Teller
 from producers.stated.telling import StatedMark, Telling, row_schema
 from schemas.agreement.directory import FeedEntry
-from schemas.errors import ContractBroken, MeshError, Misconfigured
+from schemas.errors import ContractBroken, MeshError, Misconfigured, Transient
 from schemas.wire.envelope import value_schema
 
 WAIT_SECONDS = 0.25
@@ -79,6 +80,9 @@ class StatedSource:
         except (ContractBroken, Misconfigured) as error:
             self._stopped[feed] = time.monotonic() + STOPPED_LOOK_SECONDS
             telling.stopped(error)
+        except sqlite3.OperationalError as error:  # the disk is full, or gone
+            fix = f"make room in {self._folder} of the host that captures: it goes on by itself"
+            raise Transient(f"source {self._name}: its rows cannot be kept on disk", fix=fix) from error
         if telling.place is not former:
             self._is_dirty = True
 
@@ -111,7 +115,8 @@ class StatedSource:
         place = self._places.get(entry.feed)
         is_whole = place is not None and held.epoch == place.epoch and held.number >= place.number
         if place is None:
-            place = StatedPlace(asked=self._asked(entry))
+            # What was offboarded may have left rows behind: those of this time come above them.
+            place = StatedPlace(epoch=held.epoch + 1, is_emptied=held.epoch == 0, asked=self._asked(entry))
         elif self._is_asked(entry, place) or place.is_gone:
             place = place.anew(self._asked(entry))
         elif is_whole and held.fits(row_schema(entry), value_schema(entry.contract)):

@@ -295,6 +295,16 @@ def test_rows_that_are_lost_on_disk_are_stated_anew_above_all_earlier_positions(
     assert len(rig.fold(FEED)) == 2
 
 
+def test_a_source_that_comes_back_states_above_what_it_left_behind(folder: Path) -> None:
+    rig = stating(folder)
+    drop(folder, [HEADER, row(1), row(2)], "person_1.csv")
+    take(rig, "person_1.csv")
+    rig.progress.save("gov.main", None)  # as offboarding leaves it
+    drop(folder, [HEADER, row(2)], "person_1.csv")
+    take(rig, "person_1.csv")
+    assert list(rig.fold(FEED)) == ["0002"]
+
+
 def test_a_resync_states_everything_anew(folder: Path) -> None:
     rig = stating(folder)
     drop(folder, [HEADER, row(1), row(2)], "person_1.csv")

@@ -1,0 +1,1 @@
+"""What sources that tell their tables, rather than follow them, said last."""
