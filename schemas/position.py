@@ -8,8 +8,8 @@ Debezium gives the field, and the token by which every sink decides what is newe
 |------------|-------------------------------|---------------------------|----------------------------------|
 | PostgreSQL | raised on every declared gap  | commit LSN                | ordinal in the transaction, from 1 |
 | MySQL      | the same                      | our sequence of the GTID  | ordinal in the transaction, from 1 |
-| polled     | the same                      | poll number               | ordinal in the poll, from 1      |
-| files      | the same                      | drop number               | record number, from 1            |
+| polled     | the same, and a lost disk     | number of the poll that changed something | ordinal of the change, by key, from 1 |
+| files      | the same, and a lost disk     | number of the drop that changed something | ordinal of the change, by key, from 1 |
 
 An update that carries the row as it was takes two ordinals, whether or not its key changes; one without a key change uses the second.
 A snapshot row has the position of its snapshot with minor 0, hence below every streamed change committed after it.

@@ -56,7 +56,8 @@ class _Drafting:
 
     def takes(self, address: str, /) -> bool:
         """See Drafting. Also what libpq takes: `host=… dbname=…`."""
-        return address.startswith(("postgresql://", "postgres://")) or "=" in address
+        is_words = "=" in address and "://" not in address and not address.startswith(("/", "."))
+        return is_words or address.startswith(("postgresql://", "postgres://"))
 
     def draft(
         self, address: str, names: Sequence[str], agency: str, options: Mapping[str, Any], /, *, is_lossless: bool

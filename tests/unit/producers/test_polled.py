@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ops.kinds.sources import SOURCES
 from ops.onboarding.draft import draft
 from producers.polled.draft import draft as drafted
 from producers.polled.kind import POLLED
@@ -215,6 +216,25 @@ def test_what_stands_in_the_way_is_said_before_with_its_fix(
     assert [finding for finding in found if message in finding.message] == found
     assert all(finding.fix for finding in found)
     assert bool(provided) == (not message)
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("postgresql://u:p@h/d?sslmode=require", "postgres"),
+        ("host=h dbname=d", "postgres"),
+        ("postgresql+psycopg://u:p@h/d", "polled"),
+        ("oracle+oracledb://u:p@h:1521/?service_name=TAX", "polled"),
+        ("mssql+pyodbc://u:p@h:1433/d?driver=ODBC+Driver+18+for+SQL+Server", "polled"),
+        ("dm+dmPython://u:p@h:5236/TAX", "polled"),
+        ("sqlite:////srv/tax.db", "polled"),
+        ("/srv/drops/day=1", "files"),
+        ("./person.xlsx", "files"),
+    ],
+)
+def test_an_address_is_drafted_by_the_kind_that_it_is_of(address: str, kind: str) -> None:
+    takers = [name for name, each in SOURCES.items() if each.drafting is not None and each.drafting.takes(address)]
+    assert takers[0] == kind
 
 
 def test_a_database_is_drafted_with_types_and_what_it_cannot(department: Department, tmp_path: Path) -> None:
