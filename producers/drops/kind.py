@@ -37,7 +37,7 @@ def _preflight(
 class _FileDrafting:
     """See `producers.draft.Drafting`."""
 
-    what = "folder of files, or file"
+    what = "folder"
     address = "/srv/drops/police"
 
     def takes(self, address: str, /) -> bool:
