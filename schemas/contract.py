@@ -12,7 +12,7 @@ The text registers unchanged in any Confluent-compatible registry; what we add a
 | `gov.element`, `gov.unit`, `gov.values` | field | data element, unit, closed vocabulary (code to meaning)          |
 | `gov.rules`          | record         | `{name, expr, onFailure: DLQ or WARN}`                                   |
 | `column`             | field          | the column's own name, where it is not a legal Avro name                 |
-| `pg.type`, `pg.typmod`, `pg.notnull` | field | what `mesh draft` saw in the database                              |
+| `pg.type`, `pg.typmod`, `pg.notnull`, `mysql.type`, `mysql.notnull` | field | what `mesh draft` saw in the database |
 
 The wire row differs from the contract in one thing: every non-key field is nullable with default null, whatever the
 contract says of the column, because a delete may know only the key (SR-05).

@@ -113,7 +113,7 @@ DOORS = {
     },
     "pyarrow": {"sinks/drops/": "Parquet drops"},
     "pypinyin": {"ops/show/pinyin.py": "names by their sound"},
-    "pymysql": {"sinks/mysql/": "the sink", "ops/embedded/": "makes databases"},
+    "pymysql": {"sinks/mysql/": "the sink", "producers/mysql/": "the source", "ops/embedded/": "makes databases"},
     "quixstreams": {"ops/bench/": "a peer"},
     "rich": {"ops/": "progress bars and tables"},
     "rocksdict": {"streams/engine/state.py": "the flows' local state"},
@@ -140,8 +140,10 @@ NAMESAKES = {
     "schemas/guard/table.py": "a server, by which roles may use it",
     "schemas/feed.py": "the first part of the mesh's own topics",
     "schemas/plain_reading.py": "a style of intervals",
+    "schemas/mysql_address.py": "a scheme of addresses",
     "producers/postgresql/snapshot/copyist.py": "a field of a message between processes",
     "producers/postgresql/place.py": "how far a table is",
+    "producers/mysql/place.py": "how far a table is",
     "streams/flows/credit/sources.py": "a word of the flow's configuration",
     "streams/flows/statistics/": "a column",
     "ops/bench/": "measures what it names",
@@ -176,7 +178,7 @@ FILES_MAX = 15
 """Files of code in a folder of the product."""
 # Folder to the prefixes of the rules that its RULES.md has.
 RULED = {
-    "producers": ["PG", "FD", "PT"],
+    "producers": ["PG", "MY", "FD", "PT"],
     "streams": ["FA"],
     "sinks": ["SK"],
     "schemas": ["KF", "SR"],

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from producers.drops.kind import DROPPED_FILES
 from producers.kind import SourceKind
 from producers.mesh.kind import PEER
+from producers.mysql.kind import MYSQL_SOURCE
 from producers.polled.kind import POLLED
 from producers.postgresql.kind import POSTGRES
 from schemas.agreement.agency import FLOW, Agency
@@ -14,6 +15,7 @@ from schemas.agreement.anchor import MESH
 from schemas.contract import Contract
 
 SOURCES: Mapping[str, SourceKind] = {
+    "mysql": MYSQL_SOURCE,
     "postgres": POSTGRES,
     "files": DROPPED_FILES,
     "polled": POLLED,

@@ -8,7 +8,7 @@ import pymysql
 from pymysql.constants import CLIENT
 
 from schemas.errors import MeshError, Misconfigured, Transient
-from sinks.mysql.address import address_of
+from schemas.mysql_address import address_of
 from sinks.mysql.fault import translate
 from sinks.table.fault import FaultPlace
 

@@ -21,7 +21,7 @@ def _build(setup: SinkSetup) -> Sink:
 
 
 def _check_address(address: str) -> None:
-    from sinks.mysql.address import check_address
+    from schemas.mysql_address import check_address
 
     check_address(address)
 

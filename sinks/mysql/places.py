@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from schemas.agreement.grant import Grant
+from schemas.mysql_address import address_of
 from sinks.kind import Destination
-from sinks.mysql.address import address_of
 from sinks.mysql.options import MysqlSinkOptions
 from sinks.sink import SinkSetup
 

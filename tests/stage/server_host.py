@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ops.embedded.kafka import EmbeddedKafka
-from ops.embedded.mariadb import MariaDb
+from ops.embedded.mariadb import LOGGING_ROWS, MariaDb
 from ops.embedded.postgres import Postgres, ensure_database
 from ops.embedded.program import Program, last_lines, launch
 from ops.host.up import mesh_command
@@ -104,7 +104,7 @@ def _postgres(directory: Path) -> tuple[str, Callable[[], None]]:
 
 
 def _mariadb(directory: Path) -> tuple[str, Callable[[], None]]:
-    mariadb = MariaDb(directory, is_durable=False)
+    mariadb = MariaDb(directory, is_durable=False, settings=LOGGING_ROWS)
     mariadb.start()
     return mariadb.address(), mariadb.stop
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.errors import ContractBroken, Misconfigured, Rejected, Transient
-from sinks.mysql.address import address_of
+from schemas.mysql_address import address_of
 from sinks.mysql.fault import translate
 from sinks.mysql.flavour import MARIADB, MYSQL, flavour_of
 from sinks.mysql.table.catalog import FoundColumn, FoundTable

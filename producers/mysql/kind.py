@@ -1,0 +1,58 @@
+"""MariaDB as a kind of source: departments' tables by its binary log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from producers.draft import Drafted
+from producers.finding import Finding, Provided
+from producers.kind import SourceKind
+from producers.mysql.options import MysqlSourceOptions
+from producers.source import Source, SourceSetting
+from schemas.agreement.agency import SourceConfig
+from schemas.agreement.anchor import Anchor
+from schemas.contract import Contract
+
+
+def _open(setting: SourceSetting) -> Source:
+    from producers.mysql.source import MysqlSource
+
+    return MysqlSource(setting)
+
+
+def _preflight(
+    source: SourceConfig, address: str, contracts: Sequence[Contract], _anchors: Mapping[str, Anchor], /, *, name: str
+) -> tuple[Sequence[Finding], Mapping[str, Provided]]:
+    from producers.mysql.onboarding.preflight import examine
+
+    return examine(source, address, contracts, name=name)
+
+
+class _MysqlDrafting:
+    """See `producers.draft.Drafting`."""
+
+    what = "MariaDB"
+    address = "mysql://user:password@host:3306/database"
+
+    def takes(self, address: str, /) -> bool:
+        """See Drafting."""
+        return address.startswith(("mysql://", "mariadb://"))
+
+    def draft(
+        self, address: str, names: Sequence[str], agency: str, _options: Mapping[str, Any], /, *, is_lossless: bool
+    ) -> Drafted:
+        """See Drafting."""
+        from producers.mysql.onboarding.draft import draft
+
+        return draft(address, names, agency, is_lossless=is_lossless)
+
+
+MYSQL_SOURCE = SourceKind(
+    open=_open,
+    options=MysqlSourceOptions,
+    preflight=_preflight,
+    drafting=_MysqlDrafting(),
+    unfenced="a table of MariaDB is not compared yet; `mesh verify FEED` compares what subscribers hold with the feed",
+    whole_row_fix=lambda _table: "let the server's people run: SET GLOBAL binlog_row_image = 'FULL';",
+)
