@@ -7,13 +7,15 @@ Debezium gives the field, and the token by which every sink decides what is newe
 | source     | epoch                         | major                     | minor                            |
 |------------|-------------------------------|---------------------------|----------------------------------|
 | PostgreSQL | raised on every declared gap  | commit LSN                | ordinal in the transaction, from 1 |
+| MariaDB    | the same                      | place in the log          | ordinal in the table's changes of the transaction |
 | MariaDB    | the same                      | place in the log, see below | ordinal in the transaction's changes of the table, from 1 |
 | polled     | the same, and a lost disk     | number of the poll that changed something | ordinal of the change, by key, from 1 |
 | files      | the same, and a lost disk     | number of the drop that changed something | ordinal of the change, by key, from 1 |
 
 An update that carries the row as it was takes two ordinals, whether or not its key changes; one without a key change uses the second.
 MariaDB's place in the log is the number of its file and the byte in it where the transaction's GTID event ends.
-A snapshot row has the position of its snapshot with minor 0 (MariaDB: 2n where a table is copied for the n-th time anew), hence below every streamed change committed after it.
+A snapshot row has the position of its snapshot with minor 0, hence below every streamed change committed after it; where a table of
+MariaDB is copied for the n-th time anew, minor 2n.
 Only the source that made a position does arithmetic on it; everyone else compares.
 
 A change's *trace id* (W3C trace context, 32 hexadecimal digits) is its position written small and without its marks, behind four
