@@ -135,7 +135,7 @@ class ChunkCopy:
             pairs = paired(entry.contract, table.columns)
             keys = key_columns(entry.contract, table)
         except Unpaired as error:
-            fix = f"mend the contract (`mesh follow {feed}`) or the table, then `mesh resync {feed}`"
+            fix = f"follow it: `mesh follow {feed} --yes`; or mend the table, then `mesh resync {feed}`"
             book.stop(feed, f"table {name}: {error}", fix, place)
             return None
         if (fault := fault_of(table, entry)) is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from producers.draft import Drafted
 from producers.finding import Finding, Provided
-from producers.kind import SourceKind
+from producers.kind import SourceKind, Successor
 from producers.mysql.options import MysqlSourceOptions
 from producers.source import Source, SourceSetting
 from schemas.agreement.agency import SourceConfig
@@ -48,11 +48,28 @@ class _MysqlDrafting:
         return draft(address, names, agency, is_lossless=is_lossless)
 
 
+class _MysqlFollowing:
+    """See `producers.kind.Following`."""
+
+    def successor(self, _source: SourceConfig, address: str, contract: Contract, table: str | None, /) -> Successor:
+        """See Following."""
+        from producers.mysql.onboarding.successor import look
+
+        return look(address, contract, table)
+
+    def is_copied(self, record: Mapping[str, Any] | None, feed: str, request: str, /) -> bool:
+        """See Following."""
+        from producers.mysql.place import is_feed_copied
+
+        return is_feed_copied(record, feed, request)
+
+
 MYSQL_SOURCE = SourceKind(
     open=_open,
     options=MysqlSourceOptions,
     preflight=_preflight,
     drafting=_MysqlDrafting(),
+    following=_MysqlFollowing(),
     unfenced="a table of MariaDB is not compared yet; `mesh verify FEED` compares what subscribers hold with the feed",
     whole_row_fix=lambda _table: "let the server's people run: SET GLOBAL binlog_row_image = 'FULL';",
 )

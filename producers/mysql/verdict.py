@@ -7,6 +7,7 @@ the others flow (invariant 10). The words are those of the other kinds of source
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -91,7 +92,10 @@ class LogVerdicts:
             database, name = table.split(".", 1)
             back = f"ALTER TABLE {spelled_name(moved)} RENAME TO {spelled_name(f'{database}.{name}')}"
             reason = f"table {table} was renamed to {moved}: what is committed there is in no feed"
-            fix = f"name it back: {back}; then `mesh resync {feed}`; or write its new name into the contract and onboard it"
+            fix = (
+                f"follow it: `mesh follow {feed} --table {shlex.quote(moved)} --yes`; "
+                f"or name it back: {back}; then `mesh resync {feed}`"
+            )
             self._book.stop(feed, reason, fix, place)
         elif table in said.ended or said.ended_database.lower() == self._database.lower():
             fix = (
@@ -124,7 +128,7 @@ class LogVerdicts:
         try:
             pairs = paired(entry.contract, now.columns)
         except Unpaired as error:
-            fix = f"onboard a contract that fits (`mesh draft` writes one), or alter the table back; then `mesh resync {feed}`"
+            fix = f"follow it: `mesh follow {feed} --yes`; or alter the table back, then `mesh resync {feed}`"
             self._book.stop(feed, f"table {table} no longer fits the contract: {error}", fix, place)
             return
         if (fault := fault_of(now, entry)) is not None:

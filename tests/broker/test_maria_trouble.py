@@ -54,7 +54,7 @@ def test_what_becomes_of_a_table_stops_its_feed_or_copies_it_and_the_others_flow
         assert "was renamed to" in stopped.reason
         run(rig.dsn, "INSERT INTO other VALUES (9, 'nine', 9)")
         rig.until_folds_to(other, ALL.format("other"))
-        back = stopped.fix.removeprefix("name it back: ").split("; then")[0]
+        back = stopped.fix.partition("name it back: ")[2].split("; then")[0]
         run(rig.dsn, back)
         rig.resync(feed)
         rig.until_folds_to(feed, ALL.format("t"))

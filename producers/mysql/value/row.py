@@ -40,10 +40,22 @@ def paired(contract: Contract, columns: Mapping[str, MysqlColumn]) -> list[Paire
         try:
             family = family_of(column)
             write, null = writer(family, field)
+            check_held(column, field)
         except (Unread, Unpaired) as error:
             raise Unpaired(f"column {field.column} ({column.declared}): {error}") from None
         found.append(PairedField(field=field, column=column, family=family, write=write, null=null))
     return found
+
+
+def check_held(column: MysqlColumn, field: Field) -> None:
+    """Raises Unpaired where the column was made for numbers that the field's type does not hold."""
+    branch = field.branches[0]
+    if branch == "int" and (column.type == "bigint" or (column.type == "int" and column.is_unsigned)):
+        raise Unpaired("its numbers do not go into int; use long")
+    if isinstance(branch, dict) and branch.get("logicalType") == "decimal" and column.type == "decimal":
+        whole = branch["precision"] - branch.get("scale", 0)
+        if column.precision - column.scale > whole:
+            raise Unpaired(f"it has more than {whole} digits before its point; give the field a greater precision")
 
 
 class RowCoder:
