@@ -31,6 +31,7 @@ from schemas.errors import Rejected
 
 BUSY_SECONDS = 10.0
 _LOCKED = frozenset({1205, 1213, 3572})
+_UNREADABLE = frozenset({1146, 1142, 1143, 1049, 1044, 1932})
 _UNQUOTED = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year", "bit"})
 _QUOTED = frozenset({"date", "datetime", "timestamp", "time", "uuid", "inet6", "inet4"})
 _ORDERS = {"enum": "CAST({} AS BINARY)", "set": "CAST({} AS BINARY)", "bit": "{}+0"}
@@ -120,7 +121,9 @@ class ChunkCopy:
         file, position = status["Binlog_snapshot_file"], status["Binlog_snapshot_position"]
         try:
             asked(connection, f"SELECT 1 FROM {spelled_name(name)} LIMIT 1")  # noqa: S608 -- a quoted name
-        except pymysql.ProgrammingError:
+        except pymysql.MySQLError as error:
+            if number_in(error) not in _UNREADABLE:
+                raise
             fix = f"create it again, then `mesh resync {feed}`; or, if it is gone for good: `mesh offboard feed {feed} --yes`"
             book.stop(
                 feed,
@@ -129,8 +132,12 @@ class ChunkCopy:
                 place_in_log(file, int(position)),
             )
             return None
-        table = mysql_tables(connection, self._database, [name])[name]
         place = place_in_log(file, int(position))
+        table = mysql_tables(connection, self._database, [name]).get(name)
+        if table is None:
+            fix = f'let "gov": {{"table": …}} name a table of {self._database}, which is the source\'s database'
+            book.stop(feed, f"table {name} is not in the source's database", fix, place)
+            return None
         try:
             pairs = paired(entry.contract, table.columns)
             keys = key_columns(entry.contract, table)

@@ -133,7 +133,13 @@ class MysqlSource:
             return
         self._given = feeds
         self._book.keep_only(feeds)
-        self._by_table = {entry.contract.table: entry for entry in feeds.values()}
+        self._by_table = by_table = dict[str, FeedEntry]()
+        for feed, entry in feeds.items():
+            other = by_table.setdefault(entry.contract.table, entry)
+            if other is not entry:
+                reason = f"table {entry.contract.table} is captured as {other.feed} already"
+                fix = f"end one of the two: `mesh offboard feed {feed} --yes`, then `mesh resync {other.feed}`"
+                self._book.stop(feed, reason, fix, self._book.place.place)
         for feed, entry in feeds.items():
             held = self._book.table(feed)
             wanted = {field.column for field in entry.contract.fields}

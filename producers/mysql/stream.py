@@ -174,6 +174,7 @@ class LogStream:
             )
 
     def _begin(self, batch: SourceBatch, event: bytes, head: ev.Header, raw: bytes) -> None:
+        self._end()  # a group that ended otherwise than is known here: the next one says so
         place = place_in_log(self._file, head.log_pos)
         if self.hold is not None and place > self.hold:
             self._held = raw

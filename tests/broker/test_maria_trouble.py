@@ -111,12 +111,12 @@ def test_a_restarted_server_is_read_on_and_one_that_purged_its_log_stops_the_sou
 ) -> None:
     address = server.create_database("d")
     rig = MariaRig(kafka, address, unique)
-    feed = made(rig, "t", 5000)
+    feed = made(rig, "t", 500)
     run(address, "SET GLOBAL log_bin_compress=ON", "SET GLOBAL log_bin_compress_min_len=10")
     with rig.capturing():
         rig.until_streaming()
-        run(address, "INSERT INTO t SELECT seq, REPEAT('long', 12), 0 FROM seq_10001_to_12000")
-        run(address, "UPDATE t SET name = CONCAT(name, 'x') WHERE id > 10500", "DELETE FROM t WHERE id < 100")
+        run(address, "INSERT INTO t SELECT seq, REPEAT('long', 12), 0 FROM seq_10001_to_10600")
+        run(address, "UPDATE t SET name = CONCAT(name, 'x') WHERE id > 10300", "DELETE FROM t WHERE id < 100")
         server.stop()
         until(lambda: rig.seen.connections.get(rig.source) is False, 60, "the source sees that it is gone")
         server.start()
