@@ -15,7 +15,15 @@ from typing import Any
 
 from producers.mysql.book import LogBook
 from producers.mysql.chunk import ChunkCopy, TablePart
-from producers.mysql.link.connection import check_alive, connect_mysql, database_named, hold_alone, texts, variables
+from producers.mysql.link.connection import (
+    check_alive,
+    connect_mysql,
+    database_named,
+    hold_alone,
+    let_go,
+    texts,
+    variables,
+)
 from producers.mysql.link.dump import Dump
 from producers.mysql.link.fault import log_lost, mysql_translated
 from producers.mysql.maps import Maps
@@ -168,6 +176,7 @@ class MysqlSource:
     def _hang_up(self) -> None:
         if self._stream is not None:
             self._stream.close()
+        let_go(self._statements)
         for connection in (self._reading, self._statements):
             driver: Any = connection
             if driver is not None:

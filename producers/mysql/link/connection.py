@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pymysql
@@ -14,6 +15,7 @@ from schemas.mysql_address import address_of
 
 CONNECT_WITHIN_SECONDS = 10
 ANSWER_WITHIN_SECONDS = 120
+GOODBYE_SECONDS = 2
 _CONVERSIONS: Mapping[Any, Any] = converters.conversions
 _ENCODERS: dict[Any, Any] = {kind: encode for kind, encode in _CONVERSIONS.items() if not isinstance(kind, int)}
 _SESSION = (
@@ -86,6 +88,14 @@ def hold_alone(connection: pymysql.Connection[Any], source: str) -> bool:
     """Whether this connection is the one that captures the source; it stays so until it ends."""
     [row] = texts(connection, "SELECT GET_LOCK(%s, 0)", (f"mesh {source}"[:64],))
     return row[0] == "1"
+
+
+def let_go(connection: pymysql.Connection[Any]) -> None:
+    """Let the next process capture at once: the server may take its time to see that a connection has gone. Never raises."""
+    driver: Any = connection
+    driver._read_timeout = GOODBYE_SECONDS
+    with suppress(pymysql.MySQLError, OSError, ValueError):
+        texts(connection, "SELECT RELEASE_ALL_LOCKS()")
 
 
 def spelled_name(table: str) -> str:

@@ -1,4 +1,7 @@
-"""Character sets of columns: how their bytes become UTF-8, strictly. One that is not listed is refused at check."""
+"""Character sets of columns: how their bytes become UTF-8, strictly. One that is not listed is refused at check.
+
+Listed are those of which every text was found to be what the server itself makes of it.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,13 @@ _CODECS = {
     "utf32": "utf-32-be",
     "latin2": "iso8859-2",
     "latin5": "iso8859-9",
-    "greek": "iso8859-7",
-    "hebrew": "iso8859-8",
+    "latin7": "iso8859-13",
+    "cp850": "cp850",
+    "cp852": "cp852",
+    "cp1257": "cp1257",
     "cp1250": "cp1250",
     "cp1251": "cp1251",
     "koi8r": "koi8-r",
-    "koi8u": "koi8-u",
 }
 
 

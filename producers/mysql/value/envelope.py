@@ -19,7 +19,7 @@ _IN_SNAPSHOT = SOME + text_bytes(b"true")
 class LogMoment:
     """A transaction, or a snapshot where it has no `gtid`: what all of its changes say. `place` is (epoch, place in the log)."""
 
-    __slots__ = ("committed_at_ms", "file", "gtid", "place", "pos", "time", "total")
+    __slots__ = ("_sequence", "committed_at_ms", "file", "gtid", "place", "time", "total", "transaction")
 
     def __init__(self, epoch: int, place: int, file: str, committed_at_ms: int, gtid: str = "") -> None:
         self.place = (epoch, place)
@@ -28,6 +28,13 @@ class LogMoment:
         self.time = long_bytes(committed_at_ms)
         self.file = SOME + text_bytes(file.encode()) + SOME + long_bytes(place & 0xFFFF_FFFF)
         self.total = 0
+        self.transaction = SOME + text_bytes(self.gtid) if gtid else NULL
+        # A position has a fixed length, so only its last eight digits differ within a transaction.
+        self._sequence = SOME + text_bytes(str(Position(*self.place, 0)).encode())[:-10]
+
+    def sequence(self, ordinal: int) -> bytes:
+        """The same as the envelope has it."""
+        return b'%b%08X"]' % (self._sequence, ordinal)
 
     def position(self, ordinal: int) -> str:
         """The position of a change of it, as text."""
@@ -53,7 +60,7 @@ class TableEnvelope:
         is_snapshot = not moment.gtid
         end = NULL
         if not is_snapshot:
-            end = SOME + text_bytes(moment.gtid) + long_bytes(order) + long_bytes(ordinal)
+            end = moment.transaction + long_bytes(order) + long_bytes(ordinal)
         return b"".join(
             (
                 self.framed,
@@ -63,11 +70,10 @@ class TableEnvelope:
                 moment.time,
                 _IN_SNAPSHOT if is_snapshot else NULL,
                 self._database,
-                SOME,
-                text_bytes(moment.position(ordinal).encode()),
+                moment.sequence(ordinal),
                 self._table,
                 moment.file,
-                NULL if is_snapshot else SOME + text_bytes(moment.gtid),
+                moment.transaction,
                 text_bytes(op),
                 SOME,
                 moment.time,

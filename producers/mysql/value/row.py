@@ -82,7 +82,8 @@ class RowCoder:
                 at, read = self._logged(pair, by_name)
             self._cells.append((at, read, pair.write, pair.null, pair.field.name))
         order = {pair.field.name: place for place, pair in enumerate(pairs)}
-        self._key = [self._cells[order[name]] for name in contract.key]
+        self._key_places = [order[name] for name in contract.key]
+        self._key = [self._cells[place] for place in self._key_places]
         self._is_key = [pair.field.is_key for pair in pairs]
 
     def _logged(self, pair: PairedField, by_name: Mapping[str, tuple[int, LogColumn]]) -> tuple[int, Read]:
@@ -98,34 +99,41 @@ class RowCoder:
 
     def row(self, image: Image) -> tuple[bytes, bytes]:
         """Framed key and row. Raises Rejected for a value that no branch holds, and for text that its character set does not read."""
-        return self.key(image), b"".join([self._cell(image, cell) for cell in self._cells])
+        cells = self._written(image, self._cells)
+        return self._framed + b"".join([cells[place] for place in self._key_places]), b"".join(cells)
 
     def key(self, image: Image) -> bytes:
         """The framed key alone."""
-        return self._framed + b"".join([self._cell(image, cell) for cell in self._key])
+        return self._framed + b"".join(self._written(image, self._key))
 
     def keyed_row(self, image: Image) -> bytes:
         """A row of which only the key is given, for an old one of which another value fits no branch."""
-        return b"".join(
-            self._cell(image, cell) if is_key else b"\0" for cell, is_key in zip(self._cells, self._is_key, strict=True)
+        written = iter(
+            self._written(image, [cell for cell, is_key in zip(self._cells, self._is_key, strict=True) if is_key])
         )
+        return b"".join(next(written) if is_key else b"\0" for is_key in self._is_key)
 
     @staticmethod
-    def _cell(image: Image, cell: tuple[int, Read, Write, bytes | None, str]) -> bytes:
-        place, read, write, null, name = cell
-        raw = image[place]
-        if raw is None:
-            if null is None:
-                raise Rejected("null_key", f"column {name} is NULL, and the key may not be")
-            return null
+    def _written(image: Image, cells: Sequence[tuple[int, Read, Write, bytes | None, str]]) -> list[bytes]:
+        """Each cell with its branch index."""
+        out: list[bytes] = []
+        name = ""
         try:
-            return write(read(raw))
+            for place, read, write, null, name in cells:
+                raw = image[place]
+                if raw is not None:
+                    out.append(write(read(raw)))
+                elif null is not None:
+                    out.append(null)
+                else:
+                    raise Rejected("null_key", f"column {name} is NULL, and the key may not be")
         except NoBranch as error:
             raise Rejected(error.reason, f"column {name} holds what its type in the contract cannot") from None
         except UnicodeDecodeError:
             raise Rejected(
                 "text_encoding", f"column {name} holds bytes that are no text in its character set"
             ) from None
+        return out
 
 
 def select_list(pairs: Sequence[PairedField]) -> str:
