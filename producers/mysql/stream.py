@@ -64,6 +64,9 @@ class LogStream:
         self._started: Started | None = None
         self._moment: LogMoment | None = None
         self._touched: set[str] = set()
+        self._batch = SourceBatch()
+        self._whole: int | None = None
+        """How many records of the batch belong to whole transactions; None where none ended in it."""
         self._prepared: dict[bytes, set[str]] = {}
         """Transactions that XA has prepared, and the feeds that they change."""
 
@@ -85,10 +88,11 @@ class LogStream:
 
     def read(self, wait_seconds: float) -> SourceBatch:
         """What the server has sent by now; waits for the first event up to `wait_seconds`."""
-        batch = SourceBatch()
+        self._batch = batch = SourceBatch()
+        self._whole = None
         until = time.monotonic() + wait_seconds
         events = 0
-        gtids_before = self.place
+        place_before = self.place
         while not self.is_held and len(batch.records) < BATCH_RECORDS and events < BATCH_EVENTS:
             event = self._held or self._dump.event()
             self._held = None
@@ -97,13 +101,13 @@ class LogStream:
                 self._take(batch, event)
                 continue
             left = until - time.monotonic()
-            if batch.records or self.place != gtids_before or left <= 0:
+            if batch.records or self.place != place_before or left <= 0:
                 if not self._dump.wait(0):
                     break
             elif self._dump.wait(left):
                 time.sleep(self._pause_seconds())
-        if self.place != gtids_before and self._started is None:
-            batch.marks.append((len(batch.records), self._mark()))
+        if self._whole is not None:
+            batch.marks.append((self._whole, self._mark()))
         if self._moment is not None:  # however little of it has come, we lag behind its commit
             batch.committed_at_ms = self._moment.committed_at_ms
         return batch
@@ -193,6 +197,7 @@ class LogStream:
         if started is None or moment is None:
             return
         self._domains[str(started.domain)] = started.gtid
+        self._whole = len(self._batch.records)
         self.place = moment.place[1]
         self._started = self._moment = None
         self._maps.ended()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from producers.mysql import stream
+from producers.mysql.onboarding.draft import draft
 from schemas.change import Op
 from schemas.log.kafka import Kafka
 from tests.stage import feeds
 from tests.stage.maria import MariaServer, connected, run
 from tests.stage.maria_capture import MariaRig
+from tests.stage.maria_values import reading
 from tests.stage.until import until
 
 TABLE = "CREATE TABLE t (id bigint PRIMARY KEY, name varchar(50), amount decimal(12,2))"
@@ -57,3 +60,18 @@ def test_copy_and_stream_arrive_in_order_with_their_positions(rig: MariaRig) -> 
     (messages,) = feeds.read_all(rig.kafka, [feed]).values()
     tombstones = [message.key() for message in messages if message.value() is None]
     assert len(tombstones) == 2
+
+
+def test_a_backlog_of_small_transactions_is_confirmed_while_it_is_read(
+    rig: MariaRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "BATCH_RECORDS", 7)
+    run(rig.dsn, TABLE)
+    (drafted,) = draft(rig.dsn, ["t"], rig.agency, is_lossless=False).tables
+    with reading(rig.dsn, drafted.contract(rig.agency)) as (_, taken, read):
+        read(0)
+        run(rig.dsn, *(f"INSERT INTO t VALUES ({number}, 'n', 1)" for number in range(60)))
+        read(60)
+    # Each batch is full behind a row and before its transaction's end: those before it are whole all the same.
+    assert len(taken.log_marks) >= 60 // 7
+    assert taken.log_marks == sorted(taken.log_marks)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from producers.mysql.book import LogMark
 from producers.mysql.source import MysqlSource
 from producers.source import MemoryProgress, SourceSetting
 from schemas.agreement.agency import Agency, SourceConfig
@@ -203,6 +204,8 @@ class Taken:
         self._codec, self._feed = codec, feed
         self.rows: dict[int, Mapping[str, Any]] = {}
         self.dead: list[Mapping[str, bytes]] = []
+        self.log_marks: list[int] = []
+        """The places that were said to be whole."""
 
     def take(self, records: list[Any]) -> None:
         for topic, _, value, _, headers in records:
@@ -243,6 +246,8 @@ def reading(
             taken.take(batch.records)
             for _, mark in batch.marks:
                 source.confirm(mark)
+                if isinstance(mark, LogMark):
+                    taken.log_marks.append(mark.place)
             assert not incidents.present(), incidents.present()
             return len(taken.rows) + len(taken.dead) >= count
 
