@@ -57,18 +57,21 @@ def test_what_becomes_of_a_table_stops_its_feed_or_copies_it_and_the_others_flow
         back = stopped.fix.partition("name it back: ")[2].split("; then")[0]
         run(rig.dsn, back)
         rig.resync(feed)
+        rig.until_streaming()
         rig.until_folds_to(feed, ALL.format("t"))
         run(rig.dsn, "ALTER TABLE t CHANGE amount sum int")
         stopped = rig.until_incident("feed", feed, "stopped")
         assert "column amount is not in the table" in stopped.reason
         run(rig.dsn, "ALTER TABLE t CHANGE sum amount int")
         rig.resync(feed)
+        rig.until_streaming()
         rig.until_folds_to(feed, ALL.format("t"))
         run(rig.dsn, TABLE.format("fresh"), "INSERT INTO fresh VALUES (100, 'new', 1)")
         run(rig.dsn, "RENAME TABLE t TO old, fresh TO t")
         stopped = rig.until_incident("feed", feed, "stopped")
         assert "is another table than was captured" in stopped.reason
         rig.resync(feed)
+        rig.until_streaming()
         rig.until_folds_to(feed, ALL.format("t"))
         run(rig.dsn, "DROP TABLE t")
         stopped = rig.until_incident("feed", feed, "stopped")
@@ -87,6 +90,7 @@ def test_a_change_that_is_not_told_stops_its_feed_and_a_resync_makes_it_whole(ri
             cursor.execute("UPDATE t SET amount = 0 WHERE id = 1")
         assert "binlog_row_image" in rig.until_incident("feed", feed, "stopped").reason
         rig.resync(feed)
+        rig.until_streaming()
         rig.until_folds_to(feed, ALL.format("t"))
         with connected(rig.dsn) as connection, connection.cursor() as cursor:
             for statement in ("XA START 'a'", "UPDATE t SET amount = 99", "XA END 'a'", "XA PREPARE 'a'"):
