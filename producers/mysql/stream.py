@@ -126,7 +126,7 @@ class LogStream:
             ev.body(raw, has_checksum=True)
             return
         try:
-            event = ev.body(raw, has_checksum=self._has_checksum or (kind == ev.ROTATE and self._ends_summed(raw)))
+            event = ev.body(raw, has_checksum=self._has_checksum or (kind == ev.ROTATE and _ends_summed(raw)))
             if kind == ev.GTID:
                 self._begin(batch, event, head, raw)
                 return
@@ -138,15 +138,6 @@ class LogStream:
             ) from None
         if head.log_pos and kind not in (ev.ROTATE, ev.HEARTBEAT):
             self._at = place_in_log(self._file, head.log_pos)
-
-    @staticmethod
-    def _ends_summed(raw: bytes) -> bool:
-        """The first ROTATE comes before it is said whether events have a checksum."""
-        try:
-            ev.body(raw, has_checksum=True)
-        except Damaged:
-            return False
-        return True
 
     def _other(  # noqa: C901 -- a line per kind of event
         self, batch: SourceBatch, event: bytes, head: ev.Header
@@ -253,3 +244,12 @@ class LogStream:
     def _leave(self, feeds: Iterable[str], why: str, place: int, first: str = "") -> None:
         for feed in sorted(feeds):
             self._maps.stop(feed, why, f"{first}`mesh resync {feed}` copies it as it is now", place)
+
+
+def _ends_summed(raw: bytes) -> bool:
+    """The first ROTATE comes before it is said whether events have a checksum."""
+    try:
+        ev.body(raw, has_checksum=True)
+    except Damaged:
+        return False
+    return True
