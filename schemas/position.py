@@ -8,7 +8,6 @@ Debezium gives the field, and the token by which every sink decides what is newe
 |------------|-------------------------------|---------------------------|----------------------------------|
 | PostgreSQL | raised on every declared gap  | commit LSN                | ordinal in the transaction, from 1 |
 | MariaDB    | the same                      | place in the log          | ordinal in the table's changes of the transaction |
-| MariaDB    | the same                      | place in the log, see below | ordinal in the transaction's changes of the table, from 1 |
 | polled     | the same, and a lost disk     | number of the poll that changed something | ordinal of the change, by key, from 1 |
 | files      | the same, and a lost disk     | number of the drop that changed something | ordinal of the change, by key, from 1 |
 
