@@ -43,20 +43,20 @@ def files_of(form: Iterable[tuple[str, Any]]) -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda each: (each[0] != AGENCY_FILE, each[0])))
 
 
-def sources_of(files: Mapping[str, str]) -> list[str]:
-    """The names of the sources in `agency.yaml` that have a connection; none where it cannot be read."""
-    return [source["name"] for source in _sources(files) if "connection" in source]
+def sources_of(files: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The sources in `agency.yaml` that have a connection, each with its name; none where it cannot be read."""
+    return [source for source in _sources(files) if "connection" in source]
 
 
 def written(files: Mapping[str, str], folder: Path, addresses: Mapping[str, str]) -> None:
     """Write the files into a folder, with these addresses in the place of the connections of sources, by name."""
     for name, text in files.items():
         (folder / name).write_text(text, "utf-8")
-    if given := {name: address for name, address in addresses.items() if address}:
+    if addresses:
         record = yaml.safe_load(files[AGENCY_FILE])
         for source in record["sources"]:
-            if source.get("name", "main") in given:
-                source["connection"] = given[source.get("name", "main")]
+            if source.get("name", "main") in addresses:
+                source["connection"] = addresses[source.get("name", "main")]
         (folder / AGENCY_FILE).write_text(yaml.safe_dump(record, allow_unicode=True, sort_keys=False), "utf-8")
 
 

@@ -14,11 +14,13 @@ from aiohttp import web
 from ops.console.frame.page import Pages
 from ops.console.frame.sight import Sight
 from ops.console.pages.acting import acting
+from ops.console.pages.given_address import given_addresses
 from ops.console.pages.given_files import agency_in, files_of, sources_of, written
 from ops.lint.check import check
 from ops.lint.report import Report
 from ops.onboarding.onboard import onboard
 from ops.onboarding.onboarded import Onboarded
+from ops.settings import Connections
 from schemas.errors import MeshError, Misconfigured
 from schemas.guard.middleware import REMIT
 from schemas.log.control.follower import read_directory
@@ -81,7 +83,8 @@ class OnboardingPages:
     def _published(self, agency: str, files: Mapping[str, str], addresses: Mapping[str, str]) -> Onboarded:
         with tempfile.TemporaryDirectory(prefix="mesh-onboard-") as place:  # its mode is 0700
             folder = _folder(place, agency)
-            written(files, folder, addresses)
+            kept = Connections(self._sight.settings.directory).sources
+            written(files, folder, given_addresses(agency, sources_of(files), addresses, kept))
             return onboard(folder, self._sight.acting, wait_seconds=FIRST_WITHIN_SECONDS, say=lambda _: None)
 
     def _shown(self, request: web.Request, files: Mapping[str, str], told: Mapping[str, Any]) -> web.StreamResponse:
@@ -91,7 +94,7 @@ class OnboardingPages:
             request,
             "onboarding.html",
             files=files,
-            sources=sources_of(files),
+            sources=[source["name"] for source in sources_of(files)],
             report=told.get("report"),
             problem=told.get("problem"),
             outcome=outcome if outcome is not None and outcome.is_ok else None,
