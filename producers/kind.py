@@ -129,6 +129,8 @@ class SourceKind:
     """What makes the source of this name (`<schema>.<table>` of a database) send each row as it was: an instruction to a person."""
     last: Callable[[Mapping[str, Any] | None, str], str] | None = None
     """By a source's progress and a feed, in words what it stated last; None where nothing is stated but followed."""
+    schemes: frozenset[str] = frozenset()
+    """How addresses of a database across the network begin; none where a source reads what lies on the mesh's own host."""
     copies_feeds_alone: bool = True
     """Whether `mesh resync` of one feed copies that feed alone; otherwise its source is read again as a whole."""
 

@@ -7,6 +7,8 @@
     │   ├── Busy            the receiver, until it says      no request to it before (sinks/sink.py)
     │   └── Unsettled       the answer to a write is lost    read again what was written (schemas/registry/topic.py)
     ├── Rejected            this change is unwell          dead letter, confirmed; go on
+    │   ├── KeyUnread       nobody can say which row it is   and no row is deleted for being absent (producers/stated/records.py)
+    │   ├── RowUnread       its key can be read, and no more   its row stands as it was (producers/stated/records.py)
     │   ├── NotYet          others must come before it       waits for them with its key, a while (sinks/sink.py)
     │   └── ScopeUnknown    the change does not say whose    what was delivered may say it (streams/egress/cut.py)
     ├── ContractBroken      the agreement is unwell        stop; a human decides

@@ -19,7 +19,7 @@ SOURCE_LINKS: Mapping[str, str] = {"This source 此数据源": _to("source", "so
 SUBSCRIBER_LINKS: Mapping[str, str] = {"This subscriber 此订阅方": _to("subscriber", "subscriber", "subscriber")}
 GRANT_LINKS: Mapping[str, str] = {
     "This grant 此授权": _to("subscriber", "grant", "grant_id"),
-    "On the console 控制台": "${console}#subscriptions",
+    "On the console 控制台": "${console}/grants/${__field.labels.grant_id}",
 }
 FLOW_LINKS: Mapping[str, str] = {"This flow 此业务流": _to("flow", "flow", "flow")}
-CONSOLE_LINKS: Mapping[str, str] = {"Why, and what to do 原因与处置": "${console}#incidents"}
+CONSOLE_LINKS: Mapping[str, str] = {"Why, and what to do 原因与处置": "${console}/#attention"}

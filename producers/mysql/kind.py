@@ -71,5 +71,6 @@ MYSQL_SOURCE = SourceKind(
     drafting=_MysqlDrafting(),
     following=_MysqlFollowing(),
     unfenced="a table of MariaDB is not compared yet; `mesh verify FEED` compares what subscribers hold with the feed",
+    schemes=frozenset({"mysql", "mariadb"}),
     whole_row_fix=lambda _table: "let the server's people run: SET GLOBAL binlog_row_image = 'FULL';",
 )

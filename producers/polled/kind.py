@@ -58,5 +58,5 @@ POLLED = SourceKind(
     preflight=_preflight,
     drafting=_PollDrafting(),
     last=last_words,
-    unfenced="a whole reading compares them: `reconcile_seconds` among the source's options says how often",
+    unfenced="a whole reading compares them, as often as `reconcile_seconds` among its options says: `mesh status` tells the last",
 )

@@ -133,4 +133,5 @@ POSTGRES = SourceKind(
     database=_Database(),
     holding=_Holding(),
     whole_row_fix=_whole_row_fix,
+    schemes=frozenset({"postgresql", "postgres"}),
 )

@@ -182,7 +182,7 @@ def open_stated(setting: SourceSetting, teller: Callable[[Path], Teller]) -> Sta
 
 def _folder_of(setting: SourceSetting) -> Path:
     if setting.state is None:
-        fix = "run it as `mesh up` or `mesh capture` does, with a directory"
+        fix = "run it as `mesh up` or `mesh run capture` does, with a directory"
         raise Misconfigured(f"source {setting.name}", "capture has no directory to hold its rows in", fix=fix)
     return setting.state / setting.name
 

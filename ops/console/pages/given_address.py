@@ -11,14 +11,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from ops.kinds.sources import SOURCES
 from ops.settings import Connections
 from schemas.errors import Misconfigured
 
-KINDS: Mapping[str, frozenset[str]] = {
-    "postgres": frozenset({"postgresql", "postgres"}),
-    "mysql": frozenset({"mysql", "mariadb"}),
-}
-"""The kinds of source that a page takes, and how the addresses of each begin."""
 KEPT = "${MESH_CONNECTION_KEPT}"
 """A variable that no environment has: the address is the one that the mesh keeps."""
 SETTINGS = frozenset({"sslmode", "ssl-mode", "connect_timeout"})
@@ -32,12 +28,12 @@ def given_addresses(
     """What stands for the connection of each source, by name: what was given, else what the mesh keeps. Raises Misconfigured."""
     found: dict[str, str] = {}
     for source in sources:
-        name, kind = str(source["name"]), str(source.get("kind"))
-        if kind not in KINDS:
+        name, kind = str(source["name"]), SOURCES.get(str(source.get("kind")))
+        if kind is None or not kind.schemes:
             fix = "`mesh onboard` takes it there: it reads what lies on the mesh's own host, or another mesh"
-            raise Misconfigured(f"source {name}", f"is of kind {kind}, which no page takes", fix=fix)
+            raise Misconfigured(f"source {name}", "is of a kind that no page takes", fix=fix)
         if address := given.get(name):
-            found[name] = _checked(address, name, KINDS[kind])
+            found[name] = _checked(address, name, kind.schemes)
             continue
         try:
             kept.address_of(agency, name)

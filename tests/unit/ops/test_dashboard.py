@@ -20,6 +20,7 @@ from ops.dashboards.variable import QUERIES as VARIABLES
 from ops.metrics.metric import METRICS
 from ops.prometheus.configuration import JOB, RULES
 from ops.watch.health import STATUSES
+from schemas.guard.table import TABLE
 
 HOME = Path(dashboards.__file__).parent
 MODELS = {dashboard.name: dashboard.model() for dashboard in DASHBOARDS}
@@ -166,9 +167,14 @@ def test_a_click_leads_to_a_dashboard_that_takes_it(panel: dict[str, Any]) -> No
     for link in panel["fieldConfig"]["defaults"].get("links", ()):
         found = re.fullmatch(r"/d/(pearlmesh-\w+)\?.*&var-(\w+)=\$\{__field\.labels\.(\w+)\}", link["url"])
         if found is None:
-            assert re.fullmatch(r"\$\{console\}#(\w+)", link["url"]), link
-            page = (HOME.parent / "console" / "page.html").read_text()
-            assert f'id="{link["url"].partition("#")[2]}"' in page
+            of_console = re.fullmatch(
+                r"\$\{console\}(/(?:grants/\$\{__field\.labels\.grant_id\})?)(?:#(\w+))?", link["url"]
+            )
+            assert of_console, link
+            page, anchor = of_console[1].replace("${__field.labels.grant_id}", "{grant}"), of_console[2]
+            assert f"GET {page}" in TABLE["console"]
+            board = (HOME.parent / "console" / "templates" / "home_board.html").read_text()
+            assert anchor is None or f'id="{anchor}"' in board
             continue
         uid, variable, label = found.groups()
         (there,) = [model for model in MODELS.values() if model["uid"] == uid]

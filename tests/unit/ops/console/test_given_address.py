@@ -49,7 +49,7 @@ def test_nothing_of_the_host_is_taken_and_no_refusal_quotes_it(tmp_path: Path, a
 
 @pytest.mark.parametrize("kind", ["files", "polled", "mesh", None])
 def test_kinds_that_read_the_host_are_not_taken(tmp_path: Path, kind: str | None) -> None:
-    with pytest.raises(Misconfigured, match="which no page takes"):
+    with pytest.raises(Misconfigured, match="that no page takes"):
         given_addresses("aic", [{"name": "main", "kind": kind}], {"main": "/srv"}, Connections(tmp_path).sources)
 
 
