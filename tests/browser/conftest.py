@@ -1,4 +1,7 @@
-"""One browser for a worker, and for the tests of a module one town hall on the run's mesh with a console beside it."""
+"""For the tests of a module one browser, and one town hall on the run's mesh with a console beside it.
+
+The browser goes before other modules' tests come: as long as it is driven its thread has a running event loop, and no other may run.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from tests.stage.running_mesh import RunningMesh
 from tests.stage.townhall import TownHall, open_town_hall
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
