@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from schemas.errors import Misconfigured
 from schemas.feed import LEDGER
 from schemas.log.control.follower import read_directory
 from schemas.log.control.records import publish
+
+SETTLES_WITHIN_SECONDS = 20.0
+LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +46,7 @@ class Accepted:
 @refusals_told("ledger accept")
 def accept(settings: Settings, name: str, reason: str) -> Accepted:
     """Accept what is different in a line, with a reason, on the audit. Raises Misconfigured where nothing is."""
-    balance = LedgerReader(settings).balance(read_directory(settings.kafka))
-    line = balance.feeds.get(name) or balance.subscriptions.get(name)
-    if line is None:
-        raise Misconfigured(f"ledger line {name}", "does not exist", fix="`mesh ledger` lists feeds and subscriptions")
+    line = _settled(settings, name)
     differences = line.differences
     if not differences:
         raise Misconfigured(
@@ -58,6 +59,20 @@ def accept(settings: Settings, name: str, reason: str) -> Accepted:
         audit(log.append, "ledger accepted", name, reason=reason, differences=told)
         log.flush(30)
     return Accepted(name=name, differences=[str(each) for each in differences])
+
+
+def _settled(settings: Settings, name: str) -> Line:
+    """The line; one whose writer has just begun anew is given time to say what it wrote, since it may be red again then."""
+    reader, deadline = LedgerReader(settings), time.monotonic() + SETTLES_WITHIN_SECONDS
+    while True:
+        balance = reader.balance(read_directory(settings.kafka))
+        line = balance.feeds.get(name) or balance.subscriptions.get(name)
+        if line is None:
+            fix = "`mesh ledger` lists feeds and subscriptions"
+            raise Misconfigured(f"ledger line {name}", "does not exist", fix=fix)
+        if line.standing != "unsettled" or time.monotonic() > deadline:
+            return line
+        time.sleep(LOOK_SECONDS)
 
 
 def _ends(line: Line) -> dict[tuple[str, int], int]:
