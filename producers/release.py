@@ -8,6 +8,7 @@ since its record in the directory (schemas/agreement/offboarding.py) stands unti
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -83,6 +84,8 @@ class Releases:
                 observer=self._setting.observer,
             )
             holding.release(setting, record)
+        if self._setting.state is not None:  # rows that it held on this host
+            shutil.rmtree(self._setting.state / slot.name, ignore_errors=True)
         if record is not None:
             self._setting.progress.save(slot.name, None)
         self._done(slot)

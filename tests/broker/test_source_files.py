@@ -101,3 +101,8 @@ def test_a_folder_of_files_is_drafted_checked_and_onboarded_as_printed(mesh: Run
         return next((feed["last"] for feed in feeds_told if feed["feed"] == f"{agency}.person"), "")
 
     until(lambda: last().startswith("person_20261130.csv UTF-8: 50 rows, at "), 60, "the file in `mesh status`")
+
+    held = mesh.directory / "capture" / f"{agency}.main"
+    assert [*held.rglob("rows.sqlite")]
+    mesh.done("offboard", "agency", agency, "--yes")
+    until(lambda: not held.exists(), 60, "no row stays on the capturing host")
