@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.broker.test_a7_requests import done
 from tests.stage.running_mesh import RunningMesh, contract, database, rows
 from tests.stage.until import until
@@ -12,6 +14,7 @@ FIELDS = {"id": "int", "name": "string", "score": "int", "secret": "string"}
 CANARY = "canary 张三"
 
 
+@pytest.mark.timeout(900)
 def test_each_reason_why_a_row_is_or_is_not_at_its_subscriber_is_told_and_no_personal_value(mesh: RunningMesh) -> None:
     agency, subscriber = f"{mesh.unique}a", f"{mesh.unique}s"
     source, target = mesh.database(agency), mesh.database(subscriber)
@@ -44,7 +47,7 @@ def test_each_reason_why_a_row_is_or_is_not_at_its_subscriber_is_told_and_no_per
     def step(outcome: Any, name: str) -> Any:
         return next(each for each in outcome["steps"] if each["name"].startswith(name))
 
-    there = until(lambda: found if (found := told(20))["is_there"] else None, 30, "it is acknowledged")
+    there = until(lambda: found if (found := told(20))["is_there"] else None, 90, "it is acknowledged")
     assert there["verdict"] == "It is at the subscriber, as it is in the feed now."
     assert step(there, "columns")["told"] == "gets id (HASH), name, score; not secret"
     outside = told(5)
@@ -55,11 +58,11 @@ def test_each_reason_why_a_row_is_or_is_not_at_its_subscriber_is_told_and_no_per
         # Moved out of the filter, deleted, and hidden by a filter over personal data.
         town.execute("UPDATE t SET score = 1 WHERE id = 21; DELETE FROM t WHERE id = 22")
         town.execute("UPDATE t SET name = %s WHERE id = 23", (CANARY,))
-        moved = until(lambda: found if "removed" in str(found := told(21)) else None, 30, "its removal")
+        moved = until(lambda: found if "removed" in str(found := told(21)) else None, 90, "its removal")
         assert "reason OUT_OF_SCOPE" in step(moved, "topic")["told"]
-        until(lambda: "deleted in its source" in told(22)["verdict"], 30, "its deletion")
+        until(lambda: "deleted in its source" in told(22)["verdict"], 90, "its deletion")
         hidden = until(
-            lambda: found if (found := told(23, plain_id))["is_there"] is False else None, 30, "it is outside"
+            lambda: found if (found := told(23, plain_id))["is_there"] is False else None, 90, "it is outside"
         )
         assert "outside the row filter on name (name=•••)" in hidden["verdict"]
 
@@ -78,11 +81,11 @@ def test_each_reason_why_a_row_is_or_is_not_at_its_subscriber_is_told_and_no_per
             town.execute("UPDATE t SET score = score + 1 WHERE id = 25")
             return found if "waits until it is resumed" in (found := told(25))["verdict"] else None
 
-        waits = until(changed, 30, "the change waits")
+        waits = until(changed, 90, "the change waits")
         assert "SUSPENDED" in step(waits, "grant")["told"]
         assert told(26)["is_there"] is None
     done(mesh, "revoke", grant_id, "--reason", "终止")
-    ended = until(lambda: found if "confirmed" in (found := told(26))["verdict"] else None, 30, "the end is confirmed")
+    ended = until(lambda: found if "confirmed" in (found := told(26))["verdict"] else None, 90, "the end is confirmed")
     assert "its rows were removed" in ended["verdict"]
     # What is no key is refused, in words.
     ran = mesh.run("grant", "explain", grant_id, "--key", "id=x")
