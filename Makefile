@@ -38,6 +38,10 @@ broker: setup ## the tests on embedded Kafka, PostgreSQL and MariaDB
 chaos: setup ## kill tests; longer with ROUNDS=n, replayed with SEED=s
 	MESH_CHAOS_ROUNDS=$(or $(ROUNDS),1) MESH_CHAOS_SEED=$(or $(SEED),0) $(BIN)/pytest -s tests/chaos
 
+.PHONY: dashboards
+dashboards: setup ## every query of every dashboard, over a tenth of the city under load and faults: it wants the machine for itself
+	$(BIN)/pytest tests/city
+
 .PHONY: soak
 soak: setup ## the example city with ordinary trouble for HOURS (1), then everything compared
 	$(BIN)/mesh soak --hours $(or $(HOURS),1)

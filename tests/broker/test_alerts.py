@@ -1,7 +1,7 @@
 """Alerts fire by their causes in a running mesh, and resolve once those are gone.
 
 By a real Prometheus, whose rules have shortened spans and their own thresholds. Those that are not caused here or in
-test_dashboards.py have promtool's cases alone (ops/prometheus/alerts_test.yml).
+tests/city/test_dashboards.py have promtool's cases alone (ops/prometheus/alerts_test.yml).
 """
 
 from __future__ import annotations
