@@ -11,9 +11,9 @@ from producers.drops.folder import DroppedFile, Inbox
 from producers.drops.options import DropSourceOptions
 from producers.drops.reading import open_reading
 from producers.drops.statement import require_columns
-from producers.drops.teller import zone_of
 from producers.finding import Finding
 from producers.stated.staging import Refused
+from producers.stated.zone import zone_of
 from schemas.agreement.agency import SourceConfig
 from schemas.contract import Contract
 from schemas.form import read
@@ -33,7 +33,7 @@ def examine(
 ) -> tuple[list[Finding], Mapping[str, DroppedTable]]:
     """What stands in the way, and what is there. Raises Misconfigured."""
     options = read(DropSourceOptions, config.options, f"source {name}")
-    zone_of(options, name)
+    zone_of(options.time_zone, name)
     folder = Inbox(address, options, name)
     if not folder.path.is_dir() or not os.access(folder.path, os.R_OK | os.X_OK):
         fix = f"make {folder.path} on the host that captures, and let this user read it"

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from producers.drops.folder import DroppedFile, Inbox, Stamp
 from producers.drops.options import DropSourceOptions
@@ -15,8 +14,8 @@ from producers.drops.register import REFUSED, TAKEN, FileRegister
 from producers.drops.statement import FileStatement
 from producers.stated.records import StatedRows
 from producers.stated.teller import TableStatement
+from producers.stated.zone import zone_of
 from schemas.agreement.directory import FeedEntry
-from schemas.errors import Misconfigured
 
 _logger = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ class FileTeller:
 
     def __init__(self, address: str, options: DropSourceOptions, name: str, register: Path) -> None:
         self.policy = options
-        self._zone = zone_of(options, name)
+        self._zone = zone_of(options.time_zone, name)
         self._name = name
         self._folder = Inbox(address, options, name)
         self._register = FileRegister(register)
@@ -99,17 +98,6 @@ class FileTeller:
 def table_of(entry: FeedEntry) -> str:
     """What names of the feed's files begin with."""
     return entry.contract.table.partition(".")[2]
-
-
-def zone_of(options: DropSourceOptions, name: str) -> ZoneInfo:
-    """The zone of moments without one. Raises Misconfigured."""
-    try:
-        return ZoneInfo(options.time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        problem = f"{options.time_zone!r} is no time zone"
-        raise Misconfigured(
-            f"source {name}, time_zone", problem, fix="write one such as Asia/Shanghai or UTC"
-        ) from None
 
 
 def _about(file: DroppedFile) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from producers.polled.link import PollLink
 from producers.polled.options import PolledOptions
 from producers.polled.statement import require_cursor
 from producers.polled.table import PolledTable
-from producers.polled.teller import poll_zone
+from producers.stated.zone import zone_of
 from schemas.agreement.agency import SourceConfig
 from schemas.contract import Contract
 from schemas.errors import ContractBroken
@@ -34,7 +34,7 @@ def examine(
 ) -> tuple[list[Finding], Mapping[str, PollableTable]]:
     """What stands in the way, and the tables that are there. Raises Misconfigured, Transient where the database does not answer."""
     options = read(PolledOptions, config.options, f"source {name}")
-    poll_zone(options, name)
+    zone_of(options.time_zone, name)
     found: list[Finding] = []
     provided: dict[str, PollableTable] = {}
     with closing(PollLink(address, name)) as link:

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Mapping
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from producers.polled.link import PollLink
 from producers.polled.options import PolledOptions
@@ -18,8 +17,8 @@ from producers.polled.statement import PollStatement
 from producers.polled.table import Cursor, token_of
 from producers.stated.records import StatedRows
 from producers.stated.teller import TableStatement
+from producers.stated.zone import zone_of
 from schemas.agreement.directory import FeedEntry
-from schemas.errors import Misconfigured
 
 STAGED_SECONDS = 60.0
 """So long a poll that waits for a person stands; then the table is read again."""
@@ -34,7 +33,7 @@ class PollTeller:
 
     def __init__(self, address: str, options: PolledOptions, name: str) -> None:
         self.policy = options
-        self._zone = poll_zone(options, name)
+        self._zone = zone_of(options.time_zone, name)
         self._link = PollLink(address, name)
         self._polled: dict[str, float] = {}
         self._at: dict[str, PollStatement] = {}
@@ -90,14 +89,3 @@ class PollTeller:
     def close(self) -> None:
         """See Teller."""
         self._link.close()
-
-
-def poll_zone(options: PolledOptions, name: str) -> ZoneInfo:
-    """The zone of moments without one. Raises Misconfigured."""
-    try:
-        return ZoneInfo(options.time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        problem = f"{options.time_zone!r} is no time zone"
-        raise Misconfigured(
-            f"source {name}, time_zone", problem, fix="write one such as Asia/Shanghai or UTC"
-        ) from None

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from ops.grants.asking import KEPT
 from ops.kinds.sources import SOURCES
 from ops.settings import Connections
 from schemas.errors import Misconfigured
 
-KEPT = "${MESH_CONNECTION_KEPT}"
-"""A variable that no environment has: the address is the one that the mesh keeps."""
 SETTINGS = frozenset({"sslmode", "ssl-mode", "connect_timeout"})
 """What an address may say besides; other settings of a client name files of the host, or another host."""
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*|[0-9a-f:.]+")
@@ -39,7 +38,7 @@ def given_addresses(
             kept.address_of(agency, name)
         except Misconfigured as error:
             raise Misconfigured(f"source {name}", "has no address yet", fix="fill it in here") from error
-        found[name] = KEPT
+        found[name] = f"${{{KEPT}}}"
     return found
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.console.pages.given_address import KEPT, given_addresses
+from ops.console.pages.given_address import given_addresses
 from ops.settings import Connections
 from schemas.errors import Misconfigured
 
@@ -59,4 +59,4 @@ def test_without_an_address_the_one_that_is_kept_stands_and_none_of_the_file(tmp
     with pytest.raises(Misconfigured, match="has no address yet"):
         given_addresses("aic", [written], {"main": ""}, kept)
     kept.save("aic", "main", "mysql://mesh@db.example/aic")
-    assert given_addresses("aic", [written], {}, kept) == {"main": KEPT}
+    assert given_addresses("aic", [written], {}, kept) == {"main": "${MESH_CONNECTION_KEPT}"}
