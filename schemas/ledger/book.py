@@ -116,9 +116,8 @@ class LedgerBook:
     def delivered(self, batches: Iterable[Batch]) -> None:
         """These are at the subscriber."""
         for batch in batches:
-            self[batch.topic, batch.partition].count(
-                "delivered", sum(record.value is not None for record in batch.records)
-            )
+            rows = [None for record in batch.records if record.value is not None]
+            self[batch.topic, batch.partition].count("delivered", len(rows))
 
     def dead(self, batch: Batch) -> None:
         """These are among the dead letters."""

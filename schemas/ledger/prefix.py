@@ -15,9 +15,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
-from zlib import crc32
 
 from schemas.change import Record
+from schemas.wire.checksum import crc32
 
 GRAIN = 6
 """The lowest power of two that has a mark."""
@@ -25,7 +25,10 @@ GRAIN = 6
 
 def digests_of(records: Sequence[Record]) -> list[int]:
     """The hashes of records, as schemas/log/reports/reports.py makes them of delivery reports."""
-    return list(map(crc32, [record.key or b"" if record.value is None else record.value for record in records]))
+    try:
+        return list(map(crc32, [record.value for record in records]))  # pyright: ignore[reportArgumentType] -- see below
+    except TypeError:  # a tombstone among them
+        return list(map(crc32, [record.key or b"" if record.value is None else record.value for record in records]))
 
 
 class Point(NamedTuple):
@@ -80,12 +83,18 @@ class PrefixSum:
 
     def _mark(self, after: int, offsets: Sequence[int], digests: Sequence[int]) -> None:
         end, count, total = self._end
+        marks: list[tuple[int, int]] = []
         level, mark = GRAIN, after >> GRAIN << GRAIN
         while mark > end:
-            place = bisect_left(offsets, mark)
-            self._marks[level] = Point(mark, count + place, total + sum(digests[:place]))
+            marks.append((level, mark))
             level += 1
             mark = after >> level << level
+        before = 0
+        for level, mark in reversed(marks):  # by offset, so that each hash is added once
+            place = bisect_left(offsets, mark, before)
+            total += sum(digests[before:place])
+            self._marks[level] = Point(mark, count + place, total)
+            before = place
 
     def to_json(self) -> dict[str, Any]:
         """How it is written down."""

@@ -9,6 +9,8 @@ import struct
 import zlib
 from typing import NamedTuple
 
+from schemas.wire.checksum import crc32
+
 HEADER_BYTES = 19
 CHECKSUM_BYTES = 4
 
@@ -85,7 +87,7 @@ def body(event: bytes, *, has_checksum: bool) -> bytes:
     if not has_checksum:
         return event
     told = int.from_bytes(event[-CHECKSUM_BYTES:], "little")
-    if zlib.crc32(memoryview(event)[:-CHECKSUM_BYTES]) != told:
+    if crc32(memoryview(event)[:-CHECKSUM_BYTES]) != told:
         raise Damaged
     return event[:-CHECKSUM_BYTES]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
-from zlib import crc32
 
 from confluent_kafka import Message
 
 from schemas.change import Partition
+from schemas.wire.checksum import crc32
 
 
 class ReportedPartition(Protocol):
