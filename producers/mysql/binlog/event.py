@@ -9,7 +9,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from schemas.wire.checksum import crc32
+from isal.isal_zlib import crc32
 
 HEADER_BYTES = 19
 CHECKSUM_BYTES = 4

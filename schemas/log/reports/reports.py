@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from confluent_kafka import Message
+from isal.isal_zlib import crc32
 
 from schemas.change import Partition
-from schemas.wire.checksum import crc32
 
 
 class ReportedPartition(Protocol):
