@@ -116,7 +116,7 @@ DOORS = {
         "ops/bench/": "measures beside the mesh",
         "ops/soak/": "troubles departments' and subscribers' servers",
     },
-    "pyarrow": {"sinks/drops/": "Parquet drops"},
+    "pyarrow": {"sinks/drops/": "Parquet drops", "ops/opendata/files.py": "data sets as Parquet"},
     "pypinyin": {"ops/show/pinyin.py": "names by their sound"},
     "pymysql": {"sinks/mysql/": "the sink", "producers/mysql/": "the source", "ops/embedded/": "makes databases"},
     "quixstreams": {"ops/bench/": "a peer"},

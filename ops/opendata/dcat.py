@@ -2,15 +2,17 @@
 
 DCAT-AP's mandatory properties are title, description and publisher of a catalogue, title and description of a data set,
 the access URL of a distribution, title and endpoint of a service; codes of its vocabularies are the EU's (Publications Office).
-No licence is named, since none is on record: whoever publishes the catalogue must say under which terms.
+Each set has three distributions that are files, with licence and download URL, and one that is the API's, page by page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ops.opendata.answers import time_of
+from ops.opendata.files import FORMATS
+from ops.opendata.listing import time_of
+from ops.opendata.terms import Terms
 from streams.flows.opendata.catalogue import LISTED, PUBLISHERS, Dataset, Part
 
 _EU = "http://publications.europa.eu/resource/authority"
@@ -48,13 +50,15 @@ _CONTEXT = {
     "dct": "http://purl.org/dc/terms/",
     "foaf": "http://xmlns.com/foaf/0.1/",
     "rdfs": "http://www.w3.org/2000/01/rdf-schema#",
+    "vcard": "http://www.w3.org/2006/vcard/ns#",
     "skos": "http://www.w3.org/2004/02/skos/core#",
     "xsd": "http://www.w3.org/2001/XMLSchema#",
 }
-_MEDIA = {"csv": ("CSV", "text/csv"), "json": ("JSON", "application/json")}
+_FILE_TYPES = {"csv": "CSV", "json": "JSON", "parquet": "PARQUET"}
+Describe = Callable[[Dataset | Part], str]
 
 
-def catalogue(url: str, states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def catalogue(url: str, states: Mapping[str, Mapping[str, Any]], terms: Terms, describe: Describe) -> dict[str, Any]:
     """The whole catalogue. `url` is the API's own, without a slash; `states` are the sets' rows of `open.profile` by code."""
     agencies = sorted({_PORTAL, *(listed.agency for listed in LISTED.values())})
     return {
@@ -67,6 +71,8 @@ def catalogue(url: str, states: Mapping[str, Mapping[str, Any]]) -> dict[str, An
                 "dct:description": _zh(f"广州市各部门开放数据集目录, 共 {len(LISTED)} 个数据集"),
                 "dct:publisher": {"@id": _agent(url, _PORTAL)},
                 "dct:language": _code("language/ZHO", "dct:LinguisticSystem"),
+                "dct:license": {"@id": terms.licence.url},
+                "foaf:homepage": {"@id": f"{url}/portal/datasets", "@type": "foaf:Document"},
                 "dcat:themeTaxonomy": {"@id": _SCHEME},
                 "dcat:service": {"@id": f"{url}/"},
                 "dcat:dataset": [{"@id": f"{url}/datasets/{code}"} for code in LISTED],
@@ -76,6 +82,9 @@ def catalogue(url: str, states: Mapping[str, Mapping[str, Any]]) -> dict[str, An
                 "@type": "dcat:DataService",
                 "dct:title": _zh("开放数据查询接口"),
                 "dcat:endpointURL": {"@id": f"{url}/", "@type": "rdfs:Resource"},
+                "dcat:endpointDescription": {"@id": f"{url}/openapi.json", "@type": "rdfs:Resource"},
+                "dct:license": {"@id": terms.licence.url},
+                "dcat:contactPoint": {"@id": f"{url}/portal/api#contact"},
                 "dcat:servesDataset": [{"@id": f"{url}/datasets/{code}"} for code in LISTED],
             },
             {"@id": _SCHEME, "@type": "skos:ConceptScheme", "dct:title": _text("Data theme", "en")},
@@ -88,44 +97,65 @@ def catalogue(url: str, states: Mapping[str, Mapping[str, Any]]) -> dict[str, An
                 }
                 for code, label in _LABELS.items()
             ),
+            _licence(terms),
+            _contact(url, terms),
             *(
                 {"@id": _agent(url, code), "@type": "foaf:Agent", "foaf:name": _zh(PUBLISHERS[code].name)}
                 for code in agencies
             ),
-            *(_dataset(url, listed, states.get(code)) for code, listed in LISTED.items()),
+            *(_dataset(url, listed, states.get(code), terms, describe) for code, listed in LISTED.items()),
         ],
     }
 
 
-def _dataset(url: str, listed: Dataset | Part, state: Mapping[str, Any] | None) -> dict[str, Any]:
+def _licence(terms: Terms) -> dict[str, Any]:
+    told = {"@id": terms.licence.url, "@type": "dct:LicenseDocument", "dct:title": _zh(terms.licence.name)}
+    return {
+        **told,
+        **({"skos:exactMatch": {"@id": f"{_EU}/licence/{terms.licence.code}"}} if terms.licence.code else {}),
+    }
+
+
+def _contact(url: str, terms: Terms) -> dict[str, Any]:
+    kind = {"tel": "vcard:hasTelephone", "mailto": "vcard:hasEmail"}.get(
+        terms.contact.address.partition(":")[0], "vcard:hasURL"
+    )
+    return {
+        "@id": f"{url}/portal/api#contact",
+        "@type": "vcard:Organization",
+        "vcard:fn": terms.contact.name,
+        kind: {"@id": terms.contact.address},
+    }
+
+
+def _dataset(
+    url: str, listed: Dataset | Part, state: Mapping[str, Any] | None, terms: Terms, describe: Describe
+) -> dict[str, Any]:
     place = f"{url}/datasets/{listed.dataset}"
-    columns = ", ".join(listed.whole.table.columns)
     described = {
         "@id": place,
         "@type": "dcat:Dataset",
         "dct:identifier": listed.dataset,
         "dct:title": _zh(listed.title),
-        "dct:description": _zh(f"{listed.title}; 开放字段: {columns}"),
+        "dct:description": _zh(describe(listed)),
         "dct:publisher": {"@id": _agent(url, listed.agency)},
+        "dcat:contactPoint": {"@id": f"{url}/portal/api#contact"},
+        "dcat:landingPage": {"@id": f"{url}/portal/datasets/{listed.dataset}", "@type": "foaf:Document"},
         "dcat:keyword": _zh(listed.theme),
         "dcat:theme": {"@id": f"{_SCHEME}/{_THEMES[listed.theme]}"},
         "dct:accessRights": _code("access-right/PUBLIC", "dct:RightsStatement"),
         "dct:accrualPeriodicity": _code(f"frequency/{_frequency(listed.whole.refresh_seconds)}", "dct:Frequency"),
         "dcat:distribution": [
+            *(_file(place, listed, name, media, terms) for name, (media, _) in FORMATS.items()),
             {
-                "@id": f"{place}#{name}",
+                "@id": f"{place}#rows",
                 "@type": "dcat:Distribution",
-                "dct:title": _zh(f"{listed.title} ({media})"),
-                "dct:description": _zh("按页提供的全部记录"),
-                "dcat:accessURL": {"@id": f"{place}/rows?format={name}"},
+                "dct:title": _zh(f"{listed.title} (接口)"),
+                "dct:description": _zh("按页提供、可筛选的全部记录"),
+                "dcat:accessURL": {"@id": f"{place}/rows", "@type": "rdfs:Resource"},
                 "dcat:accessService": {"@id": f"{url}/"},
-                "dcat:mediaType": {
-                    "@id": f"http://www.iana.org/assignments/media-types/{media}",
-                    "@type": "dct:MediaType",
-                },
-                "dct:format": _code(f"file-type/{file_type}", "dct:MediaTypeOrExtent"),
-            }
-            for name, (file_type, media) in _MEDIA.items()
+                "dct:license": {"@id": terms.licence.url},
+            },
         ],
     }
     if listed.whole is not listed:
@@ -133,6 +163,21 @@ def _dataset(url: str, listed: Dataset | Part, state: Mapping[str, Any] | None) 
     if state is not None:
         described["dct:modified"] = {"@value": time_of(state["last_change"]), "@type": "xsd:dateTime"}
     return described
+
+
+def _file(place: str, listed: Dataset | Part, name: str, media: str, terms: Terms) -> dict[str, Any]:
+    address = {"@id": f"{place}/download?format={name}", "@type": "rdfs:Resource"}
+    return {
+        "@id": f"{place}#{name}",
+        "@type": "dcat:Distribution",
+        "dct:title": _zh(f"{listed.title} ({name.upper()})"),
+        "dct:description": _zh("全部记录的文件"),
+        "dcat:accessURL": address,
+        "dcat:downloadURL": address,
+        "dct:license": {"@id": terms.licence.url},
+        "dcat:mediaType": {"@id": f"http://www.iana.org/assignments/media-types/{media}", "@type": "dct:MediaType"},
+        "dct:format": _code(f"file-type/{_FILE_TYPES[name]}", "dct:MediaTypeOrExtent"),
+    }
 
 
 def _frequency(refresh_seconds: int) -> str:

@@ -18,29 +18,51 @@ from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
-from ops.opendata import dcat
+from ops.console.frame.page import is_page_wanted
+from ops.opendata import dcat, openapi
 from ops.opendata.answers import Answers, Table
+from ops.opendata.changes import atom
+from ops.opendata.download import Downloads
+from ops.opendata.files import cell
+from ops.opendata.listing import description, listed_of
+from ops.opendata.portal.site import HOME, Portal
 from ops.opendata.query import Query
 from ops.opendata.refusal import Refusal
 from ops.web.web import serve
 from schemas.guard.entrance import LOOPBACK_ALONE, Entrance
 from schemas.guard.middleware import guarded
 from schemas.trace import described
+from streams.flows.opendata.catalogue import Dataset, Part
 
 ADDRESSES: Mapping[str, str] = {
     "/": "this list",
     "/datasets": "the data sets; ?department=&field=&q=&limit=&offset=",
     "/datasets/{code}": "one data set: columns, owner, class, freshness, quality, trend; ?trend=",
-    "/datasets/{code}/rows": "its rows; ?<column>=<value>&limit=&after=&format=json|csv; `next` leads on",
+    "/datasets/{code}/rows": (
+        "its rows; ?<column>=<value>&<column>.from=&<column>.to=&limit=&after=&format=json|csv; `next` leads on"
+    ),
+    "/datasets/{code}/download": "all of them as a file; ?<column>=<value>&format=csv|json|parquet, CSV for spreadsheets",
+    "/datasets/{code}/changes.atom": "when it grew or shrank, as a feed (Atom)",
     "/datasets/{code}/sample": "a reproducible sample; ?number=<your own>&size=&format=json|csv",
     "/datasets/{code}/statistics": "figures of its columns; blank (null) where they would tell of fewer than k rows",
     "/datasets/{code}/relations": "which of its values occur in other data sets",
     "/datasets/{code}/heat": "its map: points by cell and region, CGCS2000",
     "/relations": "the relations of all data sets",
     "/catalogue.jsonld": "the catalogue as DCAT-AP 3",
+    "/changes.atom": "which sets were published anew, as a feed (Atom)",
+    "/openapi.json": "these addresses for programs (OpenAPI 3.1)",
     "/health": "200 while the answers are up to date, else 503 and why",
 }
+ASKED: Mapping[str, tuple[str, ...]] = {
+    "/datasets": ("department", "field", "q", "limit", "offset"),
+    "/datasets/{code}": ("trend",),
+    "/datasets/{code}/rows": ("limit", "after", "format"),
+    "/datasets/{code}/download": ("format",),
+    "/datasets/{code}/sample": ("number", "size", "format"),
+}
+"""The parameters of the addresses that take any; rows and downloads take their columns' too."""
 _HEADERS = {
     "Cache-Control": "no-cache",  # may be kept, but asked for again: the ETag says whether it still holds
     "Access-Control-Allow-Origin": "*",  # open data, without login or cookie: any page may show it
@@ -67,9 +89,10 @@ class OpenData:
     def application(self) -> web.Application:
         """The web application."""
         answers = self._answers
-        app = web.Application(middlewares=[guarded(_shut, "opendata", self._entrance, is_public=True), _explained])
+        portal = Portal(answers, ADDRESSES, is_secure=self._entrance.tls is not None)
+        guarding = guarded(_shut, "opendata", self._entrance, is_public=True)
+        app = web.Application(middlewares=[guarding, _explained(portal)])
         for path, answer in {
-            "/": lambda _, query: {"addresses": ADDRESSES, **_nothing(query)},
             "/datasets": lambda _, query: answers.catalogue(query),
             "/datasets/{code}": answers.dataset,
             "/datasets/{code}/statistics": answers.statistics,
@@ -78,16 +101,42 @@ class OpenData:
             "/relations": lambda _, query: answers.relations(query),
         }.items():
             app.router.add_get(path, _told(answer))
+        app.router.add_get("/", _addresses)
         app.router.add_get("/datasets/{code}/rows", _tabled(answers.rows))
         app.router.add_get("/datasets/{code}/sample", _tabled(answers.sample))
+        app.router.add_get("/datasets/{code}/download", Downloads(answers, _HEADERS).file)
+        app.router.add_get("/datasets/{code}/changes.atom", self._changes)
+        app.router.add_get("/changes.atom", self._changes)
         app.router.add_get("/catalogue.jsonld", self._dcat)
+        app.router.add_get("/openapi.json", self._openapi)
         app.router.add_get("/health", self._health)
+        app.add_routes(portal.routes())
         return app
 
     async def _dcat(self, request: web.Request) -> web.Response:
         _nothing(Query(request.query.items()))
-        states = await asyncio.to_thread(self._answers.states)
-        return _response(request, _json(dcat.catalogue(str(request.url.origin()), states)), "application/ld+json")
+        answers = self._answers
+
+        def told() -> bytes:
+            def describe(listed: Dataset | Part) -> str:
+                return description(listed, answers.fields(listed))
+
+            return _json(dcat.catalogue(str(request.url.origin()), answers.states(), answers.terms, describe))
+
+        return _response(request, await asyncio.to_thread(told), "application/ld+json")
+
+    async def _changes(self, request: web.Request) -> web.Response:
+        _nothing(Query(request.query.items()))
+        code = request.match_info.get("code")
+        moments = await asyncio.to_thread(self._answers.moments, code)
+        title = "广州市开放数据更新" if code is None else listed_of(code).title
+        body = atom(str(request.url.origin()), request.path, title, moments)
+        return _response(request, body, "application/atom+xml")
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        _nothing(Query(request.query.items()))
+        told = openapi.document(str(request.url.origin()), ADDRESSES, ASKED, self._answers.terms)
+        return _response(request, _json(told), "application/json")
 
     async def _health(self, _: web.Request) -> web.Response:
         if why := self._unwell():
@@ -96,6 +145,17 @@ class OpenData:
             )
             return _refused(refusal)
         return web.json_response({"what": "ok"})
+
+
+async def _addresses(request: web.Request) -> web.Response:
+    """The list of addresses; a person at a browser is led to the pages."""
+    if is_page_wanted(request):
+        return web.Response(status=303, headers={"Location": HOME, "Vary": "Accept"})
+    answer = _response(
+        request, _json({"addresses": ADDRESSES, **_nothing(Query(request.query.items()))}), "application/json"
+    )
+    answer.headers["Vary"] = "Accept"
+    return answer
 
 
 def _told(answer: Callable[[str, Query], Mapping[str, Any]]) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -144,12 +204,8 @@ def _csv(table: Table) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(table.columns)
-    writer.writerows([_cell(row[column]) for column in table.columns] for row in table.rows)
+    writer.writerows([cell(row[column]) for column in table.columns] for row in table.rows)
     return text.getvalue().encode()
-
-
-def _cell(value: Any) -> Any:
-    return value if isinstance(value, str) or value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _response(request: web.Request, body: bytes, kind: str) -> web.Response:
@@ -164,29 +220,35 @@ def _response(request: web.Request, body: bytes, kind: str) -> web.Response:
 
 
 def _refused(refusal: Refusal) -> web.Response:
-    return web.Response(
+    answer = web.Response(
         status=refusal.status, body=_json(refusal.to_json()), content_type="application/json", headers=_HEADERS
     )
+    if refusal.wait_seconds:
+        answer.headers["Retry-After"] = str(refusal.wait_seconds)
+    return answer
 
 
 def _shut(status: int, why: str, fix: str) -> web.Response:
     return _refused(Refusal(status, "the request is refused", why=why, fix=fix))
 
 
-@web.middleware
-async def _explained(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Say what is refused and why; what nobody foresaw is logged by its address, without the question."""
-    try:
-        return await handler(request)
-    except Refusal as refusal:
-        return _refused(refusal)
-    except web.HTTPException as answer:
-        why = "only GET is answered" if answer.status == 405 else "there is no such address"
-        return _refused(Refusal(answer.status, answer.reason, why=why, fix="/ lists the addresses"))
-    except Exception as error:  # noqa: BLE001 - answered as an error of this process
-        # Neither the question nor the error's text, which may quote it or a row.
-        _logger.error("open data: %s: %s", request.match_info.route.resource, described(error))  # noqa: TRY400
-        fix = "try again; whoever runs this process finds the error in its log"
-        return _refused(Refusal(500, "the question could not be answered", why="an error of this process", fix=fix))
+def _explained(portal: Portal) -> Middleware:
+    """Say what is refused and why, on a page where one was asked for; what nobody foresaw is logged by its address alone."""
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Refusal as error:
+            refusal = error
+        except web.HTTPException as error:
+            why = "only GET is answered" if error.status == 405 else "there is no such address"
+            refusal = Refusal(error.status, error.reason, why=why, fix="/ lists the addresses")
+        except Exception as error:  # noqa: BLE001 - answered as an error of this process
+            # Neither the question nor the error's text, which may quote it or a row.
+            _logger.error("open data: %s: %s", request.match_info.route.resource, described(error))  # noqa: TRY400
+            fix = "try again; whoever runs this process finds the error in its log"
+            refusal = Refusal(500, "the question could not be answered", why="an error of this process", fix=fix)
+        return portal.refused(request, refusal) if portal.is_for(request) else _refused(refusal)
+
+    return answer

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ops.opendata.condition import Condition, How, Order
 from schemas.change import Partition
 from streams.flows.opendata.catalogue import DATASETS, Dataset, Part, sets_of
 
@@ -159,17 +160,25 @@ class Store:
             yield reader
 
     def rows(
-        self, listed: Dataset | Part, where: Sequence[tuple[str, str]] = (), *, limit: int, after: str = ""
+        self, listed: Dataset | Part, where: Sequence[Condition] = (), *, limit: int, after: str = ""
     ) -> list[tuple[str, dict[str, Any]]]:
         """Published rows of a set as (row number, what it shows), by row number, beginning behind `after`.
 
-        `where` are columns and the text that they must show ("" is null); the caller has checked that the set has them.
+        The caller has checked that the set has the columns of `where`.
         """
         condition, values = _condition(listed, where)
         query = f"SELECT row_no, content FROM published WHERE {condition} AND row_no > ? ORDER BY row_no LIMIT ?"  # noqa: S608  no value is in it
         with self._reading() as reader:
             found = reader.execute(query, (*values, after, limit)).fetchall()
         return [(row_no, json.loads(content)) for row_no, content in found]
+
+    def whole(self, listed: Dataset | Part, where: Sequence[Condition] = ()) -> Iterator[dict[str, Any]]:
+        """What every row of a set shows, by row number, as of one moment. Take them at once: news wait in the file meanwhile."""
+        condition, values = _condition(listed, where)
+        query = f"SELECT content FROM published WHERE {condition} ORDER BY row_no"  # noqa: S608  no value is in it
+        with self._reading() as reader:
+            for (content,) in reader.execute(query, values):
+                yield json.loads(content)
 
     def counts(self) -> Mapping[str, int]:
         """How many published rows each set has, parts as well; sets without any are left out."""
@@ -248,10 +257,23 @@ def _remember(writer: sqlite3.Connection, news: News) -> None:
     )
 
 
-def _condition(listed: Dataset | Part, where: Sequence[tuple[str, str]]) -> tuple[str, list[str]]:
-    shown = [*where, *([listed.shows] if listed.shows else [])]
-    condition, values = "dataset = ?", [listed.whole.dataset]
-    for column, value in shown:
-        condition += f" AND {_TEXT}"
-        values += [f'$."{column}"', f'$."{column}"', value]
-    return condition, values
+def _condition(listed: Dataset | Part, where: Sequence[Condition]) -> tuple[str, list[str | float]]:
+    shown = [*where, *([Condition(*listed.shows)] if listed.shows else [])]
+    text, values = "dataset = ?", list[str | float]([listed.whole.dataset])
+    for condition in shown:
+        path = f'$."{condition.column}"'
+        if condition.how is How.IS:
+            text += f" AND {_TEXT}"
+            values += [path, path, condition.text]
+        elif condition.how is How.HAS:
+            text += " AND instr(json_extract(content, ?), ?) > 0"
+            values += [path, condition.text]
+        else:
+            sign = ">=" if condition.how is How.FROM else "<="
+            if condition.order is Order.NUMBER:
+                text += f" AND CAST(json_extract(content, ?) AS REAL) {sign} ?"
+                values += [path, float(condition.text)]
+            else:  # as much of the date as the bound has
+                text += f" AND substr(json_extract(content, ?), 1, ?) {sign} ?"
+                values += [path, len(condition.text), condition.text]
+    return text, values

@@ -17,7 +17,7 @@ from schemas.guard.door import Shut
 class Reach(Enum):
     """What of the mesh an endpoint touches."""
 
-    ANYBODY = "nothing of the mesh: also for who has not proved who they are, such as the page by which one enters"
+    ANYBODY = "what is published, or nothing of the mesh, such as the page by which one enters: also for who has proved nothing"
     FREE = "nothing of any agency's"
     CUT = "what is of the caller's agencies: the answer is cut to it"
     OWN = "what its address names, which must be of the caller's agencies"
@@ -113,17 +113,31 @@ _CONSOLE = {
     "GET /health": Allowed(_STAFF, Reach.CUT),
     "GET /health/{kind}/{name}": Allowed(_STAFF, Reach.CUT),
 }
-_OPENDATA = {
-    "GET /": Allowed(_ALL, Reach.FREE),
-    "GET /datasets": Allowed(_ALL, Reach.FREE),
-    "GET /datasets/{code}": Allowed(_ALL, Reach.FREE),
-    "GET /datasets/{code}/rows": Allowed(_ALL, Reach.FREE),
-    "GET /datasets/{code}/sample": Allowed(_ALL, Reach.FREE),
-    "GET /datasets/{code}/statistics": Allowed(_ALL, Reach.FREE),
-    "GET /datasets/{code}/relations": Allowed(_ALL, Reach.FREE),
-    "GET /datasets/{code}/heat": Allowed(_ALL, Reach.FREE),
-    "GET /relations": Allowed(_ALL, Reach.FREE),
-    "GET /catalogue.jsonld": Allowed(_ALL, Reach.FREE),
+_OPENDATA = {  # what the flow published is for everybody, and nothing else is served
+    "GET /": Allowed(_ALL, Reach.ANYBODY),
+    "GET /datasets": Allowed(_ALL, Reach.ANYBODY),
+    "GET /datasets/{code}": Allowed(_ALL, Reach.ANYBODY),
+    "GET /datasets/{code}/rows": Allowed(_ALL, Reach.ANYBODY),
+    "GET /datasets/{code}/download": Allowed(_ALL, Reach.ANYBODY),
+    "GET /datasets/{code}/changes.atom": Allowed(_ALL, Reach.ANYBODY),
+    "GET /datasets/{code}/sample": Allowed(_ALL, Reach.ANYBODY),
+    "GET /datasets/{code}/statistics": Allowed(_ALL, Reach.ANYBODY),
+    "GET /datasets/{code}/relations": Allowed(_ALL, Reach.ANYBODY),
+    "GET /datasets/{code}/heat": Allowed(_ALL, Reach.ANYBODY),
+    "GET /relations": Allowed(_ALL, Reach.ANYBODY),
+    "GET /catalogue.jsonld": Allowed(_ALL, Reach.ANYBODY),
+    "GET /changes.atom": Allowed(_ALL, Reach.ANYBODY),
+    "GET /openapi.json": Allowed(_ALL, Reach.ANYBODY),
+    "GET /static/{name}": Allowed(_ALL, Reach.ANYBODY),
+    "GET /portal/datasets": Allowed(_ALL, Reach.ANYBODY),
+    "GET /portal/datasets/{code}": Allowed(_ALL, Reach.ANYBODY),
+    "GET /portal/datasets/{code}/rows": Allowed(_ALL, Reach.ANYBODY),
+    "GET /portal/datasets/{code}/sample": Allowed(_ALL, Reach.ANYBODY),
+    "GET /portal/businesses": Allowed(_ALL, Reach.ANYBODY),
+    "GET /portal/licences": Allowed(_ALL, Reach.ANYBODY),
+    "GET /portal/api": Allowed(_ALL, Reach.ANYBODY),
+    "GET /portal/preferences": Allowed(_ALL, Reach.ANYBODY),
+    "GET /portal{rest}": Allowed(_ALL, Reach.ANYBODY),
     "GET /health": Allowed(_ALL, Reach.FREE),
 }
 _METRICS = {

@@ -23,12 +23,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.errors import ContractBroken, Misconfigured
+from schemas.spreadsheet import harmless
 from sinks.document import Document, utc_text
 from sinks.row import RESERVED, RowView, WireColumn
 
 WriteFile = Callable[[BinaryIO, RowView, Sequence[Document]], None]
 META = (f"{RESERVED}op", f"{RESERVED}token", f"{RESERVED}committed_at")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
 
 
 def _meta(document: Document) -> dict[str, Any]:
@@ -91,13 +91,9 @@ def write_csv(
         flat = document.flat()
         row, plain = view.python(flat), (view.json(flat) or {}) if nested else {}
         values = [
-            plain[name] if name in nested else _harmless(row[name]) if name in texts else row[name] for name in names
+            plain[name] if name in nested else harmless(row[name]) if name in texts else row[name] for name in names
         ]
         file.write(",".join(map(_csv_field, [*_meta(document).values(), *values])).encode() + b"\r\n")
-
-
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 _ARROW: Mapping[str, pa.DataType] = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ops.console.frame.wording import FIRST, LANGUAGES, Words, load_words
 from schemas.guard.caller import NOBODY, NOTHING
 from schemas.guard.door import Shut
 from schemas.guard.middleware import CALLER, REMIT
-from schemas.guard.table import may
+from schemas.guard.table import is_anybody_s, may
 
 HERE = Path(__file__).parent.parent
 THEMES = ("auto", "light", "dark")
@@ -45,6 +46,32 @@ BROWSER = web.RequestKey("browser", str)
 """The id of the browser that asks (ops/console/frame/session.py)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A server's pages. `server`: its name in the table of who may; `name`: the part of the words that says what it is called.
+
+    `folder` has its templates and its words, beside those of the console, which every site has; `navigation` are the addresses
+    of its pages with their words, the first one that of its first page. A site that `is_public` knows nobody: it takes no forms
+    that change anything, and keeps nothing in a browser but what somebody chose.
+    """
+
+    server: str
+    name: str
+    navigation: Sequence[tuple[str, str]]
+    folder: Path = HERE
+    is_public: bool = False
+
+
+CONSOLE = Site(
+    server="console",
+    name="frame",
+    navigation=tuple(
+        (f"/{name}" if name != "home" else "/", f"nav.{name}")
+        for name in ("home", "catalogue", "grants", "subscriptions", "onboarding")
+    ),
+)
+
+
 @cache
 def static(name: str) -> tuple[bytes, str]:
     """A file of the pages' own, and by what it is told from its successors."""
@@ -55,13 +82,15 @@ def static(name: str) -> tuple[bytes, str]:
 class Pages:
     """Renders templates. `is_guarded`: people enter with a token, and can leave."""
 
-    def __init__(self, sessions: Sessions, *, is_guarded: bool, is_secure: bool) -> None:
+    def __init__(self, sessions: Sessions, *, is_guarded: bool, is_secure: bool, site: Site = CONSOLE) -> None:
         self.sessions = sessions
         self.is_guarded = is_guarded
         self._is_secure = is_secure
-        self._texts = load_words()
+        self._site = site
+        folders = dict.fromkeys([site.folder, HERE])
+        self._texts = {key: pair for folder in folders for key, pair in load_words(folder / "words.yaml").items()}
         self._environment = Environment(
-            loader=FileSystemLoader(HERE / "templates"),
+            loader=FileSystemLoader([folder / "templates" for folder in folders]),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -76,7 +105,10 @@ class Pages:
 
     def can(self, request: web.Request, endpoint: str, owner: str = "") -> bool:
         """Whether whoever looks may use an endpoint, of what is this agency's."""
-        return not isinstance(may("console", endpoint, request.get(CALLER, NOBODY), owner), Shut)
+        server = self._site.server
+        return is_anybody_s(server, endpoint) or not isinstance(
+            may(server, endpoint, request.get(CALLER, NOBODY), owner), Shut
+        )
 
     def text(self, request: web.Request, template: str, **values: Any) -> str:
         """A template with its values, as HTML."""
@@ -91,7 +123,8 @@ class Pages:
             t=words,
             theme=theme if theme in THEMES else THEMES[0],
             themes=THEMES,
-            proof=self.sessions.proof(request[BROWSER]),
+            proof="" if self._site.is_public else self.sessions.proof(request[BROWSER]),
+            site=self._site,
             caller=caller,
             remit=request.get(REMIT, NOTHING),
             can=can,
@@ -109,6 +142,14 @@ class Pages:
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
+    def prefer(self, asked: Mapping[str, str]) -> web.Response:
+        """Keep a language or a look in the browser, and lead back to the page."""
+        answer = web.Response(status=303, headers={**SECURITY, "Location": within_site(asked.get("back", ""))})
+        for name, known in (("language", LANGUAGES), ("theme", THEMES)):
+            if (chosen := asked.get(name, "")) in known:
+                self.keep(answer, name, chosen, seconds=KEPT_SECONDS)
+        return answer
+
     def keep(self, answer: web.StreamResponse, name: str, value: str, *, seconds: int | None = None) -> None:
         """Let the browser keep something: for its session, or for longer."""
         answer.set_cookie(
@@ -118,6 +159,12 @@ class Pages:
     def keep_browser(self, answer: web.StreamResponse, browser: str) -> None:
         """Let the browser keep its id."""
         self.keep(answer, COOKIE, browser)
+
+
+def within_site(address: str) -> str:
+    """An address of this server; the first page where it would lead elsewhere."""
+    is_ours = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
+    return address if is_ours else "/"
 
 
 def is_page_wanted(request: web.Request) -> bool:

@@ -6,9 +6,8 @@ import asyncio
 
 from aiohttp import web
 
-from ops.console.frame.page import BROWSER, KEPT_SECONDS, SECURITY, THEMES, Pages
+from ops.console.frame.page import BROWSER, SECURITY, Pages, within_site
 from ops.console.frame.session import COOKIE
-from ops.console.frame.wording import LANGUAGES
 from schemas.guard.caller import NOBODY, Caller
 from schemas.guard.door import Shut
 from schemas.guard.guard import Guard
@@ -54,11 +53,7 @@ class Entering:
     async def prefer(self, request: web.Request) -> web.StreamResponse:
         """Keep a language or a look in the browser, and go back to the page."""
         form = await request.post()
-        answer = web.Response(status=303, headers={**SECURITY, "Location": within_site(_text(form.get("back")))})
-        for name, known in (("language", LANGUAGES), ("theme", THEMES)):
-            if (chosen := _text(form.get(name))) in known:
-                self._pages.keep(answer, name, chosen, seconds=KEPT_SECONDS)
-        return answer
+        return self._pages.prefer({name: _text(value) for name, value in form.items()})
 
     def session(self, request: web.Request) -> Caller | None:
         """Who entered with the browser that asks."""
@@ -69,12 +64,6 @@ class Entering:
         answer = web.Response(status=303, headers={**SECURITY, "Location": to})
         self._pages.keep_browser(answer, browser)
         return answer
-
-
-def within_site(address: str) -> str:
-    """An address of this server; the first page where it would lead elsewhere."""
-    is_ours = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
-    return address if is_ours else "/"
 
 
 def _text(value: object) -> str:

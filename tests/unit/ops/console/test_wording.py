@@ -8,9 +8,8 @@ from typing import get_args
 
 import pytest
 
-from ops.console.frame.page import HERE, STATIC, THEMES
+from ops.console.frame.page import HERE, STATIC, THEMES, within_site
 from ops.console.frame.wording import FIRST, LANGUAGES, NONE, Words, load_words
-from ops.console.pages.entering import within_site
 from schemas.agreement.grant import Status
 from schemas.guard.caller import Role
 from schemas.incident import Kind, State

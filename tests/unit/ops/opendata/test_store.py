@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.opendata.condition import Condition
 from ops.opendata.store import ALL, News, Store
 from streams.flows.opendata.catalogue import LISTED
 from tests.stage.open_city import catch_up, firm, tick
@@ -75,7 +76,7 @@ def test_a_filter_compares_the_text_that_is_shown(tmp_path: Path) -> None:
         store.take([row(str(number), content) for number, content in enumerate(contents)], {})
 
         def found(text: str) -> list[str]:
-            return [number for number, _ in store.rows(LISTED["enterprise"], [("name", text)], limit=9)]
+            return [number for number, _ in store.rows(LISTED["enterprise"], [Condition("name", text)], limit=9)]
 
         assert (found("true"), found("12"), found(""), found('"%')) == (["0", "1"], ["2"], ["3"], ["4"])
 
