@@ -27,6 +27,26 @@ def fill(city: Rehearsal, firms: int = 40) -> None:
         resident(city, number, "MARRIED" if number % 2 else "DIVORCED")
 
 
+def fill_districts(city: Rehearsal) -> None:
+    """Firms, stalls and food licences of four districts, more of them in one than in the other, in places of their own."""
+    centres = {
+        "440106": (113.36, 23.16),
+        "440111": (113.33, 23.30),
+        "440105": (113.32, 23.08),
+        "440118": (113.80, 23.35),
+    }
+    for order, (region, (lon, lat)) in enumerate(centres.items()):
+        for number in range(30 - 6 * order if order != 1 else 24):
+            name = f"{region}-{number}"
+            place = {"lon": lon + 0.012 * (number % 2), "lat": lat, "reg_region": region}
+            identity = {"ent_id": name, "uscc": f"U{name}", "name": f"企业{name}", "legal_rep_id": f"SECRET{name}"}
+            firm(city, number, **identity, **place)
+            stall = {"ent_id": f"S{name}", "uscc": f"S{name}", "kind": "SOLE_TRADER", "name": f"某人{name}"}
+            firm(city, number, **stall, **place)
+            columns = {"licence_kind": "DRUG", "holder_id_type": "USCC", "region": region, "status": "VALID"}
+            city.insert("fda.licence", licence_no=name, uscc=f"U{name}", **columns)
+
+
 def firm(city: Rehearsal, number: int, **columns: Any) -> None:
     row = {
         "ent_id": f"E{number}",

@@ -64,10 +64,11 @@ class DatasetPages:
         given = [(name, text.strip()) for name, text in request.query.items() if text.strip()]
         asked = dict(given)
         bounds = [(name, text) for name, text in given if name not in {"limit", "after"}]
-        refusal, rows, following = None, [], None
+        refusal, rows, following = None, [], ""
         try:
             table = self._answers.rows(code, Query([("limit", str(_PAGE_ROWS)), *_without_limit(given)]))
-            rows, following = table.rows, table.next
+            rows = table.rows
+            following = urlencode({name: text for name, text in (table.next or {}).items() if name != "limit"})
         except Refusal as error:
             refusal = error
         values: dict[str, Any] = {
@@ -76,7 +77,7 @@ class DatasetPages:
             "asked": asked,
             "refusal": refusal,
             "filter": urlencode(bounds),
-            "next": following and urlencode({name: text for name, text in following.items() if name != "limit"}),
+            "following": following,
         }
         return self._pages.page(request, "dataset_rows.html", refusal.status if refusal else 200, **values)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -10,12 +11,15 @@ import pytest
 
 from ops.console.frame.page import HERE, STATIC, THEMES, within_site
 from ops.console.frame.wording import FIRST, LANGUAGES, NONE, Words, load_words
+from ops.opendata.portal.site import SITE
 from schemas.agreement.grant import Status
 from schemas.guard.caller import Role
 from schemas.incident import Kind, State
 
 TEXTS = load_words()
-TEMPLATES = sorted((HERE / "templates").glob("*.html"))
+ROOMS = {HERE: TEXTS, SITE.folder: load_words(SITE.folder / "words.yaml")}
+"""The texts of a room's own, by its folder; its pages may say those of the console as well, whose frame they have."""
+TEMPLATES = sorted(path for room in ROOMS for path in (room / "templates").glob("*.html"))
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
@@ -23,7 +27,7 @@ CHINESE = re.compile(r"[\u4e00-\u9fff]")
 def test_a_page_says_nothing_but_what_the_catalogue_has(path: Path) -> None:
     text = path.read_text("utf-8")
     asked = set(re.findall(r"""\bt\(["']([\w.]+)["'][,)]""", text))
-    assert not asked - TEXTS.keys(), "words.yaml has no such text"
+    assert not asked - TEXTS.keys() - ROOMS[path.parent.parent].keys(), "words.yaml has no such text"
     assert not CHINESE.search(text), "a text stands in the template itself"
     bare = re.sub(r"{%.*?%}|{{.*?}}|{#.*?#}|<[^>]*>", " ", text, flags=re.DOTALL)
     words = re.findall(r"[A-Za-z]{3,}", bare)
@@ -32,16 +36,18 @@ def test_a_page_says_nothing_but_what_the_catalogue_has(path: Path) -> None:
     assert not re.search(r"<script(?![^>]*\ssrc=)", text), "the policy forbids scripts within a page"
 
 
-def test_every_text_is_said_in_both_languages_with_the_same_values() -> None:
-    for key, pair in TEXTS.items():
+@pytest.mark.parametrize("texts", ROOMS.values(), ids=[room.name for room in ROOMS])
+def test_every_text_is_said_in_both_languages_with_the_same_values(texts: Mapping[str, Mapping[str, str]]) -> None:
+    for key, pair in texts.items():
         assert pair.keys() == LANGUAGES.keys()
         values = {language: set(re.findall(r"{(\w+)}", text)) for language, text in pair.items()}
         assert len({frozenset(names) for names in values.values()}) == 1, f"{key}: {values}"
 
 
-def test_every_text_is_used() -> None:
-    used = " ".join(path.read_text("utf-8") for path in [*TEMPLATES, *HERE.rglob("*.py")])
-    parts = {key.partition(".")[0] for key in TEXTS if f'"{key}"' not in used and f"'{key}'" not in used}
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_every_text_is_used(room: Path) -> None:
+    used = " ".join(path.read_text("utf-8") for path in [*TEMPLATES, *room.rglob("*.py")])
+    parts = {key.partition(".")[0] for key in ROOMS[room] if f'"{key}"' not in used and f"'{key}'" not in used}
     composed = {part for part in parts if f'"{part}.' in used or f'named("{part}"' in used or f'f"{part}.' in used}
     assert not parts - composed, "nobody says these any more"
 
@@ -77,6 +83,10 @@ def test_figures_and_times_read_as_people_write_them() -> None:
         "正常",
         "a word of another version",
     )
+
+
+def test_no_room_says_a_text_of_another_anew() -> None:
+    assert not TEXTS.keys() & ROOMS[SITE.folder].keys()
 
 
 def test_a_text_in_one_language_alone_is_refused(tmp_path: Path) -> None:

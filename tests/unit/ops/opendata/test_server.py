@@ -4,15 +4,23 @@ import asyncio
 import csv
 import json
 import logging
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
+from xml.etree import ElementTree as ET
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from ops.opendata import download
 from ops.opendata.answers import Answers
+from ops.opendata.changes import NAMESPACE
 from ops.opendata.server import ADDRESSES, OpenData
 from ops.opendata.store import Store
+from ops.opendata.terms import FILE, read_terms
+from schemas.errors import Misconfigured
 
 
 class Told:
@@ -45,7 +53,8 @@ def test_every_address_answers_as_the_first_page_says(answers: Answers) -> None:
     paths[paths.index("/datasets/enterprise/sample")] += "?number=1"
     for path, told in zip(paths, get(answers, *paths), strict=True):
         assert (told.status, path) == (200, path)
-        assert told.json
+        kind = told.headers["Content-Type"].partition(";")[0]
+        assert told.json if kind.endswith("json") else kind in {"text/csv", "application/atom+xml"}
     assert get(answers, "/")[0].json["addresses"] == dict(ADDRESSES)
 
 
@@ -108,3 +117,80 @@ def test_what_nobody_foresaw_is_logged_without_the_question(
     for record in caplog.records:
         assert "某人" not in record.getMessage()
         assert "%E6" not in record.getMessage()
+
+
+def test_a_file_is_named_kept_and_not_sent_again(answers: Answers) -> None:
+    path = "/datasets/enterprise/download?format=csv&industry=A"
+    [first] = get(answers, path)
+    assert "filename*=UTF-8''%E5%B9%BF" in first.headers["Content-Disposition"]
+    assert int(first.headers["Content-Length"]) == len(first.body.encode())
+    [head] = get(answers, path, method="HEAD")
+    assert (head.status, head.body, head.headers["Content-Length"]) == (200, "", first.headers["Content-Length"])
+    [same] = get(answers, path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (same.status, same.body) == (304, "")
+    assert [told.status for told in get(answers, f"{path}&x=1", "/datasets/nothing/download", f"{path[:-1]}%00")] == [
+        400,
+        404,
+        200,
+    ]
+
+
+def test_who_comes_when_too_many_files_are_held_is_asked_to_come_again(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "HELD_MAX", 0)
+    [told] = get(answers, "/datasets/enterprise/download")
+    assert (told.status, told.headers["Retry-After"]) == (503, "10")
+
+
+def test_changes_are_a_feed_that_readers_of_feeds_take(answers: Answers) -> None:
+    for path, count in (("/changes.atom", 8), ("/datasets/enterprise/changes.atom", 1)):
+        [told] = get(answers, path)
+        feed = ET.fromstring(told.body.encode())
+        entries = feed.findall(f"{{{NAMESPACE}}}entry")
+        assert len(entries) >= count
+        for each in (feed, *entries):
+            assert all(each.find(f"{{{NAMESPACE}}}{name}") is not None for name in ("id", "title", "updated", "author"))
+        assert len({each.findtext(f"{{{NAMESPACE}}}id") for each in entries}) == len(entries)
+
+
+def test_openapi_describes_every_address_and_every_parameter_that_is_taken(answers: Answers) -> None:
+    told = get(answers, "/openapi.json")[0].json
+    assert told["openapi"].startswith("3.1.")
+    assert told["paths"].keys() == ADDRESSES.keys()
+    assert len({each["get"]["operationId"] for each in told["paths"].values()}) == len(ADDRESSES)
+    for path, each in told["paths"].items():
+        in_path = {one["name"] for one in each["get"]["parameters"] if one["in"] == "path"}
+        assert in_path == set(re.findall(r"{(\w+)}", path))
+        asked = {one["name"]: "1" for one in each["get"]["parameters"] if one["in"] == "query" and "style" not in one}
+        asked |= {"format": "csv"} if "format" in asked else {}
+        [answer] = get(answers, f"{path.replace('{code}', 'enterprise')}?{urlencode(asked)}")
+        assert answer.status == 200, (path, answer.body[:200])
+
+
+def test_a_person_is_shown_pages_and_a_program_is_not(answers: Answers) -> None:
+    browser = {"Accept": "text/html"}
+    assert get(answers, "/")[0].headers["Content-Type"].startswith("application/json")
+    page = get(answers, "/", headers=browser)[0]
+    assert page.status == 200, "it is led on"
+    assert "广州市商事主体登记信息" in page.body
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert "Set-Cookie" not in page.headers
+    hostile = "/portal/datasets?q=%3Cscript%3Ealert(1)%3C/script%3E"
+    assert "<script>alert" not in get(answers, hostile, headers=browser)[0].body
+    away = "/portal/preferences?language=en&back=//elsewhere.example"
+    assert "广州" in get(answers, away, headers=browser)[0].body
+    for path in ("/portal/nothing", "/portal/datasets/nothing", "/portal/datasets/enterprise/rows?nmae=x"):
+        told = get(answers, path)[0]
+        assert (told.status in {400, 404}, told.headers["Content-Type"]) == (True, "text/html; charset=utf-8")
+
+
+def test_terms_that_say_too_little_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "terms.yaml"
+    for text in ("", "licence: {}", FILE.read_text("utf-8").replace("tel:12345", "javascript:alert(1)")):
+        path.write_text(text, "utf-8")
+        with pytest.raises(Misconfigured) as refused:
+            read_terms(path)
+        assert refused.value.fix
+    with pytest.raises(Misconfigured):
+        read_terms(tmp_path / "nowhere.yaml")
