@@ -1,7 +1,7 @@
 """The API's server: every answer of ops/opendata/answers.py at its address, with an ETag, and every refusal in words.
 
-It only reads, serves 127.0.0.1 (a gateway stands before it) or through a guarded entrance, and logs no question: somebody may
-ask for a name.
+It only reads what is published, so that nobody needs a token; it serves 127.0.0.1 (a gateway stands before it) or through an entrance
+with TLS and limits. It logs no question: somebody may ask for a name. The pages for people are those of portal/.
 """
 
 from __future__ import annotations

@@ -308,7 +308,7 @@ def test_a_revoked_token_ends_what_it_began_and_is_taken_by_no_server_within_sec
         fill(kafka, feed, [3])
         assert waiting.result(30).status_code == 401, "what came afterwards is not for who waited for it"
         assert owner.take(wait=10), "and is there for who may have it"
-    for server, path in {"registry": "/", "console": "/status", "opendata": "/", "metrics": "/metrics"}.items():
+    for server, path in {"registry": "/", "console": "/status", "opendata": "/health", "metrics": "/metrics"}.items():
         url = f"{stage.urls[server]}{path}"
         with closing(Asker("127.0.8.1")) as asker:
             until(
