@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from ops.opendata.answers import Answers
@@ -59,6 +60,12 @@ def of_licence(answers: Answers, number: str) -> list[Told]:
         if column in each.table.columns
     ]
     return _found(answers, asked)
+
+
+def is_over(row: Mapping[str, Any], today: date) -> bool:
+    """Whether a licence's term has ended, whatever its register says of it: judged when it is asked."""
+    until = row.get("valid_to")
+    return isinstance(until, str) and until < today.isoformat()
 
 
 def _found(answers: Answers, asked: Sequence[tuple[Dataset, Condition]]) -> list[Told]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
 
 from ops.console.frame.page import Pages
 from ops.opendata.answers import Answers
-from ops.opendata.portal.disclosure import NAME_LEAST, Told, named, of_business, of_licence
+from ops.opendata.portal.disclosure import NAME_LEAST, Told, is_over, named, of_business, of_licence
 from ops.opendata.portal.shown import shown
+from schemas.dated.configuration import SHANGHAI
 
 _TEXT_MAX = 100
 _USCC = re.compile(r"[0-9A-Z]{18}", re.ASCII)
@@ -40,7 +42,9 @@ class LookupPages:
         """By its number, all of it."""
         asked = _asked(request, "number")
         found = await asyncio.to_thread(of_licence, self._answers, asked) if asked else []
-        return self._page(request, "licences.html", asked=asked, found=found)
+        today = datetime.now(SHANGHAI).date()
+        over = {told.dataset for told in found if all(is_over(row, today) for row in told.rows)}
+        return self._page(request, "licences.html", asked=asked, found=found, over=over)
 
     def _page(self, request: web.Request, template: str, **values: Any) -> web.Response:
         return self._pages.page(request, template, shown=shown, terms=self._answers.terms, **values)
