@@ -62,8 +62,8 @@ def run(hop: str, directory: Path, port: int, only: tuple[str, ...], name: str) 
     flows      feeds to derived feeds: archives, credit, open data
     delivery   to the subscribers' sinks
     console    a page of live volume and health
-    opendata   the open data sets over HTTP: catalogue (also DCAT-AP), rows, samples, statistics, relations, maps;
-               GET / lists the addresses
+    opendata   the open data sets as pages for the public and over HTTP: catalogue (also DCAT-AP), rows, files, samples,
+               statistics, relations, maps; GET / lists the addresses
 
     Each flow has one clock: by it deadlines come, and everything that it writes is dated. MESH_FLOW_CLOCK=commits, the default,
     takes the commits of the departments' databases: right wherever people write down what happens when it happens. With
