@@ -215,21 +215,7 @@ class Answers:
         ]
         return {
             **({} if of is None else {"dataset": of}),
-            "relations": [
-                {
-                    "from": {"dataset": row["from_dataset"], "column": row["from_column"]},
-                    "to": {"dataset": row["to_dataset"], "column": row["to_column"], "title": row["related_title"]},
-                    "element": row["element"],
-                    "matched": row["matched"],
-                    "total": row["total"],
-                    "evidence": row["evidence"],
-                    "links": {
-                        "dataset": f"/datasets/{row['to_dataset']}",
-                        "rows_of_a_value": f"/datasets/{row['to_dataset']}/rows?{row['to_column']}={{value}}",
-                    },
-                }
-                for row in edges
-            ],
+            "relations": [_edge(row) for row in edges],
         }
 
     def heat(self, code: str, query: Query) -> dict[str, Any]:
@@ -276,6 +262,22 @@ class Answers:
 
     def _state(self, code: str) -> Mapping[str, Any] | None:
         return next((row for row in self._store.told("profile", code) if row["column"] == ALL), None)
+
+
+def _edge(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `open.relation` with the way to what it names."""
+    return {
+        "from": {"dataset": row["from_dataset"], "column": row["from_column"]},
+        "to": {"dataset": row["to_dataset"], "column": row["to_column"], "title": row["related_title"]},
+        "element": row["element"],
+        "matched": row["matched"],
+        "total": row["total"],
+        "evidence": row["evidence"],
+        "links": {
+            "dataset": f"/datasets/{row['to_dataset']}",
+            "rows_of_a_value": f"/datasets/{row['to_dataset']}/rows?{row['to_column']}={{value}}",
+        },
+    }
 
 
 def _shown(content: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:

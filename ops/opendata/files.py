@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ops.opendata.terms import Terms
-from schemas.spreadsheet import harmless
+from sinks.spreadsheet import harmless
 
 BATCH = 5_000
 Rows = Iterable[Mapping[str, Any]]

@@ -23,9 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.errors import ContractBroken, Misconfigured
-from schemas.spreadsheet import harmless
 from sinks.document import Document, utc_text
 from sinks.row import RESERVED, RowView, WireColumn
+from sinks.spreadsheet import harmless
 
 WriteFile = Callable[[BinaryIO, RowView, Sequence[Document]], None]
 META = (f"{RESERVED}op", f"{RESERVED}token", f"{RESERVED}committed_at")

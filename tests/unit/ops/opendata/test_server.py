@@ -21,6 +21,10 @@ from ops.opendata.server import ADDRESSES, OpenData
 from ops.opendata.store import Store
 from ops.opendata.terms import FILE, read_terms
 from schemas.errors import Misconfigured
+from schemas.guard.caller import Caller
+from schemas.guard.entrance import LOOPBACK_ALONE, Entrance
+from schemas.guard.guard import Guard
+from schemas.guard.table import TABLE
 
 
 class Told:
@@ -34,9 +38,16 @@ class Told:
         return json.loads(self.body)
 
 
-def get(answers: Answers, *paths: str, unwell: str = "", method: str = "GET", headers: Any = None) -> list[Told]:
+def get(
+    answers: Answers,
+    *paths: str,
+    unwell: str = "",
+    method: str = "GET",
+    headers: Any = None,
+    entrance: Entrance = LOOPBACK_ALONE,
+) -> list[Told]:
     async def ask() -> list[Told]:
-        server = TestServer(OpenData(answers, lambda: unwell).application())
+        server = TestServer(OpenData(answers, lambda: unwell, entrance=entrance).application())
         await server.start_server(access_log=None)
         async with TestClient(server) as client:
             found: list[Told] = []
@@ -183,6 +194,44 @@ def test_a_person_is_shown_pages_and_a_program_is_not(answers: Answers) -> None:
     for path in ("/portal/nothing", "/portal/datasets/nothing", "/portal/datasets/enterprise/rows?nmae=x"):
         told = get(answers, path)[0]
         assert (told.status in {400, 404}, told.headers["Content-Type"]) == (True, "text/html; charset=utf-8")
+
+
+class Nobody:
+    """Knows nobody."""
+
+    def caller(self, credential: str) -> Caller | None:
+        return None
+
+    def is_own(self, credential: str) -> bool:
+        return False
+
+    def is_good(self, caller: Caller) -> bool:
+        return False
+
+
+def test_behind_a_guard_what_is_published_is_for_everybody_within_limits_and_nothing_else_is(answers: Answers) -> None:
+    now = [0.0]
+    entrance = Entrance(guard=Guard(Nobody(), clock=lambda: now[0]))
+    found = {
+        (route.method, route.resource.canonical)
+        for route in OpenData(answers, str).application().router.routes()
+        if route.resource
+    }
+    assert {f"{method} {path}" for method, path in found if method != "HEAD"} == TABLE["opendata"].keys()
+    paths = [
+        path.replace("{code}", "enterprise") for path in ADDRESSES if path not in {"/health", "/datasets/{code}/sample"}
+    ]
+    pages = ["/portal/datasets", "/portal/datasets/enterprise", "/portal/api", "/static/console.css"]
+    assert {told.status for told in get(answers, *paths, *pages, entrance=entrance)} == {200}
+    assert get(answers, "/portal/nothing", entrance=entrance)[0].status == 404, "it asks nobody for a password"
+    assert [told.status for told in get(answers, "/health", "/metrics", "/datasets/x/y", entrance=entrance)] == [
+        401
+    ] * 3
+    while not (busy := entrance.guard and entrance.guard.anybody("127.0.0.1")):
+        pass
+    assert busy.status == 429
+    [told] = get(answers, "/portal/datasets", entrance=entrance)
+    assert (told.status, int(told.headers["Retry-After"]) >= 1) == (429, True)
 
 
 def test_terms_that_say_too_little_are_refused(tmp_path: Path) -> None:
