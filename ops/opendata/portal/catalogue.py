@@ -11,6 +11,7 @@ from ops.console.frame.page import Pages
 from ops.console.frame.paging import paged
 from ops.opendata.answers import Answers
 from ops.opendata.query import Query
+from streams.flows.opendata.catalogue import DATASETS
 
 _TEXT_MAX = 100
 
@@ -37,7 +38,7 @@ class CataloguePage:
             "found": found["found"],
             "datasets": found["datasets"][start : start + part["page_entries"]],
             "total": everything["found"],
-            "rows": sum(each["rows"] for each in everything["datasets"]),
+            "rows": sum(each["rows"] for each in everything["datasets"] if each["dataset"] in DATASETS),
             "departments": sorted(everything["departments"], key=lambda each: each["department"]),
             "fields": everything["fields"],
             **part,
