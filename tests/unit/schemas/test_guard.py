@@ -157,11 +157,14 @@ def test_a_form_is_taken_where_there_are_pages_and_from_those_alone(kind: str) -
     assert text.status == 415
 
 
-def test_what_is_open_to_anybody_is_where_one_enters_and_nothing_else() -> None:
+def test_what_is_open_to_anybody_is_where_one_enters_and_what_is_published_and_nothing_else() -> None:
     found = {
         (server, endpoint) for server, table in TABLE.items() for endpoint in table if is_anybody_s(server, endpoint)
     }
-    assert found == {
+    published = {(server, endpoint) for server, endpoint in found if server == "opendata"}
+    assert {endpoint.partition(" ")[0] for _, endpoint in published} == {"GET"}, "the public changes nothing"
+    assert {endpoint for endpoint in TABLE["opendata"] if ("opendata", endpoint) not in published} == {"GET /health"}
+    assert found - published == {
         ("console", endpoint)
         for endpoint in ("GET /login", "POST /login", "POST /logout", "POST /preferences", "GET /static/{name}")
     }
