@@ -12,6 +12,11 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from ops.console.cases.boards import BoardPages
+from ops.console.cases.desk import Desk, owner
+from ops.console.cases.group import GroupPages
+from ops.console.cases.queue import QueuePages
+from ops.console.cases.systems import SystemPages
 from ops.console.frame.page import SECURITY, Pages, serve_static
 from ops.console.frame.session import Sessions
 from ops.console.frame.sight import Sight
@@ -29,6 +34,30 @@ from ops.watch.entity_health import entities
 from ops.web.web import serve
 from schemas.guard.entrance import LOOPBACK_ALONE, Entrance
 from schemas.guard.middleware import REMIT, guarded
+
+
+def case_routes(pages: Pages, desk: Desk, app: web.Application) -> list[web.RouteDef]:
+    """The pages of cases; what they have under way is done, and what they read is let go of, when the server ends."""
+    systems, boards = SystemPages(pages, desk), BoardPages(pages, desk)
+    queue, group = QueuePages(pages, desk), GroupPages(pages, desk)
+    app.on_cleanup.append(group.close)
+    app.on_cleanup.append(desk.close)
+    item, run = "/cases/{system}/queue/{item}", "/cases/{system}/runs/{run}"
+    return [
+        web.get("/cases", systems.page),
+        web.get("/cases/{system}", systems.system),
+        web.get("/cases/{system}/boards/{feed}", boards.page),
+        web.post("/cases/{system}/find/{feed}", boards.find),
+        web.get("/cases/{system}/queue", queue.page),
+        web.get(item, queue.item),
+        web.post(f"{item}/reveal", queue.reveal),
+        web.post(f"{item}/decide", queue.decide),
+        web.post(f"{item}/undo", queue.undo),
+        web.post("/cases/{system}/group", group.try_it),
+        web.get(run, group.page),
+        web.post(run, group.decide),
+        web.post(f"{run}/undo", group.undo),
+    ]
 
 
 class Console:
@@ -65,9 +94,12 @@ class Console:
         grants, asking = GrantPages(pages, self._sight), GrantRequest(pages, self._sight)
         onboarding = OnboardingPages(pages, self._sight)
         subscriptions = SubscriptionPages(pages, self._sight)
-        guarding = guarded(
-            shut, "console", self._entrance, takes_forms=True, session=entering.session, owner=grants.owner
-        )
+        desk = Desk(self._sight)
+
+        def owner_of(request: web.Request) -> str:
+            return owner(request) if "system" in request.match_info else grants.owner(request)
+
+        guarding = guarded(shut, "console", self._entrance, takes_forms=True, session=entering.session, owner=owner_of)
         app = web.Application(middlewares=[explained(pages), guarding, proven(pages)], client_max_size=2 * BYTES_MAX)
 
         async def end_streams(_: web.Application) -> None:
@@ -89,6 +121,7 @@ class Console:
                 web.get("/subscriptions", subscriptions.page),
                 web.get("/subscriptions/{name}", subscriptions.subscription),
                 *(web.post(f"/subscriptions/{{name}}/{act}", subscriptions.act) for act in SUBSCRIPTION_ACTS),
+                *case_routes(pages, desk, app),
                 web.get("/onboarding", onboarding.page),
                 web.post("/onboarding", onboarding.take),
                 web.get("/login", entering.page),

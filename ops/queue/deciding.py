@@ -38,11 +38,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """Which items: by name, or all of a cause that wait, in one flow or in all."""
+    """Which items: by name, or all of a cause that wait, in one flow or in all.
+
+    `seen`: whoever decides has looked at these, by whole name, as they stood on this (`Item.basis`); no other is decided.
+    """
 
     names: Sequence[str] = ()
     cause: str = ""
     flow: str = ""
+    seen: Mapping[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -76,6 +80,8 @@ class Decided:
     says: str = ""
     counts: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     names: list[str] = field(default_factory=list[str])
+    bases: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    """All of them by whole name, with what each stands on: what `Chosen.seen` is made of."""
     already: int = 0
     left: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """Why items were left as they are, and what to do."""
@@ -118,13 +124,14 @@ def decide(
 ) -> Decided:
     """Decide. Items of a cause that cannot have this outcome are counted and left; one that is named and cannot is Misconfigured."""
     wanted = Wanted.of(words)
-    found = queues(settings)
+    found = queues(settings, chosen.flow)
     items = [found.item(name) for name in chosen.names] if chosen.names else _waiting(found, chosen)
     now = _now()
     outcome = Decided(is_dry=dry_run)
     made: list[_Made] = []
     for item in items:
         try:
+            _same_as_seen(item, chosen.seen)
             decision = wanted.decision(item, found.directory, by=officer.by, reason=officer.told, at=now)
         except Unfit as unfit:
             if chosen.names:
@@ -137,6 +144,7 @@ def decide(
         outcome.says = decision.says
         outcome.counts[item.flow.name, item.cause] += 1
         outcome.names.append(item.name[:NAME_DIGITS])
+        outcome.bases[item.name] = item.basis
         made.append((item.name, item.cause, decision))
     if not dry_run:
         _write(settings, "queue decide", made, officer, progress)
@@ -153,7 +161,7 @@ def undo(
     progress: Progress = lambda _done, _of: None,
 ) -> Decided:
     """Take decisions back; also of items that are there no more. Safe to repeat."""
-    found = queues(settings)
+    found = queues(settings, chosen.flow)
     standing: dict[str, Decision] = {**found.gone}
     standing |= {name: item.decision for name, item in found.items.items() if item.decision is not None}
     if chosen.names:
@@ -179,7 +187,17 @@ def undo(
 
 
 def _waiting(found: Queues, chosen: Chosen) -> list[Item]:
-    return [item for item in found.chosen(chosen.flow, chosen.cause) if item.state != SETTLED]
+    return [
+        item
+        for item in found.chosen(chosen.flow, chosen.cause)
+        if item.state != SETTLED and (chosen.seen is None or item.name in chosen.seen)
+    ]
+
+
+def _same_as_seen(item: Item, seen: Mapping[str, str] | None) -> None:
+    """Raises Unfit where an item is another than the one that was looked at."""
+    if seen is not None and seen.get(item.name) != item.basis:
+        raise Unfit("it stands on other facts than when it was looked at", "look at it again, and decide then")
 
 
 def _is_same(standing: Decision, wanted: Decision) -> bool:

@@ -90,9 +90,7 @@ class Queues:
 
     def chosen(self, flow: str = "", cause: str = "", subject: str = "") -> list[Item]:
         """The items of a flow, a cause and a subject, where these are given. Raises Misconfigured where a name is none."""
-        flows = [each.name for each in FLOWS]
-        if flow and flow not in flows:
-            raise Misconfigured(f"flow {flow}", "does not exist", fix=did_you_mean(flow, flows))
+        check_flow(flow)
         found = [item for item in self.items.values() if flow in {"", item.flow.name}]
         causes = {item.cause for item in found}
         if cause and cause not in causes:
@@ -106,6 +104,8 @@ class Queues:
 
     def name_of(self, given: str) -> str:
         """The whole name that begins so. Raises Misconfigured for none, and for several."""
+        if given in self.items or given in self.gone:
+            return given
         names = {*self.items, *self.gone}
         found = [name for name in names if name.startswith(given)] if len(given) >= LEAST_DIGITS else []
         if len(found) == 1:
@@ -123,26 +123,38 @@ class Queues:
         return self.items[name]
 
 
-def queues(settings: Settings) -> Queues:
-    """Everything as of now. Raises Transient."""
+def check_flow(flow: str) -> None:
+    """Raises Misconfigured for the name of a flow that is none."""
+    names = [each.name for each in FLOWS]
+    if flow and flow not in names:
+        raise Misconfigured(f"flow {flow}", "does not exist", fix=did_you_mean(flow, names))
+
+
+def queues(settings: Settings, flow: str = "") -> Queues:
+    """Everything as of now, or what is of one flow. Raises Transient, and Misconfigured for a flow that is none."""
+    check_flow(flow)
     ensure_control_topics(settings.kafka)
     directory = read_directory(settings.kafka)
     key = SubjectKey(Connections(settings.directory))
     records = ControlReader(settings.kafka, DECISIONS).all()
-    made = {key.hash(each.flow, each.item): each for each in map(Decision.from_json, records.values())}
+    made = {
+        key.hash(each.flow, each.item): each
+        for each in map(Decision.from_json, records.values())
+        if flow in {"", each.flow}
+    }
     items: dict[str, Item] = {}
-    for flow, subject, basis, row in _standing(settings, directory):
-        name = key.hash(flow.name, row["conflict_id"])
-        items[name] = Item(name=name, flow=flow, subject=subject, basis=basis, row=row, decision=made.get(name))
+    for of, subject, basis, row in _standing(settings, directory, flow):
+        name = key.hash(of.name, row["conflict_id"])
+        items[name] = Item(name=name, flow=of, subject=subject, basis=basis, row=row, decision=made.get(name))
     gone = {name: each for name, each in made.items() if name not in items and each.outcome != UNDO}
     return Queues(items=items, gone=gone, directory=directory)
 
 
-def _standing(settings: Settings, directory: Directory) -> Iterator[tuple[Flow, str, str, Row]]:
+def _standing(settings: Settings, directory: Directory, only: str) -> Iterator[tuple[Flow, str, str, Row]]:
     """The rows that stand on each queue: of every key the last record, with what its headers say."""
     with closing(RegistryClient(settings.registry)) as registry:
         codec = Codec(registry.schema)
-        flows = {flow.queue: flow for flow in FLOWS if flow.queue in directory.feeds}
+        flows = {flow.queue: flow for flow in FLOWS if flow.queue in directory.feeds and only in {"", flow.name}}
         places = [(feed, number) for feed in flows for number in range(directory.feeds[feed].partitions)]
         newest: dict[tuple[str, bytes], tuple[bytes | None, Any]] = {}
         for batch in read_ranges(settings.kafka, bounds_of(settings.kafka, places)):
@@ -150,5 +162,10 @@ def _standing(settings: Settings, directory: Directory) -> Iterator[tuple[Flow, 
         for (feed, _), (value, headers) in newest.items():
             row = codec.decode(value)["after"] if value is not None else None
             if row is not None:
-                said = {name: text.decode() for name, text in headers or ()}
-                yield flows[feed], said.get(SUBJECT, ""), said.get(BASIS, ""), row
+                yield flows[feed], *told_of(headers), row
+
+
+def told_of(headers: Any) -> tuple[str, str]:
+    """What the headers of an item's record say: its subject, and what it stands on; empty where they say nothing."""
+    said = {name: text.decode() for name, text in headers or ()}
+    return said.get(SUBJECT, ""), said.get(BASIS, "")

@@ -136,7 +136,7 @@ class Shown:
 def by_cause(settings: Settings, flow: str = "", subject: str = "") -> ByCause:
     """Count items by flow and cause. Raises Misconfigured for a flow that is none."""
     groups: dict[tuple[str, str], list[Item]] = {}
-    for item in queues(settings).chosen(flow, subject=subject):
+    for item in queues(settings, flow).chosen(flow, subject=subject):
         groups.setdefault((item.flow.name, item.cause), []).append(item)
     causes = [
         Cause(flow=name, cause=cause, counts=Counter(item.state for item in items), since=_oldest(items))
@@ -147,14 +147,16 @@ def by_cause(settings: Settings, flow: str = "", subject: str = "") -> ByCause:
 
 def listed(settings: Settings, cause: str, flow: str = "", subject: str = "", limit: int = 0) -> Listed:
     """The items of a cause, or of a subject where none is given. Raises Misconfigured for a cause or flow that has none."""
-    found = sorted(queues(settings).chosen(flow, cause, subject), key=lambda item: (item.row["opened_at"], item.name))
+    found = sorted(
+        queues(settings, flow).chosen(flow, cause, subject), key=lambda item: (item.row["opened_at"], item.name)
+    )
     return Listed(items=found[: limit or None], total=len(found))
 
 
 @refusals_told("queue show")
-def shown(settings: Settings, name: str, *, reveal: bool) -> Shown:
+def shown(settings: Settings, name: str, *, reveal: bool, flow: str = "") -> Shown:
     """One item by name. Who it is about is told where that is asked for, which is in the audit. Raises Misconfigured."""
-    item = queues(settings).item(name)
+    item = queues(settings, flow).item(name)
     if reveal:
         note(settings, "queue revealed", f"{item.flow.name} {item.cause}", items=[item.name[:NAME_DIGITS]])
     return Shown(item=item, is_revealed=reveal)

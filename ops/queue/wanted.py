@@ -16,6 +16,7 @@ from ops.grants.explaining.row_key import value_given
 from ops.known_names import did_you_mean, few
 from ops.queue.items import Item
 from schemas.agreement.directory import Directory
+from schemas.contract import Contract
 from schemas.decision import (
     ANSWER,
     CORRECT,
@@ -26,6 +27,7 @@ from schemas.decision import (
     Decision,
 )
 from schemas.errors import Misconfigured
+from streams.operators.flow import Flow
 
 FORMS = {
     **{outcome: f"{outcome} <feed>" for outcome in OF_ROWS},
@@ -139,8 +141,7 @@ class Wanted:
                 "decide about that one's item, or `leave-out` the row",
             )
         contract = entry.contract
-        read = {name for one in item.flow.inputs if one.feed == feed for name in one.columns or contract.by_name}
-        columns = sorted((read & contract.by_name.keys()) - set(contract.key))
+        columns = correctable(item.flow, contract)
         if self.column not in columns:
             raise Unfit(
                 f"{item.flow.name} reads no column {self.column} of {feed} that may be corrected",
@@ -161,6 +162,12 @@ class Wanted:
             last = datetime.fromtimestamp(self.until // 1_000_000, SHANGHAI) - timedelta(days=1)
             return f"{EXTEND} {last.date()}"
         return f"{self.outcome} {self.verdict}".strip()
+
+
+def correctable(flow: Flow, contract: Contract) -> list[str]:
+    """The columns of a feed that a flow reads, but for the key: those that may be corrected."""
+    read = {name for one in flow.inputs if one.feed == contract.feed for name in one.columns or contract.by_name}
+    return sorted((read & contract.by_name.keys()) - set(contract.key))
 
 
 def _end_of(text: str) -> int:

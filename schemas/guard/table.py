@@ -107,6 +107,19 @@ _CONSOLE = {
     "POST /subscriptions/{name}/retry": Allowed(_KEEPERS, Reach.OWN),
     "POST /subscriptions/{name}/drop": Allowed(_KEEPERS, Reach.OWN),
     "POST /subscriptions/{name}/rotate": Allowed(_KEEPERS, Reach.OWN),
+    "GET /cases": Allowed(_STAFF, Reach.CUT),
+    "GET /cases/{system}": Allowed(_STAFF, Reach.OWN),  # of the agency that the system's feeds are of
+    "GET /cases/{system}/boards/{feed}": Allowed(_STAFF, Reach.OWN),
+    "GET /cases/{system}/queue": Allowed(_STAFF, Reach.OWN),
+    "GET /cases/{system}/queue/{item}": Allowed(_STAFF, Reach.OWN),
+    "POST /cases/{system}/find/{feed}": Allowed(_STAFF, Reach.OWN),
+    "POST /cases/{system}/queue/{item}/reveal": Allowed(_STEWARDS, Reach.OWN),
+    "POST /cases/{system}/queue/{item}/decide": Allowed(_STEWARDS, Reach.OWN),
+    "POST /cases/{system}/queue/{item}/undo": Allowed(_STEWARDS, Reach.OWN),
+    "POST /cases/{system}/group": Allowed(_STEWARDS, Reach.OWN),
+    "GET /cases/{system}/runs/{run}": Allowed(_STEWARDS, Reach.OWN),  # of whoever began it
+    "POST /cases/{system}/runs/{run}": Allowed(_STEWARDS, Reach.OWN),
+    "POST /cases/{system}/runs/{run}/undo": Allowed(_STEWARDS, Reach.OWN),
     "GET /onboarding": Allowed(_STEWARDS, Reach.CUT),
     "POST /onboarding": Allowed(_STEWARDS, Reach.CUT),  # of an agency of theirs
     "GET /status": Allowed(_STAFF, Reach.CUT),

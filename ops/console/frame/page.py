@@ -67,7 +67,7 @@ CONSOLE = Site(
     name="frame",
     navigation=tuple(
         (f"/{name}" if name != "home" else "/", f"nav.{name}")
-        for name in ("home", "catalogue", "grants", "subscriptions", "onboarding")
+        for name in ("home", "catalogue", "grants", "subscriptions", "cases", "onboarding")
     ),
 )
 

@@ -51,8 +51,8 @@ class Sessions:
             self._sessions.popitem(last=False)
         return browser
 
-    def caller(self, browser: str) -> Caller | None:
-        """Who entered with this browser, if that is not too long ago."""
+    def caller(self, browser: str, *, by_itself: bool = False) -> Caller | None:
+        """Who entered with this browser, if that is not too long ago. `by_itself`: a part of a page asks that renews itself."""
         key, now = _digest(browser), self._clock()
         session = self._sessions.get(key)
         if session is None:
@@ -60,7 +60,8 @@ class Sessions:
         if now - session.seen_at > IDLE_SECONDS or now - session.began_at > LONGEST_SECONDS:
             del self._sessions[key]
             return None
-        session.seen_at = now
+        if not by_itself:
+            session.seen_at = now
         self._sessions.move_to_end(key)
         return session.caller
 

@@ -14,6 +14,8 @@ from schemas.guard.guard import Guard
 from schemas.guard.middleware import CALLER
 
 TOKEN_MAX = 8_192
+RENEWS_ITSELF = "live"
+"""The id of a part of a page that asks for itself every few seconds: nobody sits there for that."""
 
 
 class Entering:
@@ -58,7 +60,8 @@ class Entering:
     def session(self, request: web.Request) -> Caller | None:
         """Who entered with the browser that asks."""
         browser = request.cookies.get(COOKIE)
-        return self._pages.sessions.caller(browser) if browser else None
+        by_itself = request.headers.get("HX-Trigger") == RENEWS_ITSELF
+        return self._pages.sessions.caller(browser, by_itself=by_itself) if browser else None
 
     def _led(self, to: str, browser: str) -> web.Response:
         answer = web.Response(status=303, headers={**SECURITY, "Location": to})

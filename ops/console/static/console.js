@@ -7,3 +7,7 @@ const lost = isLost => {
 document.addEventListener("htmx:sseError", () => lost(true));
 document.addEventListener("htmx:sseOpen", () => lost(false));
 document.addEventListener("htmx:sseMessage", () => lost(false));
+// Whoever is no longer let in is led to where one enters, also by a part of a page that renews itself.
+document.addEventListener("htmx:responseError", event => {
+  if (event.detail.xhr.status === 401) location.reload();
+});

@@ -29,6 +29,16 @@ def test_a_session_ends_when_nobody_is_there_and_after_a_day_s_work() -> None:
     assert still is None, "however often they look"
 
 
+def test_a_page_that_renews_itself_keeps_nobody_in() -> None:
+    now = [0.0]
+    sessions = Sessions(lambda: now[0])
+    browser = sessions.begin(SOMEBODY)
+    now[0] = IDLE_SECONDS - 1
+    assert sessions.caller(browser, by_itself=True) is SOMEBODY
+    now[0] += 2
+    assert sessions.caller(browser, by_itself=True) is None, "nobody was there meanwhile"
+
+
 def test_whoever_leaves_has_left_and_the_oldest_makes_room() -> None:
     sessions = Sessions(lambda: 0.0)
     first, second = sessions.begin(SOMEBODY), sessions.begin(SOMEBODY)
