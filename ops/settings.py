@@ -105,6 +105,17 @@ def load(directory: Path, hop: str = "") -> Settings:
     )
 
 
+def load_as_command(directory: Path) -> Settings:
+    """The same, entered as the commands of this host enter, also in a hop whose environment names its own login.
+
+    What `mesh up` wrote down goes before the environment; where it wrote no login, as where the hop runs by itself, the environment
+    counts. Raises Misconfigured.
+    """
+    settings = load(directory)
+    login = endpoints(directory).get("kafka_login")
+    return replace(settings, kafka=Kafka.of(login)) if login else settings
+
+
 def _is_on(variable: str, default: str = "off") -> bool:
     word = os.environ.get(variable) or default
     if word not in {"on", "off"}:

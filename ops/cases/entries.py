@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from ops.cases.board import Board
@@ -110,12 +111,12 @@ def at(micros: int | None) -> datetime | None:
 
 
 def _micros(field: Field, value: Any, *, is_end: bool = False) -> int | None:
-    """A value of a time or date as a moment; a date is the beginning, or the end, of that day in Shanghai."""
+    """A value of a time or date as a moment; a date is the first moment of that day in Shanghai, or its last."""
     if value is None:
         return None
     match field.logical_type:
         case "date":
-            return (value + is_end) * _DAY_MICROS - _SHANGHAI_MICROS
+            return (value + is_end) * _DAY_MICROS - _SHANGHAI_MICROS - is_end
         case "timestamp-millis":
             return value * 1_000
         case _:
@@ -134,5 +135,7 @@ def _shown(field: Field, value: Any, hidden: frozenset[str]) -> Any:
         instant = at(_micros(field, value))
         return moment(instant) if instant else None
     told = readable(field, value)
+    if field.logical_type == "decimal":
+        return f"{Decimal(told):,}"
     text = "、".join(map(str, told)) if isinstance(told, list) else str(told)
     return text if len(text) <= CHARACTERS_MAX else f"{text[: CHARACTERS_MAX - 1]}…"

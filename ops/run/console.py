@@ -14,7 +14,7 @@ from ops.metrics.board import Boards, following
 from ops.metrics.flow_metrics import BoardMetrics
 from ops.metrics.watch_metrics import LedgerMetrics
 from ops.run.parts import Parts
-from ops.settings import load
+from ops.settings import load_as_command
 from ops.watch.incidents import IncidentReader
 from ops.watch.lag import LagReader
 from ops.watch.status import StatusReader
@@ -39,5 +39,7 @@ def run_console(parts: Parts) -> None:
     former = [incident.name for incident in standing().values() if incident.kind == "ledger"]
     watch = LedgerWatch(lambda: ledger.balance(directory()), parts.incidents(directory), former, LedgerMetrics().show)
     watch_ledger(watch, parts.stop)
-    console = Console(Sight(reader.read, directory, settings, load(settings.directory)), parts.port, parts.entrance())
+    # `mesh up` writes the commands' login once all hops run: it is read for each act.
+    sight = Sight(reader.read, directory, settings, lambda: load_as_command(settings.directory))
+    console = Console(sight, parts.port, parts.entrance())
     console.run(parts.stop, lambda url: logging.getLogger(__name__).info("console: %s", url))

@@ -49,6 +49,14 @@ class CaseOffice(Departments):
                 [(f"GT2016-{n:05}", f"示例置业{n}号公司", f"440106{n:06}", day, self.now) for n, day in enumerate(due)],
             )
 
+    def sell_one(self, contract_no: str) -> None:
+        """One parcel more."""
+        due = (self.now + timedelta(days=20)).date()
+        self.insert(
+            "land.parcel_sale", contract_no=contract_no, grantee_uscc=None, grantee_name="示例置业公司",
+            parcel_no="440106999999", area_m2=5000, price=1_000_000, due_date=due, paid_amount=0,
+        )  # fmt: skip
+
 
 @contextmanager
 def case_office(folder: Path, parcels: int = PARCELS) -> Iterator[CaseOffice]:

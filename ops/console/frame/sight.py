@@ -32,7 +32,7 @@ class Sight:
         read: Callable[[], Status],
         directory: Callable[[], Directory] = Directory,
         settings: Settings | None = None,
-        acting: Settings | None = None,
+        acting: Callable[[], Settings] | None = None,
     ) -> None:
         self._read = read
         self.directory = directory
@@ -56,7 +56,7 @@ class Sight:
     @property
     def acting(self) -> Settings:
         """The mesh's, entered as the commands enter it: no hop may write what is granted, the console neither."""
-        return self._acting or self.settings
+        return self._acting() if self._acting else self.settings
 
     async def until(self, is_so: Callable[[Directory], bool]) -> None:
         """Wait until what was done is seen here too, so that the next page shows it; not for ever."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.settings import Connections, endpoints, load
+from ops.settings import Connections, endpoints, load, load_as_command
 from schemas.errors import Misconfigured
 
 FILE = {"kafka": "k:1", "registry": "http://r:1", "hub_database": "postgresql://u:geheim@h/hub", "kafka_sasl": "k:2"}
@@ -34,6 +34,17 @@ def test_a_hop_that_is_run_by_itself_enters_as_itself(directory: Path, monkeypat
     for name, value in given.items():
         monkeypatch.setenv(f"MESH_KAFKA{name}", value)
     assert (load(directory, "capture").kafka.user, load(directory).kafka.user) == ("c", "mesh")
+
+
+def test_what_a_hop_does_for_a_person_is_entered_as_the_commands_enter(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"": "k:1", "_USER": "mesh-console", "_PASSWORD": "p"}.items():
+        monkeypatch.setenv(f"MESH_KAFKA{name}", value)
+    assert load_as_command(directory).kafka.user == "mesh-console", "where nothing else is written down"
+    login = {"MESH_KAFKA": "k:1", "MESH_KAFKA_USER": "mesh", "MESH_KAFKA_PASSWORD": "geheim"}
+    (directory / "endpoints.json").write_text(json.dumps({**FILE, "kafka_login": login}))
+    assert (load_as_command(directory).kafka.user, load(directory).kafka.user) == ("mesh", "mesh-console")
 
 
 def test_no_mesh_says_where_it_looked_and_how_to_start_one(tmp_path: Path) -> None:

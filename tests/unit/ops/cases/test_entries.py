@@ -58,7 +58,7 @@ def test_a_case_that_waits_is_ranked_by_its_deadline_and_any_other_by_when_it_wa
     told = row("parcel.payment", contract_no="C1", state="OVERDUE", due_date=days("2016-10-31"), price=b"\x64")
     entry = board_entry(BOARDS["parcel.payment"], CONTRACTS["parcel.payment"], key, "n", told)
     assert (entry.waits, entry.rank == entry.due) == (True, True)
-    assert at(entry.due).isoformat() == "2016-10-31T16:00:00+00:00", "the end of that day in Shanghai"  # pyright: ignore[reportOptionalMemberAccess]
+    assert at(entry.due).isoformat() == "2016-10-31T15:59:59.999999+00:00", "its last moment in Shanghai"  # pyright: ignore[reportOptionalMemberAccess]
     assert entry.content["shown"][3] == "1.00"
     paid = board_entry(BOARDS["parcel.payment"], CONTRACTS["parcel.payment"], key, "n", {**told, "state": "PAID"})
     assert (paid.waits, paid.rank > entry.rank) == (False, True)
