@@ -14,7 +14,7 @@ from schemas.guard.guard import Guard
 from schemas.guard.middleware import CALLER
 
 TOKEN_MAX = 8_192
-RENEWS_ITSELF = "live"
+RENEWS_ITSELF = "renewed"
 """The id of a part of a page that asks for itself every few seconds: nobody sits there for that."""
 
 
