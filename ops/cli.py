@@ -13,6 +13,7 @@ from ops.command.folder import check, draft, onboard
 from ops.command.follow import follow
 from ops.command.grants.grant import grant
 from ops.command.hops import down, run, up
+from ops.command.kit import kit
 from ops.command.ledger import ledger
 from ops.command.offboard import offboard
 from ops.command.options import dir_option, json_option, print_outcome
@@ -225,6 +226,7 @@ for _command in (
     verify,
     offboard,
     identity,
+    kit,
     anchor,
     token,
     grant,

@@ -109,8 +109,8 @@ class SinkKind:
     """Whether its target holds rows as they are, not a history of them: after a grant's end none is left to it."""
     target: Target = "none"
     """What stands at its other end, as far as a stage can be set for it on one host: the demo gives each subscriber one."""
-    listens: bool = False
-    """Whether its subscriber comes to an address of the mesh's own, which its options say: there is nothing to connect to."""
+    served_at: Callable[[SinkConfig], str] | None = None
+    """The address to which its subscriber comes, by its options; there is nothing to connect to then. Raises Misconfigured."""
     batching: BatchingOf = lambda _setup: BatchingPolicy()
     reads_headers: bool = True
     confirms_by_group: bool = False
@@ -125,7 +125,7 @@ class SinkKind:
     @property
     def has_address(self) -> bool:
         """Whether the mesh has to know where to deliver."""
-        return not (self.is_pulled or self.listens)
+        return not (self.is_pulled or self.served_at)
 
     def probed(self, setup: SinkSetup, grants: Sequence[Grant]) -> Iterable[Checked]:
         """Try a target, of which these grants are delivered. Raises nothing that is the target's."""

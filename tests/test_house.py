@@ -64,13 +64,18 @@ DOORS = {
         "producers/mesh/": "reads another mesh",
         "schemas/registry/": "the registry's own topic",
         "ops/bench/": "measures beside the mesh",
+        "ops/kits/programs/": "what a subscriber runs at its own",
     },
     "cryptography": {
         "schemas/agreement/identity.py": "the keys of meshes",
         "schemas/log/tls.py": "until when a certificate is good",
         "streams/flows/certificate/signing.py": "certificates' signatures",
     },
-    "fastavro": {"schemas/wire/codec.py": "the codec", "ops/bench/": "what the peers need"},
+    "fastavro": {
+        "schemas/wire/codec.py": "the codec",
+        "ops/bench/": "what the peers need",
+        "ops/kits/programs/": "what a subscriber runs at its own",
+    },
     "faust": {
         "streams/worker/app.py": "the application",
         "streams/worker/credentials.py": "its login",

@@ -120,6 +120,7 @@ class Console:
                 *(web.post(f"/grants/{{grant}}/{act}", grants.decide) for act in GRANT_ACTS),
                 web.get("/subscriptions", subscriptions.page),
                 web.get("/subscriptions/{name}", subscriptions.subscription),
+                web.get("/subscriptions/{name}/kit", subscriptions.kit, allow_head=False),
                 *(web.post(f"/subscriptions/{{name}}/{act}", subscriptions.act) for act in SUBSCRIPTION_ACTS),
                 *case_routes(pages, desk, app),
                 web.get("/onboarding", onboarding.page),

@@ -100,6 +100,7 @@ _CONSOLE = {
     "POST /grants/{grant}/revoke": Allowed(_STEWARDS, Reach.OWN),
     "GET /subscriptions": Allowed(_ALL, Reach.CUT),
     "GET /subscriptions/{name}": Allowed(_ALL, Reach.OWN),
+    "GET /subscriptions/{name}/kit": Allowed(_ALL, Reach.OWN),  # programs and addresses: no row, no secret
     "POST /subscriptions/{name}/pause": Allowed(_KEEPERS, Reach.OWN),  # of their subscriber's
     "POST /subscriptions/{name}/resume": Allowed(_KEEPERS, Reach.OWN),
     "POST /subscriptions/{name}/test": Allowed(_KEEPERS, Reach.OWN),

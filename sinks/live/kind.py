@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from schemas.agreement.grant import Grant
+from schemas.agreement.subscriber import SinkConfig
+from schemas.form import read
 from sinks.kind import Destination, Secret, SinkKind
 from sinks.live.options import CERTIFICATE_KEY, PREVIOUS_TOKEN, TOKEN, TOKEN_FORM, LiveOptions
 from sinks.sink import AnsweringSink, SinkSetup
@@ -27,6 +29,12 @@ def _places(setup: SinkSetup, _grants: Sequence[Grant]) -> Iterable[Destination]
     yield Destination(what="its listener", where=("listener", at.host, str(at.port)))
 
 
+def _served_at(sink: SinkConfig) -> str:
+    at = read(LiveOptions, sink.options, f"sink {sink.name}").listen
+    host = f"[{at.host}]" if ":" in at.host else at.host
+    return f"{'https' if at.uses_tls else 'http'}://{host}:{at.port}"
+
+
 _SECRETS = (
     Secret(
         name=TOKEN,
@@ -46,5 +54,5 @@ LIVE = SinkKind(
     secrets=_SECRETS,
     trial=_try,
     places=_places,
-    listens=True,
+    served_at=_served_at,
 )

@@ -15,6 +15,8 @@ from ops.console.frame.trouble import Refused
 from ops.console.pages.acting import acting
 from ops.console.within import within
 from ops.kinds.sinks import SINKS
+from ops.kits.kit import kits
+from ops.kits.readable import is_readable
 from ops.own_topic.rotation import rotate
 from ops.redelivery.dlq import Causes, by_cause, drop
 from ops.redelivery.letter import WAITING, choice, letters
@@ -67,6 +69,18 @@ class SubscriptionPages:
     async def subscription(self, request: web.Request) -> web.StreamResponse:
         """One sink, or one grant through it."""
         return await self._shown(request, self._named(request), {})
+
+    async def kit(self, request: web.Request) -> web.StreamResponse:
+        """The programs by which its subscriber reads it, as a zip; of a grant, those of that feed alone."""
+        found = self._named(request)
+        if not is_readable(found.sink) or not found.grants:
+            raise web.HTTPNotFound
+        feeds = [entry.grant.feed for entry in found.grants] if found.kind == "grant" else []
+        (made,) = kits(
+            self._sight.settings, self._sight.directory(), found.subscriber, sinks=[found.sink.name], feeds=feeds
+        )
+        kept = {"Content-Disposition": f'attachment; filename="{made.name}.zip"', "Cache-Control": "no-store"}
+        return web.Response(body=made.archive(), content_type="application/zip", headers={**SECURITY, **kept})
 
     async def act(self, request: web.Request) -> web.StreamResponse:
         """Do what is asked of it. A dry run, and what is only told, stands on the page; else the page is asked for anew."""
@@ -124,6 +138,7 @@ class SubscriptionPages:
             record=record,
             found=found,
             is_pulled=is_read_itself(found.sink, SINKS),
+            has_kit=is_readable(found.sink) and bool(found.grants),
             entries=[entry for entry in status.subscriptions if entry.grant_id in owners],
             causes=causes.to_json(),
             subscriber=directory.subscribers[found.subscriber],
