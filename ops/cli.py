@@ -12,8 +12,9 @@ import click
 from ops.command.folder import check, draft, onboard
 from ops.command.follow import follow
 from ops.command.grants.grant import grant
+from ops.command.handout.export import export
+from ops.command.handout.kit import kit
 from ops.command.hops import down, run, up
-from ops.command.kit import kit
 from ops.command.ledger import ledger
 from ops.command.offboard import offboard
 from ops.command.options import dir_option, json_option, print_outcome
@@ -95,6 +96,21 @@ def status(directory: Path, watch: bool | None, as_json: bool) -> None:
     from ops.command.status import show_status
 
     show_status(load(directory), watch=sys.stdout.isatty() if watch is None else watch, as_json=as_json)
+
+
+@main.command()
+@dir_option
+@click.option(
+    "--live/--once",
+    default=None,
+    help="Keep it on the terminal until Ctrl-C, or print it once (default without a terminal).",
+)
+@json_option
+def top(directory: Path, live: bool | None, as_json: bool) -> None:
+    """Show what the console's first page shows (运行总览): what needs a person, why, what to do; then what moves."""
+    from ops.command.status import show_top
+
+    show_top(load(directory), watch=sys.stdout.isatty() if live is None else live, as_json=as_json)
 
 
 @main.command()
@@ -226,6 +242,7 @@ for _command in (
     verify,
     offboard,
     identity,
+    export,
     kit,
     anchor,
     token,

@@ -161,6 +161,8 @@ NAMESAKES = {
     "ops/cli.py": "the command",
     "ops/demo/demo.py": "a phase of the demo",
     "ops/dashboards/": "a label, and a name",
+    "ops/exports/": "words of the forms that others read",
+    "ops/kits/flink.py": "a word of Flink's",
     "ops/embedded/": "programs, databases and users of the embedded servers",
     "ops/host/": "the embedded server",
     "ops/metrics/": "a label",

@@ -66,7 +66,7 @@ class Written:
     def to_json(self) -> Any:
         """For scripts."""
         return [
-            {"kit": kit.name, "folder": str(path), "grants": list(kit.grants), "files": sorted(kit.files)}
+            {"kit": kit.name, "folder": str(path), "grants": list(kit.grants), "contents": sorted(kit.files)}
             for path, kit in self.kits.items()
         ]
 

@@ -41,17 +41,17 @@ def render(status: Status, *, rows_max: int | None = None) -> RenderableType:
         _feeds(status.feeds, rows_max),
         *(Text(f"  {feed.feed}: {feed.last}", "dim") for feed in _first(status.feeds, rows_max) if feed.last),
         _subscriptions(status.subscriptions, rows_max),
-        *([_flows(status.flows), _tasks(status.tasks)] if status.flows else []),
-        _processes(status.processes),
+        *([flow_lines(status.flows), _tasks(status.tasks)] if status.flows else []),
+        process_lines(status.processes),
     )
 
 
 def _headline(status: Status) -> Text:
     line = Text("pearlmesh  ", style="bold")
     line.append(
-        f"{_count(sum(feed.per_second for feed in status.feeds if feed.origin == CAPTURED))}/s captured 采集  "
-        f"{_count(sum(entry.per_second for entry in status.subscriptions))}/s delivered 交付  "
-        f"commit → acknowledged p50 {_seconds(status.p50_seconds)}, p99 {_seconds(status.p99_seconds)}  ",
+        f"{count(sum(feed.per_second for feed in status.feeds if feed.origin == CAPTURED))}/s captured 采集  "
+        f"{count(sum(entry.per_second for entry in status.subscriptions))}/s delivered 交付  "
+        f"commit → acknowledged p50 {lasting(status.p50_seconds)}, p99 {lasting(status.p99_seconds)}  ",
         style="not bold",
     )
     line.append("all well" if status.is_well else "unwell:", style="green" if status.is_well else "bold red")
@@ -82,18 +82,18 @@ def _feeds(feeds: Sequence[FeedStatus], rows_max: int | None) -> Table:
     rows = [
         (
             feed.feed,
-            _count(feed.captured),
-            _count(feed.per_second),
-            _alarming(feed.rejected),
-            _seconds(feed.lag_seconds),
-            _count(feed.lag_records),
+            count(feed.captured),
+            count(feed.per_second),
+            alarming(feed.rejected),
+            lasting(feed.lag_seconds),
+            count(feed.lag_records),
             f"{feed.snapshot:.0%}" if feed.snapshot is not None else "",
-            _state(feed.health),
+            state_text(feed.health),
         )
         for feed in shown
     ]
     names = ("captured", "/s", "rejected", "lag", "behind", "snapshot")
-    return _table("Feed 数据", names, rows, left_out=len(feeds) - len(shown))
+    return lines_of("Feed 数据", names, rows, left_out=len(feeds) - len(shown))
 
 
 def _subscriptions(subscriptions: Sequence[SubscriptionStatus], rows_max: int | None) -> Table:
@@ -101,50 +101,51 @@ def _subscriptions(subscriptions: Sequence[SubscriptionStatus], rows_max: int | 
     rows = [
         (
             entry.grant_id,
-            _count(entry.delivered),
-            _count(entry.per_second),
-            _count(entry.suppressed),
-            _alarming(entry.dead),
-            _seconds(entry.lag_seconds),
-            _count(entry.lag_records),
-            _seconds(entry.p50_seconds),
-            _seconds(entry.p99_seconds),
-            _state(entry.health),
+            count(entry.delivered),
+            count(entry.per_second),
+            count(entry.suppressed),
+            alarming(entry.dead),
+            lasting(entry.lag_seconds),
+            count(entry.lag_records),
+            lasting(entry.p50_seconds),
+            lasting(entry.p99_seconds),
+            state_text(entry.health),
         )
         for entry in shown
     ]
     names = ("delivered", "/s", "suppressed", "dead", "lag", "behind", "p50", "p99")
-    return _table("Subscription 订阅", names, rows, left_out=len(subscriptions) - len(shown))
+    return lines_of("Subscription 订阅", names, rows, left_out=len(subscriptions) - len(shown))
 
 
-def _flows(flows: Iterable[FlowStatus]) -> Table:
+def flow_lines(flows: Iterable[FlowStatus]) -> Table:
+    """A table of flows."""
     rows = [
         (
             flow.flow,
-            _count(flow.messages),
-            _count(flow.per_second),
-            _seconds(flow.lag_seconds),
-            _count(flow.lag_records),
+            count(flow.messages),
+            count(flow.per_second),
+            lasting(flow.lag_seconds),
+            count(flow.lag_records),
             f"{datetime.fromisoformat(flow.clock).astimezone(SHANGHAI):%Y-%m-%d %H:%M}" if flow.clock else "",
-            _state(flow.health),
+            state_text(flow.health),
         )
         for flow in flows
     ]
-    return _table("Flow 业务流", ("messages", "/s", "lag", "behind", "its time"), rows)
+    return lines_of("Flow 业务流", ("messages", "/s", "lag", "behind", "its time"), rows)
 
 
 def _tasks(tasks: Iterable[TaskStatus]) -> Table:
     rows = [
         (
             f"task {task.task}",
-            _seconds(task.lag_seconds),
-            _count(task.lag_records),
+            lasting(task.lag_seconds),
+            count(task.lag_records),
             f"{task.restored:.0%}" if task.restored is not None else "",
             Text(""),
         )
         for task in tasks
     ]
-    return _table("Task 任务", ("lag", "behind", "restored"), rows)
+    return lines_of("Task 任务", ("lag", "behind", "restored"), rows)
 
 
 def _incidents(incidents: Iterable[Incident]) -> Table:
@@ -164,21 +165,22 @@ def _incidents(incidents: Iterable[Incident]) -> Table:
     return table
 
 
-def _processes(processes: Iterable[ProcessStatus]) -> Table:
+def process_lines(processes: Iterable[ProcessStatus]) -> Table:
+    """A table of processes."""
     rows = [
         (
             process.process,
             str(process.pid) if process.pid is not None else "-",
-            _alarming(process.restarts),
+            alarming(process.restarts),
             _duration(process.uptime_seconds),
-            _state(process.state),
+            state_text(process.state),
         )
         for process in processes
     ]
-    return _table("Process 进程", ("pid", "restarts", "uptime"), rows)
+    return lines_of("Process 进程", ("pid", "restarts", "uptime"), rows)
 
 
-def _table(subject: str, numbers: Sequence[str], rows: Sequence[tuple[str | Text, ...]], left_out: int = 0) -> Table:
+def lines_of(subject: str, numbers: Sequence[str], rows: Sequence[tuple[str | Text, ...]], left_out: int = 0) -> Table:
     """On a narrow terminal the names fold, so that the numbers stay whole."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column(subject, overflow="fold", min_width=16)
@@ -199,19 +201,23 @@ def _first(entries: Sequence[Entry], rows_max: int | None) -> Sequence[Entry]:
     return sorted(entries, key=lambda entry: (entry.health == OK, -entry.per_second))[:rows_max]
 
 
-def _state(status: str) -> Text:
+def state_text(status: str) -> Text:
+    """A state in its colour."""
     return Text(status, style=_COLORS.get(status, "dim"))
 
 
-def _count(value: float | None) -> str:
+def count(value: float | None) -> str:
+    """A number of things, or of things a second."""
     return "-" if value is None else f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
 
 
-def _alarming(value: int) -> Text:
+def alarming(value: int) -> Text:
+    """A number of things of which none would be well."""
     return Text(f"{value:,}", style="yellow" if value else "")
 
 
-def _seconds(value: float | None) -> str:
+def lasting(value: float | None) -> str:
+    """A time in seconds, as people read it."""
     if value is None:
         return "-"
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s" if value < 100 else _duration(value)
