@@ -34,7 +34,7 @@ def render(seen: Overview, directory: Directory) -> RenderableType:
 def _headline(seen: Overview) -> Text:
     grave = len(seen.grave)
     line = Text("pearlmesh 运行总览  ", style="bold")
-    line.append(f"{seen.status.at.astimezone():%H:%M:%S}  ", style="not bold dim")
+    line.append(f"{moment(seen.status.at)}  ", style="not bold dim")
     if not grave:
         return line.append("all well: everything moves, or has nothing to do", style="green")
     return line.append(f"{grave} stand{'s' if grave == 1 else ''} still: see below why, and what to do", style="red")
