@@ -1,4 +1,4 @@
-"""The tutorial of ten minutes, line by line as it is printed, but for the names of agency and subscriber and a mesh that runs already."""
+"""The tutorial, line by line as it is printed, but for the names of agency and subscriber and a mesh that runs already."""
 
 from __future__ import annotations
 
