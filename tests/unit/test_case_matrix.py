@@ -9,7 +9,8 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent.parent
 CASE = re.compile(r"[CDROFHXTW]-\d+|A\d+")
-"""X: brothers of a case, found in looking for them. T: tables that are told. W: what is taken away. A: checks of the exchange hub (HANDBOOK §4 A)."""
+"""X: brothers of a case, found in looking for them. T: tables that are told.
+W: what is taken away. A: checks of the exchange hub (HANDBOOK §4 A)."""
 
 
 def rows() -> Iterator[tuple[str, str, str]]:
