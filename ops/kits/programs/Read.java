@@ -66,6 +66,7 @@ public final class Read {
     }
 
     public static void main(String[] arguments) throws IOException, InterruptedException {
+        System.setProperty("org.slf4j.simpleLogger.defaultLogLevel", "warn");
         Path folder = Path.of(arguments.length > 0 ? arguments[0] : "..");
         long count = arguments.length > 1 ? Long.parseLong(arguments[1]) : Long.MAX_VALUE;
         JsonNode kit = JSON.readTree(Files.readString(folder.resolve("kit.json")));
@@ -112,7 +113,8 @@ public final class Read {
         change.set("key", record.key().length > 0 ? json(decode(record.key())) : NODES.objectNode());
         change.set("before", json(envelope.get("before")));
         change.set("after", json(envelope.get("after")));
-        change.set("unchanged", json(envelope.get("unchanged")));
+        Object unchanged = envelope.get("unchanged");
+        change.set("unchanged", unchanged == null ? NODES.arrayNode() : json(unchanged));
         change.put("committed_at_ms", (Long) source.get("ts_ms"));
         change.set("position", json(source.get("sequence")));
         change.put("reason", header(record, "reason", null));
