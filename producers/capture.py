@@ -19,6 +19,7 @@ from producers.work import LOOK_SECONDS, SourceWork
 from schemas.agreement.directory import Directory
 from schemas.agreement.offboarding import Offboarding
 from schemas.gathering import Gathering
+from schemas.guard.entrance import LOOPBACK_ALONE, Entrance
 from schemas.incident import Incidents, MemoryIncidents
 from schemas.log.writer import Log
 
@@ -37,7 +38,8 @@ class Capture:
 
     `directory` returns the present Directory, the same object while nothing has changed; `address_of(agency, source)` the
     secret address, raising Misconfigured where there is none. `released` keeps that a source gave back what it held after its
-    last feed (producers/release.py). `state` is where sources may keep rows on disk.
+    last feed (producers/release.py). `state` is where sources may keep rows on disk, `entrance` how
+    others enter servers that they open.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Capture:
         released: Callable[[Offboarding], None] = _keep_no_record,
         ledger: CaptureLedger | None = None,
         state: Path | None = None,
+        entrance: Callable[[], Entrance] = lambda: LOOPBACK_ALONE,
     ) -> None:
         self._setting = CaptureSetting(
             directory=directory,
@@ -65,6 +68,7 @@ class Capture:
             pause_seconds=self._pause_seconds,
             ledger=ledger or NoCaptureLedger(),
             state=state,
+            entrance=entrance,
         )
         self._only = only
         self._releases = Releases(self._setting, released)

@@ -55,12 +55,14 @@ class Drafted:
     """Tables that can be feeds, what was left out, and what stands in the way of capturing the former.
 
     `address`: the source's, where it is no secret and may be shown; empty otherwise. `options`: what the source's say, in YAML.
+    `sample`: a file of rows as they will be sent, where the draft was made of one.
     """
 
     tables: list[DraftedTable] = field(default_factory=list[DraftedTable])
     left_out: list[LeftOut] = field(default_factory=list[LeftOut])
     findings: list[Finding] = field(default_factory=list[Finding])
     address: str = ""
+    sample: str = ""
     options: Mapping[str, str] = field(default_factory=dict[str, str])
 
 

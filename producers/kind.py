@@ -131,6 +131,9 @@ class SourceKind:
     """By a source's progress and a feed, in words what it stated last; None where nothing is stated but followed."""
     schemes: frozenset[str] = frozenset()
     """How addresses of a database across the network begin; none where a source reads what lies on the mesh's own host."""
+    sending: Callable[[str, str, str], str] | None = None
+    """By its connection as an agency's file has it, a feed and a file of rows: the command by which a department sends those rows
+    itself; None where the mesh fetches them."""
     copies_feeds_alone: bool = True
     """Whether `mesh resync` of one feed copies that feed alone; otherwise its source is read again as a whole."""
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from producers.kind import SourceKind
 from producers.source import CaptureLedger, SourceObserver, SourceProgress
 from schemas.agreement.directory import Directory
+from schemas.guard.entrance import LOOPBACK_ALONE, Entrance
 from schemas.incident import Incidents
 from schemas.log.writer import Log
 
@@ -40,7 +41,7 @@ class CaptureSetting:
 
     `directory` returns the present Directory, the same object while nothing has changed; `address_of(agency, source)` the
     secret address, raising Misconfigured where there is none. `pause_seconds` is how long a source lets changes gather;
-    `state` where sources may keep rows on disk.
+    `state` where sources may keep rows on disk; `entrance` how others enter servers that sources open, raising Misconfigured.
     """
 
     directory: Callable[[], Directory]
@@ -53,3 +54,4 @@ class CaptureSetting:
     pause_seconds: Callable[[], float]
     ledger: CaptureLedger
     state: Path | None = None
+    entrance: Callable[[], Entrance] = lambda: LOOPBACK_ALONE

@@ -18,6 +18,7 @@ from schemas.agreement.directory import FeedEntry
 from schemas.change import Partition
 from schemas.errors import Transient
 from schemas.form import read
+from schemas.guard.entrance import LOOPBACK_ALONE, Entrance
 from schemas.incident import Incidents, MemoryIncidents
 from schemas.log.lane import Outgoing
 from schemas.log.writer import LogSetting
@@ -176,6 +177,8 @@ class SourceSetting:
     """How processes of a source's own reach the log that its batches go to; None if it may have none."""
     state: Path | None = None
     """Where a source may keep rows on disk, under its own name; None if it may not."""
+    entrance: Callable[[], Entrance] = lambda: LOOPBACK_ALONE
+    """How others enter a server that the source opens. Raises Misconfigured."""
 
     @property
     def name(self) -> str:

@@ -170,5 +170,6 @@ class SourceWork:
                 log=setting.log.setting,
                 ledger=setting.ledger,
                 state=setting.state,
+                entrance=setting.entrance,
             )
         )

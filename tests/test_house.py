@@ -34,6 +34,7 @@ DOORS = {
         "ops/opendata/": "the open data API's server",
         "ops/web/web.py": "what serves both",
         "ops/web/quiet_http.py": "its protocol, which logs no question",
+        "producers/pushed/": "the server that departments push to",
         "sinks/live/": "the live feed's server",
     },
     "aiokafka": {

@@ -35,10 +35,11 @@ def draft(
     text_encoding: str | None,
     as_json: bool,
 ) -> None:
-    """Write a draft contract for each table of a live database, or of a folder of files.
+    """Write a draft contract for each table of a live database, of a folder of files, or of what a script will push.
 
     SOURCE is the database's address, such as postgresql://user:password@host:5432/name; a folder that .csv, .xlsx or .jsonl files are
-    dropped into, or one such file; or the name of an environment variable that holds one of these, written ${NAME}.
+    dropped into, or one such file; push:rows.jsonl or person.schema.json, a sample or a JSON Schema of rows that a script will push;
+    or the name of an environment variable that holds one of these, written ${NAME}.
     """
     from ops.onboarding.draft import draft as write
 

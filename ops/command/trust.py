@@ -64,11 +64,12 @@ def anchor_list(directory: Path, as_json: bool) -> None:
 
 @click.group()
 def token() -> None:
-    """Issue, list and revoke tokens for registry, console, open data, metrics and live feeds, where MESH_AUTH=on is set.
+    """Issue, list and revoke tokens for registry, console, open data, metrics, live feeds and pushes, where MESH_AUTH=on is set.
 
     \b
     viewer      looks at feeds, subscriptions and schemas of its agencies
     subscriber  reads its live feed, and the schemas of what it is granted
+    provider    sends rows of its agencies to sources of kind push, and nothing else
     steward     also registers and deletes schemas of its agencies
     operator    looks at everything of its agencies, sets modes of the registry
     admin       everything but subscribers' data

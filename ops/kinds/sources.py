@@ -10,6 +10,7 @@ from producers.mesh.kind import PEER
 from producers.mysql.kind import MYSQL_SOURCE
 from producers.polled.kind import POLLED
 from producers.postgresql.kind import POSTGRES
+from producers.pushed.kind import PUSHED
 from schemas.agreement.agency import FLOW, Agency
 from schemas.agreement.anchor import MESH
 from schemas.contract import Contract
@@ -17,6 +18,7 @@ from schemas.contract import Contract
 SOURCES: Mapping[str, SourceKind] = {
     "mysql": MYSQL_SOURCE,
     "postgres": POSTGRES,
+    "push": PUSHED,
     "files": DROPPED_FILES,
     "polled": POLLED,
     MESH: PEER,

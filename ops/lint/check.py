@@ -6,11 +6,11 @@ a change is told by who would lose what. `check` refuses what would lose or leak
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ops.kinds.sources import whole_row_fix
+from ops.kinds.sources import kind_of, whole_row_fix
 from ops.lint.contract.contract import ContractLint
 from ops.lint.contract.resource import ResourceLint
 from ops.lint.ends import EndsLint
@@ -113,9 +113,12 @@ class _Check:
             self._object(path, at, running.never_again("source", f"{agency.agency}.{source.name}"))
             self._object(path, at, running.name_alone("source", agency.agency, source.name))
         self._object(path, line(("sources",)), running.sources_left_out(agency))
-        self._contracts(path, agency)
+        connections = {
+            entry.get("name", "main"): str(entry.get("connection") or "") for entry in file.located.value["sources"]
+        }
+        self._contracts(path, agency, connections)
 
-    def _contracts(self, path: Path, agency: Agency) -> None:
+    def _contracts(self, path: Path, agency: Agency, connections: Mapping[str, str]) -> None:
         files = contract_files(path)
         if not files:
             fix = "add one, or let `mesh draft` write them from the live database"
@@ -124,9 +127,16 @@ class _Check:
         for file in files:
             contract = self._contract(file, agency)
             if contract is not None:
+                self._sending(contract, agency, connections)
                 other = tables.setdefault((contract.source, contract.table), file.name)
                 if other != file.name:
                     self._error(file, 1, "", f"table {contract.table} has a contract in {other} already", "keep one")
+
+    def _sending(self, contract: Contract, agency: Agency, connections: Mapping[str, str]) -> None:
+        """How rows are sent, where the department does it itself."""
+        send, connection = kind_of(agency, contract.source).sending, connections.get(contract.source)
+        if send is not None and connection:
+            self._report.sending.append(send(connection, contract.feed, "rows.jsonl"))
 
     def _contract(self, path: Path, agency: Agency) -> Contract | None:
         feed = f"{agency.agency}.{path.stem}"

@@ -61,6 +61,8 @@ class Report:
     grants: int = 0
     limits: list[str] = field(default_factory=list[str])
     """What the delivery policies of sinks mean."""
+    sending: list[str] = field(default_factory=list[str])
+    """How rows are sent, a command for each feed whose department sends them itself."""
 
     @property
     def errors(self) -> Sequence[Problem]:
@@ -86,6 +88,7 @@ class Report:
             "feeds": [asdict(feed) for feed in self.feeds],
             "grants": self.grants,
             "limits": list(self.limits),
+            "sending": list(self.sending),
         }
 
     def render(self, console: Console | None = None) -> None:
@@ -104,6 +107,8 @@ class Report:
                 console.print(_words(feed), soft_wrap=True)
         for limit in self.limits:
             console.print(Text(limit, style="dim"), soft_wrap=True)
+        for command in self.sending:
+            console.print(Text(command), soft_wrap=True)
         counts = (
             f"{len(self.feeds)} feeds, {self.grants} grants: {len(self.errors)} errors, {len(self.warnings)} warnings"
         )

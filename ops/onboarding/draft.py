@@ -44,6 +44,8 @@ class Draft:
     findings: list[Finding] = field(default_factory=list[Finding])
     first: str = ""
     """What is to be done first, where the address may be shown."""
+    sending: list[str] = field(default_factory=list[str])
+    """How rows are sent once all is onboarded, a command for each feed, where a department sends them itself."""
 
     def to_json(self) -> dict[str, Any]:
         """The outcome as JSON."""
@@ -54,6 +56,7 @@ class Draft:
             "left_out": [asdict(item) for item in self.left_out],
             "findings": [asdict(finding) for finding in self.findings],
             "first": self.first,
+            "sending": list(self.sending),
         }
 
     def render(self, console: Console | None = None) -> None:
@@ -76,6 +79,8 @@ class Draft:
         if self.first:
             console.print(f"next: {self.first}", soft_wrap=True, highlight=False, markup=False)
         console.print(f"next: mesh check {self.into}", soft_wrap=True, highlight=False)
+        for command in self.sending:
+            console.print(f"then: {command}", soft_wrap=True, highlight=False, markup=False)
 
 
 def draft(
@@ -107,7 +112,11 @@ def draft(
     _write(outcome, into / AGENCY_FILE, _agency_text(agency, dsn, kind, shown, options), is_forced=force)
     if drafted.address and not VARIABLE.fullmatch(dsn):
         outcome.first = f"export {_variable(agency, dsn)}={drafted.address}"
+    send = SOURCES[kind].sending
     for table in drafted.tables:
+        if send is not None:
+            connection, file = f"${{{_variable(agency, dsn)}}}", drafted.sample or "rows.jsonl"
+            outcome.sending.append(send(connection, f"{agency}.{table.stem}", file))
         _write(outcome, into / f"{table.stem}.avsc", _contract_text(_record(table, agency)), is_forced=force)
     return outcome
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
 from ops.kinds.sources import SOURCES
 from ops.metrics.hop_metrics import CaptureMetrics
 from ops.offboarding.offboarded import Finished
@@ -9,6 +12,7 @@ from ops.run.parts import Parts
 from ops.settings import Connections
 from producers.capture import Capture
 from schemas.feed import CAPTURE, is_feed
+from schemas.guard.entrance import Entrance
 
 
 def run_capture(parts: Parts) -> None:
@@ -30,4 +34,18 @@ def run_capture(parts: Parts) -> None:
         Finished(parts.settings, parts.audited("mesh-capture-audit")).slot,
         book,
         parts.settings.directory / "capture",
+        _one_for_all(parts.entrance),
     ).run(parts.stop)
+
+
+def _one_for_all(make: Callable[[], Entrance]) -> Callable[[], Entrance]:
+    """The entrance of every source that listens, made for the first: what is wrong with it stops these alone."""
+    lock, made = threading.Lock(), list[Entrance]()
+
+    def entrance() -> Entrance:
+        with lock:
+            if not made:
+                made.append(make())
+            return made[0]
+
+    return entrance

@@ -12,8 +12,8 @@ from producers.drops.encoding import TextScan
 from producers.drops.folder import ENDINGS, name_pattern
 from producers.drops.options import DropSourceOptions
 from producers.drops.reading import open_reading
-from producers.drops.sample import SAMPLE_ROWS, SampledColumn, key_of, sampled
 from producers.finding import Finding
+from producers.stated.sample import SAMPLE_ROWS, SampledColumn, key_of, sampled
 from producers.stated.staging import Refused
 from schemas.errors import Misconfigured
 from schemas.form import read

@@ -10,16 +10,13 @@ from producers.drops.encoding import TextScan
 from producers.drops.folder import DONE, DroppedFile
 from producers.drops.options import DropSourceOptions
 from producers.drops.reading import FileReading, ReadRow, open_reading, raw_bytes
+from producers.stated.op import is_delete
 from producers.stated.records import KeyUnread, StatedRows
 from producers.stated.staging import Refused, Staging
 from schemas.contract import Contract
 from schemas.errors import Rejected, Transient
 
 PAUSE_ROWS = 2_000
-_DELETED, _WRITTEN = (
-    frozenset({"d", "delete", "删除"}),
-    frozenset({"c", "u", "r", "i", "insert", "update", "新增", "修改"}),
-)
 
 
 class FileStatement:
@@ -92,12 +89,12 @@ class FileStatement:
         if renamed:
             values = {renamed.get(name, name): value for name, value in values.items()}
         if op_column is not None and (op := row.values.get(op_column)) is not None:
-            word = str(op).strip().lower()
-            if word in _DELETED:
+            is_gone = is_delete(op)
+            if is_gone is None:
+                raise KeyUnread("unknown_op", f"column {op_column} is none of c, u, d")
+            if is_gone:
                 staging.add(rows.key(values), None, row.line)
                 return
-            if word not in _WRITTEN:
-                raise KeyUnread("unknown_op", f"column {op_column} is none of c, u, d")
         staging.add(*rows.encoded(values), row.line)
 
     def _require_promised(self, staging: Staging) -> None:

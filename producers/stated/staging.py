@@ -34,9 +34,9 @@ class Refused(ContractBroken):
     """A statement that is not taken, none of it: the next one is looked at as if it had not been there."""
 
 
-def connected(path: Path) -> sqlite3.Connection:
-    """A connection to a file of ours, with a bounded cache."""
-    connection = sqlite3.connect(path, isolation_level=None)
+def connected(path: Path, *, is_shared: bool = False) -> sqlite3.Connection:
+    """A connection to a file of ours, with a bounded cache. `is_shared`: threads take turns with it."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=not is_shared)
     connection.execute("PRAGMA cache_size = -32768")
     return connection
 

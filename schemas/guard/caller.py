@@ -17,6 +17,7 @@ class Role(StrEnum):
 
     VIEWER = "viewer"
     SUBSCRIBER = "subscriber"
+    PROVIDER = "provider"
     STEWARD = "steward"
     OPERATOR = "operator"
     ADMIN = "admin"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-_JSON = frozenset({"application/json", "application/octet-stream"})
+_JSON = frozenset({"application/json", "application/x-ndjson", "application/octet-stream"})
 _FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 
 

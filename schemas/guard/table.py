@@ -31,7 +31,7 @@ class Allowed(NamedTuple):
     reach: Reach
 
 
-_ALL = frozenset(Role)
+_ALL = frozenset(Role) - {Role.PROVIDER}
 _STAFF = _ALL - {Role.SUBSCRIBER}
 _STEWARDS = frozenset({Role.STEWARD, Role.ADMIN})
 _KEEPERS = _ALL - {Role.VIEWER}
@@ -39,6 +39,7 @@ _ASKERS = frozenset({Role.SUBSCRIBER, Role.STEWARD, Role.ADMIN})
 _OPERATORS = frozenset({Role.OPERATOR, Role.ADMIN})
 _WATCHERS = frozenset({Role.VIEWER, Role.OPERATOR, Role.ADMIN})
 _SUBSCRIBERS = frozenset({Role.SUBSCRIBER})
+_PROVIDERS = frozenset({Role.PROVIDER})
 _ADMINS = frozenset({Role.ADMIN})
 
 _REGISTRY = {
@@ -163,8 +164,18 @@ _LIVE = {
     "GET /v1/changes": Allowed(_SUBSCRIBERS, Reach.OWN),
     "POST /v1/ack": Allowed(_SUBSCRIBERS, Reach.OWN),
 }
+_PUSH = {
+    "POST /v1/feeds/{feed}/rows": Allowed(_PROVIDERS, Reach.OWN),  # a script's token opens nothing else
+}
 TABLE: Mapping[str, Mapping[str, Allowed]] = MappingProxyType(
-    {"registry": _REGISTRY, "console": _CONSOLE, "opendata": _OPENDATA, "metrics": _METRICS, "live": _LIVE}
+    {
+        "registry": _REGISTRY,
+        "console": _CONSOLE,
+        "opendata": _OPENDATA,
+        "metrics": _METRICS,
+        "live": _LIVE,
+        "push": _PUSH,
+    }
 )
 """By server, then by endpoint."""
 

@@ -49,6 +49,7 @@ from tests.stage.guarded import (
     subscription_status,
 )
 from tests.stage.live_feed import Subscriber, fill, live
+from tests.stage.pushing import push_endpoint
 from tests.stage.until import until
 
 OWN, FOREIGN = f"own{secrets.token_hex(2)}", f"foreign{secrets.token_hex(2)}"
@@ -96,12 +97,13 @@ def stage(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         doorkeeper = stack.enter_context(closing(Doorkeeper(servers.settings, {})))
         _, subscriber = stack.enter_context(live(kafka, [feed], guard=doorkeeper.guard()))
         fill(kafka, feed, [1, 2])
+        at = stack.enter_context(push_endpoint(f"{OWN}.t", tmp_path_factory.mktemp("push"), doorkeeper.guard()))
         with closing(RegistryClient(entered_by(servers.urls["registry"], good[f"admin {ALL}"], ""))) as registry:
             until(lambda: ask(f"{servers.urls['registry']}/", token=good[f"admin {ALL}"])[0] == 200, 30, "tokens")
             for agency in (OWN, FOREIGN):
                 schema = {**json.loads(SCHEMA), "name": agency.title()}
                 registry.register(f"{agency}.t-value", schema)
-        yield Stage(servers, {**servers.urls, "live": subscriber.url}, good, bad)
+        yield Stage(servers, {**servers.urls, "live": subscriber.url, "push": at.url}, good, bad)
 
 
 def asked(stage: Stage, server: str, endpoint: str, token: str, asker: Asker) -> int:
@@ -179,6 +181,8 @@ def test_the_table_has_every_route_of_every_server_and_no_other(tmp_path: Path) 
     assert routes(console) == TABLE["console"].keys()
     assert routes(opendata) == TABLE["opendata"].keys()
     assert {f"{method} {path}" for method, path, _ in ROUTES} == TABLE["registry"].keys()
+    with push_endpoint(f"{OWN}.t", tmp_path, None) as at:
+        assert routes(at.server.application()) == TABLE["push"].keys()
 
 
 @pytest.mark.parametrize(
@@ -194,6 +198,10 @@ def test_the_table_has_every_route_of_every_server_and_no_other(tmp_path: Path) 
 def test_what_a_role_may_never_do_is_not_in_the_table(endpoint: str, role: Role) -> None:
     assert role not in TABLE["registry"][endpoint].roles
     assert TABLE["live"]["GET /v1/stream"].roles == {Role.SUBSCRIBER}, "a subscriber's rows are for nobody else"
+    opened = {
+        name for endpoints in TABLE.values() for name, allowed in endpoints.items() if Role.PROVIDER in allowed.roles
+    }
+    assert opened == {"POST /v1/feeds/{feed}/rows"}, "a script's token sends rows, and does nothing else"
     assert Role.SUBSCRIBER not in TABLE["console"]["GET /status"].roles
 
 

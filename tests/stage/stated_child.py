@@ -1,4 +1,6 @@
-"""Capture of files as a child that may be killed: `python -m tests.stage.stated_child KAFKA FOLDER AGENCY DIRECTORY`.
+"""Capture of files, or of pushes, as a child that may be killed.
+
+`python -m tests.stage.stated_child KAFKA ADDRESS AGENCY DIRECTORY [push]`
 
 Its feed is `<agency>.person` as `feed_contract` has it; its progress is a file, replaced whole and synced.
 """
@@ -11,6 +13,7 @@ from pathlib import Path
 
 from producers.capture import Capture
 from producers.drops.kind import DROPPED_FILES
+from producers.pushed.kind import PUSHED
 from schemas.contract import Contract
 from schemas.log.writer import Log
 from tests.chaos.capture_process import FileProgress
@@ -25,19 +28,19 @@ def feed_contract(agency: str) -> Contract:
     return contract(f"{agency}.person", fields, table="files.person")
 
 
-def main(kafka_text: str, folder: str, agency: str, directory: str) -> None:
+def main(kafka_text: str, address: str, agency: str, directory: str, kind: str = "files") -> None:
     kafka = read(kafka_text)
-    rig = Rig(kafka, folder, agency)
-    rig.set_source(kind="files", **OPTIONS)
+    rig = Rig(kafka, address, agency)
+    rig.set_source(kind=kind, **(OPTIONS if kind == "files" else {}))
     rig.enter(feed_contract(agency))
     log = Log(kafka, client_id="killed")
     Capture(
         lambda: rig.directory,
-        lambda *_: folder,
+        lambda *_: address,
         log,
         FileProgress(Path(directory)),
         rig.seen,
-        {"files": DROPPED_FILES},
+        {"files": DROPPED_FILES, "push": PUSHED},
         state=Path(directory) / "state",
     ).run(threading.Event())
 

@@ -72,7 +72,8 @@ class Stating:
                     break
                 assert time.monotonic() < deadline, "the condition does not come"
         except Killed:
-            source._lock.close()  # as the system does for a process that has died
+            source._teller.close()  # as the system does for a process that has died
+            source._lock.close()
             return
         source.close()
 

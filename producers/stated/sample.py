@@ -1,4 +1,4 @@
-"""What columns of a file hold, by a sample of its rows: types for a first contract, and which column may be the key."""
+"""What columns hold, by a sample of rows: types for a first contract, and which column may be the key."""
 
 from __future__ import annotations
 
