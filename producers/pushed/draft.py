@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,12 @@ def _schema_field(column: SchemaColumn, schema: SchemaTable, *, is_lossless: boo
 
 
 def _by_rows(drafted: Drafted, path: Path, table: str, stem: str, *, is_lossless: bool) -> None:
-    columns, count = sampled(None, islice(_rows(path), SAMPLE_ROWS))
+    sample = _Sample(path)
+    columns, count = sampled(None, islice(sample.rows(), SAMPLE_ROWS))
+    for name in sorted(sample.nested):
+        fix = "send what it holds as columns or rows of their own"
+        drafted.left_out.append(LeftOut(table=table, column=name, reason="it holds objects or lists", fix=fix))
+    columns = [column for column in columns if column.name not in sample.nested]
     key = key_of(columns, count)
     if key is None:
         reason = f"no column has a value of its own in every row ({count:,} rows were looked at)"
@@ -69,7 +75,8 @@ def _by_rows(drafted: Drafted, path: Path, table: str, stem: str, *, is_lossless
         drafted.left_out.append(LeftOut(table=table, column="", reason=reason, fix=fix))
         return
     fields = [
-        _field(column.name, _type(column), is_key=column.name == key, is_lossless=is_lossless) for column in columns
+        _field(column.name, sample.type_of(column), is_key=column.name == key, is_lossless=is_lossless)
+        for column in columns
     ]
     drafted.tables.append(DraftedTable(table=table, stem=stem, doc="", key=[avro_name(key)], fields=fields))
     message = f"key {key} and types were found in {count:,} rows"
@@ -77,28 +84,37 @@ def _by_rows(drafted: Drafted, path: Path, table: str, stem: str, *, is_lossless
     drafted.findings.append(Finding(severity="warning", subject=table, message=message, fix=fix))
 
 
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    for number, line in lines_of(path):
-        try:
-            yield object_of(line)
-        except RowFault as fault:
-            problem = f"line {number} is no row ({fault.why})"
-            raise Misconfigured(f"sample {path.name}", problem, fix="write one JSON object a line, as UTF-8") from None
+class _Sample:
+    """Rows of a file. `texts`, `numbers`, `nested`: the columns in which such values were seen."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.texts, self.numbers, self.nested = set[str](), set[str](), set[str]()
 
-def _type(column: SampledColumn) -> Any:
-    """As a sample has it, but text stays text: JSON says which values are numbers."""
-    is_text = any(isinstance(value, str) for value in column.values)
-    found = column.avro_type()
-    return (
-        "string"
-        if is_text and (found in {"long", "boolean"} if isinstance(found, str) else _is_decimal(found))
-        else found
-    )
+    def rows(self) -> Iterator[Mapping[str, Any]]:
+        """Each of them. Raises Misconfigured for a line that is none."""
+        for number, line in lines_of(self._path):
+            try:
+                row = object_of(line)
+            except RowFault as fault:
+                problem = f"line {number} is no row ({fault.why})"
+                fix = "write one JSON object a line, as UTF-8"
+                raise Misconfigured(f"sample {self._path.name}", problem, fix=fix) from None
+            for name, value in row.items():
+                seen = self.texts if isinstance(value, str) else self.nested if isinstance(value, dict | list) else None
+                if seen is None and isinstance(value, int | Decimal) and not isinstance(value, bool):
+                    seen = self.numbers
+                if seen is not None:
+                    seen.add(name)
+            yield row
 
-
-def _is_decimal(kind: Any) -> bool:
-    return kind.get("logicalType") == "decimal"
+    def type_of(self, column: SampledColumn) -> Any:
+        """As a sample of files has it, but JSON says which values are text: those stay it, and numbers are none."""
+        found = column.avro_type()
+        if column.name in self.texts:
+            is_time = isinstance(found, Mapping) and found["logicalType"] != "decimal"
+            return found if is_time else "string"
+        return "long" if found == "string" and column.name in self.numbers else found
 
 
 def _field(column: str, kind: Any, *, is_key: bool, is_lossless: bool) -> dict[str, Any]:

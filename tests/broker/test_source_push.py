@@ -107,7 +107,8 @@ def test_sigkill_again_and_again_loses_nothing_that_was_answered_and_tells_nothi
 def test_what_draft_prints_sends_the_sample_that_it_was_drafted_from(mesh: RunningMesh, tmp_path: Path) -> None:
     agency, url = f"{mesh.unique}p", f"http://127.0.0.1:{free_port()}"
     sample = tmp_path / "person 1.jsonl"
-    rows = [{"id": number, "name": "王芳", "amount": 1.25, "born": "1990-05-17"} for number in range(50)]
+    row = {"name": "王芳", "amount": 1.25, "born": "1990-05-17", "tel": "02012345678", "code": 20012345678}
+    rows = [{"id": number, **row} for number in range(50)]
     sample.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
     drafted = mesh.done("draft", f"push:{sample}", "--agency", agency, "--into", mesh.folder / agency)
     assert [Path(path).name for path in drafted["written"]] == ["agency.yaml", "person.avsc"]
@@ -121,6 +122,7 @@ def test_what_draft_prints_sends_the_sample_that_it_was_drafted_from(mesh: Runni
     def told() -> Mapping[str, Any]:
         env = {**os.environ, variable: url, "MESH_TOKEN": ""}
         ran = subprocess.run(["bash", "-c", command], env=env, capture_output=True, check=False)
+        assert not ran.stdout or json.loads(ran.stdout)["taken"] or b"takes no rows here" in ran.stdout, ran.stdout
         return json.loads(ran.stdout) if ran.returncode == 0 else {}
 
     taken = until(told, 60, "the printed command is answered")

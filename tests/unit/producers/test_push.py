@@ -288,3 +288,61 @@ def test_a_key_is_forgotten_after_its_time(tmp_path: Path) -> None:
     again = PushRegister(tmp_path / "r.sqlite", 3600, lambda: clock[0])
     assert again.find("a.b", "k") is None
     again.close()
+
+
+def test_a_json_schema_becomes_a_contract(tmp_path: Path) -> None:
+    (tmp_path / "resident.schema.json").write_text(
+        json.dumps(
+            {
+                "title": "居民",
+                "properties": {
+                    "resident_id": {"type": "string", "title": "居民编号"},
+                    "born": {"type": ["string", "null"], "format": "date"},
+                    "seen": {"type": "string", "format": "date-time"},
+                    "fee": {"type": "number", "multipleOf": 0.01},
+                    "weight": {"type": "number"},
+                    "count": {"type": "integer"},
+                    "is_here": {"type": "boolean"},
+                    "homes": {"type": "array"},
+                },
+                "required": ["resident_id"],
+            }
+        ),
+        "utf-8",
+    )
+    assert PUSHED.drafting is not None
+    path = str(tmp_path / "resident.schema.json")
+    assert PUSHED.drafting.takes(path)
+    drafted = PUSHED.drafting.draft(path, (), "police", {}, is_lossless=False)
+    [table] = drafted.tables
+    assert (table.stem, table.doc, table.key) == ("resident", "居民", ["resident_id"])
+    types = {entry["name"]: entry["type"] for entry in table.fields}
+    moment = {"type": "long", "logicalType": "timestamp-micros"}
+    fee = {"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 2}
+    assert types == {
+        "resident_id": "string",
+        "born": ["null", DATE],
+        "seen": ["null", moment],
+        "fee": ["null", fee],
+        "weight": ["null", "double"],
+        "count": ["null", "long"],
+        "is_here": ["null", "boolean"],
+    }
+    assert [each.column for each in drafted.left_out] == ["homes"]
+    assert "found by its name" in drafted.findings[0].message
+    with pytest.raises(Misconfigured, match="no file"):
+        PUSHED.drafting.draft("push:nothing.jsonl", (), "police", {}, is_lossless=False)
+
+
+def test_a_sample_becomes_a_contract_that_takes_it(tmp_path: Path) -> None:
+    row = {"name": "王芳", "amount": 1.25, "born": "1990-05-17", "tel": "02012345678", "code": 20012345678, "ok": True}
+    body = "\n".join(json.dumps({"id": number, **row, "tags": [1]}) for number in range(20))
+    (tmp_path / "person_1.jsonl").write_text(body)
+    assert PUSHED.drafting is not None
+    drafted = PUSHED.drafting.draft(f"push:{tmp_path / 'person_1.jsonl'}", (), "gov", {}, is_lossless=False)
+    assert [each.column for each in drafted.left_out] == ["tags"]
+    pushing = Pushing(tmp_path / "state")
+    pushing.rig.feeds = {}
+    pushing.rig.add(drafted.tables[0].contract("gov"))
+    with pushing.running():
+        assert counts(pushing.push([{"id": number, **row} for number in range(20)], "a"))["created"] == 20
