@@ -191,7 +191,7 @@ FILES_MAX = 15
 """Files of code in a folder of the product."""
 # Folder to the prefixes of the rules that its RULES.md has.
 RULED = {
-    "producers": ["PG", "MY", "FD", "PT"],
+    "producers": ["PG", "MY", "FD", "PT", "PU"],
     "streams": ["FA"],
     "sinks": ["SK"],
     "schemas": ["KF", "SR"],

@@ -1,7 +1,7 @@
 """Push desk: where batches wait between the endpoint's threads, which read and answer requests, and the source's, which tells them.
 
 It bounds what is in hand: so many requests at a time, each with its rows in a file. While the batch at the head has waited for Kafka
-for longer than an answer may take, others are asked to come again before they are read (back-pressure).
+for longer than an answer may take, others are asked to come again before they are read (back-pressure, PU-04).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Examination of a batch: whether every row of it can be taken, before any of it is."""
+"""Examination of a batch: whether every row of it can be taken, before any of it is (PU-03)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Register of batches: by feed and idempotency key, what was asked and what it was answered.
 
 A request that is sent again gets that answer, and changes nothing. It is on disk before the first answer is given; what a kill came
-before is entered from the rows' own file at the next start (producers/pushed/teller.py).
+before is entered from the rows' own file at the next start (PU-02; producers/pushed/teller.py).
 """
 
 from __future__ import annotations

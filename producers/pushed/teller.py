@@ -1,7 +1,7 @@
 """What pushes bring along as a stated source: the next batch of a feed, and what its sender is answered once Kafka has it.
 
 200 is answered when every change of the batch is durable in Kafka, and its key is in the register. A kill between the two leaves the
-key in the file of the rows that stand: it is entered at the next start, before any other batch is looked at.
+key in the file of the rows that stand: it is entered at the next start, before any other batch is looked at (PU-01, PU-05).
 """
 
 from __future__ import annotations
@@ -50,23 +50,28 @@ class PushTeller:
         self._begun: set[str] = set()
         self._rows: dict[str, PushedRows] = {}
         self._at: dict[str, PushedBatch] = {}
+        subject = f"source {setting.name}, connection"
+        address = push_address(setting.address, subject)
+        entrance = address.entrance(setting.entrance(), subject)
         incoming = folder / "incoming"
         shutil.rmtree(incoming, ignore_errors=True)  # of requests that were never answered
         incoming.mkdir(parents=True)
         self._register = PushRegister(folder / "batches.sqlite", options.keep_seconds)
         self._desk = PushDesk(options.waiting_max, options.answer_seconds)
-        subject = f"source {setting.name}, connection"
-        address = push_address(setting.address, subject)
         self._server = PushServer(
             name=setting.name,
             address=address,
-            entrance=address.entrance(setting.entrance(), subject),
+            entrance=entrance,
             options=options,
             desk=self._desk,
             register=self._register,
             folder=incoming,
         )
-        self._server.start()
+        try:
+            self._server.start()
+        except BaseException:
+            self._register.close()
+            raise
 
     def rows_of(self, entry: FeedEntry) -> StatedRows:
         """See Teller."""

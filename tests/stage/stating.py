@@ -13,6 +13,7 @@ from schemas.agreement.agency import Agency, SourceConfig
 from schemas.agreement.directory import FeedEntry
 from schemas.change import Change, Op, Record
 from schemas.contract import Contract
+from schemas.guard.entrance import LOOPBACK_ALONE
 from schemas.incident import Incident, MemoryIncidents, key_of
 from schemas.wire.codec import Codec
 from tests.stage.capturing import Schemas, Seen
@@ -33,6 +34,7 @@ class Stating:
         self.progress = MemoryProgress()
         self.incidents = MemoryIncidents()
         self.resyncs: dict[str, str] = {}
+        self.entrance = LOOPBACK_ALONE
         self.records: list[Any] = []
 
     def add(self, agreed: Contract) -> None:
@@ -51,6 +53,7 @@ class Stating:
             incidents=self.incidents,
             resyncs=lambda: self.resyncs,
             state=self.state,
+            entrance=lambda: self.entrance,
         )
 
     def run(self, until: Callable[[], Any], *, dies_after: int | None = None, confirms: bool = True) -> None:

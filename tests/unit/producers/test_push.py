@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +18,12 @@ from producers.pushed.address import push_address
 from producers.pushed.kind import PUSHED
 from producers.pushed.register import PushRegister, TakenBatch
 from schemas.errors import Misconfigured
-from schemas.guard.entrance import Entrance
+from schemas.guard.caller import Caller, Right, Role
+from schemas.guard.entrance import LOOPBACK_ALONE, Entrance, tls_context
+from schemas.guard.guard import Guard
 from tests.stage.capturing import DATE, DECIMAL, contract
 from tests.stage.live_feed import free_port
+from tests.stage.secured import Authority
 from tests.stage.stating import Stating
 from tests.stage.until import until
 
@@ -34,9 +38,12 @@ def row(number: int, name: str = "王芳", **changes: Any) -> dict[str, Any]:
 class Pushing:
     """A push source without a broker: its changes are durable when they are confirmed, which a test may hold up."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
+    verify: ssl.SSLContext | bool = False
+
+    def __init__(self, folder: Path, entrance: Entrance = LOOPBACK_ALONE, **options: Any) -> None:
+        self.url = f"{'https' if entrance.tls else 'http'}://127.0.0.1:{free_port()}"
         self.rig = Stating(PUSHED, self.url, folder, **options)
+        self.rig.entrance = entrance
         self.rig.add(contract(FEED, FIELDS, table="push.person"))
 
     @contextmanager
@@ -65,7 +72,8 @@ class Pushing:
         headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": key, **headers}
         query = {"mode": mode} if mode else {}
         url = f"{self.url}/v1/feeds/{FEED}/rows"
-        return httpx.post(url, content=body, headers=headers, params=query, timeout=60, trust_env=False)
+        with httpx.Client(verify=self.verify, timeout=60, trust_env=False) as client:
+            return client.post(url, content=body, headers=headers, params=query)
 
     def ops(self) -> str:
         return "".join(change.op for change in self.rig.changes(FEED))
@@ -346,3 +354,43 @@ def test_a_sample_becomes_a_contract_that_takes_it(tmp_path: Path) -> None:
     pushing.rig.add(drafted.tables[0].contract("gov"))
     with pushing.running():
         assert counts(pushing.push([{"id": number, **row} for number in range(20)], "a"))["created"] == 20
+
+
+class Known:
+    """Whoever has a token: its text is `<role> <agency>`. `revoked`: those that are not good any more."""
+
+    def __init__(self) -> None:
+        self.revoked: set[str] = set()
+
+    def caller(self, credential: str) -> Caller | None:
+        role, _, agency = credential.partition(" ")
+        right = Right(role=Role(role), agencies=frozenset({agency})) if role in set(Role) else None
+        return Caller(name=credential, rights=(right,)) if right and credential not in self.revoked else None
+
+    def is_own(self, credential: str) -> bool:
+        return credential == ""
+
+    def is_good(self, caller: Caller) -> bool:
+        return caller.name not in self.revoked
+
+
+def test_by_tls_a_provider_of_the_agency_sends_rows_until_its_token_is_revoked(tmp_path: Path) -> None:
+    authority, known = Authority(tmp_path / "tls"), Known()
+    certificate, key = (file.read_text() for file in authority.certificate("mesh"))
+    entrance = Entrance(guard=Guard(known), tls=tls_context(certificate, key, "test"))
+    pushing = Pushing(tmp_path / "state", entrance)
+    pushing.verify = ssl.create_default_context(cafile=str(authority.file))
+
+    def told(token: str, number: int = 1) -> int:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return pushing.push([row(number)], f"{number}", **headers).status_code
+
+    with pushing.running():
+        until(lambda: told("provider gov") == 200, 30, "a provider's rows are taken")
+        assert told("") == 401
+        assert told("provider other") == 403
+        for role in set(Role) - {Role.PROVIDER}:
+            assert told(f"{role} gov") == 403, role
+        known.revoked.add("provider gov")
+        assert told("provider gov", 2) == 401
+    assert pushing.rig.fold(FEED).keys() == {"0001"}

@@ -27,6 +27,7 @@ LISTENERS = {
     "ops/web/web.py": "console and open data",
     "ops/metrics/page.py": "metrics",
     "sinks/live/server.py": "live feeds",
+    "producers/pushed/server.py": "push sources",
     "ops/city/receiver.py": "a subscriber of the example city, on the loopback alone",
     "ops/bench/peers/debezium_jdbc.py": "what a peer of the benchmark asks, on the loopback alone",
 }
