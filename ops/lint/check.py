@@ -114,7 +114,8 @@ class _Check:
             self._object(path, at, running.name_alone("source", agency.agency, source.name))
         self._object(path, line(("sources",)), running.sources_left_out(agency))
         connections = {
-            entry.get("name", "main"): str(entry.get("connection") or "") for entry in file.located.value["sources"]
+            entry.get("name", "main"): str(entry.get("connection") or "")
+            for entry in file.located.value.get("sources") or ()
         }
         self._contracts(path, agency, connections)
 

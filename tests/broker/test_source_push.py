@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from producers.pushed.kind import PUSHED
 from schemas.log.kafka import Kafka
@@ -128,14 +127,3 @@ def test_what_draft_prints_sends_the_sample_that_it_was_drafted_from(mesh: Runni
     taken = until(told, 60, "the printed command is answered")
     assert (taken["rows"], taken["created"]) == (50, 50)
     assert told() == taken, "the file again is the same batch"
-
-    def last() -> str:
-        feeds_told = mesh.run("status", "--json").json["feeds"]
-        return next((feed["last"] for feed in feeds_told if feed["feed"] == f"{agency}.person"), "")
-
-    until(lambda: "50 rows, at " in last(), 60, "the batch in `mesh status`")
-    held = mesh.directory / "capture" / f"{agency}.main"
-    mesh.done("offboard", "agency", agency, "--yes")
-    until(lambda: not held.exists(), 60, "no row stays on the capturing host")
-    with pytest.raises(httpx.ConnectError):
-        httpx.post(url, trust_env=False)
