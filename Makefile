@@ -35,8 +35,14 @@ broker: setup ## the tests on embedded Kafka, PostgreSQL and MariaDB
 	$(BIN)/pytest -n 2 --dist worksteal tests/broker
 
 .PHONY: chaos
-chaos: setup ## kill tests; longer with ROUNDS=n, replayed with SEED=s
-	MESH_CHAOS_ROUNDS=$(or $(ROUNDS),1) MESH_CHAOS_SEED=$(or $(SEED),0) $(BIN)/pytest -s tests/chaos
+chaos: setup ## rounds of trouble, then everything compared: ROUNDS=n (10), replayed with SEED=s, begun at FROM=k
+	MESH_CHAOS_ROUNDS=$(or $(ROUNDS),10) MESH_CHAOS_SEED=$(or $(SEED),0) MESH_CHAOS_FROM=$(or $(FROM),1) \
+		$(BIN)/pytest -q -s tests/chaos/test_rounds.py
+
+.PHONY: kills
+kills: setup ## the kill and fault tests; longer with ROUNDS=n, replayed with SEED=s
+	MESH_CHAOS_ROUNDS=$(or $(ROUNDS),1) MESH_CHAOS_SEED=$(or $(SEED),0) \
+		$(BIN)/pytest -s tests/chaos --ignore tests/chaos/test_rounds.py
 
 .PHONY: dashboards
 dashboards: setup ## every query of every dashboard, over a tenth of the city under load and faults: it wants the machine for itself

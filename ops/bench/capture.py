@@ -55,8 +55,8 @@ def measure_stream(stage: Stage, figures: Figures, scale: Scale) -> None:
                 stage.settle()
                 results[name] = contenders[name](waiting)
                 stage.say(f"  {name}: {results[name]}")
-        _compare(figures, "capture_vs_limit", results, RECVLOGICAL)
-        _compare(figures, "capture_vs_debezium", results, DEBEZIUM)
+        compare(figures, "capture_vs_limit", results, RECVLOGICAL)
+        compare(figures, "capture_vs_debezium", results, DEBEZIUM)
 
 
 def measure_snapshot(stage: Stage, figures: Figures, scale: Scale) -> None:
@@ -71,10 +71,11 @@ def measure_snapshot(stage: Stage, figures: Figures, scale: Scale) -> None:
             results[name] = copy(stage, f"snapshot{run}", scale.rows)
             stage.say(f"  {name}: {results[name]}")
             stage.drop_slots()
-        _compare(figures, "snapshot_vs_debezium", results, DEBEZIUM)
+        compare(figures, "snapshot_vs_debezium", results, DEBEZIUM)
 
 
-def _compare(figures: Figures, key: str, results: Mapping[str, Drained], peer: str) -> None:
+def compare(figures: Figures, key: str, results: Mapping[str, Drained], peer: str) -> None:
+    """A run's reading, where the peer took part."""
     if peer in results:
         ours, theirs = results[MESH], results[peer]
         figures.compare(key, ours.per_second, peer, theirs.per_second, others=max(ours.others, theirs.others))

@@ -26,6 +26,8 @@ from ops.bench.flows.measure import measure_flows
 from ops.bench.ledger import measure_ledger
 from ops.bench.relay import measure_egress
 from ops.bench.scale import QUICK, Scale
+from ops.bench.sources.maria import measure_mariadb
+from ops.bench.sources.told import measure_files, measure_polled
 from ops.bench.stage import Stage, stage
 from ops.bench.stateful.fold import measure_stateful
 from schemas.errors import MeshError, Misconfigured
@@ -33,6 +35,9 @@ from schemas.errors import MeshError, Misconfigured
 MEASUREMENTS: Mapping[str, Callable[[Stage, Figures, Scale], None]] = {
     "capture": measure_stream,
     "snapshot": measure_snapshot,
+    "mariadb": measure_mariadb,
+    "polled": measure_polled,
+    "files": measure_files,
     "egress": measure_egress,
     "stateful": measure_stateful,
     "flows": measure_flows,

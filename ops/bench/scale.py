@@ -18,6 +18,7 @@ class Scale:
     warm_up_records: int = 1_000_000
     changes: int = 300_000
     rows: int = 1_000_000
+    told_rows: int = 200_000
     sink_rows: int = 100_000
     live_rate: int = 5_000
     live_seconds: float = 20.0
@@ -37,6 +38,7 @@ QUICK = Scale(
     warm_up_records=100_000,
     changes=60_000,
     rows=200_000,
+    told_rows=30_000,
     sink_rows=30_000,
     live_seconds=8.0,
     further_grants=(2,),

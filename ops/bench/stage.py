@@ -18,13 +18,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 from confluent_kafka import KafkaException
 from rich.console import Console
 
 from ops.bench.machine import settle
-from ops.bench.subject import write_agency, write_subscriber
+from ops.bench.subject import TABLE, write_agency, write_subscriber
 from ops.embedded.kafka import EmbeddedKafka
 from ops.embedded.postgres import Postgres
 from ops.embedded.program import Program, Running, free_ports, last_lines, launch, reaches, wait_ready
@@ -96,18 +97,26 @@ class Stage:
             if running.ended() != 0:
                 raise Transient(f"{what} failed; its last lines:\n{last_lines(running.program.log)}", fix=fix)
 
-    def onboard_agency(self, agency: str) -> str:
-        """Take a department that has the table into the mesh; its feed."""
+    def onboard_agency(
+        self,
+        agency: str,
+        *,
+        kind: str = "postgres",
+        address: str = "",
+        table: str = TABLE,
+        options: Mapping[str, object] = MappingProxyType({}),
+    ) -> str:
+        """Take a department that has the table into the mesh; its feed. `address` is its source's, the one database's unless said."""
         folder = self.directory / "folders" / agency
-        write_agency(folder, agency, f"${{{_DSN_VARIABLE}}}")
-        self._onboard(folder)
+        write_agency(folder, agency, f"${{{_DSN_VARIABLE}}}", kind=kind, table=table, options=options)
+        self._onboard(folder, address or self.dsn)
         return f"{agency}.subject"
 
     def onboard_subscriber(self, subscriber: str, feed: str, *, grants: int = 1, is_cut: bool = True) -> list[str]:
         """Take a subscriber of the feed into the mesh; the topics of its grants (see `write_subscriber`)."""
         folder = self.directory / "folders" / subscriber
         write_subscriber(folder, subscriber, feed, f"${{{_DSN_VARIABLE}}}", grants=grants, is_cut=is_cut)
-        self._onboard(folder)
+        self._onboard(folder, self.dsn)
         return [out_topic(f"{subscriber}.{feed}.g{number}") for number in range(grants)]
 
     def forget(self, feed: str) -> None:
@@ -140,8 +149,8 @@ class Stage:
             for (name,) in connection.execute("SELECT quote_ident(pubname) FROM pg_publication").fetchall():
                 connection.execute(f"DROP PUBLICATION {name}".encode())
 
-    def _onboard(self, folder: Path) -> None:
-        os.environ[_DSN_VARIABLE] = self.dsn
+    def _onboard(self, folder: Path, address: str) -> None:
+        os.environ[_DSN_VARIABLE] = address
         try:
             outcome = onboard(folder, self.settings, wait_seconds=0, say=lambda _: None)
         finally:

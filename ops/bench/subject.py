@@ -7,8 +7,9 @@ of the changes are inserts, half are updates of rows inserted a little before, i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 
@@ -123,14 +124,22 @@ def passing(changes: int, regions: Iterable[str]) -> int:
     return sum(number % 12 in wanted for span in numbers for number in span)
 
 
-def write_agency(folder: Path, agency: str, connection: str) -> None:
+def write_agency(
+    folder: Path,
+    agency: str,
+    connection: str,
+    *,
+    kind: str = "postgres",
+    table: str = TABLE,
+    options: Mapping[str, object] = MappingProxyType({}),
+) -> None:
     """The folder of a department that has the table; `connection` names an environment variable."""
-    source = {"name": "main", "kind": "postgres", "connection": connection}
+    source = {"name": "main", "kind": kind, "connection": connection, "options": dict(options)}
     fields = [
         {"name": name, "type": _TYPES.get(name, "string") if name == "id" else ["null", _TYPES.get(name, "string")]}
         for name in COLUMNS
     ]
-    gov = {"key": ["id"], "table": TABLE, "class": "UNCONDITIONAL"}
+    gov = {"key": ["id"], "table": table, "class": "UNCONDITIONAL"}
     _write(folder / "agency.yaml", {"agency": agency, "name": agency, "sources": [source]})
     _write(folder / "subject.avsc", {"type": "record", "name": "Subject", "gov": gov, "fields": fields})
 

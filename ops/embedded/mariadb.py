@@ -108,20 +108,27 @@ class MariaDb(EmbeddedDatabase):
     def is_ready(self) -> bool:
         """Whether the server takes logins."""
         try:
-            self._connected().close()
+            self.connected().close()
         except pymysql.OperationalError:
             return False
         return True
 
     def create_database(self, name: str) -> str:
         """Create an empty database unless it is there; its address."""
-        with self._connected() as connection, connection.cursor() as cursor:
+        with self.connected() as connection, connection.cursor() as cursor:
             cursor.execute("CREATE DATABASE IF NOT EXISTS `{}`".format(name.replace("`", "``")))
         return self.address(name)
 
-    def _connected(self) -> pymysql.Connection:
+    def connected(self, database: str | None = None) -> pymysql.Connection:
+        """A connection of the account that may do everything; raises pymysql.OperationalError while the server takes none."""
         return pymysql.connect(
-            host="127.0.0.1", port=self._port, user=ACCOUNT, password=self._password(), connect_timeout=5
+            host="127.0.0.1",
+            port=self._port,
+            user=ACCOUNT,
+            password=self._password(),
+            database=database,
+            charset="utf8mb4",
+            connect_timeout=5,
         )
 
     def _initialise(self, home: Path) -> None:

@@ -89,12 +89,16 @@ def _kafka(directory: Path) -> tuple[str, Callable[[], None]]:
     os.environ.pop(_JAVA_OPTIONS, None)
     kafka = EmbeddedKafka(directory, users=HOPS)
     kafka.start()
+    return json.dumps(logins_of(kafka)), kafka.stop
+
+
+def logins_of(kafka: EmbeddedKafka) -> dict[str, str]:
+    """The settings by which a mesh enters a broker that was made with the hops as users, each hop as its own."""
     hops: dict[str, str] = {}
     for hop in HOPS:
         login = kafka.entered_by(hop)
         hops |= {f"MESH_KAFKA_USER_{hop.upper()}": hop, f"MESH_KAFKA_PASSWORD_{hop.upper()}": login.password}
-    subscribers = {"MESH_KAFKA_SASL": kafka.bootstrap_sasl}
-    return json.dumps({**kafka.entered_by().environment(), **hops, **subscribers}), kafka.stop
+    return {**kafka.entered_by().environment(), **hops, "MESH_KAFKA_SASL": kafka.bootstrap_sasl}
 
 
 def _postgres(directory: Path) -> tuple[str, Callable[[], None]]:

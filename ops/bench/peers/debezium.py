@@ -14,7 +14,7 @@ from schemas.log.kafka import Kafka
 
 LOCK_FILE = Path(__file__).with_name("debezium.lock")
 
-_WORKER = """\
+WORKER = """\
 key.converter=org.apache.kafka.connect.json.JsonConverter
 key.converter.schemas.enable=false
 value.converter=org.apache.kafka.connect.json.JsonConverter
@@ -84,6 +84,6 @@ def start(
         kafka=kafka,
         side="producer",
         lock_file=LOCK_FILE,
-        worker=_WORKER,
+        worker=WORKER,
         connector=connector,
     )
