@@ -53,6 +53,10 @@ class Account:
         self._held_count = 0
         self._is_shared = False
         self._is_unsure = False
+        self._ours_from: int | None = None
+        """Where what was held began, if it is to be read."""
+        self._begun_to = 0
+        """Up to where it was read, to be opened."""
         self._is_from_start = False
         self._looks = 0
         self._goes_on_at: int | None = None
@@ -115,8 +119,18 @@ class Account:
             self.is_expected = True
 
     def failed(self) -> None:
-        """A record may lie there or not: what comes next is taken for ours from the end on."""
-        self._is_unsure = self._is_sole
+        """A record may lie there or not: what comes next is taken for ours from the end on.
+
+        What is held came before it, and is read with the gap once it is known where that ends.
+        """
+        if not self._is_sole:
+            return
+        with self._lock:
+            self._is_unsure = True
+            if self._held:
+                self._ours_from = self._held[0][0][0] if self._ours_from is None else self._ours_from
+                self._drop_held()
+                self.is_expected = True
 
     def share(self) -> None:
         """Others write there for us, who report no offsets: nothing is said of the partition until `unshare`."""
@@ -173,17 +187,20 @@ class Account:
             if not self._is_sole:
                 self._known = known or PrefixSum(first)
                 return None
+            if known is None and self._ours_from is not None:
+                known = self._known = PrefixSum(self._ours_from)
             is_waiting = not self._held and self._goes_on_at is None and high > low and self._looks < LOOKS
             if known is None and is_waiting:
                 self._looks += 1  # what lies there may be ours, and its report on its way
                 return None
             if known is None or not low <= known.end.offset <= high:  # removed before it was read, or a topic made anew
                 known = PrefixSum(low if self._is_from_start else first)
-            self._known = known
+            self._known, self._begun_to = known, first
             if known is former:
                 self._go_on_from(counts or {})
             start = known.end.offset
-            return (start, first) if start < first and (adopts or known is not former) else None
+            is_ours = adopts or known is not former or self._is_unsure
+            return (start, first) if start < first and is_ours else None
 
     def _first(self, high: int) -> int:
         """From which offset on it is ours, as far as is known now."""
@@ -213,12 +230,14 @@ class Account:
             known = self._known
             if known is None or self._is_shared:
                 return
+            if self._is_unsure and self._held and self._held[0][0][0] != self._begun_to:
+                return  # it failed meanwhile: what lies before what is held was not read
             for run in self._held:
                 known.add(*run)
             for read in self._held_reads:
                 self._count_read(*read)
+            self._is_unsure = self._is_unsure and not self._held
             self._drop_held()
-            self._is_unsure = False
             self._open = known
 
     # -- what is said --------------------------------------------------------------------------------------------------

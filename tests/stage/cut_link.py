@@ -14,12 +14,14 @@ _PIECE_BYTES = 1 << 16
 class CutLink:
     """Connect to `port` instead of the server's own. `cut_after` cuts once so many bytes more went to the server.
 
-    `server_port` may be set later; `delay_seconds` is how long each piece is held back, in both directions. The server may be away.
+    `server_port` may be set later; `delay_seconds` is how long each piece is held back, in both directions. While it `is_mute`, what
+    the server says is lost. The server may be away.
     """
 
     def __init__(self, server_port: int = 0) -> None:
         self.server_port = server_port
         self.delay_seconds = 0.0
+        self.is_mute = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         self._left: int | None = None
@@ -42,7 +44,7 @@ class CutLink:
         return self._is_cut
 
     def mend(self) -> None:
-        self._left, self._is_cut, self.delay_seconds = None, False, 0.0
+        self._left, self._is_cut, self.delay_seconds, self.is_mute = None, False, 0.0, False
 
     def serve(self) -> None:
         with suppress(OSError):
@@ -77,6 +79,8 @@ class CutLink:
                     if self._left < 0:
                         self.cut()
                         break
+                if self.is_mute and not counts:
+                    continue
                 if self.delay_seconds:
                     time.sleep(self.delay_seconds)
                 target.sendall(piece)

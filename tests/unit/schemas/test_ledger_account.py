@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 from schemas.change import Batch, Record
 from schemas.ledger.account import LOOKS, Account
 from schemas.ledger.prefix import PrefixSum, digests_of
@@ -86,6 +88,46 @@ def test_after_a_delivery_that_may_have_arrived_the_gap_is_adopted() -> None:
     wrote(account, range(5, 7))
     assert opened(account, None, 7) == (3, 5)
     assert (said(account)["end"], said(account)["is_open"]) == (list(sums_of(range(7)).end), True)
+
+
+def test_a_delivery_that_fails_before_the_account_is_open_is_adopted_also_behind_who_left_in_order() -> None:
+    """A source that starts over says the last of its accounts; then the producer it wrote through dies, with records under way."""
+    account = Account(PLACE)
+    account.is_expected = True
+    account.failed()
+    assert account.begin(sums_of(range(5)), 0, 9, adopts=False) == (5, 9)
+    account.adopt(records(range(5, 9)))
+    account.open()
+    assert said(account)["is_open"] is False, "more of it may arrive"
+    wrote(account, range(9, 11))
+    assert (said(account)["end"], said(account)["is_open"]) == (list(sums_of(range(11)).end), True)
+
+
+@pytest.mark.parametrize("lost", [0, 4])
+def test_a_delivery_that_fails_while_the_account_is_being_opened_is_adopted(lost: int) -> None:
+    account = Account(PLACE)
+    account.is_expected = True
+    assert account.begin(sums_of(range(5)), 0, 5, adopts=False) is None
+    account.failed()
+    wrote(account, range(5 + lost, 11))
+    account.open()
+    opened(account, None, 11)
+    assert (said(account)["end"], said(account)["is_open"]) == (list(sums_of(range(11)).end), True)
+
+
+def test_a_delivery_that_fails_behind_what_is_held_is_adopted() -> None:
+    account = Account(PLACE)
+    wrote(account, range(5, 7))
+    account.failed()
+    wrote(account, range(9, 11))
+    assert opened(account, sums_of(range(5)), 11) == (5, 9)
+    assert said(account)["end"] == list(sums_of(range(11)).end)
+    first = Account(PLACE)
+    wrote(first, range(2))
+    first.failed()
+    wrote(first, range(4, 6))
+    assert opened(first, None, 6) == (0, 4)
+    assert said(first)["end"] == list(sums_of(range(6)).end)
 
 
 def test_while_others_write_for_us_nothing_is_said_and_all_is_adopted_in_the_end() -> None:
