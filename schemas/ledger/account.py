@@ -119,15 +119,10 @@ class Account:
             self.is_expected = True
 
     def failed(self) -> None:
-        """A record may lie there or not: what comes next is taken for ours from the end on.
-
-        What is held came before it, and is read with the gap once it is known where that ends.
-        """
-        if not self._is_sole:
-            return
+        """A record may lie there or not: what comes next is taken for ours from the end on. What is held is read with the gap."""
         with self._lock:
-            self._is_unsure = True
-            if self._held:
+            self._is_unsure = self._is_sole
+            if self._held and self._is_sole:
                 self._ours_from = self._held[0][0][0] if self._ours_from is None else self._ours_from
                 self._drop_held()
                 self.is_expected = True
