@@ -22,6 +22,8 @@ from schemas.errors import Misconfigured
 FORM = "mysql://user:password@host:3306/database"
 _MODES = ("VERIFY_IDENTITY", "VERIFY_CA", "REQUIRED", "DISABLED")
 _OPTIONS = ("ssl-mode", "ssl-ca", "ssl-cert", "ssl-key", "socket")
+IDENTITY = "SELECT CONCAT(@@hostname, ':', @@port, @@datadir, ' ', DATABASE())"
+"""Asks a database for the name that it has whatever address leads to it; every account may."""
 _OWN_HOST = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
@@ -39,6 +41,16 @@ class DatabaseAddress:
     certificate: str = ""
     key: str = field(default="", repr=False)
     socket: str = ""
+
+    @property
+    def server(self) -> str:
+        """Which server, by the address alone."""
+        return self.socket or f"{self.host}:{self.port}"
+
+    @property
+    def name(self) -> str:
+        """Which database, by the address alone."""
+        return f"{self.server}/{self.database}"
 
     def tls(self) -> ssl.SSLContext | None:
         """What the connection is encrypted by; None for none. Raises Misconfigured for files that cannot be read."""

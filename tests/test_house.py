@@ -124,7 +124,12 @@ DOORS = {
     },
     "pyarrow": {"sinks/drops/": "Parquet drops", "ops/opendata/files.py": "data sets as Parquet"},
     "pypinyin": {"ops/show/pinyin.py": "names by their sound"},
-    "pymysql": {"sinks/mysql/": "the sink", "producers/mysql/": "the source", "ops/embedded/": "makes databases"},
+    "pymysql": {
+        "sinks/mysql/": "the sink",
+        "producers/mysql/": "the source",
+        "ops/embedded/": "makes databases",
+        "ops/city/department/mariadb/": "departments' databases of the example city",
+    },
     "quixstreams": {"ops/bench/": "a peer"},
     "rich": {"ops/": "progress bars and tables"},
     "rocksdict": {"streams/engine/state.py": "the flows' local state"},

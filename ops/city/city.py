@@ -54,6 +54,10 @@ class City:
         """The departments' codes, in order."""
         return tuple(sorted({contract.agency for contract in self.contracts.values()}))
 
+    def of_agency(self, agency: str) -> list[Contract]:
+        """The contracts of a department's tables."""
+        return [contract for contract in self.contracts.values() if contract.agency == agency]
+
     def count(self, real: float) -> int:
         """The demo's share of a real figure, at least one."""
         return max(1, round(real * self.scale))

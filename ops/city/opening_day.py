@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
-import psycopg
-from psycopg import sql
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ops.city import quota
 from ops.city.city import City, address
+from ops.city.department.opened import department_at
 from ops.city.firms import certificates, credit, firms, papers, registration, taxes
 from ops.city.people import assets, homes, household, livelihood, people, welfare
-from ops.proof.ddl import create_table, table_of
+from ops.city.people.roll import Row
 from schemas.contract import Contract
 
 Progress = Callable[[str, int, int], None]
@@ -43,35 +40,22 @@ def settle(city: City) -> None:
 def create(city: City, dsn_of_agency: Mapping[str, str]) -> None:
     """Make every department's tables in its own, empty database."""
     for agency in city.agencies:
-        with psycopg.connect(address(dsn_of_agency, agency), autocommit=True) as connection:
-            for contract in city.contracts.values():
-                if contract.agency == agency:
-                    for statement in create_table(contract):
-                        connection.execute(statement)
+        department_at(address(dsn_of_agency, agency)).create(city.of_agency(agency))
 
 
 def fill(city: City, dsn_of_agency: Mapping[str, str], progress: Progress | None = None) -> dict[str, int]:
-    """Load the population by COPY, a transaction per department; rows loaded per feed."""
+    """Load the population, a transaction per department; rows loaded per feed."""
     settle(city)
     total = sum(map(len, city.rolls.values()))
     loaded: dict[str, int] = {}
-    done = 0
+
+    def tables(agency: str) -> Iterator[tuple[Contract, Iterable[Row]]]:
+        for contract in city.of_agency(agency):
+            yield contract, city.rolls[contract.feed]
+            loaded[contract.feed] = len(city.rolls[contract.feed])
+            if progress:
+                progress(contract.feed, sum(loaded.values()), total)
+
     for agency in city.agencies:
-        with psycopg.connect(address(dsn_of_agency, agency)) as connection:
-            for feed, contract in city.contracts.items():
-                if contract.agency != agency:
-                    continue
-                _copy(city, connection, contract)
-                loaded[feed] = len(city.rolls[feed])
-                done += loaded[feed]
-                if progress:
-                    progress(feed, done, total)
+        department_at(address(dsn_of_agency, agency)).fill(tables(agency))
     return loaded
-
-
-def _copy(city: City, connection: psycopg.Connection[Any], contract: Contract) -> None:
-    columns = sql.SQL(", ").join(sql.Identifier(field.column) for field in contract.fields)
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(table_of(contract), columns)
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in city.rolls[contract.feed]:
-            copy.write_row(tuple(row.values()))

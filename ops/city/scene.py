@@ -9,8 +9,8 @@ from typing import Any
 
 from ops.city.chance import OPENED_AT, OPENING
 from ops.city.city import City
+from ops.city.department.change import RowChange
 from ops.city.people.roll import Row
-from ops.city.statement import RowChange, Statements
 
 CHANGES_A_DAY = 4000
 """Row changes after which the city's own calendar shows the next day."""
@@ -27,7 +27,6 @@ class Scene:
     def __init__(self, city: City) -> None:
         self.city = city
         self.rng = city.rng
-        self._statements = Statements(city.contracts.values())
         self._open: dict[str, list[RowChange]] = defaultdict(list)
         self._agencies = {feed: contract.agency for feed, contract in city.contracts.items()}
         self.memory = city.memory
@@ -55,7 +54,7 @@ class Scene:
         """A new row."""
         row = self.city.new_row(feed, columns, self.now)
         self.city.rolls[feed].add(row)
-        self._say(feed, self._statements.insert(feed, row))
+        self._say(RowChange(feed, "c", (), tuple(row.values()), ()))
         return row
 
     def update(self, feed: str, row: Row, **changes: Any) -> None:
@@ -67,16 +66,16 @@ class Scene:
         row["source_row_version"] += 1
         if roll.key_of(row) != key:
             roll.move(key, row)
-        self._say(feed, self._statements.update(feed, key, changes))
+        self._say(RowChange(feed, "u", tuple(changes), tuple(changes.values()), key))
 
     def delete(self, feed: str, row: Row) -> None:
         """Delete a row: gone from the source, which is not the same as cancelled (注销)."""
         roll = self.city.rolls[feed]
         roll.remove(row)
-        self._say(feed, self._statements.delete(feed, roll.key_of(row)))
+        self._say(RowChange(feed, "d", (), (), roll.key_of(row)))
 
-    def _say(self, feed: str, change: RowChange) -> None:
-        self._open[self._agencies[feed]].append(change)
+    def _say(self, change: RowChange) -> None:
+        self._open[self._agencies[change.feed]].append(change)
         self.city.changes += 1
 
     def transactions(self) -> Iterator[tuple[str, list[RowChange]]]:

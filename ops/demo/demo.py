@@ -29,7 +29,7 @@ from ops.demo.kills import Kills
 from ops.demo.outcome import Outcome, tell
 from ops.demo.rest import Rest
 from ops.demo.screen import Screen
-from ops.demo.stage import Stage, make_room, running_mesh, set_up, subscribers_server
+from ops.demo.stage import Stage, make_room, own_servers, running_mesh, set_up
 from ops.ledger.view import ledger
 from ops.lint.folder import load as load_folder
 from ops.metrics.metric import CAPTURED, DERIVED
@@ -66,9 +66,9 @@ def demo(
     with Interruption(console.print).heard() as interruption:
         try:
             with (
-                subscribers_server(directory) as subscribers,
+                own_servers(directory) as servers,
                 running_mesh(directory, interruption.mesh_ended) as settings,
-                set_up(settings, folder, subscribers) as stage,
+                set_up(settings, folder, servers) as stage,
             ):
                 play = Play(stage, console, seed=seed, rate=rate, kills=kills, scale=scale)
                 play.lap("up", started)

@@ -11,17 +11,19 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ops.city.receiver import Receiver
+from ops.embedded.mariadb import LOGGING_ROWS, MariaDb
 from ops.embedded.postgres import Postgres, ensure_database
 from ops.embedded.program import Program, Running, launch
 from ops.host.private import keep_private
 from ops.host.up import mesh_command
 from ops.kinds.sinks import SINKS
+from ops.kinds.sources import kind_of
 from ops.lint.folder import Folder, SubscriberFolder, variable_of
 from ops.settings import Settings, endpoints, load
 from schemas.agreement.subscriber import SinkConfig
@@ -46,6 +48,19 @@ class Stage:
     dsn_of_agency: dict[str, str]
     dsn_of_subscriber: dict[str, str]
     receiver_log: Path
+
+
+_LATE = {"innodb-flush-log-at-trx-commit": "2", "sync-binlog": "0"}
+"""One connection stands here for a department's hundreds of clerks, as in ops/city/department/postgresql/pipeline.py: a commit does
+not wait for the disk, and outlives the server all the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnServers:
+    """A MariaDB that two departments have, where the others' databases are on the mesh's PostgreSQL, and subscribers' PostgreSQL."""
+
+    departments: MariaDb
+    subscribers: Postgres
 
 
 def make_room(directory: Path) -> None:
@@ -132,20 +147,26 @@ def _echo(log: Path, told: int) -> int:
 
 
 @contextmanager
-def subscribers_server(directory: Path) -> Iterator[Postgres]:
-    """A PostgreSQL of the subscribers' own: in the departments' server, capture would read through their writes as well."""
-    log = directory / "log" / "subscribers.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    server = Postgres(directory / "subscribers", log=log, settings={"wal_level": "replica"})
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+def own_servers(directory: Path) -> Iterator[OwnServers]:
+    """The city's servers that are none of the mesh's, each apart: capture of one reads through all that is written there."""
+    log = directory / "log"
+    log.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stopping:
+        departments = MariaDb(
+            directory / "departments", log=log / "departments.log", settings={**LOGGING_ROWS, **_LATE}
+        )
+        departments.start()
+        stopping.callback(departments.stop)
+        subscribers = Postgres(
+            directory / "subscribers", log=log / "subscribers.log", settings={"wal_level": "replica"}
+        )
+        subscribers.start()
+        stopping.callback(subscribers.stop)
+        yield OwnServers(departments=departments, subscribers=subscribers)
 
 
 @contextmanager
-def set_up(settings: Settings, folder: Folder, subscribers: Postgres) -> Iterator[Stage]:
+def set_up(settings: Settings, folder: Folder, servers: OwnServers) -> Iterator[Stage]:
     """Databases for departments and subscribers, a webhook endpoint, drop folders.
 
     Their addresses go into the environment variables that the city's files name.
@@ -153,16 +174,21 @@ def set_up(settings: Settings, folder: Folder, subscribers: Postgres) -> Iterato
     directory = settings.directory
     hub = urlsplit(settings.hub_database)
 
-    def database(name: str) -> str:
+    def on_hub(name: str) -> str:
         ensure_database(settings.hub_database, name)
         return hub._replace(path=f"/{name}").geturl()
 
+    made_by = {
+        hub.scheme: on_hub,
+        urlsplit(servers.departments.address()).scheme: servers.departments.create_database,
+    }
     dsns: dict[str, str] = {}
     for agency in folder.agencies:
         code = agency.agency.agency
         if not agency.captured:
             continue
-        dsns[code] = database(code)
+        [kind] = {kind_of(agency.agency, source.name) for source in agency.agency.sources}
+        dsns[code] = next(make for scheme, make in made_by.items() if scheme in kind.schemes)(code)
         for connection in agency.connections.values():
             _name(connection, dsns[code])
     secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
@@ -175,7 +201,7 @@ def set_up(settings: Settings, folder: Folder, subscribers: Postgres) -> Iterato
                     continue  # a department's own database has been named above
                 if SINKS[sink.kind].target == "database":
                     code = subscriber.subscriber.subscriber
-                    targets[code] = subscribers.create_database(f"at_{code}")
+                    targets[code] = servers.subscribers.create_database(f"at_{code}")
                     _name(subscriber.connections.get(sink.name, ""), targets[code])
                 else:
                     _name_sink(subscriber, sink, directory, receiver.url, secret)

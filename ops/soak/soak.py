@@ -23,8 +23,8 @@ from ops.city.city import GUANGZHOU
 from ops.city.people.life import Life
 from ops.demo.demo import DRAIN_WITHIN_SECONDS, PARTITIONS, Play
 from ops.demo.interruption import Interrupted, Interruption, raise_unless_interrupted
-from ops.demo.stage import Stage, lies_beside_source, make_room, running_mesh, set_up, subscribers_server
-from ops.embedded.postgres import Postgres, ensure_database
+from ops.demo.stage import OwnServers, Stage, lies_beside_source, make_room, own_servers, running_mesh, set_up
+from ops.embedded.postgres import ensure_database
 from ops.kinds.sinks import SINKS
 from ops.lint.folder import load as load_folder
 from ops.onboarding.onboard import onboard
@@ -94,12 +94,12 @@ def soak(directory: Path, *, hours: float, rate: float, seed: int, report: Path 
     with Interruption(console.print).heard() as interruption:
         try:
             with (
-                subscribers_server(directory) as subscribers,
+                own_servers(directory) as servers,
                 running_mesh(directory, interruption.mesh_ended) as settings,
-                set_up(settings, load_folder(GUANGZHOU), subscribers) as stage,
+                set_up(settings, load_folder(GUANGZHOU), servers) as stage,
             ):
                 try:
-                    soaked = _Soak(stage, subscribers, console, hours=hours, rate=rate, seed=seed).run(interruption)
+                    soaked = _Soak(stage, servers, console, hours=hours, rate=rate, seed=seed).run(interruption)
                 finally:
                     interruption.stopping()
         except (Interrupted, MeshError) as error:
@@ -120,10 +120,10 @@ def soak(directory: Path, *, hours: float, rate: float, seed: int, report: Path 
 
 class _Soak:
     def __init__(
-        self, stage: Stage, subscribers: Postgres, console: Console, *, hours: float, rate: float, seed: int
+        self, stage: Stage, servers: OwnServers, console: Console, *, hours: float, rate: float, seed: int
     ) -> None:
         self._stage = stage
-        self._subscribers = subscribers
+        self._servers = servers
         self._console = console
         self._hours = hours
         self._seconds = hours * 3600
@@ -168,7 +168,7 @@ class _Soak:
         hub = self._settings.hub_database
         ensure_database(hub, AGENCY)
         source = f"{hub.rpartition('/')[0]}/{AGENCY}"
-        tables = Tables(source, self._subscribers.create_database(f"at_{SUBSCRIBER}"), self._seed)
+        tables = Tables(source, self._servers.subscribers.create_database(f"at_{SUBSCRIBER}"), self._seed)
         tables.create()
         folder = tables.folder(self._settings.directory / "soak")
         outcome = onboard(folder, self._settings, wait_seconds=60, say=self._say, partitions=PARTITIONS)
@@ -216,7 +216,7 @@ class _Soak:
         grants = sorted(name for name, entry in directory.grants.items() if entry.grant.subscriber in codes)
         return Troubles(
             self._settings,
-            self._subscribers,
+            self._servers,
             tables,
             seed=self._seed,
             seconds=self._seconds,

@@ -21,7 +21,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from ops.embedded.postgres import Postgres
+from ops.demo.stage import OwnServers
+from ops.embedded.database import EmbeddedDatabase
 from ops.host.up import mesh_command
 from ops.settings import Settings
 from ops.soak.tables import FEEDS, Tables
@@ -53,7 +54,7 @@ class Troubles:
     def __init__(
         self,
         settings: Settings,
-        subscribers: Postgres,
+        servers: OwnServers,
         tables: Tables,
         *,
         seed: int,
@@ -63,7 +64,7 @@ class Troubles:
         say: Callable[[str], None],
     ) -> None:
         self._settings = settings
-        self._subscribers = subscribers
+        self._servers = servers
         self._tables = tables
         self._seconds = seconds
         self._say = say
@@ -74,7 +75,8 @@ class Troubles:
             "broker stopped": self._broker_stopped,
             "broker killed": self._broker_killed,
             "departments' server restarted": self._departments_restarted,
-            "subscribers' server restarted": self._subscribers_restarted,
+            "departments' MariaDB restarted": lambda: self._restarted("departments' MariaDB", servers.departments),
+            "subscribers' server restarted": lambda: self._restarted("subscribers' server", servers.subscribers),
             f"subscriber {dead} dead": lambda: self._subscriber_dead(dead),
             "table renamed and followed": self._renamed,
             "table rewritten": self._rewritten,
@@ -149,13 +151,13 @@ class Troubles:
 
         yield from self._until(is_back)
 
-    def _subscribers_restarted(self) -> Steps:
-        self._say("the subscribers' server restarts")
-        self._subscribers.stop()
+    def _restarted(self, called: str, server: EmbeddedDatabase) -> Steps:
+        self._say(f"the {called} restarts")
+        server.stop()
         try:
             yield 2 * AGAIN_SECONDS
         finally:
-            self._subscribers.start()
+            server.start()
 
     def _subscriber_dead(self, name: str) -> Steps:
         self._say(f"subscriber {name} is dead for {self._seconds * DEAD:.0f} s")
@@ -214,7 +216,9 @@ class Troubles:
 
     def _allow_connections(self, name: str, *, is_allowed: bool) -> bool:
         allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(sql.Identifier(name), sql.Literal(is_allowed))
-        with psycopg.connect(self._subscribers.dsn("postgres"), autocommit=True, connect_timeout=2) as connection:
+        with psycopg.connect(
+            self._servers.subscribers.dsn("postgres"), autocommit=True, connect_timeout=2
+        ) as connection:
             connection.execute(allow)
             if not is_allowed:
                 end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from producers.draft import Drafted
@@ -27,6 +27,12 @@ def _preflight(
     from producers.mysql.onboarding.preflight import examine
 
     return examine(source, address, contracts, name=name)
+
+
+def _rows(_source: SourceConfig, address: str, contract: Contract, /) -> Iterable[Mapping[str, Any]]:
+    from producers.mysql.read_back import rows
+
+    return rows(address, contract)
 
 
 class _MysqlDrafting:
@@ -64,13 +70,31 @@ class _MysqlFollowing:
         return is_feed_copied(record, feed, request)
 
 
+class _MysqlDatabase:
+    """See `producers.kind.Database`."""
+
+    def at(self, address: str, /) -> str:
+        """See Database."""
+        from producers.mysql.onboarding.neighbour import at
+
+        return at(address)
+
+    def look(self, address: str, /, *, name: str) -> tuple[str, set[str]]:
+        """See Database."""
+        from producers.mysql.onboarding.neighbour import look
+
+        return look(address, name=name)
+
+
 MYSQL_SOURCE = SourceKind(
     open=_open,
     options=MysqlSourceOptions,
     preflight=_preflight,
     drafting=_MysqlDrafting(),
     following=_MysqlFollowing(),
+    rows=_rows,
     unfenced="a table of MariaDB is not compared yet; `mesh verify FEED` compares what subscribers hold with the feed",
+    database=_MysqlDatabase(),
     schemes=frozenset({"mysql", "mariadb"}),
     whole_row_fix=lambda _table: "let the server's people run: SET GLOBAL binlog_row_image = 'FULL';",
 )

@@ -39,9 +39,19 @@ def _unfit(sink: SinkConfig, grant: Grant, contract: Contract) -> Iterable[tuple
 
 
 def _places(setup: SinkSetup, grants: Sequence[Grant]) -> Iterable[Destination]:
-    from sinks.mysql.places import places
+    from sinks.mysql.neighbour import places
 
     return places(setup, grants)
+
+
+def _databases(setup: SinkSetup) -> Iterable[str]:
+    from sinks.mysql.neighbour import databases
+
+    return databases(setup)
+
+
+def _is_beside_source(sink: SinkConfig) -> bool:
+    return sink.options.get("beside_source") is True
 
 
 def _copy(setup: SinkSetup, grant: Grant, _kept: Path | None) -> Copy:
@@ -60,6 +70,8 @@ MYSQL_TABLES = SinkKind(
     unfit=_unfit,
     trial=_try,
     places=_places,
+    databases=_databases,
+    is_beside_source=_is_beside_source,
     copy=_copy,
     keeps_rows=True,
     reads_headers=False,

@@ -13,8 +13,9 @@ class MysqlSinkOptions:
     """All of them optional.
 
     `tables`: feed to table name, where <agency>_<table> will not do; `address`: the name of the secret with the database's
-    address, the sink's own name if empty.
+    address, the sink's own name if empty; `beside_source`: the database may be one that a mesh captures.
     """
 
     tables: Mapping[str, str] = field(default_factory=dict[str, str])
     address: SecretName = ""
+    beside_source: bool = False

@@ -25,6 +25,7 @@ from sinks.drops.sink import DropSink
 from sinks.http.copy import WebhookCopy
 from sinks.postgresql.copy import DeliveredCopy
 from sinks.postgresql.sink import PostgresSink
+from tests.stage.city_databases import city_databases
 from tests.stage.delivering import OutFeed, decimal
 
 
@@ -182,10 +183,10 @@ def test_a_receivers_log_is_compared_to_the_last_value(tmp_path: Any, feed: OutF
     assert compare(feed.grant.grant, feed.contract, source_rows(source, feed.contract), WebhookCopy(log=log)).is_exact
 
 
-def test_what_a_grant_entitles_to_is_what_plain_sql_says(postgres: Any) -> None:
+def test_what_a_grant_entitles_to_is_what_plain_sql_says(postgres: Any, mariadb: Any) -> None:
     """Filter, rejected rows, projection and masks of one grant, against a query written by hand."""
     city = City(3, scale=1 / 4000)
-    dsns = {agency: postgres.create_database(f"small_{agency}") for agency in city.agencies}
+    dsns = city_databases(postgres, mariadb, "small")
     create(city, dsns)
     fill(city, dsns)
     contract = city.contracts["police.resident"]

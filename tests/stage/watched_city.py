@@ -17,7 +17,7 @@ from ops.city.beside import beside
 from ops.city.city import GUANGZHOU
 from ops.city.people.life import Life
 from ops.demo.demo import PARTITIONS, Play
-from ops.demo.stage import make_room, running_mesh, set_up, subscribers_server
+from ops.demo.stage import make_room, own_servers, running_mesh, set_up
 from ops.embedded.postgres import Postgres
 from ops.lint.folder import load as load_folder
 from ops.run.flow_worker import BY_DATES, CLOCK, TASKS
@@ -60,16 +60,16 @@ def watched_city(directory: Path) -> Iterator[WatchedCity]:
     os.environ |= {TASKS: str(PARTITIONS), CLOCK: BY_DATES}
     try:
         with (
-            subscribers_server(directory) as subscribers,
+            own_servers(directory) as servers,
             running_mesh(directory, lambda: None) as settings,
-            set_up(settings, load_folder(GUANGZHOU), subscribers) as stage,
+            set_up(settings, load_folder(GUANGZHOU), servers) as stage,
         ):
             play = Play(stage, Console(file=io.StringIO()), seed=SEED, rate=RATE, kills=0, scale=SCALE)
             play.fill()
             play.join()
             life = Life(play.city, stage.dsn_of_agency, RATE)
             with beside(life.run, "life") as check:
-                yield WatchedCity(directory=directory, subscribers=subscribers, check=check)
+                yield WatchedCity(directory=directory, subscribers=servers.subscribers, check=check)
     finally:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]

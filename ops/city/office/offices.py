@@ -9,6 +9,8 @@ from datetime import datetime
 import psycopg
 
 from ops.city.city import address
+from ops.city.department.database import AWAY, CONNECT_WITHIN_SECONDS
+from ops.city.department.postgresql.pipeline import SESSION
 from ops.city.firms.registration import CLAIMING, COORDINATOR
 from ops.city.office.answering import REGISTERS, Answering
 from ops.city.office.car_register import CarRegister
@@ -23,7 +25,6 @@ from ops.city.office.register import REFUSALS
 from ops.city.office.review import Review
 from ops.city.office.welfare_desk import WelfareDesk
 from ops.city.office.work import Connection, Work
-from ops.city.pipeline import CONNECT_WITHIN_SECONDS, SESSION
 
 TURN_SECONDS = 1.0
 """Between two turns: offices look into their inboxes, so that what a day brings them costs one query and not one for each row."""
@@ -57,7 +58,7 @@ class Office:
             except psycopg.Error as error:
                 why = f"its database refuses what its program writes (SQLSTATE {error.sqlstate})"
                 if self._connection is None or self._connection.closed:
-                    why = "its database cannot be reached"
+                    why = AWAY
                     self.close()
                     break
         self._missing = self._missing + 1 if is_missing else 0

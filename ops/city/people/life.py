@@ -10,12 +10,13 @@ from contextlib import ExitStack, contextmanager
 
 from ops.city.beside import beside
 from ops.city.city import City, address
+from ops.city.department.change import RowChange
+from ops.city.department.database import Writer
+from ops.city.department.opened import department_at
 from ops.city.events import EVENTS
 from ops.city.office.offices import Offices
 from ops.city.opening_day import settle
-from ops.city.pipeline import Pipeline
 from ops.city.scene import Scene
-from ops.city.statement import RowChange
 
 TICK_SECONDS = 0.02
 DEBT_SECONDS = 0.5
@@ -84,33 +85,34 @@ class Life:
 
     def run(self, stop: threading.Event) -> None:
         """Live until `stop` is set; everything sent is committed on return."""
-        with self._pipelines() as pipelines, beside(self._offices.run, "offices") as check:
+        with self._writers() as writers, beside(self._offices.run, "offices") as check:
             last, owed = self._clock(), 0.0
             while not stop.is_set():
                 check()
                 now = self._clock()
                 owed = min(owed + (now - last) * self.rate, self.rate * DEBT_SECONDS)
                 last = now
-                owed -= self._live(pipelines, owed)
+                owed -= self._live(writers, owed)
                 stop.wait(max(0.0, TICK_SECONDS - (self._clock() - now)))
 
-    def _live(self, pipelines: Mapping[str, Pipeline], owed: float) -> int:
+    def _live(self, writers: Mapping[str, Writer], owed: float) -> int:
         scene = self._happenings.scene
         before = scene.changes
         busy: set[str] = set()
         while scene.changes - before < owed:
             for agency, changes in self._happenings.next():
-                pipelines[agency].send(changes)
+                writers[agency].send(changes)
                 busy.add(agency)
         for agency in busy:
-            self.committed += pipelines[agency].answers()
+            self.committed += writers[agency].answers()
         return scene.changes - before
 
     @contextmanager
-    def _pipelines(self) -> Iterator[dict[str, Pipeline]]:
+    def _writers(self) -> Iterator[dict[str, Writer]]:
+        contracts = self._happenings.scene.city.of_agency
         with ExitStack() as stack:
-            pipelines: dict[str, Pipeline] = {}
+            writers: dict[str, Writer] = {}
             for agency, dsn in self._dsns.items():
-                pipelines[agency] = Pipeline(agency, dsn, self._refused)
-                stack.callback(pipelines[agency].close)
-            yield pipelines
+                writers[agency] = department_at(dsn).writer(agency, contracts(agency), self._refused)
+                stack.callback(writers[agency].close)
+            yield writers

@@ -2,16 +2,13 @@
 
 libpq's own pipeline mode costs about a tenth of what the driver's cursors do, and the city is only the scenery of a
 measurement: its processor time is taken from what is measured.
-
-A city outlives its databases' bad days. What a database refuses, since somebody renamed a table or added a rule, is rolled back and
-left out, and so is what falls into the time in which it cannot be reached; `hindered` says which, for as long as it is so.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from typing import NamedTuple
 
 import psycopg
@@ -19,18 +16,19 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 from psycopg.pq.abc import PGconn, PGresult
 
-from ops.city.statement import RowChange, Statement
+from ops.city.department.change import RowChange
+from ops.city.department.database import AGAIN_SECONDS, AWAY, CONNECT_WITHIN_SECONDS
+from ops.city.department.postgresql.statement import Statement, Statements
+from schemas.contract import Contract
 
 UNREAD_MAX = 500
 """Statements sent without reading answers: their answers must fit the socket's buffers, or both sides wait for ever."""
-AGAIN_SECONDS = 1.0
-CONNECT_WITHIN_SECONDS = 3
 
 SESSION = "-c synchronous_commit=off"
 """One connection stands here for a department's hundreds of clerks, whose commits its database writes to disk together. Alone it
 would wait for the disk at every commit, and the city's rate would be the disk's."""
 
-_AWAY = {"08", "57"}
+_ENDING = {"08", "57"}
 """Classes of SQLSTATE that end the connection."""
 _OUTDATED = {"0A000", "42804"}
 """What a statement fails with that was prepared when its table's columns had other types; the server itself sees to all else."""
@@ -47,13 +45,13 @@ class _Away(Exception):
 
 
 class Pipeline:
-    """Sends transactions without waiting; `answers` waits.
+    """See Writer. Sends transactions without waiting; `answers` waits."""
 
-    `hindered` is told, by feed or, where its database is away, by agency, what the city cannot write now and why.
-    """
-
-    def __init__(self, agency: str, dsn: str, hindered: MutableMapping[str, str]) -> None:
-        self.agency = agency
+    def __init__(
+        self, agency: str, dsn: str, contracts: Iterable[Contract], hindered: MutableMapping[str, str]
+    ) -> None:
+        self._agency = agency
+        self._statements = Statements(contracts)
         self._address = make_conninfo(
             dsn, application_name="mesh-city", options=SESSION, connect_timeout=CONNECT_WITHIN_SECONDS
         )
@@ -66,13 +64,13 @@ class Pipeline:
         self._sent: deque[_Sent | None] = deque()  # None where a transaction ends
         self._counted: Counter[tuple[str, str]] = Counter()
 
-    def send(self, transaction: Sequence[RowChange]) -> None:
-        """Send one transaction: everything up to the sync commits together or not at all."""
+    def send(self, transaction: Sequence[RowChange], /) -> None:
+        """See Writer: everything up to the sync commits together or not at all."""
         connection = self._opened()
         if connection is None:
             return
         try:
-            for statement, parameters in transaction:
+            for statement, parameters in map(self._statements.of, transaction):
                 name = self._names.get(statement.name)
                 if name is None:
                     self._prepared += 1
@@ -89,7 +87,7 @@ class Pipeline:
             self._lose()
 
     def answers(self) -> Counter[tuple[str, str]]:
-        """Wait until everything sent is committed; rows changed per feed and op since the last call."""
+        """See Writer."""
         if self._connection is not None:
             try:
                 self._read(self._connection)
@@ -107,7 +105,7 @@ class Pipeline:
                 return None
             connection.enter_pipeline_mode()
             self._connection = connection
-            self._hindered.pop(self.agency, None)
+            self._hindered.pop(self._agency, None)
         return self._connection
 
     def _lose(self) -> None:
@@ -116,7 +114,7 @@ class Pipeline:
         self._names.clear()
         self._sent.clear()
         self._retry_at = time.monotonic() + AGAIN_SECONDS
-        self._hindered[self.agency] = "its database cannot be reached"
+        self._hindered[self._agency] = AWAY
 
     def _read(self, connection: PGconn) -> None:
         rows: Counter[tuple[str, str]] = Counter()
@@ -148,7 +146,7 @@ class Pipeline:
         """A statement failed, or the one before it in its transaction did."""
         state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
         if result.status != pq.ExecStatus.PIPELINE_ABORTED:
-            if not state or state[:2] in _AWAY:
+            if not state or state[:2] in _ENDING:
                 raise _Away
             constraint = (result.error_field(pq.DiagnosticField.CONSTRAINT_NAME) or b"").decode()
             what = f"SQLSTATE {state}, {constraint}" if constraint else f"SQLSTATE {state}"
@@ -157,7 +155,7 @@ class Pipeline:
             self._names.pop(sent.statement.name, None)
 
     def close(self) -> None:
-        """Let the connection go; what was not answered may or may not be committed."""
+        """See Writer."""
         if self._connection is not None:
             self._connection.finish()
             self._connection = None

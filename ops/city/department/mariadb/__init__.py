@@ -1,0 +1,1 @@
+"""Departments' databases on MariaDB."""
