@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from producers.draft import Drafting
-from producers.fenced import Fencing
+from producers.fenced.table import Fencing
 from producers.finding import Finding, Provided
 from producers.source import OpenSource, SourceSetting
 from schemas.agreement.agency import SourceConfig

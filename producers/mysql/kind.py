@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from producers.draft import Drafted
+from producers.fenced.table import FencedTable, FenceSetting
 from producers.finding import Finding, Provided
 from producers.kind import SourceKind, Successor
 from producers.mysql.options import MysqlSourceOptions
@@ -33,6 +34,12 @@ def _rows(_source: SourceConfig, address: str, contract: Contract, /) -> Iterabl
     from producers.mysql.read_back import rows
 
     return rows(address, contract)
+
+
+def _fenced(setting: FenceSetting, /) -> FencedTable:
+    from producers.mysql.fenced.fence import take
+
+    return take(setting)
 
 
 class _MysqlDrafting:
@@ -93,7 +100,7 @@ MYSQL_SOURCE = SourceKind(
     drafting=_MysqlDrafting(),
     following=_MysqlFollowing(),
     rows=_rows,
-    unfenced="a table of MariaDB is not compared yet; `mesh verify FEED` compares what subscribers hold with the feed",
+    fencing=_fenced,
     database=_MysqlDatabase(),
     schemes=frozenset({"mysql", "mariadb"}),
     whole_row_fix=lambda _table: "let the server's people run: SET GLOBAL binlog_row_image = 'FULL';",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from producers.draft import Drafted
-from producers.fenced import FencedTable, FenceSetting
+from producers.fenced.table import FencedTable, FenceSetting
 from producers.finding import Finding, Provided
 from producers.kind import SourceKind, Successor
 from producers.postgresql.options import PostgresSourceOptions

@@ -16,8 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from ops.proof.source.check import CheckSetting, check
 from ops.proof.source.compared import ComparedSource
-from producers.fenced import FenceSetting
-from producers.postgresql.kind import POSTGRES
+from producers.fenced.table import FenceSetting
 from producers.postgresql.slot import slot_name
 from schemas.agreement.directory import FeedEntry
 from schemas.contract import Contract
@@ -74,8 +73,9 @@ def compared(rig: Rig, entry: FeedEntry, within_seconds: float = 60, address: st
     fence = FenceSetting(
         entry=entry, source=source, address=address or rig.dsn, record=record, salt=SALT, deadline=deadline
     )
-    assert POSTGRES.fencing is not None
-    with closing(POSTGRES.fencing(fence)) as table:
+    fencing = rig.kinds[source.kind].fencing
+    assert fencing is not None
+    with closing(fencing(fence)) as table:
         setting = CheckSetting(
             kafka=rig.kafka,
             entry=entry,

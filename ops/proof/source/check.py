@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from ops.proof.source.compared import KEYS_SHOWN, ComparedSource, DifferingKey
 from ops.proof.source.fold import PARTIAL, STANDS, TWICE, FoldedFeed, Standing, in_ranges
 from ops.proof.source.spill import PARTS, Spill
-from producers.fenced import RANGES, WORD, FencedTable, RangeSum, key_digest, range_of
+from producers.fenced.table import RANGES, WORD, FencedTable, RangeSum, key_digest, range_of
 from schemas.agreement.directory import FeedEntry
 from schemas.change import Batch
 from schemas.dead_letter import OURS
@@ -161,6 +161,7 @@ class _Comparison:
         return ComparedSource(
             feed=self._setting.entry.feed,
             position=self._table.position,
+            at=self._table.at,
             how=self._table.how,
             rows=self._rows,
             found=self._found,

@@ -10,6 +10,11 @@ from ops.command.terminal import report_console
 from schemas.position import Position
 
 KEYS_SHOWN = 20
+_BY = {
+    "checksums": "ranges compared by the database's checksums",
+    "sums": "ranges compared by sums of rows that were read whole",
+    "rows": "ranges compared row by row",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,7 @@ class ComparedSource:
 
     feed: str
     position: Position
+    at: str
     how: str
     rows: int
     found: int
@@ -80,9 +86,8 @@ class ComparedSource:
         """For people: the counts, then each differing key."""
         console = report_console()
         verdict = "exact" if self.is_exact else "NOT EXACT"
-        at = f"{self.position.major >> 32:X}/{self.position.major & 0xFFFFFFFF:X}"
         console.print(
-            f"{verdict}: {self.feed} at {at}: {self.rows:,} rows in the table, {self.found:,} in the feed, "
+            f"{verdict}: {self.feed} at {self.at}: {self.rows:,} rows in the table, {self.found:,} in the feed, "
             f"{self.seconds:,.1f} s",
             style="bold" if self.is_exact else "bold red",
             markup=False,
@@ -103,7 +108,8 @@ class ComparedSource:
             console.print(f"    not written by capture: partition {partition}, offset {offset}", markup=False)
         for note in self.notes:
             console.print(f"  {note}", markup=False)
-        by = "ranges compared by the database's checksums" if self.how == "checksums" else "ranges compared row by row"
-        console.print(f"  {self.ranges:,} {by}, {self.ranges_differing:,} differed, {self.sent:,} rows were sent")
+        console.print(
+            f"  {self.ranges:,} {_BY[self.how]}, {self.ranges_differing:,} differed, {self.sent:,} rows were sent"
+        )
         if self.fix:
             console.print(f"  fix: {self.fix}", markup=False)

@@ -11,7 +11,7 @@ from heapq import heappush, heappushpop
 from typing import Any, NamedTuple
 
 from ops.proof.source.spill import PARTS, Spill
-from producers.fenced import FeedChange, FencedTable, key_digest, range_of, row_digest
+from producers.fenced.table import FeedChange, FencedTable, key_digest, range_of, row_digest
 from schemas.change import Batch
 from schemas.errors import Rejected
 from schemas.position import Position

@@ -14,7 +14,7 @@ from ops.proof.source.check import CheckSetting, Told, check
 from ops.proof.source.compared import ComparedSource
 from ops.settings import Connections, Settings
 from ops.trust.subject_key import SubjectKey
-from producers.fenced import FenceSetting, Fencing
+from producers.fenced.table import FenceSetting, Fencing
 from schemas.agreement.agency import SourceConfig
 from schemas.agreement.directory import Directory, FeedEntry
 from schemas.errors import Misconfigured

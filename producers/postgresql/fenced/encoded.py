@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from psycopg import sql
 from psycopg.pq.abc import PGconn
 
-from producers.fenced import FeedChange
-from producers.postgresql.fenced.printed import reading
+from producers.fenced.encoded import FRAME_BYTES
 from producers.postgresql.link.catalog import CatalogTable, identifier
 from producers.postgresql.link.link import check
 from producers.postgresql.value.encoding import wire_codec
@@ -18,13 +16,7 @@ from producers.postgresql.value.tuple import PADDING, TupleColumn
 from schemas.agreement.directory import FeedEntry
 from schemas.contract import Contract
 from schemas.errors import Rejected
-from schemas.wire.codec import RowCodec
-from schemas.wire.envelope import value_schema
-from schemas.wire.envelope_walk import envelope_walk
-from schemas.wire.scan import Shape
-from schemas.wire.walk import Walk
 
-FRAME_BYTES = 5
 _COPY_HEADER = 19
 
 
@@ -84,36 +76,3 @@ class EncodedRows:
         except Rejected:
             return b"", row
         return key[FRAME_BYTES:], row
-
-
-def key_reader(_schema: Mapping[str, Any], /) -> Callable[[bytes], bytes]:
-    """A key's own bytes."""
-    return lambda message: message[FRAME_BYTES:]
-
-
-def change_reader(contract: Contract, envelope: Mapping[str, Any]) -> Callable[[bytes], FeedChange]:
-    """Reads envelopes of one schema; the text is the row's own bytes, of a former schema those that the present one gives them."""
-
-    def row(record: Mapping[str, Any]) -> list[str]:
-        walk.add("start = p")
-        walk.skip(record)
-        walk.add("row = m[start : p]")
-        return ["row"]
-
-    walk = Walk()
-    read = reading(envelope_walk(walk, envelope, row))
-    present = value_schema(contract)
-    if _essence(envelope) == _essence(present):
-        return read
-    former, now = RowCodec.of_envelope(envelope), RowCodec.of_envelope(present)
-
-    def renewed(message: bytes) -> FeedChange:
-        found = read(message)
-        return found if found.text is None else found._replace(text=now.write(former.read(found.text)))
-
-    return renewed
-
-
-def _essence(envelope: Mapping[str, Any]) -> Any:
-    shape = Shape.of(envelope)
-    return shape.columns, [shape.types.essence(kind) for kind in shape.column_types.values()]

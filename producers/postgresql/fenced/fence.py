@@ -18,7 +18,7 @@ import psycopg
 from psycopg import pq
 from psycopg.pq.abc import PGconn
 
-from producers.fenced import FenceSetting
+from producers.fenced.table import FenceSetting
 from producers.postgresql.fenced.table import PostgresTable, files_of, table_of
 from producers.postgresql.link.link import (
     Locked,
@@ -51,7 +51,7 @@ class _SlotWaits(MemoryIncidents):
 
 
 def take(setting: FenceSetting) -> PostgresTable:
-    """See `producers.fenced.Fencing`."""
+    """See `producers.fenced.table.Fencing`."""
     contract = setting.entry.contract
     name = contract.source_name
     place = _live(setting)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from producers.fenced import FeedChange
+from producers.fenced.encoded import reading
+from producers.fenced.table import FeedChange
 from producers.postgresql.fenced.form import ARRAY, HEX, STORE, TEXT, Form, name_of, without_null
 from schemas.contract import AvroType
 from schemas.errors import Rejected
@@ -121,21 +122,6 @@ def change_reader(
     """Reads envelopes of one schema. `forms` by field, in the contract's order."""
     walk = PrintWalk(recode)
     return reading(envelope_walk(walk, envelope, lambda record: walk.columns(record, forms)))
-
-
-def reading(walk: Callable[..., Any]) -> Callable[[bytes], FeedChange]:
-    """A change as a walk over an envelope of one schema finds it, its cells joined."""
-
-    def read(message: bytes) -> FeedChange:
-        try:
-            cells, op, token, _, unchanged, end = walk(message, 5)
-        except BROKEN as error:
-            raise Rejected("not_decodable", type(error).__name__) from error
-        if end != len(message) or not token:
-            raise Rejected("not_decodable", "the message is not what its schema says")
-        return FeedChange(op, token, None if cells is None else b"".join(cells), bool(unchanged))
-
-    return read
 
 
 def key_reader(

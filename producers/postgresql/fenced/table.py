@@ -11,7 +11,8 @@ import psycopg
 from psycopg import sql
 from psycopg.pq.abc import PGconn
 
-from producers.fenced import WORD, FencedRow, FenceSetting, RangeSum, key_digest, row_digest
+from producers.fenced.encoded import change_reader, key_reader
+from producers.fenced.table import WORD, FencedRow, FenceSetting, RangeSum, key_digest, row_digest
 from producers.postgresql.fenced import encoded, printed
 from producers.postgresql.fenced.form import Form, concat, form_of
 from producers.postgresql.link.catalog import CatalogTable, SourceTypes, identifier, tables
@@ -51,7 +52,7 @@ FROM ({digested}) d WHERE ((get_byte(k, 0) << 4) | (get_byte(k, 1) >> 4)) = ANY(
 
 
 class PostgresTable:
-    """See `producers.fenced.FencedTable`."""
+    """See `producers.fenced.table.FencedTable`."""
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class PostgresTable:
         self._statements = statements
         self._files = files
         self.position = Position(place.epoch, reading.position, 0)
+        self.at = f"{reading.position >> 32:X}/{reading.position & 0xFFFFFFFF:X}"
         server_encoding = statements.info.parameter_status("server_encoding") or ""
         self._codec = codec_of(server_encoding, text_encoding, f"source {name}")
         self._snapshot = reading.export()
@@ -99,13 +101,13 @@ class PostgresTable:
     def key_reader(self, schema: Mapping[str, Any], /) -> Callable[[bytes], bytes]:
         """See FencedTable."""
         if self._forms is None:
-            return encoded.key_reader(schema)
+            return key_reader(schema)
         return printed.key_reader(schema, {name: self._forms[name] for name in self._contract.key}, self._recode())
 
     def change_reader(self, schema: Mapping[str, Any], /) -> Callable[[bytes], Any]:
         """See FencedTable."""
         if self._forms is None:
-            return encoded.change_reader(self._contract, schema)
+            return change_reader(self._contract, schema)
         return printed.change_reader(schema, self._forms, self._recode())
 
     def _recode(self) -> Callable[[bytes], bytes] | None:

@@ -74,8 +74,10 @@ class FencedTable(Protocol):
 
     position: Position
     """The last position that the table's rows contain."""
+    at: str
+    """The same as the source's own people write it."""
     how: str
-    """How rows are compared, in words."""
+    """How rows are compared: `checksums` of the database's, `sums` made here of rows that are read whole, or `rows` one by one."""
 
     def is_reached(self, record: Mapping[str, Any] | None, /) -> bool:
         """Whether the feed has all up to the fence, by the source's progress. Raises MeshError where it never will."""
@@ -94,7 +96,7 @@ class FencedTable(Protocol):
         ...
 
     def sums(self) -> Mapping[int, RangeSum] | None:
-        """What the source itself computes of each range that has rows; None where it cannot, and rows are to be compared."""
+        """What is computed of each range that has rows, at best by the source itself; None where rows are to be compared."""
         ...
 
     def rows(self, ranges: Collection[int], /) -> Iterator[FencedRow]:

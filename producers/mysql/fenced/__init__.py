@@ -1,0 +1,1 @@
+"""Fences of MariaDB: a table as it was at one place of the binary log."""
