@@ -28,9 +28,11 @@ from ops.settings import load
 def verify(name: str, directory: Path, within_seconds: float, is_source: bool, as_json: bool) -> None:
     """Compare a subscription with its source, row for row. NAME is a grant's id, or a feed for all its grants.
 
-    With --source: the table at one moment of its log, and the feed NAME folded by key up to there, while both go on changing. The
-    database computes a checksum for each of 4,096 ranges of hashed keys, and sends only the rows of ranges that differ, as hashes.
-    It needs the rights of capture, writes nothing and leaves nothing there. Keys are printed as hashes, each with its row's place.
+    With --source: the table at one moment of its log, and the feed NAME folded by key up to there, while both go on changing.
+    PostgreSQL computes a checksum for each of 4,096 ranges of hashed keys, and sends only the rows of ranges that differ, as hashes.
+    MariaDB's table is read once, whole, and summed here; ALTER TABLE waits that long. Files, polled databases and other meshes have
+    no such moment, and are refused with what compares them instead. It needs the rights of capture, writes nothing and leaves
+    nothing there. Keys are printed as hashes, each with its row's place.
 
     Exits 0 if all is exact, 1 otherwise.
     """

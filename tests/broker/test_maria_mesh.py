@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from tests.stage import maria
 from tests.stage.maria import MariaServer, run
-from tests.stage.running_mesh import RunningMesh, rows
+from tests.stage.running_mesh import RunningMesh, contract, rows
 from tests.stage.until import until
 
 
@@ -58,3 +59,48 @@ def test_a_department_on_mariadb_is_drafted_onboarded_delivered_and_followed(
     expected = [(1, "甲", 11), (3, "丙", 30), (4, "丁", 5_000_000_000)]
     until(lambda: rows(target, table) == expected, 60, "the wide number is delivered")
     assert mesh.done("follow", feed)["differences"] == []
+    assert mesh.done("verify", feed)["exact"]
+    found = mesh.done("verify", feed, "--source", "--within", "60")
+    assert (found["exact"], found["rows"], found["found"], found["compared_by"]) == (True, 3, 3, "sums")
+    shown = mesh.run("verify", feed, "--source")
+    assert re.search(r"exact: \S+ at file \d+, byte \d+: 3 rows", shown.out), shown.out
+
+
+def test_no_sink_is_taken_into_a_mariadb_that_is_captured_nor_a_source_out_of_one_that_is_delivered_into(
+    mesh: RunningMesh, mariadb: MariaServer
+) -> None:
+    agency, other, code = f"{mesh.unique}p", f"{mesh.unique}q", f"{mesh.unique}r"
+    address = mariadb.create_database("own")
+    mesh.variables |= {"OWN_MARIADB": address}
+    run(address, "CREATE TABLE t (id int PRIMARY KEY COMMENT '编号', note text COMMENT '注') COMMENT '表'")
+    for name in (agency, other):
+        provider(mesh, name)
+    subscriber = mesh.folder / code
+    subscriber.mkdir()
+    sink = {"name": "main", "kind": "mysql", "connection": "${INTO}"}
+    grant = {"feed": f"{agency}.t", "columns": ["note"], "purpose": "核验", "legal_basis": "示例依据"}
+    entry = {"subscriber": code, "name": "订阅方", "sinks": [sink], "grants": [grant]}
+    (subscriber / "subscriber.yaml").write_text(json.dumps(entry, ensure_ascii=False))
+    mesh.done("onboard", mesh.folder / agency)
+    for into in (address, address.replace("127.0.0.1", "localhost"), address.replace("mysql://", "mariadb://")):
+        ran = mesh.run("onboard", subscriber, INTO=into)
+        assert ran.status == 1
+        assert f"its database is that of source {agency}.main" in ran.err, ran
+    assert maria.rows(address, "SHOW TABLES") == [("t",)], "nothing was made in the department's database"
+    target = mariadb.create_database("target")
+    assert mesh.run("onboard", subscriber, INTO=target).status == 0
+    run(target, "CREATE TABLE t (id int PRIMARY KEY, note text)")
+    ran = mesh.run("onboard", mesh.folder / other, OWN_MARIADB=target)
+    assert (ran.status, f"a sink of subscriber {code} delivers into its database" in ran.err) == (1, True), ran
+
+
+def provider(mesh: RunningMesh, code: str) -> None:
+    """An agency whose table `t` is in the database that OWN_MARIADB leads to."""
+    folder = mesh.folder / code
+    folder.mkdir()
+    source = {"name": "main", "kind": "mysql", "connection": "${OWN_MARIADB}"}
+    (folder / "agency.yaml").write_text(json.dumps({"agency": code, "name": "测试局", "sources": [source]}))
+    database = mesh.variables["OWN_MARIADB"].rpartition("/")[2]
+    record = contract(["id"], {"id": "int", "note": "string"})
+    record = {**record, "gov": {**record["gov"], "table": f"{database}.t"}}
+    (folder / "t.avsc").write_text(json.dumps(record, ensure_ascii=False))
