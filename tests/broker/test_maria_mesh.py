@@ -71,10 +71,8 @@ def test_no_sink_is_taken_into_a_mariadb_that_is_captured_nor_a_source_out_of_on
 ) -> None:
     agency, other, code = f"{mesh.unique}p", f"{mesh.unique}q", f"{mesh.unique}r"
     address = mariadb.create_database("own")
-    mesh.variables |= {"OWN_MARIADB": address}
     run(address, "CREATE TABLE t (id int PRIMARY KEY COMMENT '编号', note text COMMENT '注') COMMENT '表'")
-    for name in (agency, other):
-        provider(mesh, name)
+    provider(mesh, agency, address)
     subscriber = mesh.folder / code
     subscriber.mkdir()
     sink = {"name": "main", "kind": "mysql", "connection": "${INTO}"}
@@ -90,17 +88,18 @@ def test_no_sink_is_taken_into_a_mariadb_that_is_captured_nor_a_source_out_of_on
     target = mariadb.create_database("target")
     assert mesh.run("onboard", subscriber, INTO=target).status == 0
     run(target, "CREATE TABLE t (id int PRIMARY KEY, note text)")
-    ran = mesh.run("onboard", mesh.folder / other, OWN_MARIADB=target)
+    provider(mesh, other, target)
+    ran = mesh.run("onboard", mesh.folder / other)
     assert (ran.status, f"a sink of subscriber {code} delivers into its database" in ran.err) == (1, True), ran
 
 
-def provider(mesh: RunningMesh, code: str) -> None:
-    """An agency whose table `t` is in the database that OWN_MARIADB leads to."""
-    folder = mesh.folder / code
+def provider(mesh: RunningMesh, code: str, address: str) -> None:
+    """An agency whose table `t` is in this database."""
+    folder, variable = mesh.folder / code, f"MESH_{code.upper()}_MARIADB"
     folder.mkdir()
-    source = {"name": "main", "kind": "mysql", "connection": "${OWN_MARIADB}"}
+    mesh.variables[variable] = address
+    source = {"name": "main", "kind": "mysql", "connection": f"${{{variable}}}"}
     (folder / "agency.yaml").write_text(json.dumps({"agency": code, "name": "测试局", "sources": [source]}))
-    database = mesh.variables["OWN_MARIADB"].rpartition("/")[2]
     record = contract(["id"], {"id": "int", "note": "string"})
-    record = {**record, "gov": {**record["gov"], "table": f"{database}.t"}}
+    record = {**record, "gov": {**record["gov"], "table": f"{address.rpartition('/')[2]}.t"}}
     (folder / "t.avsc").write_text(json.dumps(record, ensure_ascii=False))
