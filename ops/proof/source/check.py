@@ -84,11 +84,11 @@ def _beside(work: Callable[[], Any]) -> Iterator[Future[Any]]:
 def _wait(setting: CheckSetting, table: FencedTable) -> None:
     """Until all up to the fence is in the feed."""
     feed = setting.entry.feed
-    setting.told.say(f"waits until capture has brought {feed} up to {table.position}")
+    setting.told.say(f"waits until capture has brought {feed} up to {table.at}")
     while not table.is_reached(setting.record()):
         if time.monotonic() > setting.deadline:
             raise Transient(
-                f"{feed}: capture has not come up to the fence {table.position} within the time",
+                f"{feed}: capture has not come up to the fence at {table.at} within the time",
                 fix="`mesh status` says how far behind it is and why; run it again with a longer `--within`",
             )
         time.sleep(PAUSE_SECONDS)
