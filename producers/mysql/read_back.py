@@ -35,7 +35,7 @@ def rows(address: str, contract: Contract) -> Iterator[dict[str, Any]]:
         with closing(_connected(address)) as connection, connection.cursor(SSCursor) as cursor:
             cursor.execute(f"SELECT {listed} FROM {table}")  # noqa: S608 -- names are quoted
             bits = [about[1] == FIELD_TYPE.BIT for about in cursor.description]
-            widths = [about[3] for about in cursor.description]
+            widths: list[Any] = [about[3] for about in cursor.description]
             reads = [
                 _bits(width, field) if is_bits else _reading(field)
                 for field, is_bits, width in zip(contract.fields, bits, widths, strict=True)
