@@ -24,17 +24,26 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_capture_egress_and_merge_are_measured_and_nothing_is_left(temporary: Path) -> None:
+def test_capture_sources_egress_and_merge_are_measured_and_nothing_is_left(temporary: Path) -> None:
     figures = Figures()
     console = Console(file=io.StringIO(), width=200)
-    scale = Scale(runs=1, has_peers=False, patience_seconds=0, warm_up_records=0, changes=6_000, further_grants=(2,))
+    scale = Scale(
+        runs=1,
+        has_peers=False,
+        patience_seconds=0,
+        warm_up_records=0,
+        changes=6_000,
+        told_rows=3_000,
+        further_grants=(2,),
+    )
 
-    failed = measure(figures, scale, ["capture", "egress", "stateful"], console)
+    failed = measure(figures, scale, ["capture", "mariadb", "polled", "files", "egress", "stateful"], console)
 
     assert not failed
     medians = figures.medians()
-    assert medians.keys() == {"capture_vs_limit", "egress_extra_grant"}
-    assert medians["capture_vs_limit"] > 0
+    rates = {"capture_vs_limit", "mysql_changes_per_second", "polled_rows_per_second", "files_rows_per_second"}
+    assert medians.keys() == {"egress_extra_grant", *rates}
+    assert min(medians[rate] for rate in rates) > 0
     assert not list(temporary.iterdir())
     assert not children_in(temporary)
 

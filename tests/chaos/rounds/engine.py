@@ -35,7 +35,7 @@ from tests.stage.until import until, until_none
 
 TRANSACTIONS = (60, 160)
 SECOND_TROUBLE = 0.35
-QUIET_WITHIN_SECONDS = 120.0
+QUIET_WITHIN_SECONDS = 240.0
 AGAIN_SECONDS = 10.0
 SHOWN = 5
 _COMMAND = re.compile(r"`mesh ([^`<]+)`")
