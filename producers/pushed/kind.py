@@ -68,5 +68,5 @@ PUSHED = SourceKind(
     drafting=_PushDrafting(),
     last=last_words,
     sending=sending,
-    unfenced="let the department send the whole table by `?mode=full`: what differs becomes changes, and the answer counts them",
+    unfenced="let the department send the whole table by `?mode=full`: what differs becomes changes, `mesh tail FEED` shows them",
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -38,20 +39,22 @@ class Script:
         self._url = f"{url}/v1/feeds/{feed}/rows"
         self.answered: dict[str, Any] = {}
 
-    def send(self, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def answer(
+        self, key: str, rows: Sequence[Mapping[str, Any]], statuses: Set[int], mode: str = "changes"
+    ) -> dict[str, Any]:
+        """The answer, if it has one of these statuses; nothing where it is to be sent again."""
         headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": key}
+        url = f"{self._url}?mode={mode}"
+        try:
+            answer = httpx.post(url, content=lines(rows), headers=headers, timeout=60, trust_env=False)
+        except httpx.TransportError:
+            return {}
+        assert answer.status_code in {404, 429, 503, *statuses}, answer.text
+        return answer.json() if answer.status_code in statuses else {}
 
-        def is_taken() -> bool:
-            try:
-                answer = httpx.post(self._url, content=lines(rows), headers=headers, timeout=60, trust_env=False)
-            except httpx.TransportError:
-                return False
-            assert answer.status_code in {200, 404, 429, 503}, answer.text
-            if answer.status_code == 200:
-                assert self.answered.setdefault(key, answer.json()) == answer.json()
-            return answer.status_code == 200
-
-        until(is_taken, 90, f"batch {key} is answered")
+    def send(self, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        taken = until(lambda: self.answer(key, rows, {200}), 90, f"batch {key} is answered")
+        assert self.answered.setdefault(key, taken) == taken
 
 
 def test_sigkill_again_and_again_loses_nothing_that_was_answered_and_tells_nothing_twice(
@@ -101,6 +104,37 @@ def test_sigkill_again_and_again_loses_nothing_that_was_answered_and_tells_nothi
     assert {key: row["name"] for (key,), row in rig.fold(feed).items()} == {
         row["id"]: row["name"] for rows in batches.values() for row in rows
     }
+
+
+def test_a_host_that_lost_its_disk_takes_a_whole_table_only_and_the_feed_is_that_table(
+    kafka: Kafka, unique: str, tmp_path: Path
+) -> None:
+    url, feed = f"http://127.0.0.1:{free_port()}", f"{unique}.person"
+    rig = Rig(kafka, url, unique)
+    rig.kinds, rig.state = {"push": PUSHED}, tmp_path / "state"
+    rig.set_source(kind="push")
+    rig.add(feed_contract(unique))
+    command = [sys.executable, "-m", "tests.stage.stated_child", written(kafka), url, unique, str(tmp_path), "push"]
+    rows = [{"id": number, "name": "before", "amount": number} for number in range(BATCH_ROWS)]
+    script = Script(url, feed)
+    child = subprocess.Popen(command)
+    try:
+        script.send("first", rows)
+        child.kill()
+        child.wait()
+        shutil.rmtree(tmp_path / "state")
+        child = subprocess.Popen(command)
+        refused = until(lambda: script.answer("second", rows[:1], {409}), 90, "changes alone are refused")
+        assert "mode=full" in refused["fix"]
+        assert len(rig.fold(feed)) == BATCH_ROWS, "subscribers keep what they have"
+        whole = [{**row, "name": "after"} for row in rows[100:]]
+        until(lambda: script.answer("third", whole, {200}, mode="full"), 90, "the whole table is taken")
+        script.send("second", rows[:1])
+    finally:
+        child.kill()
+        child.wait()
+    expected = {row["id"]: row["name"] for row in [*whole, rows[0]]}
+    assert {key: row["name"] for (key,), row in rig.fold(feed).items()} == expected
 
 
 def test_what_draft_prints_sends_the_sample_that_it_was_drafted_from(mesh: RunningMesh, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def lived():
     ops = Counter()
     while made.changes < 60_000:
         for _, changes in happenings.next():
-            ops.update((statement.feed, statement.op) for statement, _ in changes)
+            ops.update((change.feed, change.op) for change in changes)
     return made, ops, happenings.scene.today
 
 

@@ -20,6 +20,7 @@ PROVEN_BY = {
     "source postgres": "test_postgres_capture.py",
     "source files": "test_source_files.py",
     "source polled": "test_polled.py",
+    "source push": "test_source_push.py",
     "source mysql": "test_maria_trouble.py",
     "source mesh": "test_federation.py",
     "sink postgres": "test_sink_postgres.py",
