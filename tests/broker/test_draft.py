@@ -231,7 +231,7 @@ def test_what_cannot_be_drafted_is_refused_with_its_fix(dsn, tmp_path, monkeypat
         draft(dsn, ["nowhere"], tmp_path, "aic")
     with pytest.raises(Misconfigured, match="is no code"):
         draft(dsn, [], tmp_path, "AIC")
-    with pytest.raises(Misconfigured, match="no MariaDB or PostgreSQL or folder or SQLAlchemy address"):
+    with pytest.raises(Misconfigured, match="no MariaDB or PostgreSQL or push or folder or SQLAlchemy address"):
         draft("nowhere", [], tmp_path, "aic")
     with pytest.raises(Misconfigured, match="MESH_NOWHERE"):
         draft("${MESH_NOWHERE}", [], tmp_path, "aic")

@@ -21,7 +21,7 @@ def test_a_reader_gets_from_an_empty_directory_to_a_subscribers_first_record(mes
     text = GUIDE.read_text("utf-8").partition(WORDS_OF_ITS_END)[0]
     own = {"library": f"{mesh.unique}library", "archive": f"{mesh.unique}archive"}
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     for word, name in own.items():
         blocks = [re.sub(rf"\b{word}\b", name, block) for block in blocks]
     tour = tmp_path / "tour"
