@@ -62,7 +62,10 @@ def accept(settings: Settings, name: str, reason: str) -> Accepted:
 
 
 def _settled(settings: Settings, name: str) -> Line:
-    """The line; one whose writer has just begun anew is given time to say what it wrote, since it may be red again then."""
+    """The line; one whose writer has just begun anew is given time to say what it wrote, and a reader to come up with its writer.
+
+    What is different is seen where both have come to: the line may be red again then.
+    """
     reader, deadline = LedgerReader(settings), time.monotonic() + SETTLES_WITHIN_SECONDS
     while True:
         balance = reader.balance(read_directory(settings.kafka))
@@ -70,7 +73,7 @@ def _settled(settings: Settings, name: str) -> Line:
         if line is None:
             fix = "`mesh ledger` lists feeds and subscriptions"
             raise Misconfigured(f"ledger line {name}", "does not exist", fix=fix)
-        if line.standing != "unsettled" or time.monotonic() > deadline:
+        if line.standing not in {"unsettled", "behind"} or time.monotonic() > deadline:
             return line
         time.sleep(LOOK_SECONDS)
 

@@ -168,7 +168,7 @@ def rewritten(line: bytes, **values: Any) -> bytes:
 
 
 def changed(chain: list[bytes]) -> list[bytes]:
-    return [*chain[:-6], chain[-6].replace(b"tampered", b"flowered"), *chain[-5:]]
+    return [*chain[:-6], chain[-6].replace(b'"what":"', b'"what":"un', 1), *chain[-5:]]
 
 
 def changed_with_its_hash(chain: list[bytes]) -> list[bytes]:

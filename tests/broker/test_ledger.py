@@ -28,12 +28,18 @@ def balanced(mesh: RunningMesh, feed: str) -> None:
 
 
 def red(mesh: RunningMesh, feed: str, name: str) -> dict[str, Any]:
-    """The line, once it is red; no other of the feed is."""
-    until(lambda: standings(mesh, feed)[name] == "red", FOUND_WITHIN_SECONDS, f"the line of {name} turns red")
-    assert [each for each, standing in standings(mesh, feed).items() if standing == "red"] == [name]
-    report = mesh.run("ledger", "--json", "--feed", feed)
-    assert report.status == 1
-    return (report.json["feeds"] | report.json["subscriptions"])[name]
+    """The line, as a report has it that calls it red, and no other of the feed."""
+
+    def found() -> dict[str, Any]:
+        report = mesh.run("ledger", "--json", "--feed", feed)
+        lines = report.json["feeds"] | report.json["subscriptions"]
+        if lines[name]["standing"] != "red":
+            return {}
+        assert report.status == 1
+        assert [each for each, line in lines.items() if line["standing"] == "red"] == [name]
+        return lines[name]
+
+    return until(found, FOUND_WITHIN_SECONDS, f"the line of {name} turns red")
 
 
 def forged(mesh: RunningMesh, topic: str, change: Callable[[bytes], bytes], *, of: str = "") -> tuple[int, int]:
